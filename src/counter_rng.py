@@ -1,0 +1,45 @@
+"""Random numbers without state: a pure function of (seed, epoch, index, draw).
+
+Cut-outs and augmentation read their randomness here, so that neither the batch size, the number of workers or ranks,
+nor a resume in the middle of an epoch can change what an image looks like in an epoch.
+"""
+
+import torch
+from torch import Tensor
+
+FIXED = -1  # the "epoch" of everything that must not change from epoch to epoch: validation, test, prediction
+
+
+def random_int(high: Tensor | int, seed: int, epoch: int, index: Tensor, draw: Tensor | int = 0) -> Tensor:
+    """Uniform integers in [0, high), int64, of the shape that high, index and draw broadcast to.
+
+    A counter-based generator (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") with the finaliser of
+    SplitMix64 (Steele et al. 2014) as its mixing function; 32 random bits are scaled by a multiplication, so high must
+    be below 2**31.
+    """
+    key = _signed(_mix_int(_mix_int(seed) + epoch))
+    # -7046029254386353131 is 2**64 / golden ratio, as a signed 64-bit number; products wrap around
+    draw_key = (
+        draw * -3335678366873096957 if isinstance(draw, Tensor) else _signed(draw * -3335678366873096957)
+    )
+    bits = index.long() * -7046029254386353131 + draw_key + key
+    bits = (bits ^ _shift_right(bits, 30)) * -4658895280553007687
+    bits = (bits ^ _shift_right(bits, 27)) * -7723592293110705685
+    return (_shift_right(bits, 32) * high) >> 32
+
+
+def _shift_right(x: Tensor, n: int) -> Tensor:
+    return (x >> n) & ((1 << (64 - n)) - 1)  # torch shifts int64 arithmetically: clear the copies of the sign
+
+
+def _mix_int(x: int) -> int:
+    x = (x + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return x ^ (x >> 31)
+
+
+def _signed(x: int) -> int:
+    """As a signed 64-bit integer, wrapped around."""
+    x &= 0xFFFFFFFFFFFFFFFF
+    return x - (1 << 64) if x >= 1 << 63 else x
