@@ -1,0 +1,1 @@
+"""The library of set-input modules: packed sets, the patch cut-out, pools. Imports torch only."""

