@@ -1,0 +1,1 @@
+"""Networks: modules that take images and return logits."""

@@ -1,0 +1,25 @@
+"""Embeds patches by convolutions: dearer than linear layers, for patches that are coloured or large."""
+
+# N patches in all, C channels, p side of a patch, D features
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from network.conv import conv_block
+
+
+class CNNEmbed(nn.Sequential):
+    """(3x3 convolution, BatchNorm, ReLU, 2x2 max pooling) per width, then the mean over places.
+
+    [N, C, p, p] -> [N, D], D the last width. Raises ValueError without a width.
+    """
+
+    def __init__(self, channels: int, patch_size: int, widths: Sequence[int]) -> None:
+        if not widths:
+            raise ValueError("widths is empty: give at least one, e.g. [32, 64, 128]")
+        pairs = pairwise([channels, *widths])
+        blocks = [conv_block(inputs, outputs, pool=True) for inputs, outputs in pairs]
+        super().__init__(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.out_features = widths[-1]

@@ -1,0 +1,41 @@
+"""Bytes to floats, the first step of every network, so that evaluate, predict and export carry it."""
+
+# .. any leading shape, C H W of an image or a patch
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalize(nn.Module):
+    """(x / 255 - mean) / std per channel, as one scale and one shift.
+
+    uint8 [.., C, H, W] -> float of the same shape; a mean or std of length 1 serves all channels. Raises
+    ValueError for other lengths, std <= 0, another number of channels, and images that are not uint8 (they
+    would be divided by 255 twice).
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], channels: int) -> None:
+        super().__init__()
+        for name, values in (("mean", mean), ("std", std)):
+            if len(values) not in (1, channels):
+                raise ValueError(
+                    f"{name} has {len(values)} entries for {channels} channels: give 1 or as many"
+                )
+        if min(std) <= 0:
+            raise ValueError(f"std={list(std)}: every entry must be > 0")
+        self.channels = channels
+        mean_C11, std_C11 = (torch.tensor(list(v)).expand(channels).reshape(-1, 1, 1) for v in (mean, std))
+        self.register_buffer("scale", 1 / (255 * std_C11), persistent=False)
+        self.register_buffer("shift", -mean_C11 / std_C11, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.dtype != torch.uint8:
+            raise ValueError(f"images are {images.dtype}: give uint8, the network normalises them itself")
+        if images.ndim < 3 or images.shape[-3] != self.channels:
+            raise ValueError(f"images have shape {list(images.shape)}: give [.., {self.channels}, H, W]")
+        return torch.addcmul(self.shift, images.to(self.scale.dtype), self.scale)

@@ -1,0 +1,17 @@
+import pytest
+import torch
+
+from network.conv import conv_block, halved
+
+
+@pytest.mark.parametrize("height", [1, 2, 3, 7, 8, 28, 33])
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_halved_is_the_side_after_so_many_blocks(height, times):
+    images = torch.randn(2, 3, height, 4)
+    for _ in range(times):
+        images = conv_block(3, 3, pool=True).eval()(images)
+    assert images.shape[2:] == (halved(height, times), halved(4, times))
+
+
+def test_without_pooling_the_side_stays():
+    assert conv_block(3, 5, pool=False).eval()(torch.randn(1, 3, 7, 4)).shape == (1, 5, 7, 4)
