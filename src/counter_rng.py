@@ -4,7 +4,6 @@ Cut-outs and augmentation read their randomness here, so that neither the batch 
 nor a resume in the middle of an epoch can change what an image looks like in an epoch.
 """
 
-import torch
 from torch import Tensor
 
 FIXED = -1  # the "epoch" of everything that must not change from epoch to epoch: validation, test, prediction
@@ -19,9 +18,7 @@ def random_int(high: Tensor | int, seed: int, epoch: int, index: Tensor, draw: T
     """
     key = _signed(_mix_int(_mix_int(seed) + epoch))
     # -7046029254386353131 is 2**64 / golden ratio, as a signed 64-bit number; products wrap around
-    draw_key = (
-        draw * -3335678366873096957 if isinstance(draw, Tensor) else _signed(draw * -3335678366873096957)
-    )
+    draw_key = draw * -3335678366873096957 if isinstance(draw, Tensor) else _signed(draw * -3335678366873096957)
     bits = index.long() * -7046029254386353131 + draw_key + key
     bits = (bits ^ _shift_right(bits, 30)) * -4658895280553007687
     bits = (bits ^ _shift_right(bits, 27)) * -7723592293110705685

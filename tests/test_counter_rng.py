@@ -85,6 +85,4 @@ def test_any_whole_number_is_a_seed(seed):
 
 def test_a_number_as_the_draw_equals_a_tensor():
     for draw in range(8):
-        assert torch.equal(
-            random_int(100, 0, 0, INDEX, draw), random_int(100, 0, 0, INDEX, torch.tensor(draw))
-        )
+        assert torch.equal(random_int(100, 0, 0, INDEX, draw), random_int(100, 0, 0, INDEX, torch.tensor(draw)))

@@ -11,9 +11,7 @@ def conv_block(in_channels: int, out_channels: int, pool: bool) -> nn.Sequential
     # the normalisation subtracts the mean: a bias before it would do nothing
     block = nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False))
     if pool:
-        block.append(
-            nn.MaxPool2d(2, ceil_mode=True)
-        )  # ceil: an odd edge is kept, and a single pixel stays one
+        block.append(nn.MaxPool2d(2, ceil_mode=True))  # ceil: an odd edge is kept, and a single pixel stays one
     return block.extend([nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)])
 
 

@@ -37,9 +37,7 @@ class SetBatch:
             empty = int((lengths < 1).nonzero()[0])
             raise ValueError(f"set {empty} is empty: leave it out, a set has at least one element")
         if total != len(values):
-            raise ValueError(
-                f"lengths add up to {total} but there are {len(values)} elements: give every length"
-            )
+            raise ValueError(f"lengths add up to {total} but there are {len(values)} elements: give every length")
         sets = torch.arange(len(lengths), device=lengths.device)
         self.values, self.lengths, self.max_len = values, lengths, longest
         self.index = sets.repeat_interleave(lengths, output_size=total)
@@ -68,9 +66,7 @@ class SetBatch:
     def with_values(self, values: Tensor) -> "SetBatch":
         """The same sets of other elements [N, *G]: what a module that acts on each element returns."""
         if len(values) != len(self.index):
-            raise ValueError(
-                f"{len(values)} values for {len(self.index)} elements: give one value per element"
-            )
+            raise ValueError(f"{len(values)} values for {len(self.index)} elements: give one value per element")
         return SetBatch.trusted(values, self.lengths, self.index, self.max_len)
 
     def to(self, device: torch.device | str | int, non_blocking: bool = False) -> "SetBatch":
@@ -80,6 +76,4 @@ class SetBatch:
         return self._each(Tensor.pin_memory)
 
     def _each(self, function: Callable[[Tensor], Tensor]) -> "SetBatch":
-        return SetBatch.trusted(
-            function(self.values), function(self.lengths), function(self.index), self.max_len
-        )
+        return SetBatch.trusted(function(self.values), function(self.lengths), function(self.index), self.max_len)

@@ -28,9 +28,7 @@ NETWORKS = {
     "lenet_bn": LeNetBN,
     "vgg11": partial(VGG11, batch_norm=False),
     "vgg11_bn": partial(VGG11, batch_norm=True),
-    "patch_set mlp": partial(
-        PatchSet, embed=partial(MLPEmbed, widths=[16, 16]), hidden=[8], dropout=0.5, **SETS
-    ),
+    "patch_set mlp": partial(PatchSet, embed=partial(MLPEmbed, widths=[16, 16]), hidden=[8], dropout=0.5, **SETS),
     "patch_set cnn": partial(PatchSet, embed=partial(CNNEmbed, widths=[4, 8, 8]), **SETS),
 }
 EVERY = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())

@@ -6,9 +6,7 @@ from network.lenet_bn import LeNetBN
 
 def test_four_convolutions_and_three_linear_layers_normalised_but_the_last():
     model = LeNetBN(3, [32, 32], 10, mean=[0.5], std=[0.25])
-    layers = [
-        m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.BatchNorm2d | nn.BatchNorm1d)
-    ]
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.BatchNorm2d | nn.BatchNorm1d)]
     assert [type(m).__name__ for m in layers] == ["Conv2d", "BatchNorm2d"] * 4 + [
         "Linear",
         "BatchNorm1d",

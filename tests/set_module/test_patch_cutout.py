@@ -22,9 +22,7 @@ def images_of(b: int, c: int, h: int, w: int) -> Tensor:
 @pytest.mark.parametrize("count", [3, (1, 6)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_patches_are_the_slices_at_their_positions(count, channels):
-    images_BCHW = images_of(
-        3, channels, 9, 11
-    )  # as many images as channels and patches: nothing may broadcast
+    images_BCHW = images_of(3, channels, 9, 11)  # as many images as channels and patches: nothing may broadcast
     cutout = PatchCutout(4, count, seed=0)
     patches, corners = cutout(images_BCHW), cutout.positions(images_BCHW.shape, torch.arange(3))
     assert patches.values.shape == (len(patches.index), channels, 4, 4)
@@ -140,9 +138,7 @@ def test_impossible_sizes_are_refused():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_plain_function_cuts_true_patches_and_repeats_with_its_generator(channels):
     y, x = torch.meshgrid(torch.arange(9), torch.arange(11), indexing="ij")
-    images = ((y * 11 + x)[None, None] + 100 * torch.arange(2)[:, None, None, None]).expand(
-        2, channels, 9, 11
-    )
+    images = ((y * 11 + x)[None, None] + 100 * torch.arange(2)[:, None, None, None]).expand(2, channels, 9, 11)
     images = images.to(torch.uint8)  # each pixel says where it is
     patches = cutout_patch2d(images, (1, 50), 4, torch.Generator().manual_seed(0))
     corner = patches.values[:, 0, 0, 0].long() - 100 * patches.index
@@ -156,7 +152,5 @@ def test_plain_function_draws_the_last_row_and_column():
     image = torch.arange(12 * 12, dtype=torch.uint8).view(1, 1, 12, 12)
     place = cutout_patch2d(image, 10_000, 5, torch.Generator().manual_seed(0)).values[:, 0, 0, 0].long()
     assert abs(distance_from_uniform(place // 12 * 8 + place % 12, 64)) < 5
-    lengths = cutout_patch2d(
-        image.expand(7000, 1, 12, 12), (3, 9), 5, torch.Generator().manual_seed(0)
-    ).lengths
+    lengths = cutout_patch2d(image.expand(7000, 1, 12, 12), (3, 9), 5, torch.Generator().manual_seed(0)).lengths
     assert abs(distance_from_uniform(lengths - 3, 7)) < 5

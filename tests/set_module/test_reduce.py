@@ -110,9 +110,7 @@ def test_half_precision_is_accumulated_in_fp32(reduction, dtype):
     values = torch.randn(1000, 3, generator=torch.Generator().manual_seed(0)).to(dtype).requires_grad_()
     ours = reduction(SetBatch.from_list([values]))
     assert ours.dtype == dtype
-    torch.testing.assert_close(
-        ours, reduction(SetBatch.from_list([values.float()])).to(dtype), rtol=0, atol=0
-    )
+    torch.testing.assert_close(ours, reduction(SetBatch.from_list([values.float()])).to(dtype), rtol=0, atol=0)
     ours.sum().backward()
     assert values.grad.dtype == dtype
     assert values.grad.isfinite().all()
@@ -141,6 +139,4 @@ def test_std_of_sets_without_spread_is_zero_in_value_and_gradient():
 
 def test_std_far_from_zero_does_not_cancel():
     values = 1e4 + torch.tensor([[0.0], [1.0], [2.0], [3.0]])
-    torch.testing.assert_close(
-        set_std(SetBatch.from_list([values])), torch.tensor([[1.25**0.5]]), rtol=1e-6, atol=0
-    )
+    torch.testing.assert_close(set_std(SetBatch.from_list([values])), torch.tensor([[1.25**0.5]]), rtol=1e-6, atol=0)

@@ -31,9 +31,7 @@ def test_lengths_that_do_not_add_up_are_refused(lengths):
         SetBatch(torch.randn(3, 2), torch.tensor(lengths))
 
 
-@pytest.mark.parametrize(
-    "lengths", [torch.tensor([[3]]), torch.tensor([3.0]), torch.tensor([], dtype=torch.int64)]
-)
+@pytest.mark.parametrize("lengths", [torch.tensor([[3]]), torch.tensor([3.0]), torch.tensor([], dtype=torch.int64)])
 def test_lengths_are_an_int64_vector(lengths):
     with pytest.raises(ValueError, match="int64 vector"):
         SetBatch(torch.randn(3, 2), lengths)
