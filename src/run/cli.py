@@ -1,0 +1,201 @@
+"""Between the shell and a command: the one place beside the commands that knows Hydra.
+
+It prepares argv (free text needs no quotes, `run=FOLDER` brings the recorded config), makes the run folder, builds what
+the config describes, and turns a mistake of the user into one line and exit code 1.
+"""
+
+import functools
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import CompactHydraException, HydraException, InstantiationException, OverrideParseException
+from hydra.types import RunMode
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from run import hints
+from run.errors import UserError
+from run.folder import make_run_folder
+from run.noise import filter_warnings
+from run.record import Run
+from run.settings import check
+from run.source import REPOSITORY
+
+CONFIG = REPOSITORY / "config"
+FREE_TEXT = (
+    "comment",
+    "run",
+    "ckpt",
+)  # any text, unquoted: Hydra's grammar refuses `a=b`, commas and Japanese
+
+
+def start(main: Callable[[], Any]) -> None:
+    """Run a Hydra main; what the user can mend becomes one line on stderr and exit code 1.
+
+    With HYDRA_FULL_ERROR=1 every error shows its whole traceback.
+    """
+    _register_resolvers()
+    full_error = os.environ.setdefault("HYDRA_FULL_ERROR", "0") not in ("", "0")
+    try:
+        sys.argv[1:] = prepare_argv(sys.argv[1:])
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing and exiting
+        main()
+    except (Exception, JobFailedError) as failure:
+        error = failure.__cause__ if isinstance(failure, JobFailedError) else failure
+        assert isinstance(error, Exception)
+        line = _user_error(error)
+        if full_error or line is None:
+            traceback.print_exception(error if full_error else _below_hydra(error))
+        else:
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = str(int(full_error))
+
+
+class JobFailedError(BaseException):
+    """Carries a job's error past Hydra, which would print the overrides before it; no Exception, so it ends a run."""
+
+
+def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """Decorate a command's function: a single run's error is said once, that of a sweep's job is left to Hydra."""
+
+    @functools.wraps(function)
+    def decorated(config: DictConfig) -> Any:
+        filter_warnings()
+        try:
+            return function(config)
+        except Exception as error:
+            if HydraConfig.get().mode == RunMode.RUN:
+                raise JobFailedError from error
+            raise
+
+    return decorated
+
+
+def record(config: DictConfig) -> Run:
+    """The record of the job that Hydra has just started, in the folder that it made."""
+    check(config)
+    hydra = HydraConfig.get()
+    overrides = OverridesParser.create().parse_overrides(list(hydra.overrides.task))
+    settings = {override.key_or_group: override.value() for override in overrides if not override.is_delete()}
+    return Run(Path(hydra.runtime.output_dir), config, settings)
+
+
+def build(config: DictConfig, **arguments: Any) -> Any:
+    """Instantiate what a config node describes; what a constructor refuses is the user's to mend."""
+    try:
+        return instantiate(config, **arguments)
+    except InstantiationException as error:
+        raise UserError(hints.for_instantiation(error)) from error
+
+
+def prepare_argv(argv: list[str]) -> list[str]:
+    """Quote free text, and put the recorded config and overrides of `run=FOLDER` before the new ones."""
+    argv = [_quote(argument) for argument in argv]
+    runs = [argument for argument in argv if argument.startswith("run=")]
+    if not runs:
+        return argv
+    folder = Path(_unquote(runs[-1].partition("=")[2])).absolute()
+    config_folder, overrides = folder / "source" / "config", folder / ".hydra" / "overrides.yaml"
+    if not config_folder.is_dir() or not overrides.is_file():
+        raise UserError(
+            f"run={folder}: no run folder (a folder with run.json and source/, such as outputs/Default/...)"
+        )
+    recorded = yaml.safe_load(overrides.read_text(encoding="utf-8"))
+    new = [argument for argument in argv if not argument.startswith("run=")]
+    return [f"--config-path={config_folder}", *recorded, _quote(f"run={folder}"), *new]
+
+
+def _quote(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    if not equals or name not in FREE_TEXT or value == "null" or (value[:1] in "'\"" and value[:1] == value[-1:]):
+        return argument
+    # in Hydra's quoted values a backslash is itself, except in front of a quote; ${ would be an interpolation
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+    escaped = escaped.replace("${", "\\${")
+    return f"{name}='{escaped}'"
+
+
+def _unquote(value: str) -> str:
+    parsed = OverridesParser.create().parse_override(f"run={value}").value()
+    return str(parsed)
+
+
+def _register_resolvers() -> None:
+    # cached: the folder is made when Hydra first asks for its name, and keeps that name, in a sweep's workers too
+    OmegaConf.register_new_resolver("run_folder", make_run_folder, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("checked", _checked, replace=True)
+    # facts that only the data knows: ${call:datamodule.class_folders.count_classes,${data.root}}
+    OmegaConf.register_new_resolver("call", lambda name, *arguments: get_method(name)(*arguments), replace=True)
+
+
+def _checked(value: Any, *, _root_: DictConfig) -> Any:
+    """Stands inside ${run_folder:...}: the last moment at which a bad setting is refused without leaving a folder."""
+    check(_root_)
+    return value
+
+
+def _user_error(error: BaseException) -> str | None:
+    """The line for an error that the user can mend, or None for a bug."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, CompactHydraException | OmegaConfBaseException):
+        return _config_error(error)
+    return None
+
+
+def _config_error(error: CompactHydraException | OmegaConfBaseException) -> str:
+    text = str(error)
+    if setting := re.search(r"Could not (?:override|delete from config\.) '([^'@]+)", text):
+        return hints.for_setting(setting[1], _known_settings())
+    if option := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
+        options = sorted(path.stem for path in (CONFIG / option[1]).glob("[!_]*.yaml"))
+        return hints.for_option(option[1], option[2], options)
+    if sweep := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return f"{sweep[1]}: several values are a sweep, which -m starts; a list is written [a,b]"
+    if isinstance(error, OverrideParseException):
+        return f"cannot read {error.override!r}: write name=value, with quotes around a value that is not plain"
+    cause = f": {hints.first_line(error.__cause__)}" if error.__cause__ else ""
+    return hints.first_line(error) + cause
+
+
+def _known_settings() -> list[str]:
+    """The dotted names of all settings, and the groups, of the command that was called."""
+    command = Path(sys.argv[0]).stem
+    name = command if (CONFIG / f"{command}.yaml").exists() else "config"
+    try:
+        with initialize_config_dir(str(CONFIG), version_base="1.3"):
+            config = compose(name)
+    except HydraException:  # a YAML of one's own is broken: then there is nothing to compare with
+        return []
+
+    def walk(node: Any, prefix: str) -> Iterator[str]:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                yield f"{prefix}{key}"
+                yield from walk(value, f"{prefix}{key}.")
+
+    groups = [str(folder.relative_to(CONFIG)) for folder in CONFIG.rglob("*") if folder.is_dir()]
+    return [*walk(OmegaConf.to_container(config), ""), *groups]
+
+
+def _below_hydra(error: Exception) -> Exception:
+    """Cut Hydra's own frames, those above the command's function, off the traceback."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_name != "run_job":
+        frame = frame.tb_next
+    return error.with_traceback(frame.tb_next) if frame is not None and frame.tb_next is not None else error

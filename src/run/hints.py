@@ -1,0 +1,60 @@
+"""One line with the remedy, for what Hydra says in several. Knows Hydra's words, not Hydra."""
+
+import difflib
+import importlib
+import re
+from collections.abc import Iterable
+
+REMEDIES = {  # by the words of the library that refuses
+    "No supported gpu backend found": " torch sees no GPU (nvidia-smi tells more); without one: trainer=cpu",
+}
+
+
+def for_setting(name: str, known: Iterable[str]) -> str:
+    """`name` is no setting: the nearest one, or how to add a new one."""
+    known = list(known)
+    close = nearest(name, known)
+    if close:
+        return f"{name}: no such setting; did you mean {close}? (to add a new one: +{name}=...)"
+    parent = name.rpartition(".")[0]
+    if parent in known or any(other.startswith(f"{parent}.") for other in known):
+        return f"{name}: not set so far; to add it write +{name}=..."
+    return f"{name}: no such setting; `--cfg job` shows all of them"
+
+
+def for_option(group: str, option: str, options: list[str]) -> str:
+    """`option` is no YAML file of the group."""
+    close = nearest(option, options)
+    words = f"did you mean {group}={close}? " if close else ""
+    return f"{group}={option}: no such option; {words}(there are {', '.join(options)})"
+
+
+def for_instantiation(error: BaseException) -> str:
+    """What a constructor, or the search for a class by its name, refused."""
+    text, cause = str(error), error.__cause__
+    key = re.search(r"full_key: (\S+)", text)
+    where = f"{key[1]}: " if key else ""
+    target = re.search(r"Error locating target '([\w.]+)'", text)
+    if target:
+        module, _, name = target[1].rpartition(".")
+        try:
+            close = nearest(name, dir(importlib.import_module(module)))
+        except ImportError:
+            return f"{where}cannot import {module}: {first_line(cause or error)}"
+        return f"{where}{module} has no {name}" + (f"; did you mean {close}?" if close else "")
+    line = first_line(cause or error)
+    remedy = next((remedy for words, remedy in REMEDIES.items() if words in line), "")
+    return f"{where}{line}{remedy}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    by_lower = {other.lower(): other for other in known}
+    if f"hparams.{name}".lower() in by_lower:  # batch_size: what people sweep comes before data.batch_size
+        return by_lower[f"hparams.{name}".lower()]
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
+    return by_lower[close[0]] if close else None
+
+
+def first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,91 @@
+"""What the composed config must satisfy, checked before a run folder exists and before torch is imported."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from run.errors import UserError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The type of a setting in words, and the test of a value."""
+
+    words: str
+    test: Callable[[Any], bool]
+
+    def or_null(self) -> "Rule":
+        return Rule(f"{self.words}, or null", lambda value: value is None or self.test(value))
+
+
+def _whole(low: int) -> Rule:
+    return Rule(f"a whole number >= {low}", lambda v: type(v) is int and v >= low)
+
+
+def _number(low: float, high: float = float("inf")) -> Rule:
+    words = f"a number >= {low:g}" + (f" and <= {high:g}" if high < float("inf") else "")
+    return Rule(words, lambda v: type(v) in (int, float) and low <= v <= high and v < float("inf"))
+
+
+def _one_of(*values: object) -> Rule:
+    # compared by type too: in Python True == 1
+    return Rule("one of " + ", ".join(map(str, values)), lambda v: any(v == x and type(v) is type(x) for x in values))
+
+
+_TEXT = Rule("a text", lambda v: isinstance(v, str) and v != "")
+_SWITCH = Rule("true or false", lambda v: type(v) is bool)
+_NAMES = Rule(
+    "a list of names such as [mean,max]",
+    lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(isinstance(name, str) for name in v),
+)
+
+RULES = {
+    "debug": _SWITCH,
+    "experiment_name": _TEXT,
+    "project_name": _TEXT,
+    "comment": Rule("a text", lambda v: isinstance(v, str | int | float)).or_null(),
+    "hparams.batch_size": _whole(1),
+    "hparams.optimizer": _TEXT,
+    "hparams.lr": _number(0),
+    "hparams.max_epochs": _whole(1),
+    "hparams.patience": _whole(0).or_null(),
+    "hparams.monitor": _TEXT,
+    "hparams.monitor_mode": _one_of("min", "max"),
+    "hparams.seed": _whole(0),
+    "hparams.label_smoothing": _number(0, 1),
+    "hparams.patch_size": _whole(1),
+    "hparams.patch_num_min": _whole(1),
+    "hparams.patch_num_max": _whole(1),
+    "hparams.pool": _NAMES,
+    "data.num_workers": _whole(0).or_null(),
+    "data.crop_padding": _whole(0),
+    "data.flip": _SWITCH,
+}
+
+
+def check(config: DictConfig) -> None:
+    """Raise a UserError for the first setting whose value is missing, of another type, or out of range."""
+    for name, rule in RULES.items():
+        value = OmegaConf.select(config, name)
+        if not rule.test(value):
+            raise UserError(f"{name}={'null' if value is None else value}: must be {rule.words}")
+    _check_together(config)
+
+
+def _check_together(config: DictConfig) -> None:
+    hparams, data = config.hparams, config.data
+    if hparams.patch_num_min > hparams.patch_num_max:
+        raise UserError(
+            f"hparams.patch_num_min={hparams.patch_num_min} exceeds hparams.patch_num_max={hparams.patch_num_max}: "
+            "choose a minimum <= the maximum"
+        )
+    if "patch_size" in config.model.network and hparams.patch_size > min(data.image_size):
+        height, width = data.image_size
+        raise UserError(
+            f"hparams.patch_size={hparams.patch_size} exceeds the {height}x{width} images of this data set: "
+            f"choose <= {min(data.image_size)}"
+        )
+    if OmegaConf.select(config, "data.fold") is not None and not 0 <= data.fold < data.num_folds:
+        raise UserError(f"data.fold={data.fold}: choose 0 to {data.num_folds - 1} (data.num_folds={data.num_folds})")

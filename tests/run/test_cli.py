@@ -1,0 +1,138 @@
+"""What a mistake looks like: one line, exit code 1, and no folder where the config alone shows it."""
+
+import pytest
+
+from run.cli import _quote, _unquote, prepare_argv
+from run.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["hparams.batch_sise=3"], "hparams.batch_sise: no such setting; did you mean hparams.batch_size?"),
+        (["batch_size=3"], "did you mean hparams.batch_size?"),
+        (["optimizer.momentum=0.9"], "to add it write +optimizer.momentum=..."),
+        (["dta=MNIST"], "did you mean data?"),
+        (["data=mnist"], "did you mean data=MNIST?"),
+        (["loggers=[tensorbord]"], "did you mean loggers=tensorboard?"),
+        (["model/pool=reduced"], "did you mean model/pool=reduce?"),
+        (["experiment=mnist_fas"], "did you mean experiment=mnist_fast?"),
+        (["hparams.batch_size=many"], "hparams.batch_size=many: must be a whole number >= 1"),
+        (["hparams.lr=-1"], "must be a number >= 0"),
+        (["data=digits", "hparams.patch_size=9"], "exceeds the 8x8 images"),
+        (["data.fold=7"], "data.fold=7: choose 0 to 4"),
+        (["hparams.batch_size=16,32"], "-m starts"),
+        (["hparams.pool=["], "cannot read"),
+        (["nonsense"], "cannot read"),
+    ],
+)
+def test_refused_before_a_folder_exists(command, capsys, tmp_path, arguments, line):
+    assert command("train", *arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert line in captured.err
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["hparams.optimizer=Adamm"], "torch.optim has no Adamm; did you mean Adam?"),
+        (["+optimizer.momentum=0.9"], "unexpected keyword argument 'momentum'"),
+        (["+trainer.gradient_clip=1"], "unexpected keyword argument 'gradient_clip'"),
+        (["model=patch_set", "hparams.pool=[mean,median]"], "median"),
+        (["data.valid=1.5"], "data.valid=1.5"),
+        (["data.valid=100000"], "100000"),
+        (["data.limit_train=100000"], "100000"),
+        (["data=MNIST", "data.root={tmp}/nowhere"], "data=digits"),
+        (["data=image_folder", "data.root={tmp}/nowhere"], "nowhere"),
+    ],
+)
+def test_refused_with_a_record(command, capsys, tmp_path, monkeypatch, arguments, line):
+    monkeypatch.setattr("torchvision.datasets.mnist.MNIST.mirrors", [])  # no network
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", refuse)
+    overrides = [argument.format(tmp=tmp_path) for argument in arguments]
+    assert command("train", "data=digits", "model=cnn", *overrides) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert line in captured.err
+    assert "Traceback" not in captured.out
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise OSError("no route to host")
+
+
+def test_no_gpu(command, capsys):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert command("train", "data=digits", "model=cnn", "trainer=gpu") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "trainer=cpu" in error
+
+
+def test_a_failed_run_says_so_in_its_folder(command, tmp_path):
+    import json
+
+    assert command("train", "data=digits", "model=cnn", "data.valid=1.5") == 1
+    (folder,) = tmp_path.glob("outputs/*/*/*")
+    run = json.loads((folder / "run.json").read_text())
+    assert run["status"] == "failed"
+    assert "data.valid=1.5" in run["error"]
+    assert "data.valid=1.5" in (folder / "train.log").read_text()
+
+
+def test_the_whole_traceback_on_request(command, monkeypatch, capsys):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    assert command("train", "hparams.batch_sise=3") == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text", ["a b", "lr=0.1, long", "日本語", "it's", 'say "x"', "${oc.env:HOME}", "[a", "back\\slash", "a\\'b"]
+)
+def test_free_text_arrives_as_it_is(text):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    (override,) = OverridesParser.create().parse_overrides([_quote(f"comment={text}")])
+    assert OmegaConf.create({"comment": override.value()}).comment == text
+
+
+@pytest.mark.parametrize("text", ["outputs/a b", "it's", "a\\b"])
+def test_unquote_is_the_inverse_of_quote(text):
+    assert _unquote(_quote(f"run={text}").partition("=")[2]) == text
+
+
+def test_other_arguments_stay_as_they_are():
+    argv = ["hparams.pool=[mean,max]", "-m", "comment=null", "+comment=x", "data=MNIST"]
+    assert prepare_argv(argv) == argv
+
+
+def test_a_run_brings_its_config_and_overrides(tmp_path):
+    (tmp_path / "source" / "config").mkdir(parents=True)
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "overrides.yaml").write_text("- data=digits\n- hparams.lr=0.1\n")
+    prepared = prepare_argv([f"run={tmp_path}", "hparams.lr=0.2"])
+    assert prepared[0] == f"--config-path={tmp_path}/source/config"
+    assert prepared[1:3] == ["data=digits", "hparams.lr=0.1"]
+    assert prepared[-1] == "hparams.lr=0.2"
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(UserError, match="no run folder"):
+        prepare_argv([f"run={tmp_path}"])
+
+
+def test_help_is_worth_reading(command, capsys):
+    for name in ("train", "evaluate"):
+        assert command(name, "--help") == 0
+        text = capsys.readouterr().out
+        assert "data: CIFAR10, CIFAR100, FashionMNIST, MNIST, digits, image_folder" in text
+        assert text.count(f"python src/{name}.py ") >= 6

@@ -1,0 +1,80 @@
+import pytest
+from omegaconf import OmegaConf
+
+from run.errors import UserError
+from run.settings import check
+
+VALID = {
+    "debug": False,
+    "experiment_name": "Default",
+    "project_name": "PatchSets",
+    "comment": None,
+    "hparams": {
+        "batch_size": 1,
+        "optimizer": "SGD",
+        "lr": 0,
+        "max_epochs": 1,
+        "patience": None,
+        "monitor": "valid_loss",
+        "monitor_mode": "min",
+        "seed": 0,
+        "label_smoothing": 0.0,
+        "patch_size": 8,
+        "patch_num_min": 3,
+        "patch_num_max": 3,
+        "pool": ["mean"],
+    },
+    "data": {
+        "image_size": [8, 9],
+        "fold": None,
+        "num_folds": 5,
+        "num_workers": None,
+        "crop_padding": 0,
+        "flip": False,
+    },
+    "model": {"network": {"patch_size": 8}},
+}
+
+
+def test_seed_0_lr_0_and_one_number_of_patches_are_valid():
+    check(OmegaConf.create(VALID))
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("hparams.batch_size=0", "hparams.batch_size=0: must be a whole number >= 1"),
+        ("hparams.batch_size=1.5", "whole number"),
+        ("hparams.batch_size=true", "whole number"),
+        ("hparams.lr=-0.1", "hparams.lr=-0.1: must be a number >= 0"),
+        ("hparams.lr=.inf", "number"),
+        ("hparams.lr=.nan", "number"),
+        ("hparams.lr=fast", "number"),
+        ("hparams.seed=null", "hparams.seed=null"),
+        ("hparams.label_smoothing=1.1", "<= 1"),
+        ("hparams.monitor_mode=maximum", "one of min, max"),
+        ("hparams.pool=mean", "a list of names"),
+        ("hparams.pool=[]", "a list of names"),
+        ("hparams.patch_num_max=2", "hparams.patch_num_min=3 exceeds hparams.patch_num_max=2"),
+        ("hparams.patch_size=9", "hparams.patch_size=9 exceeds the 8x9 images of this data set: choose <= 8"),
+        ("data.fold=5", "choose 0 to 4"),
+        ("debug=1", "true or false"),
+        ("experiment_name=''", "a text"),
+    ],
+)
+def test_one_line_with_the_remedy(setting, words):
+    name, _, value = setting.partition("=")
+    config = OmegaConf.merge(OmegaConf.create(VALID), OmegaConf.from_dotlist([setting]))
+    if value == "''":
+        OmegaConf.update(config, name, "")
+    with pytest.raises(UserError) as raised:
+        check(config)
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_patch_size_that_no_network_uses_is_not_compared_with_the_images():
+    config = OmegaConf.create(VALID)
+    config.hparams.patch_size = 100
+    del config.model.network.patch_size
+    check(config)
