@@ -1,0 +1,75 @@
+"""Images in one folder per class, on disk or in a .zip: what is there. No heavy import: the config asks.
+
+    root/train/<class>/*.png     required
+    root/valid/<class>/*.png     optional: without it, validation images are split off train
+    root/test/<class>/*.png      optional
+
+The root may be a .zip with that inside, also below one top folder.
+"""
+
+import os
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from run.errors import UserError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's
+LAYOUT = "set data.root to a folder or .zip with train/<class>/<image>, and optionally valid/ and test/ likewise"
+
+
+def count_classes(root: str) -> int:
+    """The number of classes in train/."""
+    return len(list_images(root, "train"))
+
+
+def list_images(root: str, part: str) -> dict[str, list[str]]:
+    """The sorted names, relative to the root, of the images of each class in train/, valid/ or test/.
+
+    {} where valid or test is absent. Hidden files and files of other types are left out. Raises UserError
+    where the root or train/ is missing, for a class without images and for a class that train/ does not have.
+    """
+    path = Path(root).absolute()
+    if not path.exists():
+        raise UserError(f"{path}: no such folder or .zip: {LAYOUT}")
+    classes = _classes(path, part)
+    if part == "train" and not classes:
+        raise UserError(f"{path}: no classes in train/: {LAYOUT}")
+    if part != "train" and classes and (unknown := sorted(classes.keys() - _classes(path, "train").keys())):
+        raise UserError(f"{path}: class {unknown[0]!r} is in {part}/ but not in train/: rename, add or remove it")
+    if empty := [name for name, images in classes.items() if not images]:
+        raise UserError(f"{path}: {part}/{empty[0]} holds no image ({' '.join(EXTENSIONS)}): add some or remove it")
+    return classes
+
+
+def _classes(path: Path, part: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, top in _names_in_zip(path) if path.is_file() else _names_in_folder(path, part):
+        parts = PurePosixPath(name).parts[top:]  # train, class, ..., file; or train, class for a folder
+        is_folder = name.endswith("/")
+        if parts[:1] != (part,) or len(parts) < 3 - is_folder or any(piece.startswith(".") for piece in parts):
+            continue
+        images = found.setdefault(parts[1], [])
+        if not is_folder and name.lower().endswith(EXTENSIONS):
+            images.append(name)
+    return {name: sorted(found[name]) for name in sorted(found)}
+
+
+def _names_in_folder(root: Path, part: str) -> list[tuple[str, int]]:
+    names = []
+    for folder, folders, files in os.walk(root / part, followlinks=True):
+        below = Path(folder).relative_to(root).as_posix()
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        names += [(f"{below}/{name}/", 0) for name in folders]
+        names += [(f"{below}/{name}", 0) for name in files]
+    return names
+
+
+def _names_in_zip(path: Path) -> list[tuple[str, int]]:
+    """Names, and how many folders stand above train/: 0 or 1."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not a readable .zip ({error}): {LAYOUT}") from error
+    at_top = any(name.startswith("train/") for name in names)
+    return [(name, 0 if at_top else 1) for name in names if not name.startswith("__MACOSX/")]

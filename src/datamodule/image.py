@@ -1,0 +1,205 @@
+"""What all image data sets share: split, loaders, augmentation. A data set adds its images."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from lightning_fabric.utilities.data import suggested_max_num_workers
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from datamodule.augment import CropFlip
+from datamodule.loader import Batch, Part, ResumableLoader, as_it_is
+from datamodule.order import EpochOrder, ResumableBatches
+from datamodule.source import MemorySource, Source, has_room
+from datamodule.split import check_split, split, split_hash
+from run.errors import UserError
+
+# B images of a batch, C channels, H height, W width
+
+
+class ImageDataModule(LightningDataModule, ABC):
+    """Batches (images_BCHW uint8, labels_B int64, index_B int64), index_B being the position in the source.
+
+    A subclass gives `load(part)` for the parts train, valid and test, and `class_names`. Without a source for
+    valid, validation images are split off the training source (datamodule.split). The order of the training
+    images and their augmentation depend on (seed, epoch) and (seed, epoch, index) alone. A last
+    training batch of one image is left out (BatchNorm cannot train on it): another image in each epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        channels: int,
+        image_size: Sequence[int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        batch_size: int,
+        seed: int,
+        split_seed: int,
+        valid: float,
+        fold: int | None,
+        num_folds: int,
+        limit_train: int | None,
+        num_workers: int | None,
+        crop_padding: int,
+        flip: bool,
+    ) -> None:
+        super().__init__()
+        check_split(valid, fold, num_folds)
+        self.num_classes, self.channels, self.image_size = (
+            num_classes,
+            channels,
+            (image_size[0], image_size[1]),
+        )
+        self.mean, self.std = list(mean), list(std)
+        self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
+        self.valid, self.fold, self.num_folds = valid, fold, num_folds
+        self.split_seed, self.limit_train = split_seed, limit_train
+        augmented = crop_padding > 0 or flip
+        self.augment = CropFlip(self.image_size, crop_padding, flip, seed) if augmented else None
+        self._sources: dict[str, Source | None] = {}
+
+    @property
+    @abstractmethod
+    def class_names(self) -> list[str]:
+        """The name of each label, in the order of the labels."""
+
+    @abstractmethod
+    def load(self, part: str) -> Source | None:
+        """The images of "train", "valid" or "test"; None where the data set has no such part."""
+
+    def setup(self, stage: str | None = None) -> None:
+        for part in ("test",) if stage == "test" else ("train", "valid"):
+            self.source(part)
+
+    def source(self, part: str) -> Source | None:
+        """What load gave, loaded once."""
+        if part not in self._sources:
+            self._sources[part] = source = self.load(part)
+            if isinstance(source, MemorySource):
+                self._check_shape(part, source)
+        return self._sources[part]
+
+    @property
+    def has_valid(self) -> bool:
+        return self.position("valid") is not None
+
+    @property
+    def has_test(self) -> bool:
+        return self.source("test") is not None
+
+    def position(self, part: str) -> Tensor | None:
+        """Where the images of a part are in their source, sorted; None where there is no such part."""
+        if part == "train" or (part == "valid" and self.source("valid") is None):
+            position = self._split[part]
+        else:
+            source = self.source(part)
+            position = torch.arange(0 if source is None else len(source))
+        return position if len(position) else None
+
+    def summary(self) -> dict[str, int | str | None]:
+        """For the run's record: how many images each part has, and a hash of those that validate."""
+        positions = {part: self.position(part) for part in ("train", "valid", "test")}
+        sizes = {part: 0 if position is None else len(position) for part, position in positions.items()}
+        valid = positions["valid"]
+        return {**sizes, "split_hash": None if valid is None else split_hash(valid)}
+
+    @cached_property
+    def _split(self) -> dict[str, Tensor]:
+        train, valid, fold = self.source("train"), self.valid, self.fold
+        assert train is not None
+        if self.source("valid") is not None:
+            valid, fold = 0, None
+        parts = split(len(train), valid, fold, self.num_folds, self.split_seed, self.limit_train)
+        return dict(zip(("train", "valid"), parts, strict=True))
+
+    def train_dataloader(self) -> DataLoader:
+        part = self._part("train")
+        # not trainer.current_epoch, which in a checkpoint of an epoch's end is still that epoch
+        progressed: Any = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
+        order = EpochOrder(len(part), self.seed, progressed.processed if self.trainer else 0)
+        share = -(-len(part) // (self.trainer.world_size if self.trainer else 1))
+        single = share > self.batch_size > 1 and share % self.batch_size == 1
+        batches = ResumableBatches(order, self.batch_size, drop_last=single)
+
+        def progress() -> tuple[int, int]:
+            assert self.trainer is not None
+            current: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+            complete, batch = divmod(current.processed, int(self.trainer.num_training_batches))
+            return order.epoch + complete, batch
+
+        return ResumableLoader(part, progress, batch_sampler=batches, **self._loader_settings(part))
+
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        return self._eval_loader("valid") if self.has_valid else _none()
+
+    def test_dataloader(self) -> DataLoader | list[DataLoader]:
+        return self._eval_loader("test") if self.has_test else _none()
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Lightning's own searches nested collections for tensors on every step; here three are known."""
+        images_BCHW, labels_B, index_B = (tensor.to(device, non_blocking=True) for tensor in batch)
+        return images_BCHW, labels_B, index_B
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        if self.augment is None or self.trainer is None or not self.trainer.training:
+            return batch
+        images_BCHW, labels_B, index_B = batch
+        if self.augment.offsets.device != images_BCHW.device:
+            self.augment.to(images_BCHW.device)
+        return self.augment(images_BCHW, index_B, self.trainer.current_epoch), labels_B, index_B
+
+    def _part(self, name: str) -> Part:
+        """The images of a part, moved to the device if it has room and no workers read them."""
+        of = name if self.source(name) is not None else "train"  # a validation part that is split off
+        source, position = self._sources[of], self.position(name)
+        assert source is not None
+        assert position is not None
+        if isinstance(source, MemorySource) and not self.num_workers:
+            if source.labels.device != self._device and has_room(source, self._device):
+                source = self._sources[of] = source.to(self._device)
+            position = position.to(source.labels.device)
+        return Part(source, position)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    def _eval_loader(self, name: str) -> DataLoader:
+        part = self._part(name)
+        return DataLoader(part, self.batch_size, **self._loader_settings(part))
+
+    def _loader_settings(self, part: Part) -> dict[str, Any]:
+        in_memory = isinstance(part.source, MemorySource)
+        workers = self.num_workers
+        if workers is None:
+            workers = 0 if in_memory else suggested_max_num_workers(self.trainer.num_devices if self.trainer else 1)
+        if in_memory or workers:
+            # Lightning advises more: a batch in memory is one operation, and who sets a number means it
+            warnings.filterwarnings("ignore", ".* does not have many workers")
+        return {
+            "collate_fn": as_it_is,
+            "num_workers": workers,
+            "persistent_workers": workers > 0,
+            "pin_memory": self._device.type == "cuda" and part.position_M.device.type == "cpu",
+        }
+
+    def _check_shape(self, part: str, source: MemorySource) -> None:
+        shape, expected = tuple(source.images_NCHW.shape[1:]), (self.channels, *self.image_size)
+        if shape != expected:
+            raise UserError(
+                f"the {part} images are {shape} (channels, height, width), data.channels and data.image_size "
+                f"say {expected}: correct these"
+            )
+
+
+def _none() -> list[DataLoader]:
+    """No loaders: Lightning skips the stage; its warning is about an accident, and this is none."""
+    warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")
+    return []

@@ -1,0 +1,115 @@
+"""Your own images: one folder per class, on disk or in a .zip."""
+
+import math
+import os
+import threading
+import zipfile
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.utilities.data import suggested_max_num_workers
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from datamodule.class_folders import list_images
+from datamodule.decode import decode
+from datamodule.image import ImageDataModule
+from datamodule.loader import Part, as_it_is
+from datamodule.source import MemorySource, Source
+from run.errors import UserError
+
+# N images of the source, B images of a batch, C channels, H height, W width
+
+GIB = 2**30
+CHUNK = 2**22  # bytes a worker hands over at once: containers often have 64 MiB of shared memory
+FEW = 4_000  # images below which starting workers takes longer than they save
+
+
+class UnreadableImageError(UserError):
+    """Names the file, also when a DataLoader worker has wrapped the message in its traceback."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
+
+
+class FileSource:
+    """Image files that are decoded whenever they are asked for. Source of [N, C, H, W]."""
+
+    def __init__(
+        self, root: Path, classes: dict[str, list[str]], labels: list[int], shape: tuple[int, int, int]
+    ) -> None:
+        self.root, self.shape = root, shape
+        self.names = [name for names in classes.values() for name in names]
+        counts = torch.tensor([len(names) for names in classes.values()])
+        self.labels = torch.tensor(labels).repeat_interleave(counts)
+        self._zipped = root.is_file()
+        self._archives: dict[tuple[int, int], zipfile.ZipFile] = {}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def images(self, index_B: Tensor) -> Tensor:
+        return torch.stack([self._image(self.names[i]) for i in index_B.tolist()])
+
+    def _image(self, name: str) -> Tensor:
+        try:
+            return decode(self._read(name), self.shape[0], self.shape[1:])
+        except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, and others
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UnreadableImageError(
+                f"{self.root / name}: cannot be read as an image ({reason}): replace or remove it"
+            ) from error
+
+    def _read(self, name: str) -> bytes:
+        if not self._zipped:
+            return Path(f"{self.root}/{name}").read_bytes()
+        # a handle has one position in the file: threads and forked workers must not share it
+        reader = (os.getpid(), threading.get_ident())
+        if reader not in self._archives:
+            self._archives[reader] = zipfile.ZipFile(self.root)
+        return self._archives[reader].read(name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_archives": {}}
+
+    def in_memory(self) -> MemorySource:
+        """Decode all images once; many of them in workers (threads would wait for Python's lock)."""
+        channels, height, width = self.shape
+        size = max(1, min(512, CHUNK // (channels * height * width)))
+        workers = suggested_max_num_workers(1) if len(self) > FEW else 0
+        part = Part(self, torch.arange(len(self)))
+        images_NCHW = torch.empty(len(self), *self.shape, dtype=torch.uint8)
+        for images_BCHW, _, index_B in DataLoader(part, size, num_workers=workers, collate_fn=as_it_is):
+            images_NCHW[index_B[0] : index_B[-1] + 1] = images_BCHW
+        return MemorySource(images_NCHW, self.labels)
+
+
+class ImageFolder(ImageDataModule):
+    """root/train/<class>/*, and optionally valid/ and test/ likewise, converted to channels and image_size.
+
+    A part of at most memory_limit_gib GiB as uint8 is decoded once, at setup; a larger one batch by batch.
+    """
+
+    def __init__(self, root: str, memory_limit_gib: float, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.root, self.memory_limit_gib = Path(root).absolute(), memory_limit_gib
+        if self.channels not in (1, 3):
+            raise UserError(f"data.channels={self.channels}: choose 1 (grey) or 3 (RGB)")
+
+    @cached_property
+    def class_names(self) -> list[str]:  # type: ignore[override]
+        return list(list_images(str(self.root), "train"))
+
+    def load(self, part: str) -> Source | None:
+        classes = list_images(str(self.root), part)
+        if not classes:
+            return None
+        names = self.class_names if part != "train" else list(classes)
+        if len(names) != self.num_classes:
+            raise UserError(f"data.num_classes={self.num_classes}, but {self.root} has {len(names)} in train/")
+        labels = [names.index(name) for name in classes]
+        source = FileSource(self.root, classes, labels, (self.channels, *self.image_size))
+        size = len(source) * math.prod(source.shape)
+        return source.in_memory() if size <= self.memory_limit_gib * GIB else source

@@ -1,0 +1,195 @@
+import pytest
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from datamodule import image
+from datamodule.source import MemorySource
+from run.errors import UserError
+
+# Lightning 2.6 asks torch's pytree for a class that torch 2.15 deprecates
+pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
+REFILLED = "ignore:Checkpoint directory .* exists and is not empty"
+
+
+class Recorder(LightningModule):
+    """Keeps the batches that it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.trained, self.validated, self.tested = {}, [], []
+        self.stop_at = None
+
+    def training_step(self, batch, batch_idx):
+        self.trained.setdefault(self.current_epoch, []).append(batch)
+        return self.weight.sum()
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        if (self.current_epoch, batch_idx) == self.stop_at:
+            raise KeyError("crash")
+
+    def validation_step(self, batch, batch_idx):
+        self.validated.append(batch)
+
+    def test_step(self, batch, batch_idx):
+        self.tested.append(batch)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def indices(self, epoch):
+        return torch.cat([index for _, _, index in self.trained[epoch]]).tolist()
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    def build(**settings):
+        quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+        defaults = {"accelerator": "cpu", "enable_checkpointing": False, "default_root_dir": tmp_path}
+        return Trainer(**quiet | defaults | {"max_epochs": 3} | settings)
+
+    return build
+
+
+def test_batches(counting):
+    data = counting()
+    data.setup("fit")
+    seen = []
+    for images, labels, index in data.train_dataloader():
+        assert images.dtype == torch.uint8
+        assert labels.dtype == index.dtype == torch.int64
+        assert images.shape[1:] == (1, 2, 3)
+        assert torch.equal(images[:, 0, 0, 0].long(), index)
+        assert torch.equal(labels, index % 3)
+        seen += index.tolist()
+    held_out = torch.cat([index for _, _, index in data.val_dataloader()]).tolist()
+    assert sorted(seen + held_out) == list(range(23))
+    assert torch.cat([index for _, _, index in data.test_dataloader()]).tolist() == list(range(7))
+
+
+def test_fit_sets_the_epoch_and_workers_change_nothing(counting, trainer):
+    orders = []
+    for workers in (0, 2):
+        model = Recorder()
+        trainer().fit(model, counting(num_workers=workers))
+        orders.append([model.indices(epoch) for epoch in range(3)])
+        assert len({tuple(order) for order in orders[-1]}) == 3
+        assert len({tuple(sorted(order)) for order in orders[-1]}) == 1
+    assert orders[0] == orders[1]
+
+
+@pytest.mark.filterwarnings(REFILLED)
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("stop_at", [(0, 2), (1, 1), (1, 4), (2, 0)])
+def test_resume_in_the_middle_of_an_epoch(counting, trainer, tmp_path, workers, stop_at):
+    whole = Recorder()
+    trainer().fit(whole, counting())
+
+    crashed, resumed = Recorder(), Recorder()
+    crashed.stop_at = stop_at  # after the checkpoint of this step was written
+
+    def every_step():
+        return ModelCheckpoint(tmp_path, "last", every_n_train_steps=1, enable_version_counter=False)
+
+    with pytest.raises(KeyError, match="crash"):
+        trainer(enable_checkpointing=True, callbacks=[every_step()]).fit(crashed, counting(num_workers=workers))
+    trainer(enable_checkpointing=True, callbacks=[every_step()]).fit(
+        resumed, counting(num_workers=workers), ckpt_path=tmp_path / "last.ckpt", weights_only=True
+    )
+    seen = [i for model in (crashed, resumed) for epoch in model.trained for i in model.indices(epoch)]
+    assert seen == [i for epoch in range(3) for i in whole.indices(epoch)]
+
+
+@pytest.mark.filterwarnings(REFILLED)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_train_longer_from_the_end_of_an_epoch(counting, trainer, tmp_path, workers):
+    whole, first, longer = Recorder(), Recorder(), Recorder()
+    trainer().fit(whole, counting())
+
+    def every_epoch():
+        return ModelCheckpoint(tmp_path, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+
+    trainer(max_epochs=2, enable_checkpointing=True, callbacks=[every_epoch()]).fit(first, counting())
+    trainer(enable_checkpointing=True, callbacks=[every_epoch()]).fit(
+        longer, counting(num_workers=workers), ckpt_path=tmp_path / "last.ckpt", weights_only=True
+    )
+    assert list(longer.trained) == [2]
+    assert longer.indices(2) == whole.indices(2)
+
+
+def test_augments_while_training_only(counting, trainer):
+    model = Recorder()
+    data = counting(crop_padding=1)
+    trainer(max_epochs=1).fit(model, data)
+    trainer().test(model, data, verbose=False)
+    for images, _, index in model.trained[0]:
+        assert torch.equal(
+            images, data.augment(index.to(torch.uint8)[:, None, None, None].expand(-1, 1, 2, 3), index, 0)
+        )
+    assert any((images == 0).any() for images, _, index in model.trained[0] if 0 not in index)
+    for images, _, index in model.validated + model.tested:
+        assert torch.equal(images.long(), index[:, None, None, None].expand(images.shape))
+
+
+def test_without_validation_and_test(counting, trainer):
+    data = counting(valid=0)
+    data.sizes = {"train": 23}
+    model = Recorder()
+    trainer(max_epochs=1).fit(model, data)
+    assert not data.has_valid
+    assert not data.has_test
+    assert model.validated == []
+    assert data.summary() == {"train": 23, "valid": 0, "test": 0, "split_hash": None}
+
+
+def test_a_given_validation_set_is_taken_whole(counting):
+    data = counting(valid=5, fold=1)
+    data.sizes = {"train": 23, "valid": 6, "test": 7}
+    assert data.has_valid
+    assert {"train": 23, "valid": 6, "test": 7}.items() <= data.summary().items()
+    assert torch.cat([index for _, _, index in data.val_dataloader()]).tolist() == list(range(6))
+
+
+def test_summary_and_folds(counting):
+    assert {"train": 18, "valid": 5, "test": 7}.items() <= counting().summary().items()
+    assert {"train": 10, "valid": 5}.items() <= counting(limit_train=10).summary().items()
+    assert {counting(fold=k).summary()["valid"] for k in range(5)} == {4, 5}
+    assert len({counting(fold=k).summary()["split_hash"] for k in range(5)}) == 5
+    assert counting(seed=1).summary() == counting().summary()
+    assert counting(split_seed=1).summary() != counting().summary()
+
+
+@pytest.mark.parametrize(("valid", "sizes"), [(6, [4, 4, 4, 4]), (5, [4, 4, 4, 4, 2]), (22, [1])])
+def test_leaves_out_a_last_batch_of_one(counting, valid, sizes):
+    assert [len(index) for _, _, index in counting(valid=valid).train_dataloader()] == sizes
+
+
+def test_batch_size_one_is_no_last_batch_of_one(counting):
+    assert len(list(counting(batch_size=1).train_dataloader())) == 18
+
+
+def test_moves_to_a_device_with_room(counting, monkeypatch):
+    data = counting()
+    monkeypatch.setattr(type(data), "_device", torch.device("meta"))
+    monkeypatch.setattr(image, "has_room", lambda source, device: True)
+    part = data._part("train")
+    assert part.source.images_NCHW.device.type == part.position_M.device.type == "meta"
+    assert part[0][0].device.type == "meta"
+    assert data._part("valid").source is part.source
+    monkeypatch.setattr(image, "has_room", lambda source, device: False)
+    assert counting()._part("train").position_M.device.type == "cpu"
+
+
+def test_room_is_a_quarter_of_what_is_free(monkeypatch):
+    source = MemorySource(torch.zeros(10, 1, 5, 5, dtype=torch.uint8), torch.zeros(10))
+    device = torch.device("cuda")
+    for free, room in [(1000, False), (1001, True)]:
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10**9))
+        assert image.has_room(source, device) is room
+    assert not image.has_room(source, torch.device("cpu"))
+
+
+def test_refuses_images_of_another_shape(counting):
+    with pytest.raises(UserError, match=r"train images are \(1, 2, 3\).*say \(3, 2, 3\): correct these"):
+        counting(channels=3).setup("fit")
