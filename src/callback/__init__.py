@@ -1,0 +1,1 @@
+"""What Lightning lacks in callbacks, one idea per file."""

@@ -1,0 +1,1 @@
+"""What Lightning lacks in loggers, one idea per file."""
