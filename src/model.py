@@ -1,0 +1,163 @@
+"""Classifier: a network, its loss, its optimizer and its metrics as a LightningModule. It knows no architecture."""
+
+from collections.abc import Mapping
+from functools import partial
+from inspect import signature
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torchmetrics import MeanMetric, Metric, MetricCollection
+
+# B images, K classes
+Batch = tuple[Tensor, Tensor, Tensor]  # images_BCHW uint8, labels_B, index_B
+
+
+class Classifier(pl.LightningModule):
+    """Train `network(images_BCHW, index_B) -> logits_BK` with a loss, an optimizer and a scheduler given as partials.
+
+    Logs train_loss and train_accuracy (means over the epoch), train_loss_step (mean since the last logged step), and
+    valid_* and test_*: the loss and each of `metrics`, over the data set. `scheduler` is Lightning's dictionary
+    `{scheduler: partial, interval: step, ...}`; what only the run knows (max_lr, total_steps, T_max) is filled in where
+    the scheduler takes it. Raises what the optimizer says to its arguments at construction, before data is loaded.
+    """
+
+    loss_sum: Tensor
+    correct: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        metrics: Mapping[str, Metric],
+        lr: float,
+        optimizer: partial[Optimizer],
+        scheduler: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.loss, self.lr = network, loss, lr
+        self.optimizer, self.scheduler = optimizer, scheduler
+        optimizer(self.parameters(), lr=lr)
+        self.valid, self.test = Results("valid", metrics), Results("test", metrics)
+        # sums, read at the logging interval: a metric object per training step would cost more than a small network
+        self.register_buffer("loss_sum", torch.zeros(()), persistent=False)
+        self.register_buffer("correct", torch.zeros((), dtype=torch.long), persistent=False)
+        self.count = 0
+        self.epoch_sums = [0.0, 0, 0]  # loss, correct, count of what was logged since the epoch began
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_current_fx_name":  # Lightning sets it 40 times a step, nn.Module takes microseconds to set it
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def forward(self, images_BCHW: Tensor, index_B: Tensor | None = None) -> Tensor:
+        return self.network(images_BCHW, index_B)
+
+    def on_train_epoch_start(self) -> None:
+        for module in self.network.modules():
+            set_epoch = getattr(module, "set_epoch", None)
+            if set_epoch is not None:
+                set_epoch(self.current_epoch)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images_BCHW, labels_B, index_B = batch
+        logits_BK = self.network(images_BCHW, index_B)
+        loss = self.loss(logits_BK, labels_B)
+        with torch.no_grad():
+            self.loss_sum.add_(loss, alpha=len(labels_B))
+            self.correct.add_((logits_BK.argmax(1) == labels_B).sum())
+        self.count += len(labels_B)
+        step = self.trainer.fit_loop.total_batch_idx
+        if (step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._log_step(step)
+        return loss
+
+    def _log_step(self, step: int) -> None:
+        loss, _, count = self._flush_sums()
+        self.log("train_loss_step", loss / count, prog_bar=True, logger=False)
+        for logger in self.loggers:  # not self.log: it counts steps in a way that only Lightning can see
+            logger.log_metrics({"epoch": self.current_epoch, "train_loss_step": loss / count}, step=step)
+
+    def _flush_sums(self) -> tuple[float, int, int]:
+        sums = float(self.loss_sum), int(self.correct), self.count
+        self.epoch_sums = [total + new for total, new in zip(self.epoch_sums, sums, strict=True)]
+        self.loss_sum.zero_()
+        self.correct.zero_()
+        self.count = 0
+        return sums
+
+    def on_train_epoch_end(self) -> None:
+        self._flush_sums()
+        loss, correct, count = self.epoch_sums
+        self.epoch_sums = [0.0, 0, 0]
+        means = {"train_loss": loss / count, "train_accuracy": correct / count}
+        self.log_dict(means, sync_dist=True)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._measure(batch, self.valid)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._measure(batch, self.test)
+
+    def _measure(self, batch: Batch, results: "Results") -> None:
+        images_BCHW, labels_B, index_B = batch
+        logits_BK = self.network(images_BCHW, index_B)
+        results.update(logits_BK, labels_B, self.loss(logits_BK, labels_B))
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict(self.valid.compute(), prog_bar=True)  # no sync_dist: torchmetrics gathers the ranks
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict(self.test.compute())
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Logits [B, K] and labels [B]."""
+        images_BCHW, labels_B, index_B = batch
+        return self.network(images_BCHW, index_B), labels_B
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(self.parameters(), lr=self.lr, **self._fused())
+        if not self.scheduler:
+            return optimizer
+        build = self.scheduler["scheduler"]
+        total_steps = int(self.trainer.estimated_stepping_batches)
+        known = {"max_lr": self.lr, "total_steps": total_steps, "T_max": total_steps}
+        takes = signature(build.func).parameters
+        missing = {name: known[name] for name in known if name in takes and name not in build.keywords}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {**self.scheduler, "scheduler": build(optimizer, **missing)},
+        }
+
+    def _fused(self) -> dict[str, bool]:
+        """`fused=True` where the optimizer has it: one kernel instead of ten small ones a parameter.
+
+        Not together with mixed precision and gradient clipping, which Lightning refuses for fused optimizers.
+        """
+        clips_mixed = self.trainer.gradient_clip_val and "mixed" in str(self.trainer.precision)
+        has_fused = "fused" in signature(self.optimizer.func).parameters and "fused" not in self.optimizer.keywords
+        return {"fused": True} if has_fused and not clips_mixed and self.device.type in ("cpu", "cuda") else {}
+
+
+class Results(nn.Module):
+    """The mean loss and the metrics of one stage over its data set, on the device until they are computed."""
+
+    def __init__(self, stage: str, metrics: Mapping[str, Metric]) -> None:
+        super().__init__()
+        self.stage = stage
+        self.loss = MeanMetric()
+        self.metrics = MetricCollection(dict(metrics), prefix=f"{stage}_").clone()
+
+    def update(self, logits_BK: Tensor, labels_B: Tensor, loss: Tensor) -> None:
+        self.loss.update(loss, weight=len(labels_B))
+        self.metrics.update(logits_BK, labels_B)
+
+    def compute(self) -> dict[str, Tensor]:
+        """What was measured since the last call."""
+        results = {f"{self.stage}_loss": self.loss.compute(), **self.metrics.compute()}
+        self.loss.reset()
+        self.metrics.reset()
+        return results

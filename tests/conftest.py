@@ -1,0 +1,39 @@
+"""Commands run as a user runs them, but in this process: torch and Lightning are imported once for the whole suite."""
+
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from runs import REPOSITORY
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch) -> Callable[..., int]:
+    """`command("train", "data=digits", ...)` in an empty folder -> exit code."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def run(name: str, *arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", [str(REPOSITORY / "src" / f"{name}.py"), *arguments])
+        try:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        return 0
+
+    return run
+
+
+@pytest.fixture
+def train(command, tmp_path) -> Callable[..., Path]:
+    """`train("data=digits", ...)` -> the folder of the run, which must succeed."""
+
+    def run(*overrides: str) -> Path:
+        before = set(tmp_path.glob("outputs/*/*/*"))
+        assert command("train", *overrides) == 0
+        (folder,) = set(tmp_path.glob("outputs/*/*/*")) - before
+        return folder
+
+    return run

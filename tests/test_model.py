@@ -1,0 +1,145 @@
+from functools import partial
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from torchmetrics.classification import MulticlassAccuracy
+
+from model import Classifier
+
+
+class Linear(nn.Module):
+    """Remembers the epochs that it was told."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+        self.epochs = []
+
+    def set_epoch(self, epoch):
+        self.epochs.append(epoch)
+
+    def forward(self, images, index=None):
+        return self.layer(images.flatten(1).float() / 255)
+
+
+def batches(sizes, seed):
+    generator = torch.Generator().manual_seed(seed)
+    images = [torch.randint(256, (n, 1, 2, 2), generator=generator, dtype=torch.uint8) for n in sizes]
+    labels = [torch.randint(3, (n,), generator=generator) for n in sizes]
+    return [(x, y, torch.arange(len(y))) for x, y in zip(images, labels, strict=True)]
+
+
+class Recorder(pl.loggers.logger.DummyLogger):
+    def __init__(self):
+        super().__init__()
+        self.rows = []
+
+    def log_metrics(self, metrics, step=None):
+        self.rows.append((step, metrics))
+
+
+def fit(model, train, valid, tmp_path, epochs=1, **settings):
+    recorder = Recorder()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        logger=recorder,
+        default_root_dir=tmp_path,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        num_sanity_val_steps=0,
+        **settings,
+    )
+    loaders = [DataLoader(part, batch_size=None) for part in (train, valid)]
+    trainer.fit(model, *loaders)
+    return trainer, recorder
+
+
+def build(lr=0.1, optimizer=torch.optim.SGD, scheduler=None, **arguments):
+    torch.manual_seed(0)
+    metrics = {"accuracy": MulticlassAccuracy(3, average="micro")}
+    return Classifier(Linear(), nn.CrossEntropyLoss(), metrics, lr, partial(optimizer, **arguments), scheduler)
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:The number of training batches")
+
+
+def test_training_equals_a_plain_loop(tmp_path):
+    train, valid = batches([5, 5, 3], 1), batches([4, 2], 2)
+    model, plain = build(), build()
+    trainer, _ = fit(model, train, valid, tmp_path, epochs=2)
+    sgd = torch.optim.SGD(plain.parameters(), lr=0.1)
+    for _ in range(2):
+        total, hits, count = 0.0, 0, 0
+        for images, labels, _ in train:
+            logits = plain.network(images)
+            loss = plain.loss(logits, labels)
+            total += loss.item() * len(labels)
+            hits += (logits.argmax(1) == labels).sum().item()
+            count += len(labels)
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+    torch.testing.assert_close(model.network.layer.weight, plain.network.layer.weight)
+    images, labels = torch.cat([x for x, _, _ in valid]), torch.cat([y for _, y, _ in valid])
+    logits = plain.network(images)
+    expected = {
+        "train_loss": total / count,
+        "train_accuracy": hits / count,
+        "valid_loss": plain.loss(logits, labels).item(),  # the mean over images, not over batches of unequal size
+        "valid_accuracy": (logits.argmax(1) == labels).float().mean().item(),
+    }
+    for name, value in expected.items():
+        assert float(trainer.callback_metrics[name]) == pytest.approx(value, rel=1e-5), name
+
+
+def test_the_step_loss_is_the_mean_since_the_last_one(tmp_path):
+    train = batches([4] * 6, 1)
+    model, plain = build(lr=0.0), build()
+    _, recorder = fit(model, train, [], tmp_path, log_every_n_steps=3, limit_val_batches=0)
+    losses = [plain.loss(plain.network(x), y).item() for x, y, _ in train]
+    logged = {step: m["train_loss_step"] for step, m in recorder.rows if "train_loss_step" in m}
+    assert logged == {2: pytest.approx(sum(losses[:3]) / 3), 5: pytest.approx(sum(losses[3:]) / 3)}
+
+
+def test_networks_are_told_the_epoch(tmp_path):
+    model = build()
+    fit(model, batches([4], 1), batches([4], 1), tmp_path, epochs=3)
+    assert model.network.epochs == [0, 1, 2]
+
+
+def test_one_cycle_knows_its_steps_and_its_peak(tmp_path):
+    scheduler = {"scheduler": partial(torch.optim.lr_scheduler.OneCycleLR), "interval": "step"}
+    model = build(scheduler=scheduler, lr=0.5)
+    trainer, _ = fit(model, batches([4] * 5, 1), [], tmp_path, epochs=2, limit_val_batches=0)
+    (config,) = trainer.lr_scheduler_configs
+    assert config.scheduler.total_steps == 10
+    assert config.scheduler.optimizer.param_groups[0]["max_lr"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("clip", "precision", "fused"), [(None, "32-true", True), (1.0, "32-true", True), (1.0, "bf16-mixed", None)]
+)
+def test_fused_where_lightning_allows_it(tmp_path, clip, precision, fused):
+    model = build(optimizer=torch.optim.Adam)
+    trainer, _ = fit(
+        model, batches([4], 1), [], tmp_path, limit_val_batches=0, gradient_clip_val=clip, precision=precision
+    )
+    assert trainer.optimizers[0].defaults["fused"] is fused
+
+
+def test_an_optimizer_without_fused_and_one_s_own_choice(tmp_path):
+    for optimizer, arguments, expected in ((torch.optim.Rprop, {}, None), (torch.optim.SGD, {"fused": False}, False)):
+        trainer, _ = fit(build(optimizer=optimizer, **arguments), batches([4], 1), [], tmp_path, limit_val_batches=0)
+        assert trainer.optimizers[0].defaults.get("fused") is expected
+
+
+def test_what_the_optimizer_refuses_is_said_at_construction():
+    with pytest.raises(ValueError, match="momentum"):
+        build(momentum=-1)
+    with pytest.raises(TypeError, match="betas"):
+        build(betas=(0.9, 0.99))

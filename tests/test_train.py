@@ -1,0 +1,202 @@
+"""The main job end to end, as the user calls it."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from runs import REPOSITORY, record
+
+NETWORKS = sorted(path.stem for path in (REPOSITORY / "config" / "model").glob("*.yaml"))
+
+
+def metrics(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_run_folder_says_all_of_it(train):
+    folder = train("data=digits", "model=cnn", "hparams.max_epochs=2", "comment=a=b, 日本")
+    assert folder.name.endswith("_a=b-日本")
+    run = record(folder)
+    assert run["status"] == "finished"
+    assert run["comment"] == "a=b, 日本"
+    assert run["settings"] == {
+        "data": "digits",
+        "model": "cnn",
+        "hparams.max_epochs": 2,
+        "comment": "a=b, 日本",
+    }
+    assert run["data"]["train"] + run["data"]["valid"] + run["data"]["test"] == 1797
+    assert set(run["metrics"]) == {
+        f"{part}_{name}" for part in ("train", "valid", "test") for name in ("loss", "accuracy")
+    }
+    assert run["best_score"] == max(float(row["valid_accuracy"] or 0) for row in metrics(folder))
+    assert yaml.safe_load((folder / "config.yaml").read_text())["model"]["network"]["num_classes"] == 10
+    assert (folder / "source" / "src" / "train.py").read_text() == (REPOSITORY / "src" / "train.py").read_text()
+    assert (folder / "source" / "config" / "config.yaml").exists()
+    assert "parameters on cpu" in (folder / "train.log").read_text()
+    assert list((folder / "tensorboard").glob("events.*"))
+    for name in ("best", "last"):
+        checkpoint = folder / "checkpoints" / f"{name}.ckpt"
+        assert checkpoint.is_file()
+        assert not checkpoint.is_symlink()
+        assert "state_dict" in torch.load(checkpoint, weights_only=True)
+
+
+def test_a_patch_set_learns_digits(train):
+    run = record(train("data=digits", "hparams.max_epochs=15", "hparams.patch_num_min=16", "loggers=none"))
+    assert run["metrics"]["test_accuracy"] > 0.9
+
+
+def test_the_same_command_twice_gives_the_same_metrics(train):
+    command = (
+        "data=digits",
+        "hparams.max_epochs=2",
+        "hparams.seed=0",
+        "data.crop_padding=1",
+        "data.flip=True",
+    )
+    first, second = train(*command), train(*command)
+    assert (first / "metrics.csv").read_bytes() == (second / "metrics.csv").read_bytes()
+    third = train(*command[:2], "hparams.seed=1", *command[3:])
+    assert (first / "metrics.csv").read_bytes() != (third / "metrics.csv").read_bytes()
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_debug_runs_every_network(train, network):
+    folder = train("data=digits", f"model={network}", "debug=True", "experiment_name=__debug__")
+    assert record(folder)["status"] == "finished"
+    assert not (folder / "checkpoints").exists()
+    assert folder.parts[-3] == "__debug__"
+
+
+@pytest.mark.parametrize("scheduler", ["none", "cosine", "onecycle", "step", "plateau"])
+def test_every_scheduler(train, scheduler):
+    options = ["scheduler.scheduler.step_size=1"] if scheduler == "step" else []
+    folder = train(
+        "data=digits",
+        "model=cnn",
+        "hparams.max_epochs=2",
+        "data.limit_train=200",
+        f"scheduler={scheduler}",
+        *options,
+    )
+    state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    (group,) = state["optimizer_states"][0]["param_groups"]
+    if scheduler == "onecycle":
+        assert (group["max_lr"], group["lr"] < 1e-3) == (1e-3, True)
+    else:
+        expected = {"none": 1e-3, "plateau": 1e-3, "step": 1e-5, "cosine": 0}[scheduler]
+        assert group["lr"] == pytest.approx(expected, abs=1e-8)
+
+
+def test_no_validation_at_all(train):
+    folder = train("data=digits", "model=cnn", "hparams.max_epochs=1", "data.valid=0", "hparams.patience=3")
+    run = record(folder)
+    assert run["best_score"] is None
+    assert "test_accuracy" in run["metrics"]
+    assert not any(name.startswith("valid") for name in run["metrics"])
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
+
+
+def test_training_can_be_watched_without_validation(train):
+    watch = ("hparams.monitor=train_loss", "hparams.monitor_mode=min")
+    run = record(train("data=digits", "model=cnn", "hparams.max_epochs=1", "data.valid=0", *watch))
+    assert run["best_score"] == pytest.approx(run["metrics"]["train_loss"])
+
+
+def test_early_stopping(train):
+    # at lr=1e-12 nothing improves after the first epoch
+    folder = train("data=digits", "model=lenet", "hparams.max_epochs=9", "hparams.patience=1", "hparams.lr=1e-12")
+    assert max(int(row["epoch"]) for row in metrics(folder) if row["train_loss"]) < 8
+
+
+def test_a_checkpoint_every_k_epochs(train):
+    every = ("callbacks=[basic,every_k_epochs]", "callbacks.every_k_epochs.every_n_epochs=2")
+    folder = train("data=digits", "model=lenet", "hparams.max_epochs=4", *every)
+    names = {path.name for path in (folder / "checkpoints").iterdir()}
+    assert names == {"best.ckpt", "last.ckpt", "epoch=1.ckpt", "epoch=3.ckpt"}
+
+
+def test_lr_0_searches_and_records(train):
+    run = record(train("data=digits", "model=cnn", "hparams.max_epochs=1", "hparams.lr=0"))
+    assert 1e-8 < run["lr"] < 1
+    assert run["lr"] != 1e-3
+
+
+def test_lr_0_with_debug_says_what_it_takes(train):
+    folder = train("data=digits", "model=cnn", "debug=True", "hparams.lr=0")
+    assert record(folder)["lr"] == 1e-3
+    assert "lr=0.001" in (folder / "train.log").read_text()
+
+
+def test_trainer_arguments_of_every_day(train):
+    options = (
+        "trainer.gradient_clip_val=1",
+        "trainer.accumulate_grad_batches=2",
+        "trainer.precision=bf16-mixed",
+    )
+    assert record(train("data=digits", "model=cnn", "hparams.max_epochs=1", *options))["status"] == "finished"
+
+
+def test_two_workers_change_nothing(train):
+    command = ("data=digits", "hparams.max_epochs=1", "data.crop_padding=1")
+    alone, helped = train(*command), train(*command, "data.num_workers=2")
+    assert (alone / "metrics.csv").read_bytes() == (helped / "metrics.csv").read_bytes()
+
+
+def test_a_grid_makes_a_numbered_folder_per_job(command, tmp_path):
+    grid = ("hparams.batch_size=32,64", "hparams.optimizer=SGD,Adam", "-m")
+    assert command("train", "data=digits", "model=lenet", "hparams.max_epochs=1", "loggers=none", *grid) == 0
+    (sweep,) = tmp_path.glob("multirun/Default/*/*")
+    runs = [record(sweep / str(number)) for number in range(4)]
+    assert {(run["settings"]["hparams.batch_size"], run["settings"]["hparams.optimizer"]) for run in runs} == {
+        (size, name) for size in (32, 64) for name in ("SGD", "Adam")
+    }
+    assert all(run["status"] == "finished" for run in runs)
+
+
+def test_the_value_that_a_sweep_optimises(command, monkeypatch, tmp_path):
+    values = []
+    from hydra.core import utils
+
+    real = utils.run_job
+    monkeypatch.setattr("hydra._internal.hydra.run_job", lambda *a, **k: values.append(r := real(*a, **k)) or r)
+    assert command("train", "data=digits", "model=cnn", "hparams.max_epochs=1") == 0
+    (folder,) = tmp_path.glob("outputs/*/*/*")
+    assert values[0].return_value == record(folder)["best_score"]
+
+
+def test_a_crash_is_recorded_with_its_traceback(command, tmp_path, capsys):
+    # a loss that torch refuses only when it sees a batch
+    assert (
+        command(
+            "train", "data=digits", "model=cnn", "loss._target_=torch.nn.BCEWithLogitsLoss", "~loss.label_smoothing"
+        )
+        == 1
+    )
+    (folder,) = tmp_path.glob("outputs/*/*/*")
+    run = record(folder)
+    assert run["status"] == "failed"
+    assert run["error"].startswith("ValueError: ")
+    assert "Traceback" in (folder / "train.log").read_text()
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_as_a_process_from_another_folder(tmp_path):
+    arguments = [
+        sys.executable,
+        str(REPOSITORY / "src" / "train.py"),
+        "data=digits",
+        "model=cnn",
+        "debug=True",
+    ]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (run,) = tmp_path.glob("outputs/Default/*/*/run.json")
+    assert json.loads(run.read_text())["command"].endswith("src/train.py data=digits model=cnn debug=True")
+    assert "Warning" not in done.stderr
