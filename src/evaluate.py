@@ -1,0 +1,66 @@
+"""Measure a trained network on its test set and write evaluation.json: `python src/evaluate.py --help`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig
+
+from run import cli
+from run.atomic import write_json
+from run.checkpoint import find_checkpoint, load_weights
+from run.console import print_summary
+from run.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@hydra.main(version_base="1.3", config_path="../config", config_name="evaluate")
+@cli.job
+def main(config: DictConfig) -> None:
+    folder = Path(config.run)
+    checkpoint = find_checkpoint(folder, config.ckpt)
+    data, model = cli.build(config.data), cli.build(config.model)
+    data.prepare_data()
+    data.setup()
+    if not data.has_test:
+        raise UserError("this data set has no test images: nothing to evaluate on")
+    try:
+        model.load_state_dict(load_weights(checkpoint))
+    except RuntimeError as error:
+        raise UserError(f"the checkpoint {checkpoint} is of another network than the config describes") from error
+    trainer = cli.build(config.trainer, logger=False, callbacks=[], enable_checkpointing=False, fast_dev_run=False)
+
+    result = {"checkpoint": str(checkpoint), "images": data.summary()["test"]}
+    result |= measure(trainer.predict(model, data.test_dataloader()), model.loss, data.class_names)
+    if hasattr(model.network, "patch_num"):
+        result["sizes"] = {}
+        for size in config.sizes:
+            model.network.patch_num = size
+            measured = measure(trainer.predict(model, data.test_dataloader()), model.loss, data.class_names)
+            result["sizes"][f"test_accuracy/n={size}"] = measured["test_accuracy"]
+    write_json(folder / "evaluation.json", result)
+
+    rows = {name: result[name] for name in ("checkpoint", "images", "test_accuracy", "test_loss")}
+    print_summary("Evaluation", rows | result["per_class"] | result.get("sizes", {}))
+
+
+def measure(batches: list[tuple["Tensor", "Tensor"]], loss: Any, class_names: list[str]) -> dict[str, Any]:
+    """Accuracy, loss, accuracy per class and the confusion matrix (row: true class, column: predicted)."""
+    import torch
+    from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+    logits_NK, labels_N = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
+    confusion_KK = multiclass_confusion_matrix(logits_NK, labels_N, num_classes=len(class_names))
+    recall_K = confusion_KK.diag() / confusion_KK.sum(1)  # NaN for a class without test images
+    return {
+        "test_accuracy": float(confusion_KK.diag().sum() / confusion_KK.sum()),
+        "test_loss": float(loss(logits_NK, labels_N)),
+        "per_class": {f"test_accuracy/class={name}": float(r) for name, r in zip(class_names, recall_K, strict=True)},
+        "confusion_matrix": confusion_KK.tolist(),
+    }
+
+
+if __name__ == "__main__":
+    cli.start(main)
