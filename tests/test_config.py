@@ -1,0 +1,94 @@
+"""Every YAML of every group composes, and what it describes can be built: a new file is found here by itself."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from runs import REPOSITORY
+
+from run import cli
+from run.settings import RULES, check
+
+CONFIG = REPOSITORY / "config"
+GROUPS = [
+    path.relative_to(CONFIG) for path in sorted(CONFIG.rglob("*.yaml")) if len(path.relative_to(CONFIG).parts) > 1
+]
+CHOICES = [f"{path.parent}={path.stem}" for path in GROUPS if path.parts[0] != "hydra"]
+FOLDER = "${hydra:runtime.output_dir}"
+
+
+@pytest.fixture(autouse=True)
+def composing(tmp_path, monkeypatch):
+    cli._register_resolvers()
+    for name in ("red", "green"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        (tmp_path / "train" / name / "1.png").touch()
+    monkeypatch.setenv("DATASET", str(tmp_path))
+    with initialize_config_dir(str(CONFIG), version_base="1.3"):
+        yield
+
+
+def composed(*overrides, name="config"):
+    config = compose(name, list(overrides))
+    text = OmegaConf.to_yaml(config).replace(FOLDER, "outputs/x")  # Hydra knows the folder only in a job
+    return OmegaConf.create(text)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_composes_resolves_and_is_valid(choice):
+    group, _, option = choice.partition("=")
+    override = f"{group}=[{option}]" if group in ("callbacks", "loggers") else choice
+    config = composed(override)
+    OmegaConf.resolve(config)
+    check(config)
+
+
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if not choice.startswith("trainer=")])
+def test_builds(choice, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    group, _, option = choice.partition("=")
+    config = composed(f"{group}=[{option}]" if group in ("callbacks", "loggers") else choice)
+    model, data = instantiate(config.model), instantiate(config.data)
+    assert model.network is not None
+    assert data.num_classes == config.data.num_classes
+    for part in ("callbacks", "loggers"):
+        for node in config[part].values():
+            instantiate(node)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIG / "trainer").glob("*.yaml")))
+def test_every_trainer_builds_where_its_device_is(name, tmp_path):
+    import torch
+
+    config = composed(f"trainer={name}").trainer
+    if config.accelerator == "gpu" and not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    instantiate(config, default_root_dir=str(tmp_path), logger=False)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIG / "model").glob("*.yaml")))
+@pytest.mark.parametrize("data", sorted(path.stem for path in (CONFIG / "data").glob("*.yaml")))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_network_takes_every_data_set_gray_and_coloured(name, data, channels):
+    import torch
+
+    config = composed(f"model={name}", f"data={data}", f"data.channels={channels}", "data.mean=[0.5]", "data.std=[0.5]")
+    network = instantiate(config.model, _convert_="all").network.eval()
+    images = torch.randint(256, (2, channels, *config.data.image_size), dtype=torch.uint8)
+    assert network(images, torch.tensor([0, 1])).shape == (2, config.data.num_classes)
+
+
+def test_the_number_of_classes_of_an_image_folder_is_that_of_its_folders():
+    assert composed("data=image_folder").data.num_classes == 2
+
+
+def test_every_rule_is_about_a_setting():
+    config = composed()
+    for name in RULES:
+        assert OmegaConf.select(config, name, default="missing") != "missing", name
+
+
+@pytest.mark.parametrize("path", sorted(CONFIG.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONFIG)))
+def test_every_file_opens_by_saying_why_it_exists(path):
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("# @package")]
+    assert lines[0].startswith("# ")

@@ -1,0 +1,70 @@
+"""Who may import whom (README, "Layout"): the directions that keep every part replaceable by a line of YAML."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src"
+OWN = {path.stem for path in SRC.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+COMMANDS = {path.stem for path in SRC.glob("*.py") if "@hydra.main" in path.read_text()}
+ALLOWED = {  # part -> the parts of this project that it may import
+    **{command: {"run"} for command in COMMANDS},
+    "model": {"set_module"},
+    "network": {"network", "set_module"},
+    "set_module": {"set_module", "counter_rng"},
+    "counter_rng": set(),
+    "datamodule": {"datamodule", "run", "counter_rng"},
+    "callback": {"callback", "run"},
+    "logger": {"logger", "run"},
+    "run": {"run"},
+}
+FILES = sorted(SRC.rglob("*.py"))
+
+
+def imports(path: Path) -> dict[str, int]:
+    """Full dotted names that a file imports -> the depth of the function (0: module level) in which it does."""
+    found: dict[str, int] = {}
+
+    def visit(node: ast.AST, depth: int) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            return  # names for annotations: nothing is imported
+        if isinstance(node, ast.Import):
+            found.update({alias.name: depth for alias in node.names})
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found[node.module or ""] = depth
+        for child in ast.iter_child_nodes(node):
+            visit(child, depth + isinstance(node, ast.FunctionDef))
+
+    visit(ast.parse(path.read_text()), 0)
+    return found
+
+
+def part(path: Path) -> str:
+    return path.relative_to(SRC).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
+def test_directions(path):
+    used = {name.partition(".")[0] for name in imports(path)}
+    assert "src" not in used, "`from src.x import` makes a second copy of every class"
+    assert used & OWN <= ALLOWED[part(path)]
+    if part(path) not in COMMANDS and path != SRC / "run" / "cli.py":
+        assert "hydra" not in used
+    if part(path) == "set_module":
+        third_party = used - OWN - set(sys.stdlib_module_names)
+        assert third_party <= {"torch"}
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if part(p) in COMMANDS | {"run"}], ids=lambda p: p.name)
+def test_nothing_slow_on_the_way_to_help(path):
+    slow = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "sklearn", "mlflow", "rich"}
+    assert not {name.partition(".")[0] for name, depth in imports(path).items() if depth == 0} & slow
+
+
+def test_no_file_shadows_the_standard_library():
+    assert not OWN & set(sys.stdlib_module_names)
+    assert not list((SRC.parent / "hydra").glob("*.py")), "hydra/*.py would shadow the library"
+    assert not list((SRC.parent / "tests").rglob("__init__.py"))
