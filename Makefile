@@ -25,7 +25,7 @@ format: $(INSTALLED) ## mend what can be mended by a tool
 	$(BIN)/ruff format
 
 bench: $(INSTALLED) ## measure every claim of speed in the README, both sides in one run
-	$(BIN)/python tests/bench/run.py
+	PYTHONPATH=src $(BIN)/python tests/bench/bench.py $(PARTS)
 
 lock: $(INSTALLED) ## requirements.txt from pyproject.toml: newest versions, for 3.11 and later, all extras
 	$(BIN)/uv pip compile --upgrade --universal --all-extras --python-version 3.11 --generate-hashes \

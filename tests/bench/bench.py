@@ -1,0 +1,33 @@
+"""`make bench`: every claim of speed in the README, both sides measured in one run, in turn, on this machine.
+
+CPU seconds of this process (or of the commands that it starts), one thread; the median of several pairs.
+"""
+
+import argparse
+import platform
+
+import command_line
+import cutout
+import data_path
+import epoch
+import mnist_fast
+import step_cost
+import torch
+
+PARTS = {
+    "data_path": data_path,
+    "cutout": cutout,
+    "step_cost": step_cost,
+    "epoch": epoch,
+    "command_line": command_line,
+    "mnist_fast": mnist_fast,
+}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"which of {', '.join(PARTS)} (default: all)")
+    chosen = parser.parse_args().parts or list(PARTS)
+    print(f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}, one thread")
+    for name in chosen:
+        print(f"\n{name}: {PARTS[name].__doc__.splitlines()[0]}")
+        PARTS[name].main()

@@ -1,0 +1,122 @@
+"""The two sides: data sets of random bytes in our data path, and the same bytes as the usual template reads them."""
+
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+import torchmetrics
+from torch import nn
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import CIFAR10, MNIST
+
+from callback.progress_bar import ProgressBar
+from datamodule.image import ImageDataModule
+from datamodule.source import MemorySource
+from logger.metrics_csv import MetricsCSV
+from model import Classifier
+
+BATCH = 128
+
+
+class RandomBytes(ImageDataModule):
+    """Images without a meaning: what they show costs no time."""
+
+    class_names = [str(label) for label in range(10)]
+
+    def __init__(self, shape: tuple[int, int, int], count: int, augmented: bool = False) -> None:
+        super().__init__(
+            num_classes=10,
+            channels=shape[0],
+            image_size=shape[1:],
+            mean=[0.5],
+            std=[0.5],
+            batch_size=BATCH,
+            seed=0,
+            split_seed=0,
+            valid=0,
+            fold=None,
+            num_folds=5,
+            limit_train=None,
+            num_workers=0,
+            crop_padding=4 if augmented else 0,
+            flip=augmented,
+        )
+        torch.manual_seed(0)
+        self.images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8)
+        self.labels = torch.randint(0, 10, (count,))
+
+    def load(self, part: str) -> MemorySource | None:
+        return MemorySource(self.images, self.labels) if part == "train" else None
+
+
+def usual_loader(data: RandomBytes, count: int) -> DataLoader:
+    """torchvision's own data set class on the same bytes, its usual transforms, and a shuffling DataLoader."""
+    gray = data.channels == 1
+    steps = (
+        [] if data.augment is None else [transforms.RandomCrop(data.image_size, 4), transforms.RandomHorizontalFlip()]
+    )
+    steps += [transforms.ToTensor(), transforms.Normalize([0.5] * data.channels, [0.5] * data.channels)]
+    usual = (MNIST if gray else CIFAR10).__new__(MNIST if gray else CIFAR10)  # without looking for files
+    usual.data = data.images[:count, 0] if gray else data.images[:count].permute(0, 2, 3, 1).contiguous().numpy()
+    usual.targets = data.labels[:count] if gray else data.labels[:count].tolist()
+    usual.transform, usual.target_transform = transforms.Compose(steps), None
+    return DataLoader(usual, BATCH, shuffle=True)
+
+
+def optimizer() -> partial[torch.optim.Optimizer]:
+    return partial(torch.optim.Adam)
+
+
+def our_model(network: nn.Module) -> Classifier:
+    accuracy = torchmetrics.classification.MulticlassAccuracy(10, average="micro")
+    return Classifier(network, nn.CrossEntropyLoss(), {"accuracy": accuracy}, lr=1e-3, optimizer=optimizer())
+
+
+class UsualModel(pl.LightningModule):
+    """As templates have it: metric objects and self.log on every step, default optimizer."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.criterion = network, nn.CrossEntropyLoss()
+        self.train_accuracy = torchmetrics.Accuracy(task="multiclass", num_classes=10)
+        self.train_loss = torchmetrics.MeanMetric()
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        images, labels = batch
+        logits = self.network(images)
+        loss = self.criterion(logits, labels)
+        self.train_loss(loss)
+        self.train_accuracy(logits.argmax(dim=1), labels)
+        self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
+        self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True, prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+
+def trainer(epochs: int, *callbacks: pl.Callback, ours: bool) -> pl.Trainer:
+    folder = tempfile.mkdtemp()
+    tensorboard = pl.loggers.TensorBoardLogger(folder)
+    return pl.Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_epochs=epochs,
+        default_root_dir=folder,
+        logger=[tensorboard, MetricsCSV(folder)] if ours else [tensorboard, pl.loggers.CSVLogger(folder)],
+        callbacks=[*callbacks, ProgressBar(refresh_rate=50) if ours else pl.callbacks.RichProgressBar()],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def quiet() -> None:
+    """Progress bars are drawn, but not on this terminal."""
+    import rich
+
+    rich.reconfigure(file=Path(os.devnull).open("w"), force_terminal=True)  # noqa: SIM115
