@@ -3,21 +3,19 @@
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from run import cli
 from run.console import print_config, print_summary
-from run.errors import UserError
 from run.record import Run
 
 if TYPE_CHECKING:  # torch takes seconds to import, and TAB and --help must be instant
     from pytorch_lightning import Callback, Trainer
 
     from datamodule.image import ImageDataModule
-    from model import Classifier
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +44,8 @@ def train(config: DictConfig, run: Run) -> float | None:
     run.update(data=data.summary(), parameters=parameters, device=str(device))
     log.info(f"{parameters:,} parameters on {device}; {data.summary()}")
 
-    if config.hparams.lr == 0:
-        model.lr = find_lr(config, model, data)
-    run.update(lr=model.lr)
-    hparams: Any = OmegaConf.to_container(config.hparams)
     for logger in trainer.loggers:
-        logger.log_hyperparams({**hparams, "lr": model.lr})
+        logger.log_hyperparams(OmegaConf.to_container(config.hparams))
     start = time.perf_counter(), time.process_time()
     trainer.fit(model, data)
     seconds = {"seconds": time.perf_counter() - start[0], "cpu_seconds": time.process_time() - start[1]}
@@ -62,7 +56,8 @@ def train(config: DictConfig, run: Run) -> float | None:
         (tested,) = trainer.test(model, data, ckpt_path=best, weights_only=True, verbose=False)
         metrics |= tested
     metrics = {name: float(value) for name, value in sorted(metrics.items()) if not name.endswith("_step")}
-    run.update(best_checkpoint=best and "checkpoints/best.ckpt", best_score=score, training=seconds, metrics=metrics)
+    best_name = best and str(Path(best).relative_to(run.folder))
+    run.update(lr=model.lr, best_checkpoint=best_name, best_score=score, training=seconds, metrics=metrics)
     print_summary("Result", {**metrics, "best checkpoint": Path(best) if best else "none", "run folder": run.folder})
     return score
 
@@ -76,33 +71,6 @@ def build_callbacks(config: DictConfig, data: "ImageDataModule") -> list["Callba
         and (data.has_valid or not str(callback.get("monitor", "")).startswith("valid_"))
     ]
     return [cli.build(callback) for callback in kept]
-
-
-def find_lr(config: DictConfig, model: "Classifier", data: "ImageDataModule") -> float:
-    """The learning rate of the steepest descent of the loss (Smith 2017, arXiv:1506.01186), by a trainer of its own."""
-    from pytorch_lightning import seed_everything
-    from pytorch_lightning.tuner import Tuner
-
-    model.lr = 1e-3  # where the search changes nothing: debug
-    if config.debug:
-        log.info("hparams.lr=0 asks for a search, which debug leaves out: lr=0.001")
-        return model.lr
-    silent = {
-        "max_epochs": -1,
-        "logger": False,
-        "callbacks": [],
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-    }
-    found = Tuner(cli.build(config.trainer, **silent)).lr_find(model, datamodule=data)
-    suggestion = found and found.suggestion()
-    if not suggestion:
-        raise UserError(
-            "hparams.lr=0: the search found no learning rate (too few steps?); give one, e.g. hparams.lr=1e-3"
-        )
-    seed_everything(config.hparams.seed, workers=True, verbose=False)  # train as if nothing had been searched
-    log.info(f"hparams.lr=0: found lr={suggestion:.3g}")
-    return suggestion
 
 
 def best_checkpoint(trainer: "Trainer") -> tuple[str | None, float | None]:

@@ -1,29 +1,27 @@
 """Between the shell and a command: the one place beside the commands that knows Hydra.
 
-It prepares argv (free text needs no quotes, `run=FOLDER` brings the recorded config), makes the run folder, builds what
-the config describes, and turns a mistake of the user into one line and exit code 1.
+It makes the run folder, builds what the config describes, and says a mistake of the user in one line.
 """
 
 import functools
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import CompactHydraException, HydraException, InstantiationException, OverrideParseException
+from hydra.errors import CompactHydraException, HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from run import hints
+from run.argv import prepare_argv
 from run.errors import UserError
 from run.folder import make_run_folder
 from run.noise import filter_warnings
@@ -32,11 +30,6 @@ from run.settings import check
 from run.source import REPOSITORY
 
 CONFIG = REPOSITORY / "config"
-FREE_TEXT = (
-    "comment",
-    "run",
-    "ckpt",
-)  # any text, unquoted: Hydra's grammar refuses `a=b`, commas and Japanese
 
 
 def start(main: Callable[[], Any]) -> None:
@@ -100,38 +93,6 @@ def build(config: DictConfig, **arguments: Any) -> Any:
         raise UserError(hints.for_instantiation(error)) from error
 
 
-def prepare_argv(argv: list[str]) -> list[str]:
-    """Quote free text, and put the recorded config and overrides of `run=FOLDER` before the new ones."""
-    argv = [_quote(argument) for argument in argv]
-    runs = [argument for argument in argv if argument.startswith("run=")]
-    if not runs:
-        return argv
-    folder = Path(_unquote(runs[-1].partition("=")[2])).absolute()
-    config_folder, overrides = folder / "source" / "config", folder / ".hydra" / "overrides.yaml"
-    if not config_folder.is_dir() or not overrides.is_file():
-        raise UserError(
-            f"run={folder}: no run folder (a folder with run.json and source/, such as outputs/Default/...)"
-        )
-    recorded = yaml.safe_load(overrides.read_text(encoding="utf-8"))
-    new = [argument for argument in argv if not argument.startswith("run=")]
-    return [f"--config-path={config_folder}", *recorded, _quote(f"run={folder}"), *new]
-
-
-def _quote(argument: str) -> str:
-    name, equals, value = argument.partition("=")
-    if not equals or name not in FREE_TEXT or value == "null" or (value[:1] in "'\"" and value[:1] == value[-1:]):
-        return argument
-    # in Hydra's quoted values a backslash is itself, except in front of a quote; ${ would be an interpolation
-    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
-    escaped = escaped.replace("${", "\\${")
-    return f"{name}='{escaped}'"
-
-
-def _unquote(value: str) -> str:
-    parsed = OverridesParser.create().parse_override(f"run={value}").value()
-    return str(parsed)
-
-
 def _register_resolvers() -> None:
     # cached: the folder is made when Hydra first asks for its name, and keeps that name, in a sweep's workers too
     OmegaConf.register_new_resolver("run_folder", make_run_folder, use_cache=True, replace=True)
@@ -154,23 +115,8 @@ def _user_error(error: BaseException) -> str | None:
             return str(cause)
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
-        return _config_error(error)
+        return hints.for_composition(error, CONFIG, _known_settings)
     return None
-
-
-def _config_error(error: CompactHydraException | OmegaConfBaseException) -> str:
-    text = str(error)
-    if setting := re.search(r"Could not (?:override|delete from config\.) '([^'@]+)", text):
-        return hints.for_setting(setting[1], _known_settings())
-    if option := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
-        options = sorted(path.stem for path in (CONFIG / option[1]).glob("[!_]*.yaml"))
-        return hints.for_option(option[1], option[2], options)
-    if sweep := re.search(r"Ambiguous value for argument '([^']+)'", text):
-        return f"{sweep[1]}: several values are a sweep, which -m starts; a list is written [a,b]"
-    if isinstance(error, OverrideParseException):
-        return f"cannot read {error.override!r}: write name=value, with quotes around a value that is not plain"
-    cause = f": {hints.first_line(error.__cause__)}" if error.__cause__ else ""
-    return hints.first_line(error) + cause
 
 
 def _known_settings() -> list[str]:

@@ -3,11 +3,26 @@
 import difflib
 import importlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 REMEDIES = {  # by the words of the library that refuses
     "No supported gpu backend found": " torch sees no GPU (nvidia-smi tells more); without one: trainer=cpu",
 }
+
+
+def for_composition(error: Exception, config: Path, known_settings: Callable[[], list[str]]) -> str:
+    """What the composition of the config refused; `config` is the folder of the groups."""
+    text = str(error)
+    if setting := re.search(r"Could not (?:override|delete from config\.) '([^'@]+)", text):
+        return for_setting(setting[1], known_settings())
+    if option := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
+        return for_option(option[1], option[2], sorted(path.stem for path in (config / option[1]).glob("*.yaml")))
+    if sweep := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return f"{sweep[1]}: several values are a sweep, which -m starts; a list is written [a,b]"
+    if unreadable := getattr(error, "override", None):
+        return f"cannot read {unreadable!r}: write name=value, with quotes around a value that is not plain"
+    return first_line(error) + (f": {first_line(error.__cause__)}" if error.__cause__ else "")
 
 
 def for_setting(name: str, known: Iterable[str]) -> str:
