@@ -19,6 +19,7 @@ lint: $(INSTALLED) ## style, types, shell scripts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/shellcheck --shell=bash .ci/run hydra/tab_completion_bash
 
 format: $(INSTALLED) ## mend what can be mended by a tool
 	$(BIN)/ruff check --fix

@@ -11,6 +11,7 @@ from run.atomic import write_json
 from run.checkpoint import find_checkpoint, load_weights
 from run.console import print_summary
 from run.errors import UserError
+from run.settings import check
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @hydra.main(version_base="1.3", config_path="../config", config_name="evaluate")
 @cli.job
 def main(config: DictConfig) -> None:
+    check(config)
     folder = Path(config.run)
     checkpoint = find_checkpoint(folder, config.ckpt)
     data, model = cli.build(config.data), cli.build(config.model)
@@ -29,8 +31,10 @@ def main(config: DictConfig) -> None:
     try:
         model.load_state_dict(load_weights(checkpoint))
     except RuntimeError as error:
-        raise UserError(f"the checkpoint {checkpoint} is of another network than the config describes") from error
-    trainer = cli.build(config.trainer, logger=False, callbacks=[], enable_checkpointing=False, fast_dev_run=False)
+        raise UserError(f"the checkpoint {checkpoint} does not fit: other overrides than the run's?") from error
+    one_device = {"devices": 1, "num_nodes": 1, "strategy": "auto"}  # each of several would see a share of the images
+    silent = {"logger": False, "callbacks": [], "enable_checkpointing": False, "fast_dev_run": False}
+    trainer = cli.build(config.trainer, **one_device, **silent)
 
     result = {"checkpoint": str(checkpoint), "images": data.summary()["test"]}
     result |= measure(trainer.predict(model, data.test_dataloader()), model.loss, data.class_names)
@@ -52,12 +56,15 @@ def measure(batches: list[tuple["Tensor", "Tensor"]], loss: Any, class_names: li
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
     logits_NK, labels_N = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
+    logits_NK = logits_NK.float()  # half precision would round the loss
     confusion_KK = multiclass_confusion_matrix(logits_NK, labels_N, num_classes=len(class_names))
-    recall_K = confusion_KK.diag() / confusion_KK.sum(1)  # NaN for a class without test images
+    counts_K = confusion_KK.sum(1).tolist()
+    hits_K = confusion_KK.diag().tolist()
+    recall_K = [hits / count if count else None for hits, count in zip(hits_K, counts_K, strict=True)]
     return {
         "test_accuracy": float(confusion_KK.diag().sum() / confusion_KK.sum()),
         "test_loss": float(loss(logits_NK, labels_N)),
-        "per_class": {f"test_accuracy/class={name}": float(r) for name, r in zip(class_names, recall_K, strict=True)},
+        "per_class": {f"test_accuracy/class={name}": r for name, r in zip(class_names, recall_K, strict=True)},
         "confusion_matrix": confusion_KK.tolist(),
     }
 

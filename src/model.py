@@ -70,15 +70,16 @@ class Classifier(pl.LightningModule):
             self.loss_sum.add_(loss, alpha=len(labels_B))
             self.correct.add_((logits_BK.argmax(1) == labels_B).sum())
         self.count += len(labels_B)
-        step = self.trainer.fit_loop.total_batch_idx
-        if (step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            self._log_step(step)
+        interval = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if interval and (self.trainer.fit_loop.total_batch_idx + 1) % interval == 0:
+            self._log_step()
         return loss
 
-    def _log_step(self, step: int) -> None:
+    def _log_step(self) -> None:
         loss, _, count = self._flush_sums()
         self.log("train_loss_step", loss / count, prog_bar=True, logger=False)
-        for logger in self.loggers:  # not self.log: it counts steps in a way that only Lightning can see
+        step = self.trainer.fit_loop.epoch_loop._batches_that_stepped  # the axis of all that Lightning logs
+        for logger in self.loggers:  # self.log would decide by itself which steps to pass on
             logger.log_metrics({"epoch": self.current_epoch, "train_loss_step": loss / count}, step=step)
 
     def _flush_sums(self) -> tuple[float, int, int]:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from run import cli
 from run.console import print_config, print_summary
+from run.errors import UserError
 from run.record import Run
 
 if TYPE_CHECKING:  # torch takes seconds to import, and TAB and --help must be instant
@@ -31,21 +32,26 @@ def train(config: DictConfig, run: Run) -> float | None:
     """Return the best value of hparams.monitor, what a sweep optimises (None without validation)."""
     from pytorch_lightning import seed_everything
 
-    print_config(config)
     seed_everything(config.hparams.seed, workers=True, verbose=False)
     data, model = cli.build(config.data), cli.build(config.model)
     data.prepare_data()
     data.setup()
-    loggers = [cli.build(logger) for logger in config.loggers.values()]
+    if not data.has_valid and "monitor" in (config.scheduler or ()) and config.scheduler.monitor.startswith("valid_"):
+        raise UserError(
+            f"scheduler=plateau watches {config.scheduler.monitor}, but data.valid=0 leaves no validation: watch the "
+            "training, hparams.monitor=train_loss hparams.monitor_mode=min"
+        )
+    loggers = [cli.build(logger) for logger in config.loggers.values() if logger is not None]
     callbacks = build_callbacks(config, data)
     trainer = cli.build(config.trainer, callbacks=callbacks, logger=loggers)
+    print_config(config)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     device = trainer.strategy.root_device
     run.update(data=data.summary(), parameters=parameters, device=str(device))
     log.info(f"{parameters:,} parameters on {device}; {data.summary()}")
 
     for logger in trainer.loggers:
-        logger.log_hyperparams(OmegaConf.to_container(config.hparams))
+        logger.log_hyperparams({**dict(config.hparams), "comment": config.comment})
     start = time.perf_counter(), time.process_time()
     trainer.fit(model, data)
     seconds = {"seconds": time.perf_counter() - start[0], "cpu_seconds": time.process_time() - start[1]}
@@ -67,8 +73,9 @@ def build_callbacks(config: DictConfig, data: "ImageDataModule") -> list["Callba
     kept = [
         callback
         for callback in config.callbacks.values()
-        if callback.get("patience", 0) is not None
-        and (data.has_valid or not str(callback.get("monitor", "")).startswith("valid_"))
+        if callback is not None
+        and not ("patience" in callback and callback.patience is None)
+        and (data.has_valid or "monitor" not in callback or not callback.monitor.startswith("valid_"))
     ]
     return [cli.build(callback) for callback in kept]
 

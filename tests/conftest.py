@@ -1,5 +1,6 @@
 """Commands run as a user runs them, but in this process: torch and Lightning are imported once for the whole suite."""
 
+import os
 import runpy
 import sys
 from collections.abc import Callable
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from runs import REPOSITORY
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks this small are slower on two threads than on one
 
 
 @pytest.fixture

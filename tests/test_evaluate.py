@@ -1,9 +1,11 @@
 """evaluate.py needs nothing but the run folder."""
 
 import json
+import subprocess
+import sys
 
 import pytest
-from runs import record
+from runs import REPOSITORY, record
 
 
 @pytest.fixture
@@ -26,6 +28,7 @@ def test_best_agrees_with_the_training_s_own_test(patch_set, command):
     assert result["sizes"]["test_accuracy/n=16"] > result["sizes"]["test_accuracy/n=1"]
     assert len(result["per_class"]) == 10
     assert (patch_set / "run.json").read_bytes() == before
+    assert list(patch_set.parent.iterdir()) == [patch_set], "evaluate makes no run of its own"
 
 
 def test_the_batch_size_changes_nothing(patch_set, command):
@@ -58,7 +61,10 @@ def test_a_network_of_whole_images_has_no_sizes(train, command):
         (["run={}", "ckpt=first.ckpt"], "no checkpoint first.ckpt"),
         (["run={}", "ckpt={}/run.json"], "cannot read the checkpoint"),
         (["run={}", "ckpt={}/truncated.ckpt"], "cannot read the checkpoint"),
-        (["run={}", "model=cnn"], "is of another network"),
+        (["run={}", "model=cnn"], "does not fit"),
+        (["run={}", "sizes=[0]"], "sizes=[0]: must be a list of whole numbers >= 1"),
+        (["run={}", "sizes=4"], "must be a list"),
+        (["run={}", "hparams.batch_size=0"], "must be a whole number >= 1"),
         (["run={}", "data=digitss"], "did you mean data=digits?"),
     ],
 )
@@ -72,3 +78,19 @@ def test_one_clear_line(patch_set, command, capsys, arguments, line):
     assert "\n" not in error
     assert line in error
     assert not (patch_set / "evaluation.json").exists()
+
+
+def test_a_run_on_two_processes(command, tmp_path):
+    options = ("trainer.devices=2", "+trainer.strategy=ddp", "trainer.accelerator=cpu")
+    train = [sys.executable, str(REPOSITORY / "src" / "train.py"), "data=digits", "model=cnn", "hparams.max_epochs=1"]
+    done = subprocess.run([*train, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.glob("outputs/*/*/*")
+    run = record(folder)
+    assert run["status"] == "finished"
+    # every test image counts once, though the 355 cannot be shared out equally
+    assert run["metrics"]["test_accuracy"] * 355 == pytest.approx(
+        round(run["metrics"]["test_accuracy"] * 355), abs=1e-3
+    )
+    assert command("evaluate", f"run={folder}") == 0
+    assert evaluation(folder)["test_accuracy"] == pytest.approx(run["metrics"]["test_accuracy"])

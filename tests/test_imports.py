@@ -1,6 +1,7 @@
 """Who may import whom (README, "Layout"): the directions that keep every part replaceable by a line of YAML."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -31,10 +32,11 @@ def imports(path: Path) -> dict[str, int]:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             return  # names for annotations: nothing is imported
         if isinstance(node, ast.Import):
-            found.update({alias.name: depth for alias in node.names})
+            for alias in node.names:
+                found[alias.name] = min(depth, found.get(alias.name, depth))
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            found[node.module or ""] = depth
+            found[node.module or ""] = min(depth, found.get(node.module or "", depth))
         for child in ast.iter_child_nodes(node):
             visit(child, depth + isinstance(node, ast.FunctionDef))
 
@@ -62,6 +64,22 @@ def test_directions(path):
 def test_nothing_slow_on_the_way_to_help(path):
     slow = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "sklearn", "mlflow", "rich"}
     assert not {name.partition(".")[0] for name, depth in imports(path).items() if depth == 0} & slow
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_imports_nothing_slow(command):
+    code = f"""
+import runpy, sys
+sys.path.insert(0, {str(SRC)!r})
+sys.argv = [{str(SRC / f"{command}.py")!r}, "--help"]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit:
+    pass
+print("slow:", sorted({{"torch", "numpy", "rich", "sklearn"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "slow: []"
 
 
 def test_no_file_shadows_the_standard_library():

@@ -106,6 +106,14 @@ def test_the_step_loss_is_the_mean_since_the_last_one(tmp_path):
     assert logged == {2: pytest.approx(sum(losses[:3]) / 3), 5: pytest.approx(sum(losses[3:]) / 3)}
 
 
+def test_the_axis_of_steps_runs_forward_with_accumulated_gradients(tmp_path):
+    _, recorder = fit(
+        build(), batches([4] * 6, 1), batches([4], 2), tmp_path, log_every_n_steps=1, accumulate_grad_batches=2
+    )
+    steps = [step for step, _ in recorder.rows]
+    assert steps == sorted(steps)
+
+
 def test_networks_are_told_the_epoch(tmp_path):
     model = build()
     fit(model, batches([4], 1), batches([4], 1), tmp_path, epochs=3)

@@ -123,9 +123,9 @@ def test_a_checkpoint_every_k_epochs(train):
 
 
 def test_lr_0_searches_and_records(train):
-    run = record(train("data=digits", "model=cnn", "hparams.max_epochs=1", "hparams.lr=0"))
-    assert 1e-8 < run["lr"] < 1
-    assert run["lr"] != 1e-3
+    run = record(train("data=digits", "model=cnn", "hparams.max_epochs=3", "hparams.lr=0"))
+    assert run["lr"] not in (0, 1e-3)
+    assert run["metrics"]["test_accuracy"] > 0.8  # 0.1 at a rate that is far off
 
 
 def test_lr_0_with_debug_says_what_it_takes(train):

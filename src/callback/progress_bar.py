@@ -13,7 +13,11 @@ class ProgressBar(RichProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # Lightning collects the metrics on every step, also when it does not draw them
-        if (batch_idx + 1) % self.refresh_rate == 0 or batch_idx + 1 == trainer.num_training_batches:
+        if (
+            not self.refresh_rate
+            or (batch_idx + 1) % self.refresh_rate == 0
+            or batch_idx + 1 == trainer.num_training_batches
+        ):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def get_metrics(self, trainer: Trainer, model: LightningModule) -> dict[str, int | str | float | dict[str, float]]:

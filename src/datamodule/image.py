@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning_fabric.utilities.data import suggested_max_num_workers
 from pytorch_lightning import LightningDataModule
+from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -16,7 +17,7 @@ from datamodule.augment import CropFlip
 from datamodule.loader import Batch, Part, ResumableLoader, as_it_is
 from datamodule.order import EpochOrder, ResumableBatches
 from datamodule.source import MemorySource, Source, has_room
-from datamodule.split import check_split, split, split_hash
+from datamodule.split import split, split_hash
 from run.errors import UserError
 
 # B images of a batch, C channels, H height, W width
@@ -51,7 +52,6 @@ class ImageDataModule(LightningDataModule, ABC):
         flip: bool,
     ) -> None:
         super().__init__()
-        check_split(valid, fold, num_folds)
         self.num_classes, self.channels, self.image_size = (
             num_classes,
             channels,
@@ -83,7 +83,7 @@ class ImageDataModule(LightningDataModule, ABC):
         if part not in self._sources:
             self._sources[part] = source = self.load(part)
             if isinstance(source, MemorySource):
-                self._check_shape(part, source)
+                self._check_facts(part, source)
         return self._sources[part]
 
     @property
@@ -173,7 +173,12 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def _eval_loader(self, name: str) -> DataLoader:
         part = self._part(name)
-        return DataLoader(part, self.batch_size, **self._loader_settings(part))
+        sampler = None
+        if self.trainer is not None and self.trainer.world_size > 1:
+            # Lightning's own would give some images to two ranks, to make the shares equal, and count them twice
+            ranks = {"num_replicas": self.trainer.world_size, "rank": self.trainer.global_rank}
+            sampler = UnrepeatedDistributedSampler(part, shuffle=False, **ranks)
+        return DataLoader(part, self.batch_size, sampler=sampler, **self._loader_settings(part))
 
     def _loader_settings(self, part: Part) -> dict[str, Any]:
         in_memory = isinstance(part.source, MemorySource)
@@ -190,12 +195,16 @@ class ImageDataModule(LightningDataModule, ABC):
             "pin_memory": self._device.type == "cuda" and part.position_M.device.type == "cpu",
         }
 
-    def _check_shape(self, part: str, source: MemorySource) -> None:
+    def _check_facts(self, part: str, source: MemorySource) -> None:
         shape, expected = tuple(source.images_NCHW.shape[1:]), (self.channels, *self.image_size)
         if shape != expected:
             raise UserError(
                 f"the {part} images are {shape} (channels, height, width), data.channels and data.image_size "
                 f"say {expected}: correct these"
+            )
+        if int(source.labels.max()) >= self.num_classes:
+            raise UserError(
+                f"the {part} labels go up to {int(source.labels.max())}, data.num_classes={self.num_classes} is too few"
             )
 
 

@@ -37,16 +37,6 @@ def split(
     return train_part.sort().values, valid_part.sort().values
 
 
-def check_split(valid: float, fold: int | None, num_folds: int) -> None:
-    """Refuse what is wrong whatever the data set."""
-    if valid < 0 or (valid >= 1 and valid != int(valid)) or (isinstance(valid, float) and valid == 1):
-        raise UserError(f"data.valid={valid}: choose a ratio between 0 and 1, a count, or 0 for no validation")
-    if fold is not None and num_folds < 2:
-        raise UserError(f"data.num_folds={num_folds}: choose >= 2")
-    if fold is not None and not 0 <= fold < num_folds:
-        raise UserError(f"data.fold={fold}: choose 0 to {num_folds - 1} (data.num_folds={num_folds})")
-
-
 def split_hash(valid_position: Tensor) -> str:
     """16 hex digits that tell whether two runs validated on the same images."""
     positions = ",".join(map(str, valid_position.sort().values.tolist()))

@@ -28,8 +28,8 @@ class Normalize(nn.Module):
             raise ValueError(f"std={list(std)}: every entry must be > 0")
         self.channels = channels
         mean_C11, std_C11 = (torch.tensor(list(v)).expand(channels).reshape(-1, 1, 1) for v in (mean, std))
-        self.register_buffer("scale", 1 / (255 * std_C11), persistent=False)
-        self.register_buffer("shift", -mean_C11 / std_C11, persistent=False)
+        self.register_buffer("scale", 1 / (255 * std_C11))
+        self.register_buffer("shift", -mean_C11 / std_C11)
 
     def forward(self, images: Tensor) -> Tensor:
         if images.dtype != torch.uint8:

@@ -7,7 +7,12 @@ import yaml
 
 from run.errors import UserError
 
-FREE_TEXT = ("comment", "run", "ckpt")  # any text as it is: Hydra's grammar refuses bare `a=b` and commas
+FREE_TEXT = (
+    "comment",
+    "run",
+    "ckpt",
+    "hydra.run.dir",
+)  # any text as it is: Hydra's grammar refuses bare `a=b` and commas
 
 
 def prepare_argv(argv: list[str]) -> list[str]:
@@ -20,8 +25,12 @@ def prepare_argv(argv: list[str]) -> list[str]:
     config, overrides = folder / "source" / "config", folder / ".hydra" / "overrides.yaml"
     if not config.is_dir() or not overrides.is_file():
         raise UserError(f"run={folder}: no run folder (one with run.json and source/, such as outputs/Default/...)")
-    recorded = [_quote(override) for override in yaml.safe_load(overrides.read_text(encoding="utf-8"))]
-    return [f"--config-path={config}", *recorded, _quote(f"run={folder}"), *new]
+    try:
+        recorded = [_quote(override) for override in yaml.safe_load(overrides.read_text(encoding="utf-8"))]
+    except (yaml.YAMLError, AttributeError, TypeError, UnicodeDecodeError) as error:
+        raise UserError(f"{overrides} is damaged: restore it, or evaluate another run") from error
+    same_folder = [_quote(f"run={folder}"), _quote(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
+    return [f"--config-path={config}", *recorded, *same_folder, *new]
 
 
 def _quote(argument: str) -> str:

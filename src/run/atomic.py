@@ -28,7 +28,7 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 def write_json(path: Path, content: Any) -> None:
     with replacing(path) as file:
-        json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=True)
+        json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write("\n")
 
 

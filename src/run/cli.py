@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from run import hints
 from run.argv import prepare_argv
-from run.errors import UserError
+from run.errors import UserError, find_user_error
 from run.folder import make_run_folder
 from run.noise import filter_warnings
 from run.record import Run
@@ -52,6 +52,9 @@ def start(main: Callable[[], Any]) -> None:
         else:
             print(f"error: {line}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     finally:
         os.environ["HYDRA_FULL_ERROR"] = str(int(full_error))
 
@@ -78,7 +81,6 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
 
 def record(config: DictConfig) -> Run:
     """The record of the job that Hydra has just started, in the folder that it made."""
-    check(config)
     hydra = HydraConfig.get()
     overrides = OverridesParser.create().parse_overrides(list(hydra.overrides.task))
     settings = {override.key_or_group: override.value() for override in overrides if not override.is_delete()}
@@ -95,10 +97,20 @@ def build(config: DictConfig, **arguments: Any) -> Any:
 
 def _register_resolvers() -> None:
     # cached: the folder is made when Hydra first asks for its name, and keeps that name, in a sweep's workers too
-    OmegaConf.register_new_resolver("run_folder", make_run_folder, use_cache=True, replace=True)
+    shows = any(argument in ("-c", "--cfg", "-i", "--info") or argument.startswith("--cfg=") for argument in sys.argv)
+    folder = _name_only if shows else make_run_folder  # whoever looks at the config starts no run
+    OmegaConf.register_new_resolver("run_folder", folder, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("checked", _checked, replace=True)
     # facts that only the data knows: ${call:datamodule.class_folders.count_classes,${data.root}}
-    OmegaConf.register_new_resolver("call", lambda name, *arguments: get_method(name)(*arguments), replace=True)
+    OmegaConf.register_new_resolver("call", _call, use_cache=True, replace=True)
+
+
+def _name_only(kind: str, experiment_name: str, comment: str | None) -> str:
+    return f"{kind}/{experiment_name}/..."
+
+
+def _call(name: str, *arguments: Any) -> Any:
+    return get_method(name)(*arguments)
 
 
 def _checked(value: Any, *, _root_: DictConfig) -> Any:
@@ -109,11 +121,8 @@ def _checked(value: Any, *, _root_: DictConfig) -> Any:
 
 def _user_error(error: BaseException) -> str | None:
     """The line for an error that the user can mend, or None for a bug."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return str(cause)
-        cause = cause.__cause__ or cause.__context__
+    if mistake := find_user_error(error):
+        return str(mistake)
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
         return hints.for_composition(error, CONFIG, _known_settings)
     return None

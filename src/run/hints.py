@@ -27,7 +27,7 @@ def for_composition(error: Exception, config: Path, known_settings: Callable[[],
 
 def for_setting(name: str, known: Iterable[str]) -> str:
     """`name` is no setting: the nearest one, or how to add a new one."""
-    known = list(known)
+    known = [other for other in known if other != name]  # a setting of other data or another model
     close = nearest(name, known)
     if close:
         return f"{name}: no such setting; did you mean {close}? (to add a new one: +{name}=...)"
@@ -40,8 +40,8 @@ def for_setting(name: str, known: Iterable[str]) -> str:
 def for_option(group: str, option: str, options: list[str]) -> str:
     """`option` is no YAML file of the group."""
     close = nearest(option, options)
-    words = f"did you mean {group}={close}? " if close else ""
-    return f"{group}={option}: no such option; {words}(there are {', '.join(options)})"
+    words = f"; did you mean {group}={close}?" if close else ""
+    return f"{group}={option}: no such option{words} (there are {', '.join(options)})"
 
 
 def for_instantiation(error: BaseException) -> str:
@@ -49,11 +49,11 @@ def for_instantiation(error: BaseException) -> str:
     text, cause = str(error), error.__cause__
     key = re.search(r"full_key: (\S+)", text)
     where = f"{key[1]}: " if key else ""
-    target = re.search(r"Error locating target '([\w.]+)'", text)
+    target = re.search(r"Error locating target '([\w.]+)'|Expected a callable target, got '<module '([\w.]+)'", text)
     if target:
-        module, _, name = target[1].rpartition(".")
+        module, _, name = (target[1] or target[2]).rpartition(".")
         try:
-            close = nearest(name, dir(importlib.import_module(module)))
+            close = nearest(name, [other for other in dir(importlib.import_module(module)) if other[0].isupper()])
         except ImportError:
             return f"{where}cannot import {module}: {first_line(cause or error)}"
         return f"{where}{module} has no {name}" + (f"; did you mean {close}?" if close else "")

@@ -41,33 +41,66 @@ _NAMES = Rule(
     lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(isinstance(name, str) for name in v),
 )
 
+_SIZE = Rule(
+    "[height, width]", lambda v: isinstance(v, ListConfig) and len(v) == 2 and all(type(n) is int and n >= 1 for n in v)
+)
+_NUMBERS = Rule(
+    "a list of numbers, one per channel or one for all",
+    lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(type(x) in (int, float) for x in v),
+)
+_SHARE = Rule(
+    "a ratio between 0 and 1, a whole number, or 0 for none",
+    lambda v: (type(v) is int and v >= 0) or (type(v) is float and 0 <= v < 1),
+)
+_COUNTS = Rule(
+    "a list of whole numbers >= 1, such as [1,4,16,64]",
+    lambda v: isinstance(v, ListConfig) and all(type(n) is int and n >= 1 for n in v),
+)
+
 RULES = {
     "debug": _SWITCH,
     "experiment_name": _TEXT,
     "project_name": _TEXT,
     "comment": Rule("a text", lambda v: isinstance(v, str | int | float)).or_null(),
+    "hparams.seed": Rule("a whole number from 0 to 4294967295", lambda v: type(v) is int and 0 <= v < 2**32),
     "hparams.batch_size": _whole(1),
+    "hparams.max_epochs": _whole(1),
     "hparams.optimizer": _TEXT,
     "hparams.lr": _number(0),
-    "hparams.max_epochs": _whole(1),
-    "hparams.patience": _whole(0).or_null(),
+    "hparams.label_smoothing": _number(0, 1),
     "hparams.monitor": _TEXT,
     "hparams.monitor_mode": _one_of("min", "max"),
-    "hparams.seed": _whole(0),
-    "hparams.label_smoothing": _number(0, 1),
+    "hparams.patience": _whole(0).or_null(),
     "hparams.patch_size": _whole(1),
     "hparams.patch_num_min": _whole(1),
     "hparams.patch_num_max": _whole(1),
     "hparams.pool": _NAMES,
+    "data.batch_size": _whole(1),
+    "data.seed": _whole(0),
+    "data.split_seed": _whole(0),
+    "data.channels": _whole(1),
+    "data.image_size": _SIZE,
+    "data.mean": _NUMBERS,
+    "data.std": _NUMBERS,
+    "data.valid": _SHARE,
+    "data.fold": _whole(0).or_null(),
+    "data.num_folds": _whole(2),
+    "data.limit_train": _whole(1).or_null(),
     "data.num_workers": _whole(0).or_null(),
     "data.crop_padding": _whole(0),
     "data.flip": _SWITCH,
 }
 
 
+OPTIONAL = {"data.memory_limit_gib": _number(0), "sizes": _COUNTS}
+
+
 def check(config: DictConfig) -> None:
     """Raise a UserError for the first setting whose value is missing, of another type, or out of range."""
-    for name, rule in RULES.items():
+    if OmegaConf.is_missing(config, "run"):
+        raise UserError("which run? run=FOLDER, such as run=outputs/Default/2026-11-20/09-00-00")
+    present = {name: rule for name, rule in OPTIONAL.items() if OmegaConf.select(config, name) is not None}
+    for name, rule in (RULES | present).items():
         value = OmegaConf.select(config, name)
         if not rule.test(value):
             raise UserError(f"{name}={'null' if value is None else value}: must be {rule.words}")
@@ -76,6 +109,13 @@ def check(config: DictConfig) -> None:
 
 def _check_together(config: DictConfig) -> None:
     hparams, data = config.hparams, config.data
+    measured = ["valid_loss", *(f"valid_{name}" for name in config.model.metrics), "train_loss", "train_accuracy"]
+    if hparams.monitor not in measured:
+        raise UserError(
+            f"hparams.monitor={hparams.monitor}: nothing of that name is measured; {', '.join(measured)} are"
+        )
+    if "lr" in config.optimizer:
+        raise UserError("optimizer.lr: the learning rate is hparams.lr")
     if hparams.patch_num_min > hparams.patch_num_max:
         raise UserError(
             f"hparams.patch_num_min={hparams.patch_num_min} exceeds hparams.patch_num_max={hparams.patch_num_max}: "

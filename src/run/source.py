@@ -10,10 +10,10 @@ COPIED = ("src", "config", "requirements.txt")  # enough to run again: `python s
 
 def copy_source(folder: Path) -> None:
     """Copy the code and config, uncommitted changes included, into `folder`."""
-    ignore = shutil.ignore_patterns("__pycache__", ".*")
+    ignore = shutil.ignore_patterns("__pycache__", ".*", "outputs", "multirun")  # of a run started inside src
     for name in COPIED:
         if (REPOSITORY / name).is_dir():
-            shutil.copytree(REPOSITORY / name, folder / name, ignore=ignore)
+            shutil.copytree(REPOSITORY / name, folder / name, ignore=ignore, dirs_exist_ok=True)
         elif (REPOSITORY / name).exists():
             shutil.copy2(REPOSITORY / name, folder / name)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from datamodule.split import check_split, split, split_hash
+from datamodule.split import split, split_hash
 from run.errors import UserError
 
 
@@ -56,19 +56,3 @@ def test_limit_train_nests_and_leaves_validation_alone():
 def test_refuses_what_leaves_nothing(arguments, words):
     with pytest.raises(UserError, match=words):
         split(*arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ((-1, None, 5), "data.valid=-1: choose a ratio"),
-        ((1.5, None, 5), "data.valid=1.5: choose a ratio"),
-        ((1.0, None, 5), "data.valid=1.0: choose a ratio"),
-        ((0, 5, 5), "data.fold=5: choose 0 to 4"),
-        ((0, -1, 5), "data.fold=-1: choose 0 to 4"),
-        ((0, 0, 1), "data.num_folds=1: choose >= 2"),
-    ],
-)
-def test_refuses_what_is_no_split(arguments, words):
-    with pytest.raises(UserError, match=words):
-        check_split(*arguments)

@@ -24,9 +24,10 @@ def test_equals_the_formula(mean, std, channels):
     torch.testing.assert_close(normalize(images[0]), expected[0], rtol=1e-5, atol=1e-6)
 
 
-def test_constants_are_not_in_the_checkpoint_and_follow_the_dtype():
-    normalize = Normalize([0.5], [0.25], 1)
-    assert not normalize.state_dict()
+def test_constants_travel_with_the_weights_and_follow_the_dtype():
+    normalize, other = Normalize([0.5], [0.25], 1), Normalize([0.1], [0.9], 1)
+    other.load_state_dict(normalize.state_dict())
+    assert torch.equal(other(BYTES.view(1, 16, 16)), normalize(BYTES.view(1, 16, 16)))
     assert normalize.double()(BYTES.view(1, 16, 16)).dtype == torch.float64
 
 

@@ -27,7 +27,8 @@ def test_a_run_brings_its_config_and_overrides(tmp_path):
     prepared = prepare_argv([f"run={tmp_path}", "hparams.lr=0.2"])
     assert prepared[0] == f"--config-path={tmp_path}/source/config"
     assert prepared[1:3] == ["data=digits", "hparams.lr=0.1"]
-    assert prepared[3:] == [f"run='{tmp_path}'", "hparams.lr=0.2"]
+    assert prepared[3:5] == [f"run='{tmp_path}'", f"hydra.run.dir='{tmp_path}'"]
+    assert prepared[-1] == "hparams.lr=0.2"
 
 
 def test_a_folder_that_is_no_run(tmp_path):

@@ -1,6 +1,7 @@
 """What a mistake looks like: one line, exit code 1, and no folder where the config alone shows it."""
 
 import pytest
+from runs import record
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,8 @@ import pytest
         (["hparams.lr=-1"], "must be a number >= 0"),
         (["data=digits", "hparams.patch_size=9"], "exceeds the 8x8 images"),
         (["data.fold=7"], "data.fold=7: choose 0 to 4"),
+        (["data.valid=1.5"], "data.valid=1.5: must be a ratio"),
+        (["hparams.monitor=valid_acc"], "valid_accuracy"),
         (["hparams.batch_size=16,32"], "-m starts"),
         (["hparams.pool=["], "cannot read"),
         (["nonsense"], "cannot read"),
@@ -40,8 +43,9 @@ def test_refused_before_a_folder_exists(command, capsys, tmp_path, arguments, li
         (["+optimizer.momentum=0.9"], "unexpected keyword argument 'momentum'"),
         (["+trainer.gradient_clip=1"], "unexpected keyword argument 'gradient_clip'"),
         (["model=patch_set", "hparams.pool=[mean,median]"], "median"),
-        (["data.valid=1.5"], "data.valid=1.5"),
         (["data.valid=100000"], "100000"),
+        (["data.valid=0", "scheduler=plateau"], "hparams.monitor=train_loss hparams.monitor_mode=min"),
+        (["data.valid=0.0001"], "leaves none"),
         (["data.limit_train=100000"], "100000"),
         (["data=MNIST", "data.root={tmp}/nowhere"], "data=digits"),
         (["data=image_folder", "data.root={tmp}/nowhere"], "nowhere"),
@@ -57,6 +61,10 @@ def test_refused_with_a_record(command, capsys, tmp_path, monkeypatch, arguments
     assert captured.err.count("\n") == 1
     assert line in captured.err
     assert "Traceback" not in captured.out
+    (folder,) = tmp_path.glob("outputs/*/*/*")
+    run = record(folder)
+    assert run["status"] == "failed"
+    assert captured.err == f"error: {run['error'].partition(': ')[2]}\n"
 
 
 def refuse(*_: object, **__: object) -> None:
@@ -74,15 +82,22 @@ def test_no_gpu(command, capsys):
     assert "trainer=cpu" in error
 
 
-def test_a_failed_run_says_so_in_its_folder(command, tmp_path):
-    import json
-
-    assert command("train", "data=digits", "model=cnn", "data.valid=1.5") == 1
+def test_train_log_says_why_a_run_failed(command, tmp_path):
+    assert command("train", "data=digits", "model=cnn", "data.valid=100000") == 1
     (folder,) = tmp_path.glob("outputs/*/*/*")
-    run = json.loads((folder / "run.json").read_text())
-    assert run["status"] == "failed"
-    assert "data.valid=1.5" in run["error"]
-    assert "data.valid=1.5" in (folder / "train.log").read_text()
+    assert "data.valid=100000" in (folder / "train.log").read_text()
+
+
+def test_one_bad_job_does_not_keep_the_others_from_being_recorded(command, tmp_path):
+    grid = ("hparams.batch_size=64,0", "-m")
+    assert command("train", "data=digits", "model=cnn", "hparams.max_epochs=1", *grid) == 1
+    runs = [record(folder) for folder in sorted(tmp_path.glob("multirun/*/*/*/[01]"))]
+    assert [run["status"] for run in runs] == ["finished", "failed"]
+
+
+def test_looking_at_the_config_starts_no_run(command, tmp_path):
+    assert command("train", "--cfg", "all", "--resolve", "data=digits") == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_whole_traceback_on_request(command, monkeypatch, capsys):

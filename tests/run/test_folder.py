@@ -17,7 +17,18 @@ def test_the_name_says_experiment_date_time_and_comment(tmp_path):
 
 
 def test_twenty_processes_in_one_second_make_twenty_folders(tmp_path):
-    code = "import sys; from run.folder import make_run_folder; print(make_run_folder(sys.argv[1], 'x', None))"
+    code = """
+import datetime, sys
+from run import folder
+
+class Stopped(datetime.datetime):
+    @classmethod
+    def now(cls):
+        return cls(2026, 1, 2, 3, 4, 5)
+
+folder.datetime = Stopped
+print(folder.make_run_folder(sys.argv[1], "x", None))
+"""
     source = Path(__file__).parents[2] / "src"
     processes = [
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=source, stdout=subprocess.PIPE, text=True)
@@ -26,6 +37,7 @@ def test_twenty_processes_in_one_second_make_twenty_folders(tmp_path):
     folders = [process.communicate()[0].strip() for process in processes]
     assert len(set(folders)) == 20
     assert all(Path(folder).is_dir() for folder in folders)
+    assert {Path(folder).name[:8] for folder in folders} == {"03-04-05"}
 
 
 def test_two_starts_in_one_second_differ_by_a_number(tmp_path):

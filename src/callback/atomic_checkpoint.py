@@ -1,0 +1,19 @@
+"""Checkpoints that are replaced as a whole: Lightning's come out of /tmp, which is often another file system."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from run.atomic import replacing
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write beside the target and rename: a kill at any moment leaves the previous checkpoint or the new one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target, "wb") as file:
+            torch.save(checkpoint, file)
