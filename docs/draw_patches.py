@@ -33,7 +33,7 @@ def draw(folder: Path, index: int, output: Path) -> None:
     for number, (seen, mosaic, bars) in zip(NUMBERS, axes.T, strict=True):
         network.patch_num = number
         corners = network.cutout.positions(image_BCHW.shape, index_B).values.tolist()
-        seen.imshow(image_BCHW[0, 0], cmap="gray", alpha=0.6)
+        seen.imshow(image_BCHW[0, 0].numpy(), cmap="gray", alpha=0.6)
         for y, x in corners:
             seen.add_patch(Rectangle((x - 0.5, y - 0.5), size, size, fill=False, edgecolor="tab:orange", alpha=0.6))
         seen.set_title(f"{number} patch{'es' if number > 1 else ''}")
@@ -41,9 +41,9 @@ def draw(folder: Path, index: int, output: Path) -> None:
         side = int(number**0.5)
         patches = network.cutout(image_BCHW, index_B).values[:, 0]
         framed = torch.nn.functional.pad(patches, (1, 1, 1, 1), value=255)
-        mosaic.imshow(framed.unflatten(0, (side, side)).transpose(1, 2).flatten(2).flatten(0, 1), cmap="gray")
+        mosaic.imshow(framed.unflatten(0, (side, side)).transpose(1, 2).flatten(2).flatten(0, 1).numpy(), cmap="gray")
 
-        probabilities = network(image_BCHW, index_B).softmax(1)[0]
+        probabilities = network(image_BCHW, index_B).softmax(1)[0].numpy()
         colours = ["tab:green" if k == label else "tab:gray" for k in range(len(probabilities))]
         bars.bar(range(len(probabilities)), probabilities, color=colours)
         bars.set_ylim(0, 1)

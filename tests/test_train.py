@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 import yaml
+from PIL import Image
 from runs import REPOSITORY, record
 
 NETWORKS = sorted(path.stem for path in (REPOSITORY / "config" / "model").glob("*.yaml"))
@@ -66,9 +67,31 @@ def test_the_same_command_twice_gives_the_same_metrics(train):
     assert (first / "metrics.csv").read_bytes() != (third / "metrics.csv").read_bytes()
 
 
+@pytest.fixture(scope="module")
+def folder_of_images(tmp_path_factory):
+    """Two classes of 32x32 photographs: noise."""
+    root = tmp_path_factory.mktemp("images")
+    for number in range(24):
+        path = root / ("test" if number % 3 == 0 else "train") / ("red", "green")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = torch.randint(256, (32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(number))
+        Image.fromarray(pixels.numpy()).save(path)
+    return root
+
+
+DATA = {
+    "digits": ["data=digits"],
+    "folder": ["data=image_folder", "data.root={root}", "data.valid=0.25"],
+    "gray folder": ["data=image_folder", "data.root={root}", "data.valid=0.25", "data.channels=1"],
+    "folder in workers": ["data=image_folder", "data.root={root}", "data.valid=0.25", "data.memory_limit_gib=0"],
+}
+
+
 @pytest.mark.parametrize("network", NETWORKS)
-def test_debug_runs_every_network(train, network):
-    folder = train("data=digits", f"model={network}", "debug=True", "experiment_name=__debug__")
+@pytest.mark.parametrize("data", DATA)
+def test_debug_runs_every_network_on_every_small_data_set(train, folder_of_images, network, data):
+    overrides = [override.format(root=folder_of_images) for override in DATA[data]]
+    folder = train(*overrides, f"model={network}", "debug=True", "experiment_name=__debug__")
     assert record(folder)["status"] == "finished"
     assert not (folder / "checkpoints").exists()
     assert folder.parts[-3] == "__debug__"

@@ -57,7 +57,7 @@ class FileSource:
         try:
             return decode(self._read(name), self.shape[0], self.shape[1:])
         except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, and others
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = " ".join(str(error).partition("<_io.BytesIO")[0].split()) or type(error).__name__
             raise UnreadableImageError(
                 f"{self.root / name}: cannot be read as an image ({reason}): replace or remove it"
             ) from error
