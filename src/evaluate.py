@@ -56,7 +56,7 @@ def measure(batches: list[tuple["Tensor", "Tensor"]], loss: Any, class_names: li
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
     logits_NK, labels_N = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
-    logits_NK = logits_NK.float()  # half precision would round the loss
+    logits_NK, labels_N = logits_NK.float().cpu(), labels_N.cpu()  # half precision would round the loss
     confusion_KK = multiclass_confusion_matrix(logits_NK, labels_N, num_classes=len(class_names))
     counts_K = confusion_KK.sum(1).tolist()
     hits_K = confusion_KK.diag().tolist()

@@ -108,7 +108,7 @@ def trainer(epochs: int, *callbacks: pl.Callback, ours: bool) -> pl.Trainer:
         max_epochs=epochs,
         default_root_dir=folder,
         logger=[tensorboard, MetricsCSV(folder)] if ours else [tensorboard, pl.loggers.CSVLogger(folder)],
-        callbacks=[*callbacks, ProgressBar(refresh_rate=50) if ours else pl.callbacks.RichProgressBar()],
+        callbacks=[*callbacks, ProgressBar() if ours else pl.callbacks.RichProgressBar()],
         enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
