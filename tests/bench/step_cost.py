@@ -21,10 +21,10 @@ class Tiny(nn.Module):
 
 def main() -> None:
     quiet()
-    data = RandomBytes((1, 8, 8), STEPS * 128)
-    data.setup()
 
     def plain() -> float:
+        data = RandomBytes((1, 8, 8), STEPS * 128)
+        data.setup()
         network, loss = Tiny(), nn.CrossEntropyLoss()
         step = optimizer()(network.parameters(), lr=1e-3, fused=True)
         loader = data.train_dataloader()
