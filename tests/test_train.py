@@ -146,8 +146,11 @@ def test_a_checkpoint_every_k_epochs(train):
 
 
 def test_lr_0_searches_and_records(train):
-    run = record(train("data=digits", "model=cnn", "hparams.max_epochs=3", "hparams.lr=0"))
+    folder = train("data=digits", "model=cnn", "hparams.max_epochs=3", "hparams.lr=0")
+    run = record(folder)
     assert run["lr"] not in (0, 1e-3)
+    state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["optimizer_states"][0]["param_groups"][0]["lr"] == run["lr"]
     assert run["metrics"]["test_accuracy"] > 0.8  # 0.1 at a rate that is far off
 
 

@@ -9,6 +9,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 log = logging.getLogger(__name__)
 
 WITHOUT_SEARCH = 1e-3
+SKIPPED = 10  # first steps, at which Lightning's running mean of the loss is too low
 
 
 class LRFinder(LearningRateFinder):
@@ -25,13 +26,15 @@ class LRFinder(LearningRateFinder):
         pl_module.lr = WITHOUT_SEARCH  # type: ignore[assignment]
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             log.info("hparams.lr=0 asks for a search, which a debug run leaves out: lr=%g", pl_module.lr)
+            trainer.strategy.setup_optimizers(trainer)
             return
         max_epochs = trainer.fit_loop.max_epochs
         trainer.fit_loop.max_epochs = -1  # the search takes 100 steps, however few an epoch has
         with isolate_rng():
             super().on_fit_start(trainer, pl_module)
         assert self.optimal_lr is not None
-        lrs, losses = self.optimal_lr.results["lr"], self.optimal_lr.results["loss"]
+        lrs, losses = (self.optimal_lr.results[name][SKIPPED:] for name in ("lr", "loss"))
         pl_module.lr = lrs[losses.index(min(losses))] / 10
         trainer.fit_loop.max_epochs = max_epochs
+        trainer.strategy.setup_optimizers(trainer)  # again: the first ones, and their schedulers, were made for lr=0
         log.info("hparams.lr=0: found lr=%.3g", pl_module.lr)
