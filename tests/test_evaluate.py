@@ -57,7 +57,7 @@ def test_a_network_of_whole_images_has_no_sizes(train, command):
     ("arguments", "line"),
     [
         (["run=nowhere"], "no run folder"),
-        ([], "run"),
+        ([], "which run? run=FOLDER"),
         (["run={}", "ckpt=first.ckpt"], "no checkpoint first.ckpt"),
         (["run={}", "ckpt={}/run.json"], "cannot read the checkpoint"),
         (["run={}", "ckpt={}/truncated.ckpt"], "cannot read the checkpoint"),
@@ -78,6 +78,7 @@ def test_one_clear_line(patch_set, command, capsys, arguments, line):
     assert "\n" not in error
     assert line in error
     assert not (patch_set / "evaluation.json").exists()
+    assert list(patch_set.parent.iterdir()) == [patch_set], "no folder of its own"
 
 
 def test_a_run_on_two_processes(command, tmp_path):

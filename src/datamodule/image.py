@@ -26,6 +26,7 @@ from run.errors import UserError
 class ImageDataModule(LightningDataModule, ABC):
     """Batches (images_BCHW uint8, labels_B int64, index_B int64), index_B being the position in the source.
 
+    `mean` and `std` are facts for the networks, which normalise: nothing here reads them.
     A subclass gives `load(part)` for the parts train, valid and test, and `class_names`. Without a source for
     valid, validation images are split off the training source (datamodule.split). The order of the training
     images and their augmentation depend on (seed, epoch) and (seed, epoch, index) alone. A last
@@ -57,7 +58,6 @@ class ImageDataModule(LightningDataModule, ABC):
             channels,
             (image_size[0], image_size[1]),
         )
-        self.mean, self.std = list(mean), list(std)
         self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
         self.valid, self.fold, self.num_folds = valid, fold, num_folds
         self.split_seed, self.limit_train = split_seed, limit_train
