@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from network.mlp import MLP
 from network.normalize import Normalize
-from set_module.element_wise import ElementWise
 from set_module.patch_cutout import PatchCutout
+from set_module.set_sequential import SetSequential
 
 
 class PatchSet(nn.Module):
@@ -43,7 +43,7 @@ class PatchSet(nn.Module):
                 raise ValueError(f"{patch_size=} exceeds the image {name} {length}: choose <= {length}")
         self.cutout = PatchCutout(patch_size, (patch_num_min, patch_num_max), seed)
         embedding = embed(channels=channels, patch_size=patch_size)
-        self.embed = ElementWise(Normalize(mean, std, channels), embedding)
+        self.embed = SetSequential(Normalize(mean, std, channels), embedding)
         self.pool = pooling = pool(in_features=embedding.out_features)
         mlp = MLP(pooling.out_features, hidden)
         self.head = nn.Sequential(mlp, nn.Dropout(dropout), nn.Linear(mlp.out_features, num_classes))

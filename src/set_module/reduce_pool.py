@@ -5,10 +5,11 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from set_module.reduce import set_max, set_mean, set_min, set_std, set_sum
 from set_module.set_batch import SetBatch
+from set_module.set_sequential import SetModule
 
 REDUCTIONS: dict[str, Callable[[SetBatch], Tensor]] = {
     "sum": set_sum,
@@ -19,7 +20,7 @@ REDUCTIONS: dict[str, Callable[[SetBatch], Tensor]] = {
 }
 
 
-class ReducePool(nn.Module):
+class ReducePool(SetModule):
     """Concatenated reductions of a set: z = [r_1(X), ..., r_R(X)], r of sum, mean, max, min, std.
 
     Zaheer et al. 2017, "Deep Sets", arXiv:1703.06114; several at once: Corso et al. 2020, arXiv:2004.05718.

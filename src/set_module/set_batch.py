@@ -3,13 +3,14 @@
 Packing needs no padding, so that no work is done for, and nothing can leak from, elements that do not exist.
 """
 
-# B sets, N elements in all, *F shape of one element
+# B sets, N elements in all, S slots of a padded set, *F shape of one element
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 
 @dataclass(init=False, eq=False)
@@ -18,7 +19,8 @@ class SetBatch:
 
     `SetBatch(values, lengths)` computes index and max_len and checks lengths, which waits for the device;
     whoever knows all four uses `SetBatch.trusted`. Not frozen: Lightning moves batches from device to device.
-    Raises ValueError if a set is empty or the lengths do not add up to N.
+    torch.export and torch.compile take it as an argument. Raises ValueError if a set is empty or the lengths
+    do not add up to N.
     """
 
     values: Tensor
@@ -34,8 +36,7 @@ class SetBatch:
             )
         shortest, longest, total = torch.stack([lengths.min(), lengths.max(), lengths.sum()]).tolist()
         if shortest < 1:
-            empty = int((lengths < 1).nonzero()[0])
-            raise ValueError(f"set {empty} is empty: leave it out, a set has at least one element")
+            raise _empty(lengths)
         if total != len(values):
             raise ValueError(f"lengths add up to {total} but there are {len(values)} elements: give every length")
         sets = torch.arange(len(lengths), device=lengths.device)
@@ -56,18 +57,76 @@ class SetBatch:
             raise ValueError("no set was given: a SetBatch has at least one")
         return cls(torch.cat(list(sets)), torch.tensor([len(s) for s in sets], device=sets[0].device))
 
+    @classmethod
+    def from_padded(cls, x_BSF: Tensor, mask_BS: Tensor) -> "SetBatch":
+        """Pack the elements where the mask is true; what stands elsewhere, NaN included, is not looked at.
+
+        Traced by torch.export, it checks nothing, and max_len is S: how many elements there are, only the data say.
+        """
+        if mask_BS.dtype != torch.bool or x_BSF.shape[:2] != mask_BS.shape:
+            raise ValueError(
+                f"mask is {mask_BS.dtype} of shape {list(mask_BS.shape)}: give a bool for each of the "
+                f"{list(x_BSF.shape[:2])} slots, true where there is an element"
+            )
+        lengths_B, max_len = mask_BS.sum(1), mask_BS.shape[1]
+        if not torch.compiler.is_compiling():
+            shortest, max_len = torch.stack([lengths_B.min(), lengths_B.max()]).tolist()
+            if shortest < 1:
+                raise _empty(lengths_B)
+        slot_N = mask_BS.flatten().nonzero()[:, 0]
+        index_N = slot_N.div(mask_BS.shape[1], rounding_mode="floor")
+        return cls.trusted(x_BSF.flatten(0, 1).index_select(0, slot_N), lengths_B, index_N, max_len)
+
+    def pad(self, fill: float = 0) -> tuple[Tensor, Tensor]:
+        """(x[B, max_len, *F], mask[B, max_len]), the mask true where there is an element, x = fill elsewhere."""
+        slot_N, slots = self.slots(), len(self) * self.max_len
+        x = self.values.new_full((slots, *self.values.shape[1:]), fill).index_copy(0, slot_N, self.values)
+        mask = torch.zeros(slots, dtype=torch.bool, device=slot_N.device).index_fill(0, slot_N, True)
+        return x.unflatten(0, (len(self), self.max_len)), mask.view(len(self), self.max_len)
+
+    def slots(self) -> Tensor:
+        """Where each element stands in the flattened padded batch, int64 [N]: index * max_len + its number."""
+        return self.index * self.max_len + self.numbers()
+
+    def numbers(self) -> Tensor:
+        """The number of each element in its set, 0, 1, ..., int64 [N]."""
+        first_B = self.lengths.cumsum(0) - self.lengths
+        return torch.arange(self.index.shape[0], device=self.index.device) - first_B.index_select(0, self.index)
+
     def to_list(self) -> list[Tensor]:
         """The B sets as views [n_i, *F]."""
         return list(self.values.split(self.lengths.tolist()))
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return self.lengths.shape[0]
 
     def with_values(self, values: Tensor) -> "SetBatch":
         """The same sets of other elements [N, *G]: what a module that acts on each element returns."""
-        if len(values) != len(self.index):
+        if values.shape[0] != self.index.shape[0]:  # not len: it would fix the number where a graph is traced
             raise ValueError(f"{len(values)} values for {len(self.index)} elements: give one value per element")
         return SetBatch.trusted(values, self.lengths, self.index, self.max_len)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "SetBatch":
+        """{x_i} -> {f(x_i)}, f called once with all elements [N, *F]."""
+        return self.with_values(function(self.values))
+
+    def shuffle(self, generator: torch.Generator | None = None) -> "SetBatch":
+        """The same sets, the elements of each in a random order."""
+        return self.with_values(self.values.index_select(0, self._random_order(generator)))
+
+    def subsample(self, n: int, generator: torch.Generator | None = None) -> "SetBatch":
+        """n random elements of each set, drawn without replacement; of a smaller set, all."""
+        if n < 1:
+            raise ValueError(f"n={n}: a set has at least one element, choose >= 1")
+        kept_N = self.numbers() < n  # of the random order, which keeps the sets in their places
+        order = self._random_order(generator)[kept_N]
+        lengths_B = self.lengths.clamp(max=n)
+        return SetBatch.trusted(self.values.index_select(0, order), lengths_B, self.index[kept_N], min(n, self.max_len))
+
+    def _random_order(self, generator: torch.Generator | None) -> Tensor:
+        device = self.index.device if generator is None else generator.device
+        order_N = torch.randperm(len(self.index), generator=generator, device=device).to(self.index.device)
+        return order_N.index_select(0, self.index.index_select(0, order_N).argsort(stable=True))
 
     def to(self, device: torch.device | str | int, non_blocking: bool = False) -> "SetBatch":
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
@@ -77,3 +136,21 @@ class SetBatch:
 
     def _each(self, function: Callable[[Tensor], Tensor]) -> "SetBatch":
         return SetBatch.trusted(function(self.values), function(self.lengths), function(self.index), self.max_len)
+
+
+def _empty(lengths_B: Tensor) -> ValueError:
+    empty = int((lengths_B < 1).nonzero()[0])
+    return ValueError(f"set {empty} is empty: leave it out, a set has at least one element")
+
+
+_FIELDS = ("values", "lengths", "index", "max_len")
+pytree.register_pytree_node(
+    SetBatch,
+    lambda sets: ([getattr(sets, name) for name in _FIELDS], None),
+    lambda fields, _: SetBatch.trusted(*fields),
+    flatten_with_keys_fn=lambda sets: (
+        [(pytree.GetAttrKey(name), getattr(sets, name)) for name in _FIELDS],
+        None,
+    ),
+    serialized_type_name="set_module.set_batch.SetBatch",
+)

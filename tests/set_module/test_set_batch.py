@@ -54,3 +54,81 @@ def test_lightning_moves_every_tensor():
     moved = move_data_to_device((SetBatch.from_list(SETS), torch.zeros(3)), torch.device("meta"))[0]
     assert {moved.values.device.type, moved.lengths.device.type, moved.index.device.type} == {"meta"}
     assert moved.max_len == 4
+
+
+def test_padding_and_back_whatever_the_filling():
+    batch = SetBatch.from_list(SETS)
+    for fill in (0.0, 1e4, torch.nan):
+        x, mask = batch.pad(fill)
+        assert x.shape == (3, 4, 2)
+        assert mask.sum(1).tolist() == [3, 1, 4]
+        assert torch.equal(x[~mask], torch.full((4, 2), fill)) or x[~mask].isnan().all()
+        back = SetBatch.from_padded(x, mask)
+        assert torch.equal(back.values, batch.values)
+        assert (back.lengths.tolist(), back.index.tolist(), back.max_len) == ([3, 1, 4], batch.index.tolist(), 4)
+
+
+def test_elements_need_not_stand_at_the_front_of_a_padded_set():
+    x = torch.arange(6.0).view(2, 3, 1)
+    batch = SetBatch.from_padded(x, torch.tensor([[False, True, True], [True, False, False]]))
+    assert [s.flatten().tolist() for s in batch.to_list()] == [[1, 2], [3]]
+    assert batch.max_len == 2
+
+
+def test_a_mask_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="set 1 is empty"):
+        SetBatch.from_padded(torch.zeros(2, 1, 3), torch.tensor([[True], [False]]))
+    with pytest.raises(ValueError, match=r"give a bool for each of the \[2, 3\] slots"):
+        SetBatch.from_padded(torch.zeros(2, 3, 1), torch.ones(2, 2, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"mask is torch\.float32"):
+        SetBatch.from_padded(torch.zeros(2, 3, 1), torch.ones(2, 3))
+
+
+def test_map_acts_on_all_elements_at_once():
+    batch = SetBatch.from_list(SETS)
+    assert torch.equal(batch.map(torch.Tensor.relu).values, batch.values.relu())
+
+
+def test_shuffle_permutes_within_each_set_and_every_order_occurs():
+    batch = SetBatch.from_list([torch.arange(3), torch.tensor([9]), torch.arange(20, 22)])
+    generator = torch.Generator().manual_seed(0)
+    orders = set()
+    for _ in range(100):
+        first, second, third = batch.shuffle(generator).to_list()
+        assert sorted(first.tolist()) == [0, 1, 2]
+        assert second.tolist() == [9]
+        assert sorted(third.tolist()) == [20, 21]
+        orders.add(tuple(first.tolist()))
+    assert len(orders) == 6
+    again = [batch.shuffle(torch.Generator().manual_seed(1)).values.tolist() for _ in range(2)]
+    assert again[0] == again[1]
+
+
+def test_subsample_draws_without_replacement_and_keeps_small_sets_whole():
+    batch = SetBatch.from_list([torch.arange(5), torch.tensor([9]), torch.arange(20, 22)])
+    generator = torch.Generator().manual_seed(0)
+    seen = torch.zeros(5)
+    for _ in range(500):
+        part = batch.subsample(2, generator)
+        assert part.lengths.tolist() == [2, 1, 2]
+        assert part.index.tolist() == [0, 0, 1, 2, 2]
+        assert part.max_len == 2
+        first, second, third = part.to_list()
+        assert len(set(first.tolist())) == 2
+        assert second.tolist() == [9]
+        assert sorted(third.tolist()) == [20, 21]
+        seen[first] += 1
+    assert seen.min() > 150  # of 200 expected
+    assert batch.subsample(50).lengths.tolist() == [5, 1, 2]
+    with pytest.raises(ValueError, match="choose >= 1"):
+        batch.subsample(0)
+
+
+def test_torch_export_takes_sets_as_an_argument():
+    class Total(torch.nn.Module):
+        def forward(self, batch: SetBatch) -> torch.Tensor:
+            return batch.with_values(2 * batch.values).values.sum()
+
+    batch = SetBatch.from_list(SETS)
+    program = torch.export.export(Total(), (batch,)).module()
+    torch.testing.assert_close(program(batch), 2 * batch.values.sum())

@@ -1,0 +1,32 @@
+"""Set modules and plain modules one after another: how a network of sets is put together."""
+
+from torch import Tensor, nn
+
+from set_module.set_batch import SetBatch
+
+
+class SetModule(nn.Module):
+    """What every module of this library is: its forward takes a SetBatch.
+
+    It returns a SetBatch (an encoder, set -> set) or a tensor [B, D] (a pool, set -> vector). One whose output has
+    features says how many: `out_features`.
+    """
+
+
+class SetSequential(SetModule, nn.Sequential):
+    """The modules one after another: a set module acts on the sets, any other on each element by itself.
+
+    Once pooled, the plain modules act on the vectors [B, D]. SetBatch of [N, *F] -> SetBatch, or [B, D] after a pool.
+    Raises TypeError for a set module that comes after the pool.
+    """
+
+    def forward(self, sets: SetBatch) -> SetBatch | Tensor:
+        x: SetBatch | Tensor = sets
+        for module in self:
+            if isinstance(module, SetModule):
+                if not isinstance(x, SetBatch):
+                    raise TypeError(f"{type(module).__name__} comes after the pool: it takes sets, put it before")
+                x = module(x)
+            else:
+                x = x.map(module) if isinstance(x, SetBatch) else module(x)
+        return x
