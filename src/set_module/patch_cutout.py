@@ -16,29 +16,46 @@ from set_module.set_batch import SetBatch
 
 
 class PatchCutout(nn.Module):
-    """n_b ~ U{lo..hi} patches of image b, corners (y, x) ~ U{0..H-p} x U{0..W-p}, drawn with replacement.
+    """Patches of side p at corners (y, x) in {0..H-p} x {0..W-p}, one of three ways:
+
+    random: n_b ~ U{lo..hi} patches of image b, every place equally likely, with or without replacement
+    grid: ceil(H/p) x ceil(W/p) places, evenly spaced from edge to edge: every pixel is seen
+    all: every one of the (H-p+1)(W-p+1) places
 
     [B, C, H, W] -> SetBatch of [N, C, p, p], of the images' dtype and on their device. index_B is the number
     by which the random numbers know an image (None: 0..B-1). In evaluation mode every epoch cuts the same
-    patches. Raises ValueError for a count or size below 1, lo > hi, and images smaller than the patch.
+    patches. Raises ValueError for an unknown mode, a count that is missing, below 1 or not asked for, lo > hi, images
+    smaller than the patch, and more patches without replacement than there are places.
     """
 
-    def __init__(self, size: int, count: int | Sequence[int], seed: int) -> None:
+    def __init__(
+        self,
+        size: int,
+        count: int | Sequence[int] | None = None,
+        seed: int = 0,
+        mode: str = "random",
+        replace: bool = True,
+    ) -> None:
         super().__init__()
         if size < 1:
             raise ValueError(f"patch_size={size} is not a size: choose >= 1")
-        self.size = size
-        self.count = count
-        self.seed = seed
+        if mode not in ("random", "grid", "all"):
+            raise ValueError(f"patch_mode={mode!r}: choose random, grid or all")
+        self.size, self.seed, self.mode, self.replace = size, seed, mode, replace
+        self._count: tuple[int, int] | None = None
+        if mode == "random" or count is not None:
+            self.count = count  # type: ignore[assignment]
         self.epoch = 0
 
     @property
-    def count(self) -> tuple[int, int]:
-        """(lo, hi), both inclusive; set it to a number or a pair."""
+    def count(self) -> tuple[int, int] | None:
+        """(lo, hi), both inclusive; set it to a number or a pair. None: the mode says how many."""
         return self._count
 
     @count.setter
     def count(self, count: int | Sequence[int]) -> None:
+        if self.mode != "random":
+            raise ValueError(f"patch_num={count!r}: patch_mode={self.mode} says how many patches there are")
         self._count = _range(count)
 
     def set_epoch(self, epoch: int) -> None:
@@ -47,25 +64,45 @@ class PatchCutout(nn.Module):
     def forward(self, images_BCHW: Tensor, index_B: Tensor | None = None) -> SetBatch:
         if index_B is None:
             index_B = torch.arange(len(images_BCHW))
-        return _cut(images_BCHW, self.positions(images_BCHW.shape, index_B.to(images_BCHW.device)), self.size)
+        return self.cut(images_BCHW, self.positions(images_BCHW.shape, index_B.to(images_BCHW.device)))
+
+    def cut(self, images_BCHW: Tensor, corners: SetBatch) -> SetBatch:
+        """The patches whose upper left corners are given."""
+        return _cut(images_BCHW, corners, self.size)
 
     def positions(self, images_shape: Sequence[int], index_B: Tensor) -> SetBatch:
         """Where the patches are: SetBatch of the [N, 2] rows and columns of their upper left corners."""
         rows, columns = _places(images_shape, self.size)
+        if self._count is None:
+            return self._same_for_all(images_shape, index_B.device)
         epoch = self.epoch if self.training else FIXED
-        lo, hi = self.count
+        lo, hi = self._count
         if lo == hi:
             lengths_B = torch.full_like(index_B, lo)
         else:
             lengths_B = lo + random_int(hi - lo + 1, self.seed, epoch, index_B, draw=0)
         set_N, number_N, max_len = _numbered(lengths_B, lo, hi)
-        place_N = random_int(rows * columns, self.seed, epoch, index_B.index_select(0, set_N), draw=1 + number_N)
+        if self.replace:
+            index_N = index_B.index_select(0, set_N)
+            place_N = random_int(rows * columns, self.seed, epoch, index_N, draw=1 + number_N)
+        else:
+            draw_P = 1 + torch.arange(_enough(rows * columns, hi), device=index_B.device)
+            order_BP = random_int(2**31 - 1, self.seed, epoch, index_B[:, None], draw_P).argsort(dim=1, stable=True)
+            place_N = order_BP.flatten().index_select(0, set_N * (rows * columns) + number_N)
         y_N = place_N // columns
         corners_N2 = torch.stack([y_N, place_N - y_N * columns], dim=1)
         return SetBatch.trusted(corners_N2, lengths_B, set_N, max_len)
 
+    def _same_for_all(self, shape: Sequence[int], device: torch.device) -> SetBatch:
+        sides = [_evenly(n, self.size) if self.mode == "grid" else range(n - self.size + 1) for n in shape[2:]]
+        corners_P2 = torch.cartesian_prod(*(torch.tensor(list(side), device=device) for side in sides))
+        sets_B = torch.arange(shape[0], device=device)
+        places = len(corners_P2)
+        lengths_B, index_N = torch.full_like(sets_B, places), sets_B.repeat_interleave(places)
+        return SetBatch.trusted(corners_P2.repeat(shape[0], 1), lengths_B, index_N, places)
+
     def extra_repr(self) -> str:
-        return f"size={self.size}, count={self.count}, seed={self.seed}"
+        return f"size={self.size}, count={self.count}, seed={self.seed}, mode={self.mode}, replace={self.replace}"
 
 
 def cutout_patch2d(
@@ -124,8 +161,20 @@ def _places(images_shape: Sequence[int], size: int) -> tuple[int, int]:
     return images_shape[2] - size + 1, images_shape[3] - size + 1
 
 
-def _range(count: int | Sequence[int]) -> tuple[int, int]:
-    pair = (count, count) if isinstance(count, int) else tuple(count)
+def _evenly(length: int, size: int) -> list[int]:
+    """ceil(length / size) offsets from 0 to length - size: neighbours touch or overlap."""
+    last = -(-length // size) - 1
+    return [round(i * (length - size) / last) for i in range(last + 1)] if last else [0]
+
+
+def _enough(places: int, count: int) -> int:
+    if count > places:
+        raise ValueError(f"patch_num={count} exceeds the {places} places: choose <= {places}, or replace=True")
+    return places
+
+
+def _range(count: int | Sequence[int] | None) -> tuple[int, int]:
+    pair = (count, count) if isinstance(count, int) else tuple(count or ())
     if len(pair) != 2 or not all(isinstance(n, int) for n in pair):
         raise ValueError(f"patch_num={count!r}: give a whole number, or the smallest and the largest number")
     if not 1 <= pair[0] <= pair[1]:

@@ -154,3 +154,67 @@ def test_plain_function_draws_the_last_row_and_column():
     assert abs(distance_from_uniform(place // 12 * 8 + place % 12, 64)) < 5
     lengths = cutout_patch2d(image.expand(7000, 1, 12, 12), (3, 9), 5, torch.Generator().manual_seed(0)).lengths
     assert abs(distance_from_uniform(lengths - 3, 7)) < 5
+
+
+@pytest.mark.parametrize("mode", ["random", "grid", "all"])
+def test_patches_of_every_mode_are_the_slices_at_their_positions(mode):
+    images_BCHW = images_of(2, 3, 9, 11)
+    cutout = PatchCutout(4, 5 if mode == "random" else None, mode=mode, replace=False)
+    patches, corners = cutout(images_BCHW), cutout.positions(images_BCHW.shape, torch.arange(2))
+    for patch, b, (y, x) in zip(patches.values, corners.index, corners.values, strict=True):
+        assert torch.equal(patch, images_BCHW[b, :, y : y + 4, x : x + 4])
+
+
+def test_all_is_every_place_once():
+    corners = PatchCutout(4, mode="all").positions((2, 1, 9, 11), torch.arange(2))
+    assert corners.lengths.tolist() == [48, 48]
+    assert corners.max_len == 48
+    for each in corners.to_list():
+        assert {tuple(c) for c in each.tolist()} == {(y, x) for y in range(6) for x in range(8)}
+
+
+def test_the_grid_sees_every_pixel_with_the_fewest_patches():
+    for shape, size, number in (
+        ((1, 1, 9, 11), 4, 9),
+        ((1, 1, 8, 8), 4, 4),
+        ((1, 3, 5, 7), 5, 2),
+        ((1, 1, 4, 4), 4, 1),
+    ):
+        corners = PatchCutout(size, mode="grid").positions(shape, torch.arange(1)).values
+        assert len(corners) == number
+        seen = torch.zeros(shape[2:])
+        for y, x in corners.tolist():
+            assert y <= shape[2] - size
+            assert x <= shape[3] - size
+            seen[y : y + size, x : x + size] += 1
+        assert seen.min() >= 1
+
+
+def test_without_replacement_no_place_comes_twice_and_all_are_equally_likely():
+    cutout = PatchCutout(5, (1, 12), replace=False)
+    corners = cutout.positions((6000, 1, 7, 8), torch.arange(6000))  # 3 x 4 places
+    place = corners.with_values(corners.values @ torch.tensor([4, 1]))
+    for each in place.to_list()[:500]:
+        assert len(each.unique()) == len(each)
+    first = place.values[place.lengths.cumsum(0) - place.lengths]
+    second = place.values[place.numbers() == 1]
+    assert abs(distance_from_uniform(first, 12)) < 5
+    assert abs(distance_from_uniform(second, 12)) < 5
+    cutout.count = 4  # a larger set begins with the smaller one
+    small = cutout.positions((9, 1, 7, 8), torch.arange(9))
+    cutout.count = 12
+    for few, many in zip(small.to_list(), cutout.positions((9, 1, 7, 8), torch.arange(9)).to_list(), strict=True):
+        assert torch.equal(few, many[:4])
+    cutout.count = 13
+    with pytest.raises(ValueError, match="patch_num=13 exceeds the 12 places"):
+        cutout.positions((9, 1, 7, 8), torch.arange(9))
+
+
+def test_a_mode_that_says_how_many_takes_no_count():
+    assert PatchCutout(4, mode="grid").count is None
+    with pytest.raises(ValueError, match="patch_mode=all says how many"):
+        PatchCutout(4, 3, mode="all")
+    with pytest.raises(ValueError, match="choose random, grid or all"):
+        PatchCutout(4, 3, mode="some")
+    with pytest.raises(ValueError, match="patch_num=None"):
+        PatchCutout(4)

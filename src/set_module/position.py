@@ -1,0 +1,51 @@
+"""Embeds where an element was: what turns patches without a place into patches with one."""
+
+# N elements in all, D features, K frequencies
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class SinusoidalPosition(nn.Module):
+    """[sin(w_k u), cos(w_k u)] of the normalised row and column, u = y / (rows - 1) and x / (columns - 1) in [0, 1].
+
+    K = D / 4 frequencies in geometric steps, from half a period over the image to half a period from place to place.
+    Vaswani et al. 2017, arXiv:1706.03762, section 3.5, for two axes. Corners (y, x) [N, 2] -> [N, D]. Raises
+    ValueError if 4 does not divide D.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, features: int, places: Sequence[int]) -> None:
+        super().__init__()
+        if features % 4:
+            raise ValueError(f"{features} features: sin and cos of two axes need a multiple of 4")
+        self.out_features = features
+        last_2 = torch.tensor(places).sub(1).clamp(min=1)  # with a single place, u = 0
+        steps_K = torch.linspace(0, 1, features // 4)
+        self.register_buffer("frequencies", math.pi * last_2[:, None] ** steps_K / last_2[:, None], persistent=False)
+
+    def forward(self, corners_N2: Tensor) -> Tensor:
+        angles_N2K = corners_N2[:, :, None] * self.frequencies
+        return torch.cat([angles_N2K.sin(), angles_N2K.cos()], dim=2).flatten(1)
+
+
+class LearnedPosition(nn.Module):
+    """row[y] + column[x], two learned tables. Corners (y, x) [N, 2] -> [N, D].
+
+    Dosovitskiy et al. 2021, arXiv:2010.11929, appendix D.4 ("2-dimensional positional embedding", here as a sum).
+    """
+
+    def __init__(self, features: int, places: Sequence[int]) -> None:
+        super().__init__()
+        self.out_features = features
+        self.row, self.column = (nn.Embedding(number, features) for number in places)
+        for table in (self.row, self.column):
+            nn.init.normal_(table.weight, std=0.02)
+
+    def forward(self, corners_N2: Tensor) -> Tensor:
+        y_N, x_N = corners_N2.unbind(1)
+        return self.row(y_N) + self.column(x_N)
