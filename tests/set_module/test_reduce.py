@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from set_module.reduce import set_max, set_mean, set_min, set_std, set_sum
+from set_module.reduce import set_logsumexp, set_max, set_mean, set_min, set_std, set_sum
 from set_module.set_batch import SetBatch
+from set_module.set_softmax import set_softmax_sum
 
 LOOP = {
     set_sum: lambda s: s.sum(0),
@@ -12,6 +13,8 @@ LOOP = {
     set_max: lambda s: s.amax(0),
     set_min: lambda s: s.amin(0),
     set_std: lambda s: s.std(0, correction=0),
+    set_logsumexp: lambda s: s.logsumexp(0),
+    set_softmax_sum: lambda s: (s.softmax(0) * s).sum(0),
 }
 EVERY = pytest.mark.parametrize("reduction", LOOP, ids=lambda f: f.__name__)
 
@@ -140,3 +143,18 @@ def test_std_of_sets_without_spread_is_zero_in_value_and_gradient():
 def test_std_far_from_zero_does_not_cancel():
     values = 1e4 + torch.tensor([[0.0], [1.0], [2.0], [3.0]])
     torch.testing.assert_close(set_std(SetBatch.from_list([values])), torch.tensor([[1.25**0.5]]), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("reduction", [set_logsumexp, set_softmax_sum], ids=lambda f: f.__name__)
+def test_exponentials_do_not_overflow(reduction):
+    values = torch.tensor([[1e4, -1e4], [1e4, -1e4]], requires_grad=True)
+    pooled = reduction(SetBatch.from_list([values]))
+    torch.testing.assert_close(pooled, LOOP[reduction](values)[None])
+    pooled.sum().backward()
+    assert values.grad.flatten().tolist() == [0.5] * 4
+
+
+def test_logsumexp_counts_infinities_as_torch_does():
+    inf = torch.inf
+    sets = [torch.tensor([[1.0, inf, -inf, inf], [2.0, 1.0, 1.0, -inf]]), torch.tensor([[-inf, inf, 0.0, 1.0]])]
+    assert torch.equal(set_logsumexp(SetBatch.from_list(sets)), torch.stack([s.logsumexp(0) for s in sets]))

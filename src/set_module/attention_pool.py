@@ -1,0 +1,44 @@
+"""The pool of multiple instance learning: which elements count is learned, and `weights` tells which they were."""
+
+# B sets, N elements in all, D features, L hidden features, H heads
+
+import torch
+from torch import Tensor, nn
+
+from set_module.reduce import accumulable, set_sum
+from set_module.set_batch import SetBatch
+from set_module.set_sequential import SetModule
+from set_module.set_softmax import set_softmax
+
+
+class AttentionPool(SetModule):
+    """Attention pooling: z = sum_i a_i h_i, a = softmax_i w^T tanh(V h_i); gated, w^T (tanh(V h_i) * sigmoid(U h_i)).
+
+    Ilse et al. 2018, "Attention-based Deep Multiple Instance Learning", arXiv:1802.04712, eq. 7 to 9; V and U with
+    a bias, as in the published code. Each of H heads has a w of its own, and its sum stands beside the others'.
+    SetBatch of [N, D] -> [B, H * D]. Raises ValueError for hidden or heads below 1.
+    """
+
+    def __init__(self, in_features: int, hidden: int, heads: int = 1, gated: bool = False) -> None:
+        super().__init__()
+        for name, number in (("hidden", hidden), ("heads", heads)):
+            if number < 1:
+                raise ValueError(f"{name}={number}: choose >= 1")
+        self.hidden = nn.Linear(in_features, hidden)  # V
+        self.gate = nn.Linear(in_features, hidden) if gated else None  # U
+        self.score = nn.Linear(hidden, heads, bias=False)  # w; a bias would cancel in the softmax
+        self.out_features = heads * in_features
+
+    def forward(self, sets: SetBatch) -> Tensor:
+        # head by head: all at once, [N, H, D], takes 4 times as long and H times the memory (4 heads, 256 features)
+        columns_N1 = self.weights(sets).values.split(1, dim=1)
+        pooled = [set_sum(sets.with_values(weight_N1 * sets.values)) for weight_N1 in columns_N1]
+        return torch.cat(pooled, dim=1).to(sets.values.dtype)
+
+    def weights(self, sets: SetBatch) -> SetBatch:
+        """a: SetBatch of [N, H], fp32 also in half precision; those of a set sum to 1 in each column."""
+        hidden_NL = self.hidden(sets.values).tanh()
+        if self.gate is not None:
+            hidden_NL = hidden_NL * self.gate(sets.values).sigmoid()
+        scores = sets.with_values(accumulable(self.score(hidden_NL)))
+        return scores.with_values(set_softmax(scores))
