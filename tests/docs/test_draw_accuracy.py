@@ -1,0 +1,27 @@
+import json
+import runpy
+import sys
+
+from runs import REPOSITORY
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_row_and_one_curve(tmp_path, monkeypatch, capsys):
+    folders = []
+    for pool, seed, shift in (("[max]", 0, 0.0), ("[max]", 1, 0.02), ("[mean]", 0, 0.05)):
+        folder = tmp_path / f"{pool}{seed}"
+        folder.mkdir()
+        settings = {"data": "MNIST", "hparams.pool": pool, "hparams.seed": str(seed)}
+        sizes = {"test_accuracy/n=1": 0.5 + shift, "test_accuracy/n=64": 0.9 + shift}
+        (folder / "run.json").write_text(json.dumps({"settings": settings}))
+        (folder / "evaluation.json").write_text(json.dumps({"sizes": sizes}))
+        folders.append(str(folder))
+    picture = tmp_path / "accuracy.png"
+    monkeypatch.setattr(sys, "argv", ["draw_accuracy.py", *folders, "--output", str(picture)])
+    runpy.run_path(str(REPOSITORY / "docs" / "draw_accuracy.py"), run_name="__main__")
+    assert capsys.readouterr().out.splitlines() == [
+        "| patches | 1 | 64 | n |",
+        "| --- | --- | --- | --- |",
+        "| `hparams.pool=[mean]` | 0.5500 | 0.9500 | 1 |",
+        "| `hparams.pool=[max]` | 0.5100 ± 0.0141 | 0.9100 ± 0.0141 | 2 |",
+    ]
+    assert picture.read_bytes().startswith(b"\x89PNG")
