@@ -1,0 +1,48 @@
+"""Pooling by attention: learned seeds ask the set."""
+
+# B sets, N elements in all, k seeds, D features, H heads
+
+import torch
+from torch import Tensor, nn
+
+from set_module.mab import MAB
+from set_module.set_batch import SetBatch
+from set_module.set_sequential import SetModule
+
+
+class PMA(SetModule):
+    """PMA_k(Z) = MAB(S, rFF(Z)), S k learned seeds; the k vectors side by side.
+
+    Lee et al. 2019, "Set Transformer", arXiv:1810.00825, eq. 11. With self_attention an SAB follows, in which the k
+    vectors look at each other (eq. 13, the paper's decoder; of use for k > 1). SetBatch of [N, D] -> [B, k * D]; norm,
+    expansion and dropout as in MAB. Raises ValueError without a seed.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        heads: int = 4,
+        seeds: int = 1,
+        self_attention: bool = False,
+        norm: str = "post",
+        expansion: int | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if seeds < 1:
+            raise ValueError(f"{seeds=}: give at least one seed, each makes one vector of the set")
+        self.seeds_kD = nn.Parameter(nn.init.xavier_uniform_(torch.empty(seeds, in_features)))
+        self.feed_forward = nn.Sequential(nn.Linear(in_features, in_features), nn.ReLU())
+        self.mab = MAB(in_features, heads, norm, expansion, dropout)
+        self.self_attention = MAB(in_features, heads, norm, expansion, dropout) if self_attention else None
+        self.out_features = seeds * in_features
+
+    def forward(self, sets: SetBatch) -> Tensor:
+        pooled_BkD = self.mab(self.seeds_kD, sets.map(self.feed_forward))
+        if self.self_attention is not None:
+            pooled_BkD = self.self_attention(pooled_BkD, pooled_BkD)
+        return pooled_BkD.flatten(1)
+
+    def weights(self, sets: SetBatch) -> SetBatch:
+        """How much of each element goes into each seed's vector, for each head: SetBatch of [N, k * H], to draw."""
+        return self.mab.weights(self.seeds_kD, sets.map(self.feed_forward))
