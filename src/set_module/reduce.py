@@ -21,7 +21,8 @@ def set_sum(sets: SetBatch) -> Tensor:
 
 def set_mean(sets: SetBatch) -> Tensor:
     """1/n sum_i x_i."""
-    return (_sum(accumulable(sets.values), sets) / sets.lengths[:, None]).to(sets.values.dtype)
+    sum_BD = _sum(accumulable(sets.values), sets)
+    return (sum_BD / _lengths(sets, sum_BD.dtype)).to(sets.values.dtype)
 
 
 def set_max(sets: SetBatch) -> Tensor:
@@ -36,7 +37,8 @@ def set_min(sets: SetBatch) -> Tensor:
 
 def set_std(sets: SetBatch) -> Tensor:
     """sqrt(1/n sum_i (x_i - mean)^2); where it is 0, as in a set of one, its gradient is 0."""
-    return _Std.apply(accumulable(sets.values), sets.index, sets.lengths[:, None]).to(sets.values.dtype)
+    values_ND = accumulable(sets.values)
+    return _Std.apply(values_ND, sets.index, _lengths(sets, values_ND.dtype)).to(sets.values.dtype)
 
 
 def set_logsumexp(sets: SetBatch) -> Tensor:
@@ -51,6 +53,11 @@ def set_logsumexp(sets: SetBatch) -> Tensor:
 def accumulable(values_ND: Tensor) -> Tensor:
     """In fp32 if they are in half precision."""
     return values_ND.float() if values_ND.dtype in (torch.bfloat16, torch.float16) else values_ND
+
+
+def _lengths(sets: SetBatch, dtype: torch.dtype) -> Tensor:
+    """[B, 1], in the type that they divide: a division of floats by integers is slower."""
+    return sets.lengths.to(dtype)[:, None]
 
 
 def _sum(values_ND: Tensor, sets: SetBatch) -> Tensor:

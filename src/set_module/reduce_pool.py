@@ -47,7 +47,8 @@ class ReducePool(SetModule):
         self.out_features = len(self.reductions) * in_features
 
     def forward(self, sets: SetBatch) -> Tensor:
-        return torch.cat([self._reduce(name, sets) for name in self.reductions], dim=1)
+        reduced = [self._reduce(name, sets) for name in self.reductions]
+        return reduced[0] if len(reduced) == 1 else torch.cat(reduced, dim=1)
 
     def _reduce(self, name: str, sets: SetBatch) -> Tensor:
         if name != "sum" or self.sum_scale is None:

@@ -74,6 +74,7 @@ class SetBatch:
             if shortest < 1:
                 raise _empty(lengths_B)
         slot_N = mask_BS.flatten().nonzero()[:, 0]
+        torch._check(slot_N.shape[0] > 0)  # where a graph is traced: no operation needs to allow for none
         index_N = slot_N.div(mask_BS.shape[1], rounding_mode="floor")
         return cls.trusted(x_BSF.flatten(0, 1).index_select(0, slot_N), lengths_B, index_N, max_len)
 
