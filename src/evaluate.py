@@ -16,6 +16,8 @@ from run.settings import check
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from model import Classifier
+
 
 @hydra.main(version_base="1.3", config_path="../config", config_name="evaluate")
 @cli.job
@@ -37,21 +39,21 @@ def main(config: DictConfig) -> None:
     trainer = cli.build(config.trainer, **one_device, **silent)
 
     result = {"checkpoint": str(checkpoint), "images": data.summary()["test"]}
-    result |= measure(trainer.predict(model, data.test_dataloader()), model.loss, data.class_names)
+    result |= measure(trainer.predict(model, data.test_dataloader()), model, data.class_names)
     if hasattr(model.network, "patch_num"):
         result["sizes"] = {}
         for size in config.sizes:
             model.network.patch_num = size
-            measured = measure(trainer.predict(model, data.test_dataloader()), model.loss, data.class_names)
+            measured = measure(trainer.predict(model, data.test_dataloader()), model, data.class_names)
             result["sizes"][f"test_accuracy/n={size}"] = measured["test_accuracy"]
     write_json(folder / "evaluation.json", result)
 
-    rows = {name: result[name] for name in ("checkpoint", "images", "test_accuracy", "test_loss")}
+    rows = {name: value for name, value in result.items() if not isinstance(value, dict | list)}
     print_summary("Evaluation", rows | result["per_class"] | result.get("sizes", {}))
 
 
-def measure(batches: list[tuple["Tensor", "Tensor"]], loss: Any, class_names: list[str]) -> dict[str, Any]:
-    """Accuracy, loss, accuracy per class and the confusion matrix (row: true class, column: predicted)."""
+def measure(batches: list[tuple["Tensor", "Tensor"]], model: "Classifier", class_names: list[str]) -> dict[str, Any]:
+    """Loss and metrics of the config, accuracy per class, the confusion matrix (row: true class, column: predicted)."""
     import torch
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
@@ -61,9 +63,9 @@ def measure(batches: list[tuple["Tensor", "Tensor"]], loss: Any, class_names: li
     counts_K = confusion_KK.sum(1).tolist()
     hits_K = confusion_KK.diag().tolist()
     recall_K = [hits / count if count else None for hits, count in zip(hits_K, counts_K, strict=True)]
+    model.test.update(logits_NK, labels_N, model.loss(logits_NK, labels_N))
     return {
-        "test_accuracy": float(confusion_KK.diag().sum() / confusion_KK.sum()),
-        "test_loss": float(loss(logits_NK, labels_N)),
+        **{name: float(value) for name, value in model.test.compute().items()},
         "per_class": {f"test_accuracy/class={name}": r for name, r in zip(class_names, recall_K, strict=True)},
         "confusion_matrix": confusion_KK.tolist(),
     }

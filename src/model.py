@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
-# B images, K classes
-Batch = tuple[Tensor, Tensor, Tensor]  # images_BCHW uint8, labels_B, index_B
+from set_module.set_batch import SetBatch
+
+# B images or bags of images, K classes
+Batch = tuple[Tensor | SetBatch, Tensor, Tensor]  # images_BCHW uint8 or bags of images, labels_B, index_B
 
 
 class Classifier(pl.LightningModule):
@@ -53,7 +55,7 @@ class Classifier(pl.LightningModule):
         else:
             super().__setattr__(name, value)
 
-    def forward(self, images_BCHW: Tensor, index_B: Tensor | None = None) -> Tensor:
+    def forward(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None = None) -> Tensor:
         return self.network(images_BCHW, index_B)
 
     def on_train_epoch_start(self) -> None:
@@ -153,7 +155,8 @@ class Results(nn.Module):
 
     def update(self, logits_BK: Tensor, labels_B: Tensor, loss: Tensor) -> None:
         self.loss.update(loss, weight=len(labels_B))
-        self.metrics.update(logits_BK, labels_B)
+        # probabilities: torchmetrics takes a batch of logits that all happen to lie in 0..1 for such
+        self.metrics.update(logits_BK.softmax(1), labels_B)
 
     def compute(self) -> dict[str, Tensor]:
         """What was measured since the last call."""

@@ -16,7 +16,7 @@ ALLOWED = {  # part -> the parts of this project that it may import
     "network": {"network", "set_module"},
     "set_module": {"set_module", "counter_rng"},
     "counter_rng": set(),
-    "datamodule": {"datamodule", "run", "counter_rng"},
+    "datamodule": {"datamodule", "set_module", "run", "counter_rng"},
     "callback": {"callback", "run"},
     "logger": {"logger", "run"},
     "run": {"run"},

@@ -5,9 +5,9 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
-from model import Classifier
+from model import Classifier, Results
 
 
 class Linear(nn.Module):
@@ -151,3 +151,17 @@ def test_what_the_optimizer_refuses_is_said_at_construction():
         build(momentum=-1)
     with pytest.raises(TypeError, match="betas"):
         build(betas=(0.9, 0.99))
+
+
+@pytest.mark.parametrize("scale", [0.1, 3.0])
+def test_the_area_under_the_curve_is_the_share_of_pairs_in_order(scale):
+    # a spread of 0.1 around 0.5: whole batches of logits lie in 0..1, as probabilities do
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(200, 2, generator=generator, dtype=torch.float64) * scale + 0.5
+    margin = logits[:, 1] - logits[:, 0]
+    labels = (margin + torch.randn(200, generator=generator) * scale > 0).long()
+    results = Results("valid", {"auroc": MulticlassAUROC(2)})
+    for x, y in zip(logits.split(32), labels.split(32), strict=True):
+        results.update(x.float(), y, torch.tensor(0.0))
+    in_order = margin[labels == 1][:, None] > margin[labels == 0]
+    assert float(results.compute()["valid_auroc"]) == pytest.approx(float(in_order.double().mean()), abs=1e-6)

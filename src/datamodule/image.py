@@ -20,12 +20,13 @@ from datamodule.source import MemorySource, Source, has_room
 from datamodule.split import split, split_hash
 from run.errors import UserError
 
-# B images of a batch, C channels, H height, W width
+# B items of a batch (images or bags), C channels, H height, W width
 
 
 class ImageDataModule(LightningDataModule, ABC):
     """Batches (images_BCHW uint8, labels_B int64, index_B int64), index_B being the position in the source.
 
+    Of a BagSource, the first is a SetBatch of images, and what is said of images here holds for bags.
     `mean` and `std` are facts for the networks, which normalise: nothing here reads them.
     A subclass gives `load(part)` for the parts train, valid and test, and `class_names`. Without a source for
     valid, validation images are split off the training source (datamodule.split). The order of the training
@@ -144,13 +145,18 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Lightning's own searches nested collections for tensors on every step; here three are known."""
-        images_BCHW, labels_B, index_B = (tensor.to(device, non_blocking=True) for tensor in batch)
-        return images_BCHW, labels_B, index_B
+        images, labels_B, index_B = batch
+        return (
+            images.to(device, non_blocking=True),
+            labels_B.to(device, non_blocking=True),
+            index_B.to(device, non_blocking=True),
+        )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if self.augment is None or self.trainer is None or not self.trainer.training:
             return batch
         images_BCHW, labels_B, index_B = batch
+        assert isinstance(images_BCHW, Tensor)  # who makes bags refuses augmentation
         if self.augment.offsets.device != images_BCHW.device:
             self.augment.to(images_BCHW.device)
         return self.augment(images_BCHW, index_B, self.trainer.current_epoch), labels_B, index_B

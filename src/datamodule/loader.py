@@ -8,14 +8,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodule.source import Source
+from set_module.set_batch import SetBatch
 
-# B images, M images of the part, C channels, H height, W width
+# B items (images or bags), M items of the part, C channels, H height, W width
 
-Batch = tuple[Tensor, Tensor, Tensor]
+Batch = tuple[Tensor | SetBatch, Tensor, Tensor]
 
 
 class Part(Dataset[Batch]):
-    """The images of a source at the given positions; a batch is (images_BCHW, labels_B, index_B).
+    """The items of a source at the given positions; a batch is (images_BCHW or bags, labels_B, index_B).
 
     index_B is the position in the source, whatever part of it this is.
     """

@@ -1,22 +1,27 @@
-"""Where images and labels come from: a uint8 tensor in memory or on the device, or what decodes on demand."""
+"""Where images and labels come from: a uint8 tensor in memory or on the device, or what decodes on demand.
+
+An item is an image, or a bag of images: then a batch of them is a SetBatch.
+"""
 
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-# N images of the source, B images of a batch, C channels, H height, W width
+from set_module.set_batch import SetBatch
+
+# N images of the source, B items of a batch, M images in all bags, C channels, H height, W width
 
 
 class Source(Protocol):
     """Images and labels by position."""
 
-    labels: Tensor  # int64 [N]
+    labels: Tensor  # int64, one per item
 
     def __len__(self) -> int: ...
 
-    def images(self, index_B: Tensor) -> Tensor:
-        """uint8 [B, C, H, W]."""
+    def images(self, index_B: Tensor) -> Tensor | SetBatch:
+        """uint8 [B, C, H, W], or B bags of [C, H, W]."""
         ...
 
 
@@ -29,11 +34,35 @@ class MemorySource:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def images(self, index_B: Tensor) -> Tensor:
+    def images(self, index_B: Tensor) -> Tensor | SetBatch:
         return self.images_NCHW.index_select(0, index_B)
 
     def to(self, device: torch.device) -> "MemorySource":
         return MemorySource(self.images_NCHW.to(device), self.labels.to(device))
+
+
+class BagSource(MemorySource):
+    """Bags of uint8 images [N, C, H, W]: `members`, a SetBatch of int64 [M], says which. A batch is a SetBatch.
+
+    Bags may share images, and an image may be in no bag; a label belongs to a bag.
+    """
+
+    def __init__(self, images_NCHW: Tensor, members: SetBatch, labels: Tensor) -> None:
+        super().__init__(images_NCHW, labels)
+        self.members, self.first = members, members.lengths.cumsum(0) - members.lengths
+
+    def images(self, index_B: Tensor) -> SetBatch:
+        lengths_B = self.members.lengths.index_select(0, index_B)
+        total, max_len = torch.stack([lengths_B.sum(), lengths_B.max()]).tolist()
+        bags_B = torch.arange(len(index_B), device=index_B.device)
+        bag = bags_B.repeat_interleave(lengths_B, output_size=total)
+        shift_B = self.first.index_select(0, index_B) - (lengths_B.cumsum(0) - lengths_B)
+        place = torch.arange(total, device=index_B.device) + shift_B.index_select(0, bag)
+        member = self.members.values.index_select(0, place)
+        return SetBatch.trusted(self.images_NCHW.index_select(0, member), lengths_B, bag, max_len)
+
+    def to(self, device: torch.device) -> "BagSource":
+        return BagSource(self.images_NCHW.to(device), self.members.to(device), self.labels.to(device))
 
 
 def has_room(source: MemorySource, device: torch.device) -> bool:

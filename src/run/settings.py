@@ -1,5 +1,6 @@
 """What the composed config must satisfy, checked before a run folder exists and before torch is imported."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,8 @@ RULES = {
     "hparams.patch_size": _whole(1),
     "hparams.patch_num_min": _whole(1),
     "hparams.patch_num_max": _whole(1),
+    "hparams.patch_mode": _one_of("random", "grid", "all").or_null(),
+    "hparams.patch_replace": _SWITCH,
     "hparams.pool": _NAMES,
     "data.batch_size": _whole(1),
     "data.seed": _whole(0),
@@ -92,14 +95,23 @@ RULES = {
 }
 
 
-OPTIONAL = {"data.memory_limit_gib": _number(0), "sizes": _COUNTS}
+OPTIONAL = {
+    "data.memory_limit_gib": _number(0),
+    "data.target_digit": Rule("a digit, 0 to 9", lambda v: type(v) is int and 0 <= v <= 9),
+    "data.bag_size_mean": _number(1),
+    "data.bag_size_std": _number(0),
+    "data.train_bags": _whole(1),
+    "data.test_bags": _whole(1),
+    "sizes": _COUNTS,
+}
 
 
 def check(config: DictConfig) -> None:
     """Raise a UserError for the first setting whose value is missing, of another type, or out of range."""
     if OmegaConf.is_missing(config, "run"):
         raise UserError("which run? run=FOLDER, such as run=outputs/Default/2026-11-20/09-00-00")
-    present = {name: rule for name, rule in OPTIONAL.items() if OmegaConf.select(config, name) is not None}
+    absent = object()
+    present = {n: rule for n, rule in OPTIONAL.items() if OmegaConf.select(config, n, default=absent) is not absent}
     for name, rule in (RULES | present).items():
         value = OmegaConf.select(config, name)
         if not rule.test(value):
@@ -127,5 +139,35 @@ def _check_together(config: DictConfig) -> None:
             f"hparams.patch_size={hparams.patch_size} exceeds the {height}x{width} images of this data set: "
             f"choose <= {min(data.image_size)}"
         )
+    places = math.prod(side - hparams.patch_size + 1 for side in data.image_size)
+    drawn = "patch_size" in config.model.network and hparams.patch_mode == "random"
+    if drawn and not hparams.patch_replace and hparams.patch_num_max > places:
+        raise UserError(
+            f"hparams.patch_num_max={hparams.patch_num_max} exceeds the {places} places of a {hparams.patch_size}x"
+            f"{hparams.patch_size} patch: choose <= {places}, or hparams.patch_replace=true"
+        )
     if OmegaConf.select(config, "data.fold") is not None and not 0 <= data.fold < data.num_folds:
         raise UserError(f"data.fold={data.fold}: choose 0 to {data.num_folds - 1} (data.num_folds={data.num_folds})")
+    _check_sets(config)
+
+
+def _check_sets(config: DictConfig) -> None:
+    """Sets are cut out of images, or they are what the data hold."""
+    hparams, data = config.hparams, config.data
+    of_sets, bags, mode = "patch_size" in config.model.network, "train_bags" in data, hparams.patch_mode
+    if bags and not of_sets:
+        raise UserError("this data set holds bags, and the network takes images: choose model=patch_set or deep_sets")
+    if bags and (data.crop_padding > 0 or data.flip):
+        raise UserError("bags are neither cropped nor flipped: data.crop_padding=0 data.flip=false")
+    if bags and mode is not None:
+        raise UserError(f"hparams.patch_mode={mode}: this data set holds bags, nothing is cut: hparams.patch_mode=null")
+    if bags and list(data.image_size) != 2 * [hparams.patch_size]:
+        height, width = data.image_size
+        raise UserError(
+            f"hparams.patch_size={hparams.patch_size}: nothing is cut out of the {height}x{width} images of a bag: "
+            f"choose {height}"
+        )
+    if of_sets and not bags and mode is None:
+        raise UserError(
+            "hparams.patch_mode=null is for bags, and this data set holds images: choose random, grid or all"
+        )

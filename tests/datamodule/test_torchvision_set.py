@@ -7,16 +7,11 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+from tiny_mnist import write_mnist
 from torchvision import datasets
 
 from datamodule.torchvision_set import TorchvisionSet
 from run.errors import UserError
-
-
-def write_idx(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-    path.write_bytes(bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes())
 
 
 @pytest.fixture
@@ -28,13 +23,7 @@ def mnist(tmp_path, settings, monkeypatch):
 
     monkeypatch.setattr(datasets.mnist, "download_and_extract_archive", offline)
     monkeypatch.setattr(datasets.cifar, "download_and_extract_archive", offline)
-    random = np.random.default_rng(0)
-    for part, size in [("train", 12), ("t10k", 6)]:
-        write_idx(
-            tmp_path / f"MNIST/raw/{part}-images-idx3-ubyte",
-            random.integers(0, 256, (size, 28, 28), np.uint8),
-        )
-        write_idx(tmp_path / f"MNIST/raw/{part}-labels-idx1-ubyte", np.arange(size, dtype=np.uint8) % 10)
+    write_mnist(tmp_path, train=12, test=6)
     facts = {"root": str(tmp_path), "num_classes": 10, "image_size": [28, 28]}
     return lambda name="MNIST", **changes: TorchvisionSet(name=name, **settings | facts | changes)
 

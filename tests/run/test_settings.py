@@ -22,6 +22,8 @@ VALID = {
         "patch_size": 8,
         "patch_num_min": 3,
         "patch_num_max": 3,
+        "patch_mode": "random",
+        "patch_replace": True,
         "pool": ["mean"],
     },
     "data": {
@@ -43,6 +45,21 @@ VALID = {
     "optimizer": {},
     "model": {"network": {"patch_size": 8}, "metrics": {"f1": {}}},
 }
+
+BAGS = OmegaConf.merge(
+    VALID,
+    {
+        "hparams": {"patch_mode": None, "patch_size": 8},
+        "data": {
+            "image_size": [8, 8],
+            "target_digit": 0,
+            "bag_size_mean": 1,
+            "bag_size_std": 0.0,
+            "train_bags": 1,
+            "test_bags": 1,
+        },
+    },
+)
 
 
 def test_seed_0_lr_0_and_one_number_of_patches_are_valid():
@@ -84,14 +101,52 @@ def test_seed_0_lr_0_and_one_number_of_patches_are_valid():
     ],
 )
 def test_one_line_with_the_remedy(setting, words):
+    refused(OmegaConf.create(VALID), setting, words)
+
+
+def refused(config, setting, words):
     name, _, value = setting.partition("=")
-    config = OmegaConf.merge(OmegaConf.create(VALID), OmegaConf.from_dotlist([setting]))
+    config = OmegaConf.merge(config, OmegaConf.from_dotlist([setting]))
     if value == "''":
         OmegaConf.update(config, name, "")
     with pytest.raises(UserError) as raised:
         check(config)
     assert words in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_bags_of_one_are_valid():
+    check(BAGS)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("data.target_digit=10", "data.target_digit=10: must be a digit, 0 to 9"),
+        ("data.target_digit=true", "a digit"),
+        ("data.bag_size_mean=0.5", "a number >= 1"),
+        ("data.bag_size_std=-1", "a number >= 0"),
+        ("data.train_bags=0", "a whole number >= 1"),
+        ("data.train_bags=null", "data.train_bags=null: must be a whole number >= 1"),
+        ("data.test_bags=1.5", "a whole number >= 1"),
+        ("data.flip=true", "bags are neither cropped nor flipped: data.crop_padding=0 data.flip=false"),
+        ("data.crop_padding=1", "bags are neither cropped nor flipped"),
+        ("hparams.patch_mode=random", "hparams.patch_mode=random: this data set holds bags, nothing is cut: hparams"),
+        ("hparams.patch_size=7", "hparams.patch_size=7: nothing is cut out of the 8x8 images of a bag: choose 8"),
+    ],
+)
+def test_one_line_about_bags(setting, words):
+    refused(BAGS, setting, words)
+
+
+def test_bags_are_not_for_networks_that_see_one_image():
+    config = OmegaConf.merge(BAGS)
+    del config.model.network.patch_size
+    refused(config, "debug=false", "holds bags, and the network takes images: choose model=patch_set or deep_sets")
+
+
+def test_images_are_not_for_networks_of_sets_that_cut_nothing():
+    refused(OmegaConf.create(VALID), "hparams.patch_mode=null", "holds images: choose random, grid or all")
 
 
 def test_a_patch_size_that_no_network_uses_is_not_compared_with_the_images():
