@@ -1,37 +1,25 @@
 """Every YAML of every group composes, and what it describes can be built: a new file is found here by itself."""
 
 import pytest
-from hydra import compose, initialize_config_dir
+from configs import CONFIG, composed
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from runs import REPOSITORY
 
-from run import cli
+from run.errors import UserError
 from run.settings import RULES, check
 
-CONFIG = REPOSITORY / "config"
 GROUPS = [
     path.relative_to(CONFIG) for path in sorted(CONFIG.rglob("*.yaml")) if len(path.relative_to(CONFIG).parts) > 1
 ]
 CHOICES = [f"{path.parent}={path.stem}" for path in GROUPS if path.parts[0] != "hydra"]
-FOLDER = "${hydra:runtime.output_dir}"
 
 
 @pytest.fixture(autouse=True)
-def composing(tmp_path, monkeypatch):
-    cli._register_resolvers()
+def image_folder(tmp_path, monkeypatch):
     for name in ("red", "green"):
         (tmp_path / "train" / name).mkdir(parents=True)
         (tmp_path / "train" / name / "1.png").touch()
     monkeypatch.setenv("DATASET", str(tmp_path))
-    with initialize_config_dir(str(CONFIG), version_base="1.3"):
-        yield
-
-
-def composed(*overrides, name="config"):
-    config = compose(name, list(overrides))
-    text = OmegaConf.to_yaml(config).replace(FOLDER, "outputs/x")  # Hydra knows the folder only in a job
-    return OmegaConf.create(text)
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -72,10 +60,18 @@ def test_every_trainer_builds_where_its_device_is(name, tmp_path):
 def test_every_network_takes_every_data_set_gray_and_coloured(name, data, channels):
     import torch
 
+    from set_module.set_batch import SetBatch
+
     config = composed(f"model={name}", f"data={data}", f"data.channels={channels}", "data.mean=[0.5]", "data.std=[0.5]")
+    if "train_bags" in config.data and "patch_size" not in config.model.network:
+        with pytest.raises(UserError, match="choose model=patch_set"):
+            check(config)
+        return
+    check(config)
     network = instantiate(config.model, _convert_="all").network.eval()
-    images = torch.randint(256, (2, channels, *config.data.image_size), dtype=torch.uint8)
-    assert network(images, torch.tensor([0, 1])).shape == (2, config.data.num_classes)
+    images = torch.randint(256, (5, channels, *config.data.image_size), dtype=torch.uint8)
+    items = SetBatch(images, torch.tensor([2, 3])) if "train_bags" in config.data else images[:2]
+    assert network(items, torch.tensor([0, 1])).shape == (2, config.data.num_classes)
 
 
 def test_the_number_of_classes_of_an_image_folder_is_that_of_its_folders():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from network.bag_of_patches import BagOfPatches
 from network.cnn import CNN
 from network.cnn_embed import CNNEmbed
 from network.lenet import LeNet
@@ -13,23 +14,33 @@ from network.lenet_bn import LeNetBN
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
 from network.vgg import VGG11
+from set_module.pma import PMA
+from set_module.position import LearnedPosition, SinusoidalPosition
 from set_module.reduce_pool import ReducePool
+from set_module.sab import SAB
 
-SETS = {
-    "patch_size": 5,
-    "patch_num_min": 1,
-    "patch_num_max": 6,
-    "seed": 0,
-    "pool": partial(ReducePool, reductions=["mean", "max", "std"]),
-}
+REDUCE = partial(ReducePool, reductions=["mean", "max", "std"])
+SETS = {"patch_size": 5, "patch_num_min": 1, "patch_num_max": 6, "seed": 0}
+NARROW = {"embed": partial(MLPEmbed, widths=[16]), "hidden": [8], **SETS}
 NETWORKS = {
     "cnn": partial(CNN, widths=[4, 8, 8]),
     "lenet": LeNet,
     "lenet_bn": LeNetBN,
     "vgg11": partial(VGG11, batch_norm=False),
     "vgg11_bn": partial(VGG11, batch_norm=True),
-    "patch_set mlp": partial(PatchSet, embed=partial(MLPEmbed, widths=[16, 16]), hidden=[8], dropout=0.5, **SETS),
-    "patch_set cnn": partial(PatchSet, embed=partial(CNNEmbed, widths=[4, 8, 8]), **SETS),
+    "patch_set mlp": partial(
+        PatchSet, pool=REDUCE, embed=partial(MLPEmbed, widths=[16, 16]), hidden=[8], dropout=0.5, **SETS
+    ),
+    "patch_set cnn": partial(PatchSet, pool=REDUCE, embed=partial(CNNEmbed, widths=[4, 8, 8]), **SETS),
+    "patch_set sab pma": partial(PatchSet, pool=PMA, encoder=SAB, **NARROW),
+    "patch_set sinusoidal": partial(PatchSet, pool=REDUCE, position=SinusoidalPosition, **NARROW),
+    "patch_set grid": partial(PatchSet, pool=REDUCE, patch_mode="grid", **NARROW),
+    "patch_set learned, no place twice": partial(
+        PatchSet, pool=REDUCE, position=LearnedPosition, patch_replace=False, **NARROW
+    ),
+    "bag_of_patches": partial(
+        BagOfPatches, pool=partial(ReducePool, reductions=["mean"]), embed=partial(MLPEmbed, widths=[16]), **SETS
+    ),
 }
 EVERY = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
 SHAPES = [

@@ -1,0 +1,41 @@
+"""A bag of local features: each patch votes by itself, so that one sees which patch said what."""
+
+# B images, N patches in all, D features, H W of an image, K classes
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from network.patch_network import PatchNetwork
+from set_module.heat_map import heat_map
+from set_module.set_batch import SetBatch
+
+
+class BagOfPatches(PatchNetwork):
+    """y = pool({head(embed(x_i))}), head linear: the patches' own logits, pooled, usually their mean.
+
+    Brendel & Bethge 2019, "BagNet", arXiv:1904.00760. uint8 [B, C, H, W] -> [B, K]. Raises ValueError for a pool that
+    makes something other than K logits of K logits.
+    """
+
+    def __init__(self, num_classes: int, pool: Callable[..., Any], dropout: float = 0.0, **patches: Any) -> None:
+        super().__init__(**patches)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.num_features, num_classes))
+        self.pool = pool(in_features=num_classes)
+        if self.pool.out_features != num_classes:
+            raise ValueError(
+                f"the pool makes {self.pool.out_features} votes of {num_classes} logits: give one reduction, such as "
+                "hparams.pool=[mean]"
+            )
+
+    def read(self, features: SetBatch) -> Tensor:
+        return self.pool(features.map(self.head))
+
+    def heat_map(self, images_BCHW: Tensor, index_B: Tensor | None = None) -> Tensor:
+        """Logits per pixel [B, K, H, W], the mean over the patches that cover it, NaN where none does."""
+        patches, corners = self.cut(images_BCHW, index_B)
+        if corners is None:
+            raise ValueError("nobody knows where the elements of sets were: give images")
+        logits = self.encode(patches, corners).map(self.head)
+        return heat_map(logits, corners, patches.values.shape[-1], images_BCHW.shape[2:])

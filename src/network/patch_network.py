@@ -1,0 +1,104 @@
+"""What the networks of patch sets share: cut the image, embed each patch, let the patches see each other."""
+
+# B images, N patches in all, C H W of an image, p side of a patch, D features, K classes
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from network.normalize import Normalize
+from set_module.patch_cutout import PatchCutout
+from set_module.set_batch import SetBatch
+from set_module.set_sequential import SetSequential
+
+
+class PatchNetwork(nn.Module, ABC):
+    """y = read(encoder({embed(x_i) + position(c_i)})), x_i patches of the image with corners c_i.
+
+    The parts are made here, each by a factory: embed(channels=C, patch_size=p) makes a module [N, C, p, p] -> [N, D],
+    position(features=D, places=(rows, columns)) one [N, 2] -> [N, D] (None: nobody knows where a patch was),
+    encoder(in_features=D) a set module (None: the patches do not see each other); all have `out_features`.
+    uint8 [B, C, H, W], or a SetBatch of uint8 [N, C, p, p] that is cut already, -> [B, K]. patch_mode None says that
+    all data are such sets (MNIST bags). Raises ValueError for what PatchCutout refuses, a patch larger than the image,
+    a position without a cut-out.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        image_size: Sequence[int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        patch_size: int,
+        patch_num_min: int,
+        patch_num_max: int,
+        seed: int,
+        embed: Callable[..., Any],
+        patch_mode: str | None = "random",
+        patch_replace: bool = True,
+        position: Callable[..., Any] | None = None,
+        encoder: Callable[..., Any] | None = None,
+    ) -> None:
+        super().__init__()
+        for name, length in zip(("height", "width"), image_size, strict=True):
+            if patch_size > length:
+                raise ValueError(f"{patch_size=} exceeds the image {name} {length}: choose <= {length}")
+        if patch_mode is None and position is not None:
+            raise ValueError("the data are sets already, whose elements have no places: leave out the position")
+        self.cutout: PatchCutout | None = None
+        if patch_mode is not None:
+            count = (patch_num_min, patch_num_max) if patch_mode == "random" else None
+            self.cutout = PatchCutout(patch_size, count, seed, patch_mode, patch_replace)
+        embedding = embed(channels=channels, patch_size=patch_size)
+        self.embed = SetSequential(Normalize(mean, std, channels), embedding)
+        self.num_features = embedding.out_features
+        places = [side - patch_size + 1 for side in image_size]
+        self.position = position and position(features=self.num_features, places=places)
+        self.encoder = encoder and encoder(in_features=self.num_features)
+        if self.encoder is not None:
+            self.num_features = self.encoder.out_features
+
+    @property
+    def patch_num(self) -> tuple[int, int]:
+        """The smallest and the largest number of patches; set it to a number or a pair.
+
+        Networks that cannot choose (patch_mode grid, all or None) do not have it: hasattr is false.
+        """
+        if self.cutout is None or self.cutout.count is None:
+            raise AttributeError("patch_num: the data or patch_mode say how many patches there are")
+        return self.cutout.count
+
+    @patch_num.setter
+    def patch_num(self, count: int | Sequence[int]) -> None:
+        assert self.cutout is not None
+        self.cutout.count = count
+
+    def forward(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None = None) -> Tensor:
+        return self.read(self.encode(*self.cut(images_BCHW, index_B)))
+
+    def cut(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None = None) -> tuple[SetBatch, SetBatch | None]:
+        """The patches [N, C, p, p] and their corners [N, 2]; sets, which are cut already, stay as they are."""
+        if isinstance(images_BCHW, SetBatch):
+            return images_BCHW, None
+        if self.cutout is None:
+            raise ValueError("patch_mode is null, so the data must be sets: choose random, grid or all to cut images")
+        if index_B is None:
+            index_B = torch.arange(len(images_BCHW))
+        corners = self.cutout.positions(images_BCHW.shape, index_B.to(images_BCHW.device))
+        return self.cutout.cut(images_BCHW, corners), corners
+
+    def encode(self, patches: SetBatch, corners: SetBatch | None = None) -> SetBatch:
+        """The features [N, D] of the patches; corners only where there is a position."""
+        features = self.embed(patches)
+        if self.position is not None:
+            if corners is None:
+                raise ValueError("this network knows where patches were: give it the corners too")
+            features = features.with_values(features.values + self.position(corners.values))
+        return features if self.encoder is None else self.encoder(features)
+
+    @abstractmethod
+    def read(self, features: SetBatch) -> Tensor:
+        """The logits [B, K] of the features [N, D]."""
