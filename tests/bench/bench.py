@@ -11,12 +11,14 @@ import cutout
 import data_path
 import epoch
 import mnist_fast
+import sets
 import step_cost
 import torch
 
 PARTS = {
     "data_path": data_path,
     "cutout": cutout,
+    "sets": sets,
     "step_cost": step_cost,
     "epoch": epoch,
     "command_line": command_line,
