@@ -15,6 +15,11 @@ def for_composition(error: Exception, config: Path, known_settings: Callable[[],
     """What the composition of the config refused; `config` is the folder of the groups."""
     text = str(error)
     if setting := re.search(r"Could not (?:override|delete from config\.) '([^'@]+)", text):
+        if (
+            "/" in setting[1] and (config / setting[1]).is_dir()
+        ):  # a group, but not of what was chosen: a pool of a network without one
+            group, _, part = setting[1].rpartition("/")
+            return f"{setting[1]}: the chosen {group} has no {part}; {group}=... chooses another"
         return for_setting(setting[1], known_settings())
     if option := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
         return for_option(option[1], option[2], sorted(path.stem for path in (config / option[1]).glob("*.yaml")))
