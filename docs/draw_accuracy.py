@@ -22,7 +22,8 @@ def gather(folders: list[Path]) -> Curves:
     for folder in folders:
         settings.append(json.loads((folder / "run.json").read_text())["settings"])
         sizes.append(json.loads((folder / "evaluation.json").read_text())["sizes"])
-        settings[-1].pop("hparams.seed", None)
+        for name in ("hparams.seed", "comment", "experiment_name"):
+            settings[-1].pop(name, None)
     shared = set.intersection(*(set(each.items()) for each in settings))
     curves: Curves = defaultdict(lambda: defaultdict(list))
     for each, accuracies in zip(settings, sizes, strict=True):
@@ -35,6 +36,9 @@ def gather(folders: list[Path]) -> Curves:
 def table(curves: Curves) -> str:
     """Markdown, the best at the largest number of patches first."""
     numbers = sorted({number for curve in curves.values() for number in curve})
+    for kind, curve in curves.items():
+        if sorted(curve) != numbers:
+            raise SystemExit(f"{kind}: evaluated at {sorted(curve)}, others at {numbers}: make them the same")
     lines = ["| patches | " + " | ".join(map(str, numbers)) + " | n |", "| --- " * (len(numbers) + 2) + "|"]
     for kind, curve in sorted(curves.items(), key=lambda item: -mean(item[1][numbers[-1]])):
         cells = [f"{mean(a):.4f}" + (f" ± {stdev(a):.4f}" if len(a) > 1 else "") for _, a in sorted(curve.items())]

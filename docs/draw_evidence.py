@@ -28,7 +28,8 @@ def draw(folders: list[Path], indices: list[int], output: Path) -> None:
         data, model = instantiate(config.data), instantiate(config.model)
         model.load_state_dict(load_weights(find_checkpoint(folder, "best")))
         network, source, index_B = model.network.eval(), data.source("test"), torch.tensor(indices)
-        network.patch_num = PATCHES
+        if hasattr(network, "patch_num"):
+            network.patch_num = min(PATCHES, network.max_patch_num or PATCHES)
         images_BCHW = source.images(index_B)
         predicted_B = network(images_BCHW, index_B).argmax(1)
         maps_BHW = evidence(network, images_BCHW, index_B, predicted_B)

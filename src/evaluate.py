@@ -1,5 +1,6 @@
 """Measure a trained network on its test set and write evaluation.json: `python src/evaluate.py --help`."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from run.checkpoint import find_checkpoint, load_weights
 from run.console import print_summary
 from run.errors import UserError
 from run.settings import check
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +45,10 @@ def main(config: DictConfig) -> None:
     result |= measure(trainer.predict(model, data.test_dataloader()), model, data.class_names)
     if hasattr(model.network, "patch_num"):
         result["sizes"] = {}
-        for size in config.sizes:
+        places = model.network.max_patch_num or max(config.sizes, default=0)
+        if left_out := [size for size in config.sizes if size > places]:
+            log.info(f"sizes {left_out} left out: hparams.patch_replace=false, and there are {places} places")
+        for size in [size for size in config.sizes if size <= places]:
             model.network.patch_num = size
             measured = measure(trainer.predict(model, data.test_dataloader()), model, data.class_names)
             result["sizes"][f"test_accuracy/n={size}"] = measured["test_accuracy"]
@@ -65,6 +71,7 @@ def measure(batches: list[tuple["Tensor", "Tensor"]], model: "Classifier", class
     recall_K = [hits / count if count else None for hits, count in zip(hits_K, counts_K, strict=True)]
     model.test.update(logits_NK, labels_N, model.loss(logits_NK, labels_N))
     return {
+        "test_accuracy": float(confusion_KK.diag().sum() / confusion_KK.sum()),  # the config may have other metrics
         **{name: float(value) for name, value in model.test.compute().items()},
         "per_class": {f"test_accuracy/class={name}": r for name, r in zip(class_names, recall_K, strict=True)},
         "confusion_matrix": confusion_KK.tolist(),

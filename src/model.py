@@ -155,8 +155,9 @@ class Results(nn.Module):
 
     def update(self, logits_BK: Tensor, labels_B: Tensor, loss: Tensor) -> None:
         self.loss.update(loss, weight=len(labels_B))
-        # probabilities: torchmetrics takes a batch of logits that all happen to lie in 0..1 for such
-        self.metrics.update(logits_BK.softmax(1), labels_B)
+        # probabilities: torchmetrics takes a batch of logits that all happen to lie in 0..1 for such; in fp32, as half
+        # precision makes ties
+        self.metrics.update(logits_BK.float().softmax(1), labels_B)
 
     def compute(self) -> dict[str, Tensor]:
         """What was measured since the last call."""

@@ -53,6 +53,23 @@ def test_a_network_of_whole_images_has_no_sizes(train, command):
     assert "sizes" not in evaluation(folder)
 
 
+def test_no_more_patches_than_places_where_none_is_drawn_twice(train, command):
+    folder = train("data=digits", "hparams.max_epochs=1", "hparams.patch_replace=false", "hparams.patch_num_max=16")
+    assert command("evaluate", f"run={folder}") == 0  # at 1, 4, 16, 64: there are 16 places
+    assert list(evaluation(folder)["sizes"]) == [f"test_accuracy/n={n}" for n in (1, 4, 16)]
+
+
+def test_other_metrics_than_accuracy_are_measured_too(train, command):
+    f1 = "+model.metrics.f1={_target_: torchmetrics.classification.MulticlassF1Score, num_classes: 10}"
+    monitor = ("hparams.monitor=valid_f1", "hparams.max_epochs=1")
+    folder = train("data=digits", "~model.metrics.accuracy", f1, *monitor)
+    assert command("evaluate", f"run={folder}", "sizes=[4]") == 0
+    result = evaluation(folder)
+    assert result["test_f1"] == pytest.approx(record(folder)["metrics"]["test_f1"], abs=1e-6)
+    hits = sum(row[k] for k, row in enumerate(result["confusion_matrix"]))
+    assert result["test_accuracy"] == pytest.approx(hits / result["images"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

@@ -165,3 +165,12 @@ def test_the_area_under_the_curve_is_the_share_of_pairs_in_order(scale):
         results.update(x.float(), y, torch.tensor(0.0))
     in_order = margin[labels == 1][:, None] > margin[labels == 0]
     assert float(results.compute()["valid_auroc"]) == pytest.approx(float(in_order.double().mean()), abs=1e-6)
+
+
+def test_metrics_are_not_rounded_under_mixed_precision():
+    logits = torch.linspace(5, 6, 200)[:, None] * torch.tensor([-1.0, 1.0])  # bf16 makes ties
+    labels = (torch.arange(200) >= 100).long()
+    results = Results("valid", {"auroc": MulticlassAUROC(2)})
+    with torch.autocast("cpu", torch.bfloat16):
+        results.update(logits, labels, torch.tensor(0.0))
+    assert float(results.compute()["valid_auroc"]) == 1

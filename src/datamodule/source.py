@@ -49,17 +49,10 @@ class BagSource(MemorySource):
 
     def __init__(self, images_NCHW: Tensor, members: SetBatch, labels: Tensor) -> None:
         super().__init__(images_NCHW, labels)
-        self.members, self.first = members, members.lengths.cumsum(0) - members.lengths
+        self.members = members
 
     def images(self, index_B: Tensor) -> SetBatch:
-        lengths_B = self.members.lengths.index_select(0, index_B)
-        total, max_len = torch.stack([lengths_B.sum(), lengths_B.max()]).tolist()
-        bags_B = torch.arange(len(index_B), device=index_B.device)
-        bag = bags_B.repeat_interleave(lengths_B, output_size=total)
-        shift_B = self.first.index_select(0, index_B) - (lengths_B.cumsum(0) - lengths_B)
-        place = torch.arange(total, device=index_B.device) + shift_B.index_select(0, bag)
-        member = self.members.values.index_select(0, place)
-        return SetBatch.trusted(self.images_NCHW.index_select(0, member), lengths_B, bag, max_len)
+        return self.members.select(index_B).map(lambda member_M: self.images_NCHW.index_select(0, member_M))
 
     def to(self, device: torch.device) -> "BagSource":
         return BagSource(self.images_NCHW.to(device), self.members.to(device), self.labels.to(device))

@@ -15,8 +15,8 @@ from set_module.set_batch import SetBatch
 class BagOfPatches(PatchNetwork):
     """y = pool({head(embed(x_i))}), head linear: the patches' own logits, pooled, usually their mean.
 
-    Brendel & Bethge 2019, "BagNet", arXiv:1904.00760. uint8 [B, C, H, W] -> [B, K]. Raises ValueError for a pool that
-    makes something other than K logits of K logits.
+    With an encoder a vote is no longer that of one patch alone. Brendel & Bethge 2019, "BagNet", arXiv:1904.00760.
+    uint8 [B, C, H, W] -> [B, K]. Raises ValueError for a pool that makes something other than K logits of K logits.
     """
 
     def __init__(self, num_classes: int, pool: Callable[..., Any], dropout: float = 0.0, **patches: Any) -> None:

@@ -14,6 +14,7 @@ from network.conv import conv_block
 class CNNEmbed(nn.Sequential):
     """(3x3 convolution, BatchNorm, ReLU, 2x2 max pooling) per width, then the mean over places.
 
+    BatchNorm: in training, what a patch becomes depends on all patches of the batch, in evaluation on it alone.
     [N, C, p, p] -> [N, D], D the last width. Raises ValueError without a width.
     """
 

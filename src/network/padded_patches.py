@@ -2,6 +2,7 @@
 
 # B sets, S slots of a set, C channels, p side of a patch, K classes
 
+import torch
 from torch import Tensor, nn
 
 from network.patch_network import PatchNetwork
@@ -11,8 +12,9 @@ from set_module.set_batch import SetBatch
 class PaddedPatches(nn.Module):
     """(patches uint8 [B, S, C, p, p], mask bool [B, S], true where there is a patch) -> logits [B, K].
 
-    What stands in the other slots is not looked at. Networks that know positions take the corners (y, x) as well, int64
-    [B, S, 2]. torch.onnx.export and torch.export trace it with any B and S.
+    What stands in the other slots is not looked at; traced, a set without any patch has the logits NaN. Networks that
+    know positions take the corners (y, x) as well, int64 [B, S, 2]. torch.onnx.export and torch.export trace it with
+    any B and S.
     """
 
     def __init__(self, network: PatchNetwork) -> None:
@@ -22,4 +24,5 @@ class PaddedPatches(nn.Module):
     def forward(self, patches_BSCpp: Tensor, mask_BS: Tensor, corners_BS2: Tensor | None = None) -> Tensor:
         patches = SetBatch.from_padded(patches_BSCpp, mask_BS)
         corners = None if corners_BS2 is None else SetBatch.from_padded(corners_BS2, mask_BS)
-        return self.network.read(self.network.encode(patches, corners))
+        logits_BK = self.network.read(self.network.encode(patches, corners))
+        return logits_BK.masked_fill(~mask_BS.any(1, keepdim=True), torch.nan)

@@ -2,6 +2,7 @@
 
 # B images, N patches in all, C H W of an image, p side of a patch, D features, K classes
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -56,6 +57,7 @@ class PatchNetwork(nn.Module, ABC):
         self.embed = SetSequential(Normalize(mean, std, channels), embedding)
         self.num_features = embedding.out_features
         places = [side - patch_size + 1 for side in image_size]
+        self.places = math.prod(places)
         self.position = position and position(features=self.num_features, places=places)
         self.encoder = encoder and encoder(in_features=self.num_features)
         if self.encoder is not None:
@@ -68,13 +70,19 @@ class PatchNetwork(nn.Module, ABC):
         Networks that cannot choose (patch_mode grid, all or None) do not have it: hasattr is false.
         """
         if self.cutout is None or self.cutout.count is None:
-            raise AttributeError("patch_num: the data or patch_mode say how many patches there are")
+            raise AttributeError("patch_num")
         return self.cutout.count
 
     @patch_num.setter
     def patch_num(self, count: int | Sequence[int]) -> None:
-        assert self.cutout is not None
+        if self.cutout is None:
+            raise ValueError(f"patch_num={count!r}: the data are sets already, which say how many patches there are")
         self.cutout.count = count
+
+    @property
+    def max_patch_num(self) -> int | None:
+        """How many patches there can be: as many as places if none is drawn twice, else None, any number."""
+        return None if self.cutout is None or self.cutout.replace else self.places
 
     def forward(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None = None) -> Tensor:
         return self.read(self.encode(*self.cut(images_BCHW, index_B)))
@@ -96,7 +104,7 @@ class PatchNetwork(nn.Module, ABC):
         if self.position is not None:
             if corners is None:
                 raise ValueError("this network knows where patches were: give it the corners too")
-            features = features.with_values(features.values + self.position(corners.values))
+            features = features.with_values(features.values + self.position(corners.values).to(features.values.dtype))
         return features if self.encoder is None else self.encoder(features)
 
     @abstractmethod

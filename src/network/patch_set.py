@@ -13,7 +13,7 @@ from set_module.set_batch import SetBatch
 
 
 class PatchSet(PatchNetwork):
-    """y = head(pool(encoder({embed(x_i)}))), head an MLP, x_i patches cut from the image.
+    """y = head(pool(encoder({embed(x_i) + position(c_i)}))), head an MLP, x_i patches with corners c_i.
 
     Zaheer et al. 2017, "Deep Sets", arXiv:1703.06114; what else it becomes with other parts, config/model says.
     pool(in_features=D) makes a set module, SetBatch of [N, D] -> [B, P], with `out_features`. uint8 [B, C, H, W] ->

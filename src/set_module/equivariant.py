@@ -15,7 +15,7 @@ class EquivariantLinear(SetModule):
     """y_i = Gamma x_i - Lambda pool(X) + b, pool the mean or the max; tied, Lambda = Gamma: Gamma (x_i - pool(X)) + b.
 
     Zaheer et al. 2017, "Deep Sets", arXiv:1703.06114, sec. 3.1 and appendix H; PermEqui2 and, tied, PermEqui1 of the
-    authors' code. Tied it sees differences only: nothing of a set of one, and with the mean not where a set lies.
+    authors' code. Tied it sees differences only: nothing of a set of one, nor where a set lies.
     SetBatch of [N, D] -> SetBatch of [N, out_features], by default D. Raises ValueError for another pool.
     """
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from set_module.reduce import accumulable
 from set_module.set_batch import SetBatch
 
 
@@ -20,9 +21,10 @@ def heat_map(scores: SetBatch, corners: SetBatch, patch_size: int, image_size: S
     rows, columns = (side - patch_size + 1 for side in image_size)
     y_N, x_N = corners.values.unbind(1)
     place_N = (corners.index * rows + y_N) * columns + x_N
-    ones_N1 = scores.values.new_ones(len(place_N), 1)
-    at_corners = scores.values.new_zeros(len(scores) * rows * columns, scores.values.shape[1] + 1)
-    at_corners = at_corners.index_add(0, place_N, torch.cat([scores.values, ones_N1], dim=1))
+    scores_NK = accumulable(scores.values)
+    counted_NK = torch.cat([scores_NK, scores_NK.new_ones(len(place_N), 1)], dim=1)
+    at_corners = scores_NK.new_zeros(len(scores) * rows * columns, counted_NK.shape[1])
+    at_corners = at_corners.index_add(0, place_N, counted_NK)
     at_corners = at_corners.view(len(scores), rows, columns, -1).movedim(3, 1)
     # the sum over all corners whose patch covers a pixel is the sum over a window of p x p corners
     margin = patch_size - 1

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from set_module.attention import MultiheadAttention
 from set_module.set_batch import SetBatch
 from set_module.set_norm import SetNorm
-from set_module.set_sequential import SetModule
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "post": nn.LayerNorm,
@@ -74,5 +73,7 @@ def _feed_forward(features: int, expansion: int | None) -> nn.Sequential:
 
 
 def _each(module: nn.Module, x: SetBatch | Tensor) -> SetBatch | Tensor:
-    """A set module acts on the sets, any other on each element by itself, whether packed or K of each set."""
-    return x.map(module) if isinstance(x, SetBatch) and not isinstance(module, SetModule) else module(x)
+    """SetNorm acts on the sets, any other module on each element by itself, whether packed or K of each set."""
+    if isinstance(module, SetNorm):
+        return module(x) if isinstance(x, SetBatch) else module.of_vectors(x)
+    return x.map(module) if isinstance(x, SetBatch) else module(x)

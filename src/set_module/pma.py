@@ -14,7 +14,7 @@ class PMA(SetModule):
     """PMA_k(Z) = MAB(S, rFF(Z)), S k learned seeds; the k vectors side by side.
 
     Lee et al. 2019, "Set Transformer", arXiv:1810.00825, eq. 11. With self_attention an SAB follows, in which the k
-    vectors look at each other (eq. 13, the paper's decoder; of use for k > 1). SetBatch of [N, D] -> [B, k * D]; norm,
+    vectors look at each other (the paper's decoder; of use for k > 1). SetBatch of [N, D] -> [B, k * D]; norm,
     expansion and dropout as in MAB. Raises ValueError without a seed.
     """
 

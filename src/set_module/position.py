@@ -12,25 +12,26 @@ from torch import Tensor, nn
 class SinusoidalPosition(nn.Module):
     """[sin(w_k u), cos(w_k u)] of the normalised row and column, u = y / (rows - 1) and x / (columns - 1) in [0, 1].
 
-    K = D / 4 frequencies in geometric steps, from half a period over the image to half a period from place to place.
+    K = D / 4 frequencies in geometric steps, from half a period over the image to a quarter from place to place.
     Vaswani et al. 2017, arXiv:1706.03762, section 3.5, for two axes. Corners (y, x) [N, 2] -> [N, D]. Raises
     ValueError if 4 does not divide D.
     """
-
-    frequencies: Tensor
 
     def __init__(self, features: int, places: Sequence[int]) -> None:
         super().__init__()
         if features % 4:
             raise ValueError(f"{features} features: sin and cos of two axes need a multiple of 4")
         self.out_features = features
-        last_2 = torch.tensor(places).sub(1).clamp(min=1)  # with a single place, u = 0
-        steps_K = torch.linspace(0, 1, features // 4)
-        self.register_buffer("frequencies", math.pi * last_2[:, None] ** steps_K / last_2[:, None], persistent=False)
+        self.places = tuple(places)
 
     def forward(self, corners_N2: Tensor) -> Tensor:
-        angles_N2K = corners_N2[:, :, None] * self.frequencies
-        return torch.cat([angles_N2K.sin(), angles_N2K.cos()], dim=2).flatten(1)
+        steps_K = torch.linspace(0, 1, self.out_features // 4, device=corners_N2.device)  # fp32 in any precision
+        embedded = []
+        for u_N, places in zip(corners_N2.unbind(1), self.places, strict=True):
+            last = max(places - 1, 1)  # with a single place, u = 0
+            angles_NK = u_N[:, None] * (math.pi * max(last / 2, 1) ** steps_K / last)
+            embedded += [angles_NK.sin(), angles_NK.cos()]
+        return torch.cat(embedded, dim=1)
 
 
 class LearnedPosition(nn.Module):

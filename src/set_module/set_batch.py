@@ -68,6 +68,8 @@ class SetBatch:
                 f"mask is {mask_BS.dtype} of shape {list(mask_BS.shape)}: give a bool for each of the "
                 f"{list(x_BSF.shape[:2])} slots, true where there is an element"
             )
+        if mask_BS.shape[0] == 0:
+            raise ValueError("no set was given: a SetBatch has at least one")
         lengths_B, max_len = mask_BS.sum(1), mask_BS.shape[1]
         if not torch.compiler.is_compiling():
             shortest, max_len = torch.stack([lengths_B.min(), lengths_B.max()]).tolist()
@@ -110,6 +112,13 @@ class SetBatch:
     def map(self, function: Callable[[Tensor], Tensor]) -> "SetBatch":
         """{x_i} -> {f(x_i)}, f called once with all elements [N, *F]."""
         return self.with_values(function(self.values))
+
+    def select(self, number_S: Tensor) -> "SetBatch":
+        """The sets of these numbers, int64 [S], in this order. Waits for the device."""
+        lengths_S = self.lengths.index_select(0, number_S)
+        first_S = (self.lengths.cumsum(0) - self.lengths).index_select(0, number_S)
+        selected = SetBatch(first_S.repeat_interleave(lengths_S), lengths_S)
+        return selected.with_values(self.values.index_select(0, selected.values + selected.numbers()))
 
     def shuffle(self, generator: torch.Generator | None = None) -> "SetBatch":
         """The same sets, the elements of each in a random order."""

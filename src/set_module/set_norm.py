@@ -15,7 +15,7 @@ class SetNorm(SetModule):
     """(x_id - mean) / sqrt(var + eps) * w_d + b_d, mean and var over all elements i and features d of the set.
 
     Zhang et al. 2022, "Set Norm and Equivariant Skip Connections: Putting the Deep in Deep Sets",
-    arXiv:2206.11925. SetBatch of [N, D] -> SetBatch of [N, D], or sets of K vectors each, [..., K, D] -> [..., K, D].
+    arXiv:2206.11925. SetBatch of [N, D] -> SetBatch of [N, D].
     """
 
     def __init__(self, in_features: int, eps: float = 1e-5) -> None:
@@ -25,13 +25,15 @@ class SetNorm(SetModule):
         self.bias = nn.Parameter(torch.zeros(in_features))
         self.out_features = in_features
 
-    def forward(self, sets: SetBatch | Tensor) -> SetBatch | Tensor:
-        if not isinstance(sets, SetBatch):
-            return torch.addcmul(self.bias, F.layer_norm(sets, sets.shape[-2:], eps=self.eps), self.weight)
+    def forward(self, sets: SetBatch) -> SetBatch:
         x = sets.map(accumulable)
         centred = x.with_values(x.values - _mean(x))  # E[x^2] - E[x]^2 would cancel
         scale_N1 = (_mean(centred.map(torch.square)) + self.eps).rsqrt()
         return sets.with_values(torch.addcmul(self.bias, centred.values * scale_N1, self.weight).to(sets.values.dtype))
+
+    def of_vectors(self, x_BKD: Tensor) -> Tensor:
+        """The same of sets of K vectors each, [..., K, D] -> [..., K, D]."""
+        return torch.addcmul(self.bias, F.layer_norm(x_BKD, x_BKD.shape[-2:], eps=self.eps), self.weight)
 
 
 def _mean(sets: SetBatch) -> Tensor:

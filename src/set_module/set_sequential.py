@@ -17,8 +17,15 @@ class SetSequential(SetModule, nn.Sequential):
     """The modules one after another: a set module acts on the sets, any other on each element by itself.
 
     Once pooled, the plain modules act on the vectors [B, D]. SetBatch of [N, *F] -> SetBatch, or [B, D] after a pool.
-    Raises TypeError for a set module that comes after the pool.
+    Raises TypeError for a set module that comes after the pool, or stands within a plain module, which would give it
+    elements without their sets.
     """
+
+    def __init__(self, *modules: nn.Module) -> None:
+        super().__init__(*modules)
+        for module in self:
+            if not isinstance(module, SetModule) and any(isinstance(part, SetModule) for part in module.modules()):
+                raise TypeError(f"{type(module).__name__} holds a set module: put its parts into a SetSequential")
 
     def forward(self, sets: SetBatch) -> SetBatch | Tensor:
         x: SetBatch | Tensor = sets

@@ -11,11 +11,19 @@ from set_module.set_sequential import SetSequential
 class Stack(SetSequential):
     """layer_depth(... layer_1(X)), each made by layer(in_features=...) of the out_features of the one before.
 
-    With a width, a linear layer [N, D] -> [N, width] comes first. SetBatch of [N, D] -> SetBatch of [N, out_features].
-    Raises ValueError for a depth or width below 1.
+    With a width, a linear layer [N, D] -> [N, width] comes first. With a norm, norm(out_features) comes last: layers
+    that normalise what they add, not what they return, need it (Xiong et al. 2020, arXiv:2002.04745).
+    SetBatch of [N, D] -> SetBatch of [N, out_features]. Raises ValueError for a depth or width below 1.
     """
 
-    def __init__(self, in_features: int, layer: Callable[..., Any], depth: int, width: int | None = None) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        layer: Callable[..., Any],
+        depth: int,
+        width: int | None = None,
+        norm: Callable[[int], nn.Module] | None = None,
+    ) -> None:
         if depth < 1:
             raise ValueError(f"{depth=}: choose >= 1, or encoder=none for no encoder")
         layers: list[Any] = []
@@ -27,5 +35,7 @@ class Stack(SetSequential):
         for _ in range(depth):
             layers.append(layer(in_features=in_features))
             in_features = layers[-1].out_features
+        if norm is not None:
+            layers.append(norm(in_features))
         super().__init__(*layers)
         self.out_features = in_features

@@ -2,6 +2,7 @@ import json
 import runpy
 import sys
 
+import pytest
 from runs import REPOSITORY
 
 
@@ -25,3 +26,15 @@ def test_runs_that_differ_in_the_seed_alone_are_one_row_and_one_curve(tmp_path, 
         "| `hparams.pool=[max]` | 0.5100 ± 0.0141 | 0.9100 ± 0.0141 | 2 |",
     ]
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_evaluated_at_other_sizes_are_refused(tmp_path, monkeypatch):
+    for name, size in (("a", 1), ("b", 4)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps({"settings": {"model": name}}))
+        sizes = {f"test_accuracy/n={size}": 0.5}
+        (tmp_path / name / "evaluation.json").write_text(json.dumps({"sizes": sizes}))
+    folders = [str(tmp_path / name) for name in "ab"]
+    monkeypatch.setattr(sys, "argv", ["draw_accuracy.py", *folders, "--output", str(tmp_path / "x.png")])
+    with pytest.raises(SystemExit, match="make them the same"):
+        runpy.run_path(str(REPOSITORY / "docs" / "draw_accuracy.py"), run_name="__main__")

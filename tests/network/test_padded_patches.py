@@ -65,6 +65,10 @@ def test_onnx_equals_eager_on_a_second_all_negative_batch_of_another_size(choice
     (logits,) = session.run(None, {name: x.numpy() for name, x in zip(names, inputs, strict=True)})
     torch.testing.assert_close(torch.from_numpy(logits), network(*inputs).detach(), rtol=1e-4, atol=1e-5)
 
+    inputs[1][2] = False  # an empty set, which eager refuses
+    (logits,) = session.run(None, {name: x.numpy() for name, x in zip(names, inputs, strict=True)})
+    assert torch.from_numpy(logits).isnan().all(1).tolist() == [False, False, True, False, False]
+
 
 @every_choice
 def test_compiles_whole_with_one_recompilation_over_eight_shapes(choice):

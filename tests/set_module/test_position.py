@@ -14,7 +14,7 @@ def test_sinusoidal_is_its_formula():
     for (y, x), row in zip(CORNERS.tolist(), out, strict=True):
         expected = []
         for u, steps in ((y / 5, 5), (x / 7, 7)):
-            angles = [math.pi * steps ** (k / 2) * u for k in range(3)]
+            angles = [math.pi * (steps / 2) ** (k / 2) * u for k in range(3)]
             expected += [math.sin(a) for a in angles] + [math.cos(a) for a in angles]
         torch.testing.assert_close(row, torch.tensor(expected), rtol=1e-5, atol=1e-5)
 

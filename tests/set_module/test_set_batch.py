@@ -89,6 +89,13 @@ def test_map_acts_on_all_elements_at_once():
     assert torch.equal(batch.map(torch.Tensor.relu).values, batch.values.relu())
 
 
+def test_select_gives_the_sets_of_the_numbers_in_their_order():
+    chosen = SetBatch.from_list(SETS).select(torch.tensor([2, 0, 2]))
+    assert chosen.lengths.tolist() == [4, 3, 4]
+    for ours, theirs in zip(chosen.to_list(), (SETS[2], SETS[0], SETS[2]), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_shuffle_permutes_within_each_set_and_every_order_occurs():
     batch = SetBatch.from_list([torch.arange(3), torch.tensor([9]), torch.arange(20, 22)])
     generator = torch.Generator().manual_seed(0)

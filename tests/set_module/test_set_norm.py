@@ -64,7 +64,7 @@ def test_keeps_what_tells_the_elements_apart():
 def test_sets_of_k_vectors_each_are_sets():
     norm, x = build(), torch.randn(3, 5, D, dtype=torch.float64)
     packed = norm(SetBatch(x.flatten(0, 1), torch.tensor([5, 5, 5]))).values
-    torch.testing.assert_close(norm(x).flatten(0, 1), packed, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(norm.of_vectors(x).flatten(0, 1), packed, rtol=1e-12, atol=1e-12)
 
 
 def test_far_from_zero_does_not_cancel():

@@ -24,6 +24,11 @@ def test_once_pooled_they_act_on_vectors():
     torch.testing.assert_close(network(SETS), head(expected))
 
 
+def test_a_set_module_within_a_plain_module_is_refused():
+    with pytest.raises(TypeError, match="Sequential holds a set module"):
+        SetSequential(nn.Sequential(nn.ReLU(), ReducePool(2, ["sum"])))
+
+
 def test_a_set_module_after_the_pool_is_refused():
     pool = ReducePool(2, ["sum"])
     with pytest.raises(TypeError, match="ReducePool comes after the pool"):

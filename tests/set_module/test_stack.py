@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from set_module.equivariant import EquivariantLayer
 from set_module.set_batch import SetBatch
@@ -28,6 +29,13 @@ def test_a_width_is_that_of_all_layers():
     sets = SetBatch(torch.randn(5, 4), torch.tensor([2, 3]))
     assert stack.out_features == 6
     assert torch.equal(stack(sets).values, stack[2](stack[1](sets.map(stack[0]))).values)
+
+
+def test_a_norm_comes_last():
+    stack = Stack(4, EquivariantLayer, depth=2, norm=nn.LayerNorm)
+    sets = SetBatch(torch.randn(5, 4), torch.tensor([2, 3]))
+    expected = torch.nn.functional.layer_norm(stack[1](stack[0](sets)).values, [4])
+    torch.testing.assert_close(stack(sets).values, expected)
 
 
 def test_refuses_no_layer_and_no_width():
