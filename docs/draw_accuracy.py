@@ -16,14 +16,21 @@ from matplotlib import pyplot
 Curves = dict[str, dict[int, list[float]]]  # kind of run -> number of patches -> accuracy of each seed
 
 
+NOT_A_KIND = ("hparams.seed", "comment", "experiment_name")
+
+
+def text(value: object) -> str:
+    """As on the command line."""
+    return f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
+
+
 def gather(folders: list[Path]) -> Curves:
     """Runs are of one kind if they differ in nothing but the seed; kinds are named by what they do not share."""
     settings, sizes = [], []
     for folder in folders:
-        settings.append(json.loads((folder / "run.json").read_text())["settings"])
+        chosen = json.loads((folder / "run.json").read_text())["settings"]
+        settings.append({name: text(value) for name, value in chosen.items() if name not in NOT_A_KIND})
         sizes.append(json.loads((folder / "evaluation.json").read_text())["sizes"])
-        for name in ("hparams.seed", "comment", "experiment_name"):
-            settings[-1].pop(name, None)
     shared = set.intersection(*(set(each.items()) for each in settings))
     curves: Curves = defaultdict(lambda: defaultdict(list))
     for each, accuracies in zip(settings, sizes, strict=True):
@@ -58,8 +65,9 @@ def draw(curves: Curves, output: Path) -> None:
     axis.set_xticks(numbers, map(str, numbers))
     axis.set_xlabel("patches")
     axis.set_ylabel("test error, %")
+    axis.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
-    axis.yaxis.set_minor_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
+    axis.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     axis.grid(alpha=0.3, which="both")
     axis.legend(fontsize="small", bbox_to_anchor=(1, 1), loc="upper left")
     figure.savefig(output, dpi=110, bbox_inches="tight")

@@ -8,10 +8,10 @@ from runs import REPOSITORY
 
 def test_runs_that_differ_in_the_seed_alone_are_one_row_and_one_curve(tmp_path, monkeypatch, capsys):
     folders = []
-    for pool, seed, shift in (("[max]", 0, 0.0), ("[max]", 1, 0.02), ("[mean]", 0, 0.05)):
-        folder = tmp_path / f"{pool}{seed}"
+    for pool, seed, shift in ((["max"], 0, 0.0), (["max"], 1, 0.02), (["mean"], 0, 0.05)):
+        folder = tmp_path / f"{pool[0]}{seed}"
         folder.mkdir()
-        settings = {"data": "MNIST", "hparams.pool": pool, "hparams.seed": str(seed)}
+        settings = {"data": "MNIST", "hparams.pool": pool, "hparams.seed": seed}
         sizes = {"test_accuracy/n=1": 0.5 + shift, "test_accuracy/n=64": 0.9 + shift}
         (folder / "run.json").write_text(json.dumps({"settings": settings}))
         (folder / "evaluation.json").write_text(json.dumps({"sizes": sizes}))
