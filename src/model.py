@@ -1,8 +1,10 @@
 """Classifier: a network, its loss, its optimizer and its metrics as a LightningModule. It knows no architecture."""
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from inspect import signature
+from math import nan
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,6 +14,8 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from set_module.set_batch import SetBatch
+
+log = logging.getLogger(__name__)
 
 # B images or bags of images, K classes
 Batch = tuple[Tensor | SetBatch, Tensor, Tensor]  # images_BCHW uint8 or bags of images, labels_B, index_B
@@ -24,6 +28,7 @@ class Classifier(pl.LightningModule):
     valid_* and test_*: the loss and each of `metrics`, over the data set. `scheduler` is Lightning's dictionary
     `{scheduler: partial, interval: step, ...}`; what only the run knows (max_lr, total_steps, T_max) is filled in where
     the scheduler takes it. Raises what the optimizer says to its arguments at construction, before data is loaded.
+    `skip_nonfinite` leaves out a batch whose loss is NaN or infinite; looking at each step makes a GPU wait for it.
     """
 
     loss_sum: Tensor
@@ -37,9 +42,11 @@ class Classifier(pl.LightningModule):
         lr: float,
         optimizer: partial[Optimizer],
         scheduler: Mapping[str, Any] | None = None,
+        skip_nonfinite: bool = False,
     ) -> None:
         super().__init__()
         self.network, self.loss, self.lr = network, loss, lr
+        self.skip_nonfinite = skip_nonfinite
         self.optimizer, self.scheduler = optimizer, scheduler
         optimizer(self.parameters(), lr=lr)
         self.valid, self.test = Results("valid", metrics), Results("test", metrics)
@@ -58,16 +65,23 @@ class Classifier(pl.LightningModule):
     def forward(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None = None) -> Tensor:
         return self.network(images_BCHW, index_B)
 
+    def on_train_start(self) -> None:
+        self.on_train_epoch_start()  # Lightning leaves it out where a run is resumed in the middle of an epoch
+
     def on_train_epoch_start(self) -> None:
         for module in self.network.modules():
             set_epoch = getattr(module, "set_epoch", None)
             if set_epoch is not None:
                 set_epoch(self.current_epoch)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         images_BCHW, labels_B, index_B = batch
         logits_BK = self.network(images_BCHW, index_B)
         loss = self.loss(logits_BK, labels_B)
+        if self.skip_nonfinite and not torch.isfinite(loss):
+            step = self.trainer.fit_loop.total_batch_idx
+            log.warning(f"step {step}: the loss of images {index_B.tolist()} is {float(loss)}; left out")
+            return None
         self.loss_sum.add_(loss.detach(), alpha=len(labels_B))
         self.correct.add_((logits_BK.argmax(1) == labels_B).sum())
         self.count += len(labels_B)
@@ -91,10 +105,23 @@ class Classifier(pl.LightningModule):
         self.count = 0
         return sums
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        sums = [self.loss_sum.clone(), self.correct.clone(), self.count]
+        checkpoint["classifier"] = {"lr": self.lr, "sums": sums, "epoch_sums": list(self.epoch_sums)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["classifier"]
+        loss_sum, correct, self.count = state["sums"]
+        self.loss_sum.copy_(loss_sum)
+        self.correct.copy_(correct)
+        self.epoch_sums = list(state["epoch_sums"])
+        self.lr = self.lr or state["lr"]  # 0 asked for a search, which is done
+
     def on_train_epoch_end(self) -> None:
         self._flush_sums()
         loss, correct, count = self.epoch_sums
         self.epoch_sums = [0.0, 0, 0]
+        count = count or nan  # every batch was left out
         means = {"train_loss": loss / count, "train_accuracy": correct / count}
         self.log_dict(means, sync_dist=True)
 

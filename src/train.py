@@ -1,7 +1,6 @@
 """Train a classifier, keep its best checkpoint, test it, and leave a run folder: `python src/train.py --help`."""
 
 import logging
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +8,11 @@ import hydra
 from omegaconf import DictConfig
 
 from run import cli
+from run.checkpoint import init_from, resume_point
 from run.console import print_config, print_summary
 from run.errors import UserError
 from run.record import Run
+from run.resume import NEW_PATIENCE, NEW_SCHEDULE, touches
 
 if TYPE_CHECKING:  # torch takes seconds to import, and TAB and --help must be instant
     from pytorch_lightning import Callback, Trainer
@@ -41,10 +42,21 @@ def train(config: DictConfig, run: Run) -> float | None:
             f"scheduler=plateau watches {config.scheduler.monitor}, but data.valid=0 leaves no validation: watch the "
             "training, hparams.monitor=train_loss hparams.monitor_mode=min"
         )
+    checkpoint = resume_point(run, model) if run.resumed else None
+    if config.init_from is not None and checkpoint is None:
+        init_from(model, config.init_from)
+    state = cli.build(
+        config.run_state,
+        new_schedule=touches(run.changes, NEW_SCHEDULE),
+        stop_again=not touches(run.changes, NEW_PATIENCE),
+    )
     loggers = [cli.build(logger) for logger in config.loggers.values() if logger is not None]
-    callbacks = build_callbacks(config, data)
-    trainer = cli.build(config.trainer, callbacks=callbacks, logger=loggers)
-    print_config(config)
+    trainer = cli.build(config.trainer, callbacks=[*build_callbacks(config, data), state], logger=loggers)
+    if run.resumed:
+        run.proceed()
+        announce_resume(run, checkpoint)
+    else:
+        print_config(config)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     device = trainer.strategy.root_device
     run.update(data=data.summary(), parameters=parameters, device=str(device))
@@ -52,20 +64,26 @@ def train(config: DictConfig, run: Run) -> float | None:
 
     for logger in trainer.loggers:
         logger.log_hyperparams({**dict(config.hparams), "comment": config.comment})
-    start = time.perf_counter(), time.process_time()
-    trainer.fit(model, data)
-    seconds = {"seconds": time.perf_counter() - start[0], "cpu_seconds": time.process_time() - start[1]}
+    trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
 
-    metrics = dict(trainer.callback_metrics)
+    training, metrics = state.seconds, {**state.metrics, **trainer.callback_metrics}
     best, score = best_checkpoint(trainer)
     if data.has_test:
         (tested,) = trainer.test(model, data, ckpt_path=best, weights_only=True, verbose=False)
         metrics |= tested
     metrics = {name: float(value) for name, value in sorted(metrics.items()) if not name.endswith("_step")}
     best_name = best and str(Path(best).relative_to(run.folder))
-    run.update(lr=model.lr, best_checkpoint=best_name, best_score=score, training=seconds, metrics=metrics)
+    run.update(lr=model.lr, best_checkpoint=best_name, best_score=score, training=training, metrics=metrics)
     print_summary("Result", {**metrics, "best checkpoint": Path(best) if best else "none", "run folder": run.folder})
     return score
+
+
+def announce_resume(run: Run, checkpoint: Path | None) -> None:
+    log.info(f"resumes {run.folder}" + ("" if checkpoint else " from its start: it has no checkpoint yet"))
+    for change in run.changes:
+        log.info(f"  {change}")
+    for file in run.facts["resumed"][-1]["other_code"]:
+        log.info(f"  {file} is not what it was when the run started")
 
 
 def build_callbacks(config: DictConfig, data: "ImageDataModule") -> list["Callback"]:

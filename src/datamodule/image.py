@@ -131,9 +131,10 @@ class ImageDataModule(LightningDataModule, ABC):
 
         def progress() -> tuple[int, int]:
             assert self.trainer is not None
-            current: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
-            complete, batch = divmod(current.processed, int(self.trainer.num_training_batches))
-            return order.epoch + complete, batch
+            loop: Any = self.trainer.fit_loop
+            epoch, within = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current
+            # between two epochs the batches counted are still those of the last one
+            return epoch.processed, within.processed if epoch.started > epoch.processed else 0
 
         return ResumableLoader(part, progress, batch_sampler=batches, **self._loader_settings(part))
 
@@ -196,6 +197,7 @@ class ImageDataModule(LightningDataModule, ABC):
             warnings.filterwarnings("ignore", ".* does not have many workers")
         return {
             "collate_fn": as_it_is,
+            "generator": torch.Generator(),  # an iterator draws a seed for its workers: not out of torch's global state
             "num_workers": workers,
             "persistent_workers": workers > 0,
             "pin_memory": self._device.type == "cuda" and part.position_M.device.type == "cpu",

@@ -31,6 +31,20 @@ class MetricsCSV(Logger):
     def version(self) -> str:
         return ""
 
+    def state_dict(self) -> dict[str, int]:
+        """How far the file is, for a checkpoint."""
+        return {"rows": len(self.rows)}
+
+    @rank_zero_only
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Cut the file back to what it was at the checkpoint: a resumed run writes the rest again."""
+        if self.path.exists():
+            with self.path.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                self.rows = list(reader)[: state["rows"]]
+                self.columns = list(reader.fieldnames or self.columns)
+        self._rewrite()
+
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Do nothing: config.yaml and run.json hold them."""
@@ -44,10 +58,13 @@ class MetricsCSV(Logger):
         new = [name for name in row if name not in self.columns]
         if new or not self.path.exists():
             self.columns += new
-            with replacing(self.path) as file:
-                writer = csv.DictWriter(file, self.columns, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(self.rows)
+            self._rewrite()
         else:
             with self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
+
+    def _rewrite(self) -> None:
+        with replacing(self.path) as file:
+            writer = csv.DictWriter(file, self.columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)

@@ -1,4 +1,4 @@
-"""The command line before Hydra sees it: free text needs no quotes, and `run=FOLDER` brings the recorded config."""
+"""The command line before Hydra sees it: free text needs no quotes, a run that is named brings its recorded config."""
 
 import re
 from pathlib import Path
@@ -6,30 +6,34 @@ from pathlib import Path
 import yaml
 
 from run.errors import UserError
+from run.resume import find_run
 
-FREE_TEXT = (
-    "comment",
-    "run",
-    "ckpt",
-    "hydra.run.dir",
-)  # any text as it is: Hydra's grammar refuses bare `a=b` and commas
+# any text as it is: Hydra's grammar refuses bare `a=b` and commas
+FREE_TEXT = ("comment", "run", "resume", "init_from", "ckpt", "hydra.run.dir")
 
 
 def prepare_argv(argv: list[str]) -> list[str]:
-    """Quote free text, and put the recorded config and overrides of `run=FOLDER` before the new ones."""
-    runs = [argument.partition("=")[2] for argument in argv if argument.startswith("run=")]
-    new = [_quote(argument) for argument in argv if not argument.startswith("run=")]
-    if not runs:
+    """Quote free text; put the recorded config and overrides of `run=` or `resume=FOLDER` before the new ones."""
+    if any(argument.startswith("--config-path=") for argument in argv):
+        return argv  # prepared already: a process that Lightning starts for another rank
+    named = [argument for argument in argv if argument.startswith(("run=", "resume=")) and argument != "resume=null"]
+    new = [_quote(argument) for argument in argv if argument not in named]
+    if not named:
         return new
-    folder = Path(runs[-1]).absolute()
+    name, _, value = named[-1].partition("=")
+    if name == "resume" and {"-m", "--multirun"} & set(argv):
+        raise UserError("resume= continues one run: without -m")
+    folder = find_run(value) if name == "resume" else Path(value).absolute()
     config, overrides = folder / "source" / "config", folder / ".hydra" / "overrides.yaml"
     if not config.is_dir() or not overrides.is_file():
-        raise UserError(f"run={folder}: no run folder (one with run.json and source/, such as outputs/Default/...)")
+        raise UserError(f"{name}={folder}: no run folder (one with run.json and source/, such as outputs/Default/...)")
     try:
         recorded = [_quote(override) for override in yaml.safe_load(overrides.read_text(encoding="utf-8"))]
     except (yaml.YAMLError, AttributeError, TypeError, UnicodeDecodeError) as error:
-        raise UserError(f"{overrides} is damaged: restore it, or evaluate another run") from error
-    same_folder = [_quote(f"run={folder}"), _quote(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
+        raise UserError(f"{overrides} is damaged: restore it, or name another run") from error
+    again = {argument.partition("=")[0] for argument in new}
+    recorded = [override for override in recorded if override.partition("=")[0] not in again]
+    same_folder = [_quote(f"{name}={folder}"), _quote(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
     return [f"--config-path={config}", *recorded, *same_folder, *new]
 
 

@@ -1,9 +1,14 @@
 """Find and read the checkpoint of a run: tensors and plain values only, so that no checkpoint can run code."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from run.errors import UserError
+from run.record import Run
+from run.resume import touches
+
+log = logging.getLogger(__name__)
 
 
 def find_checkpoint(folder: Path, which: str) -> Path:
@@ -18,11 +23,74 @@ def find_checkpoint(folder: Path, which: str) -> Path:
     return path
 
 
-def load_weights(path: Path) -> dict[str, Any]:
-    """The state_dict of the LightningModule that was saved in `path`."""
+def load(path: Path) -> dict[str, Any]:
+    """All that was saved in `path`."""
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint["state_dict"].keys()
+        return checkpoint
     except Exception as error:  # torch raises half a dozen unrelated types for a truncated or foreign file
         raise UserError(f"cannot read the checkpoint {path}: damaged, or not one of this project's") from error
+
+
+def load_weights(path: Path) -> dict[str, Any]:
+    """The state_dict of the LightningModule that was saved in `path`."""
+    return load(path)["state_dict"]
+
+
+def misfits(model: Any, weights: dict[str, Any]) -> list[str]:
+    """In words, which weights the model and the checkpoint do not share, or have in other shapes."""
+    own = model.state_dict()
+    return [
+        *(f"{name} is missing in the checkpoint" for name in own.keys() - weights.keys()),
+        *(f"{name} is not in the network" for name in weights.keys() - own.keys()),
+        *(
+            f"{name} is {list(weights[name].shape)} in the checkpoint, {list(own[name].shape)} in the network"
+            for name in own.keys() & weights.keys()
+            if own[name].shape != weights[name].shape
+        ),
+    ]
+
+
+def init_from(model: Any, source: str) -> None:
+    """Give the model the weights of a run folder's best checkpoint, or of a checkpoint, as far as they fit."""
+    path = find_checkpoint(Path(source), "best") if Path(source).is_dir() else find_checkpoint(Path(), source)
+    weights = load_weights(path)
+    words = sorted(misfits(model, weights))
+    own = model.state_dict()
+    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    if not fitting:
+        raise UserError(f"init_from={source}: no weight fits this network ({words[0]}); choose the run's model")
+    model.load_state_dict(fitting, strict=False)
+    log.info(f"{len(fitting)} of {len(own)} weights from {path}" + "".join(f"\n  {line}" for line in words))
+
+
+def resume_point(run: Run, model: Any) -> Path | None:
+    """The checkpoint at which a resumed run goes on; None if it was broken off before its first one.
+
+    Raises a UserError for changed settings that it cannot follow, and where there is nothing left to do.
+    """
+    path = run.folder / "checkpoints" / "last.ckpt"
+    if not path.exists():
+        return None
+    checkpoint = load(path)
+    if words := sorted(misfits(model, checkpoint["state_dict"])):
+        changed = ", ".join(str(change) for change in run.changes) or "the code of the network"
+        raise UserError(
+            f"the checkpoint does not fit: {words[0]} ({changed}); leave that as it was, or start a new run from the "
+            f"weights that fit, init_from={run.folder}"
+        )
+    epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
+    if epoch["started"] > epoch["processed"] and touches(run.changes, ("hparams.batch_size", "data.batch_size")):
+        raise UserError(
+            "hparams.batch_size cannot change in the middle of an epoch, where this run was broken off: resume it with "
+            "the old one, and change it after an epoch's end"
+        )
+    if run.facts["status"] == "finished" and not run.changes:
+        raise UserError(
+            f"{run.folder} is finished: nothing is left to do; more epochs: hparams.max_epochs="
+            f"{2 * run.config.hparams.max_epochs}"
+        )
+    return path

@@ -20,7 +20,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from run import hints
+from run import hints, interruption
 from run.argv import prepare_argv
 from run.errors import UserError, find_user_error
 from run.folder import make_run_folder
@@ -52,7 +52,10 @@ def start(main: Callable[[], Any]) -> None:
         else:
             print(f"error: {line}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except interruption.Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        sys.exit(interrupted.exit_code)
+    except KeyboardInterrupt:  # before a job began
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
@@ -70,7 +73,8 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     def decorated(config: DictConfig) -> Any:
         filter_warnings()
         try:
-            return function(config)
+            with interruption.heeded():
+                return function(config)
         except Exception as error:
             if HydraConfig.get().mode == RunMode.RUN:
                 raise JobFailedError from error
@@ -82,9 +86,10 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
 def record(config: DictConfig) -> Run:
     """The record of the job that Hydra has just started, in the folder that it made."""
     hydra = HydraConfig.get()
-    overrides = OverridesParser.create().parse_overrides(list(hydra.overrides.task))
-    settings = {override.key_or_group: override.value() for override in overrides if not override.is_delete()}
-    return Run(Path(hydra.runtime.output_dir), config, settings)
+    overrides = list(hydra.overrides.task)
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    settings = {override.key_or_group: override.value() for override in parsed if not override.is_delete()}
+    return Run(Path(hydra.runtime.output_dir), config, overrides, settings)
 
 
 def build(config: DictConfig, **arguments: Any) -> Any:

@@ -7,6 +7,8 @@ import platform
 import shlex
 import socket
 import sys
+import time
+from contextlib import ExitStack
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,10 +17,12 @@ from typing import Any, Self
 
 from omegaconf import DictConfig, OmegaConf
 
+from run import interruption
 from run.atomic import replacing, write_json
 from run.errors import find_user_error
+from run.resume import Change, changes, locked, read_record, refuse_fixed
 from run.settings import check
-from run.source import copy_source, git_state
+from run.source import copy_source, git_state, source_differences
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf")
 
@@ -26,54 +30,88 @@ PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-
 class Run:
     """A context in which a job runs: `finished`, `failed` or `interrupted` stands in run.json when it is left.
 
-    `facts` is what run.json holds; every update replaces the file as a whole. Ranks other than 0 write nothing.
+    `facts` is what run.json holds; every update replaces the file as a whole. Ranks other than 0 write nothing. Of a
+    run that is resumed nothing is touched until `proceed` says that it can be; `changes` are the settings that differ.
     """
 
-    def __init__(self, folder: Path, config: DictConfig, settings: dict[str, Any]) -> None:
-        self.folder = folder
-        self.config = config
-        self.facts: dict[str, Any] = {
-            "status": "running",
-            "started": _now(),
-            "ended": None,
-            "seconds": None,
-            "command": shlex.join(sys.orig_argv),
-            "experiment_name": config.experiment_name,
-            "comment": config.comment,
-            "settings": settings,
-            "seed": config.hparams.seed,
-            "git": git_state(),
-            "host": socket.gethostname(),
-            "python": platform.python_version(),
-            "versions": {package: version(package) for package in PACKAGES},
-            "metrics": {},
-        }
+    def __init__(self, folder: Path, config: DictConfig, overrides: list[str], settings: dict[str, Any]) -> None:
+        self.folder, self.config, self.settings = folder, config, settings
+        self.overrides = [override for override in overrides if not override.startswith("resume=")]
+        self.began = time.monotonic()  # a clock that jumps changes `started` and `ended`, not `seconds`
+        self.changes: list[Change] = []
+        self.proceeding = False
+        self.facts: dict[str, Any] = {}
+
+    @property
+    def resumed(self) -> bool:
+        return self.config.resume is not None
 
     def __enter__(self) -> Self:
-        self.update()
-        try:
-            check(self.config)
-            resolved = OmegaConf.to_yaml(self.config, resolve=True)
+        with ExitStack() as stack:
             if is_rank_zero():
-                copy_source(self.folder / "source")
-                with replacing(self.folder / "config.yaml") as file:
-                    file.write(resolved)
-        except BaseException as error:
-            self.__exit__(type(error), error, None)
-            raise
+                stack.enter_context(locked(self.folder))
+            stack.push(self._end)
+            stack.enter_context(interruption.at_abort(self._abort))
+            if self.resumed:
+                self.facts = read_record(self.folder)
+                check(self.config)
+                self.changes = changes(self.folder, plain(self.config))
+                refuse_fixed(self.changes, self.folder)
+            else:
+                self.proceed()
+                check(self.config)
+                self._write_config()
+                if is_rank_zero():
+                    copy_source(self.folder / "source")
+            self.stack = stack.pop_all()
         return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.stack.__exit__(*error)
+
+    def proceed(self) -> None:
+        """Begin to write: a new run its first record, a resumed one that it goes on, and with what settings."""
+        self.proceeding = True
+        self.seconds_before = self.facts.get("seconds") or 0.0
+        start: dict[str, Any] = {
+            "started": _now(),
+            "command": shlex.join(sys.orig_argv),
+            "git": git_state(),
+            "host": socket.gethostname(),
+            "versions": {package: version(package) for package in PACKAGES},
+        }
+        if self.resumed:
+            start["changes"] = {change.name: [change.old, change.new] for change in self.changes}
+            start["other_code"] = source_differences(self.folder / "source", "src")
+            self.facts.pop("error", None)
+            self.facts["resumed"] = [*self.facts.get("resumed", []), start]
+            if self.changes:
+                self._write_config()
+        else:
+            self.facts = {**start, "python": platform.python_version(), "metrics": {}}
+        self.update(
+            status="running",
+            ended=None,
+            seconds=None,
+            experiment_name=self.config.experiment_name,
+            comment=self.config.comment,
+            settings={name: value for name, value in self.settings.items() if name != "resume"},
+            seed=self.config.hparams.seed,
+        )
 
     def update(self, **facts: Any) -> None:
         self.facts.update(facts)
         if is_rank_zero():
             write_json(self.folder / "run.json", _finite(self.facts))
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        seconds = (datetime.now().astimezone() - datetime.fromisoformat(self.facts["started"])).total_seconds()
+    def _end(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if not self.proceeding:
+            return
+        seconds = self.seconds_before + time.monotonic() - self.began
         ended = {"ended": _now(), "seconds": round(seconds, 3)}
         if error is None:
             self.update(status="finished", **ended)
-        elif not isinstance(error, Exception):  # KeyboardInterrupt, or the exit into which Lightning turns it
+        elif not isinstance(error, Exception):  # Interrupted, KeyboardInterrupt
             self.update(status="interrupted", **ended)
         else:
             mistake = find_user_error(error)
@@ -81,6 +119,31 @@ class Run:
             # to train.log alone (config/hydra/job_logging): on the terminal the outermost layer says it, once
             logging.getLogger("failure").error(text, exc_info=None if mistake else error)
             self.update(status="failed", error=text, **ended)
+
+    def _abort(self) -> None:
+        if self.proceeding:
+            self.update(status="interrupted", ended=_now())
+
+    def _write_config(self) -> None:
+        """config.yaml, and what a later `resume=` or `run=` composes from; Hydra's own are not replaced as a whole."""
+        resolved = OmegaConf.to_yaml(self.config, resolve=True)
+        if not is_rank_zero():
+            return
+        (self.folder / ".hydra").mkdir(exist_ok=True)
+        for name, text in (
+            ("config.yaml", resolved),
+            (".hydra/config.yaml", OmegaConf.to_yaml(self.config)),
+            (".hydra/overrides.yaml", OmegaConf.to_yaml(self.overrides)),
+        ):
+            with replacing(self.folder / name) as file:
+                file.write(text)
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The config as plain values, interpolations as they are written."""
+    content = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(content, dict)
+    return {str(name): value for name, value in content.items()}
 
 
 def is_rank_zero() -> bool:

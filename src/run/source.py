@@ -1,5 +1,6 @@
 """What ran: the commit, and a copy of the code and config as they were at the start."""
 
+import filecmp
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +17,22 @@ def copy_source(folder: Path) -> None:
             shutil.copytree(REPOSITORY / name, folder / name, ignore=ignore, dirs_exist_ok=True)
         elif (REPOSITORY / name).exists():
             shutil.copy2(REPOSITORY / name, folder / name)
+
+
+def source_differences(folder: Path, *parts: str) -> list[str]:
+    """The files of `parts` (default: all that is copied) that differ between the copy in `folder` and what is here."""
+
+    def files(root: Path) -> set[Path]:
+        found = {
+            path.relative_to(root) for part in parts or COPIED for path in [root / part, *(root / part).rglob("*")]
+        }
+        return {path for path in found if (root / path).is_file() and "__pycache__" not in path.parts}
+
+    def same(path: Path) -> bool:
+        here, there = REPOSITORY / path, folder / path
+        return here.is_file() and there.is_file() and filecmp.cmp(here, there, shallow=False)
+
+    return sorted(str(path) for path in files(REPOSITORY) | files(folder) if not same(path))
 
 
 def git_state() -> dict[str, str | bool] | None:

@@ -26,9 +26,24 @@ def test_a_run_brings_its_config_and_overrides(tmp_path):
     (tmp_path / ".hydra" / "overrides.yaml").write_text("- data=digits\n- hparams.lr=0.1\n")
     prepared = prepare_argv([f"run={tmp_path}", "hparams.lr=0.2"])
     assert prepared[0] == f"--config-path={tmp_path}/source/config"
-    assert prepared[1:3] == ["data=digits", "hparams.lr=0.1"]
-    assert prepared[3:5] == [f"run='{tmp_path}'", f"hydra.run.dir='{tmp_path}'"]
-    assert prepared[-1] == "hparams.lr=0.2"
+    assert prepared[1:4] == ["data=digits", f"run='{tmp_path}'", f"hydra.run.dir='{tmp_path}'"]
+    assert prepared[-1] == "hparams.lr=0.2"  # instead of the recorded 0.1: Hydra refuses a group that is chosen twice
+    assert prepare_argv(prepared) == prepared  # the processes of other ranks are started with it
+
+
+def test_resume_brings_them_as_well(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "outputs" / "a, b" / "2026-01-02" / "03-04-05"
+    for folder in ("source/config", ".hydra", "checkpoints"):
+        (run / folder).mkdir(parents=True)
+    for file, text in ((".hydra/overrides.yaml", "- data=digits\n"), ("run.json", "{}"), ("checkpoints/last.ckpt", "")):
+        (run / file).write_text(text)
+    prepared = prepare_argv(["resume=last", "hparams.max_epochs=20"])
+    assert prepared == prepare_argv([f"resume={run}", "hparams.max_epochs=20"])
+    assert prepared[1:3] == ["data=digits", f"resume='{run}'"]
+    assert prepare_argv(["resume=null"]) == ["resume=null"]
+    with pytest.raises(UserError, match="without -m"):
+        prepare_argv(["resume=last", "-m"])
 
 
 def test_a_folder_that_is_no_run(tmp_path):

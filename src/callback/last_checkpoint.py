@@ -1,0 +1,94 @@
+"""last.ckpt: where a resumed run goes on. Also the place at which a training heeds Ctrl-C and SIGTERM."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+
+from run import interruption
+
+
+class LastCheckpoint(Checkpoint):
+    """Write `folder`/last.ckpt at the end of each epoch, every n steps or minutes within it, and when interrupted.
+
+    Lightning repeats or leaves out parts of an epoch's end (validation, logging, schedulers) when it resumes from the
+    middle of it. So this writes at three moments only, from each of which a resumed training does what it would have
+    done: after a batch that nothing follows but the next batch, at the start of an epoch (and the end of the last),
+    and, interrupted within a validation, before that.
+    """
+
+    def __init__(self, folder: str, every_n_steps: int | None = None, every_n_minutes: float | None = None) -> None:
+        self.path = Path(folder, "last.ckpt")
+        self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
+        self.saved_at, self.saved_step = time.monotonic(), 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
+        loop = trainer.fit_loop
+        if loop.restarting and not loop.restarted_mid_epoch:
+            loop.epoch_loop.restarting = False  # the epoch begins: there is nothing of it to be made up for
+        interruption.take()
+        interruption.defer(True)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step != self.saved_step:
+            self._save(trainer)
+        self._heed(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        stop, loop = self._asked(trainer), trainer.fit_loop
+        if not (stop or self._due(trainer)) or loop.epoch_loop._should_accumulate():
+            return
+        assert loop._data_fetcher is not None
+        if trainer.is_last_batch or loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
+            return  # a validation or the epoch's end follows: then
+        self._save(trainer)
+        if stop:
+            self._heed(trainer)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        if trainer.state.fn == "fit" and self._asked(trainer):
+            self._save(trainer)
+            self._heed(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save(trainer)
+        interruption.defer(False)
+        self._heed(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        interruption.defer(False)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.validating:  # to be done again, as a whole
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            progress["current"].update(ready=0, started=0, processed=0, completed=0)
+            progress["total"].update(ready=1, started=1, processed=0, completed=0)  # for Lightning: within a validation
+            progress["is_last_batch"] = False
+
+    def _due(self, trainer: Trainer) -> bool:
+        if self.every_n_steps and trainer.global_step - self.saved_step >= self.every_n_steps:
+            return True
+        return bool(self.every_n_minutes and time.monotonic() - self.saved_at >= 60 * self.every_n_minutes)
+
+    def _asked(self, trainer: Trainer) -> bool:
+        asked = interruption.asked()
+        if trainer.world_size > 1:  # the signal may have reached one of the ranks only
+            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
+        return asked
+
+    def _heed(self, trainer: Trainer) -> None:
+        if self._asked(trainer):
+            interruption.check()
+            raise interruption.Interrupted(15)  # it reached another rank
+
+    def _save(self, trainer: Trainer) -> None:
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            trainer.save_checkpoint(self.path, weights_only=False)
+        self.saved_at, self.saved_step = time.monotonic(), trainer.global_step

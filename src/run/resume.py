@@ -1,0 +1,126 @@
+"""Which run is resumed, and what of its settings may differ now: pure functions of paths and plain values."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from run.errors import UserError
+
+ABSENT = "(not set)"
+# what no checkpoint can follow, by the beginning of the name; of `data` all but what is listed
+FIXED = ("hparams.seed", "hparams.optimizer", "optimizer._target_", "debug", "data")
+FREE_DATA = ("root", "batch_size", "num_workers", "memory_limit_gib", "crop_padding", "flip")
+# what, changed, asks for more than the checkpoint's state
+NEW_PATIENCE = ("hparams.patience", "hparams.max_epochs", "hparams.monitor", "callbacks")
+NEW_SCHEDULE = ("hparams.lr", "hparams.max_epochs", "hparams.batch_size", "optimizer", "scheduler", "trainer")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting that is not what it was when the run was last started."""
+
+    name: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.name}: {_text(self.old)} -> {_text(self.new)}"
+
+
+def find_run(which: str) -> Path:
+    """`last`: the latest run below outputs/ and multirun/ that has a checkpoint or was broken off; else a folder."""
+    if which != "last":
+        folder = Path(which)
+        if not (folder / "run.json").is_file():
+            raise UserError(f"resume={which}: no run folder (one with run.json, such as outputs/Default/...)")
+        return folder.absolute()
+    for folder in _latest_first():
+        if (folder / "checkpoints" / "last.ckpt").is_file():
+            return folder.absolute()
+    raise UserError("resume=last: no run with a checkpoint below outputs/ or multirun/ here; give its folder")
+
+
+def _latest_first() -> Iterator[Path]:
+    """outputs/<name>/<date>/<time>[_comment] and multirun/<name>/<date>/<time>[_comment]/<job>."""
+    single = [(path.parts[-2:], -1, path) for path in Path("outputs").glob("*/*/*") if path.is_dir()]
+    jobs = [
+        (path.parts[-3:-1], int(path.name), path) for path in Path("multirun").glob("*/*/*/*") if path.name.isdigit()
+    ]
+    for _, _, path in sorted(single + jobs, reverse=True):
+        yield path
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder until the block or the process ends, however; refuse it while another process holds it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"the run {folder} is still going on: stop it first, or resume another one") from error
+        except OSError:  # a file system without locks: then nobody is kept out
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """run.json of a run that is to be resumed."""
+    path = folder / "run.json"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        assert isinstance(facts, dict)
+        return facts
+    except (OSError, ValueError, AssertionError) as error:
+        raise UserError(f"{path} is damaged: restore it, or start anew with init_from={folder}") from error
+
+
+def changes(folder: Path, config: Mapping[str, Any]) -> list[Change]:
+    """What of `config` (interpolations as they are written) differs from what was composed for the run in `folder`."""
+    path = folder / ".hydra" / "config.yaml"
+    try:
+        recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged: restore it, or start anew with init_from={folder}") from error
+    old, new = dict(_leaves(recorded)), dict(_leaves(config))
+    names = sorted(old.keys() | new.keys())
+    differing = [Change(name, old.get(name, ABSENT), new.get(name, ABSENT)) for name in names]
+    return [change for change in differing if change.old != change.new and change.name != "resume"]
+
+
+def refuse_fixed(found: list[Change], folder: Path) -> None:
+    """Raise a UserError for the first change that a resumed run cannot follow."""
+    for change in found:
+        top, _, rest = change.name.partition(".")
+        if any(change.name == name or change.name.startswith(f"{name}.") for name in FIXED) and not (
+            top == "data" and rest in FREE_DATA
+        ):
+            raise UserError(
+                f"{change} cannot change in a resumed run: leave it, or start a new run from its weights, "
+                f"init_from={folder}"
+            )
+
+
+def touches(found: list[Change], names: tuple[str, ...]) -> bool:
+    return any(change.name == name or change.name.startswith(f"{name}.") for change in found for name in names)
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping) and node:
+        for key, value in node.items():
+            yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, node
+
+
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -1,0 +1,78 @@
+"""Faults that a config can name: `+callbacks.fault._target_=faults.Kill +callbacks.fault.batch=7`."""
+
+import os
+import signal
+import time
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+
+class Fault(Callback):
+    """Something happens at the start of a batch, counted from 0 in this process, of training, validation or test."""
+
+    def __init__(self, batch: int, during: str = "train") -> None:
+        self.batch, self.during, self.seen = batch, during, 0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self._count("train")
+
+    def on_validation_batch_start(self, *_: Any) -> None:
+        self._count("validation")
+
+    def on_test_batch_start(self, *_: Any) -> None:
+        self._count("test")
+
+    def _count(self, during: str) -> None:
+        if during == self.during:
+            if self.seen == self.batch:
+                self.happen()
+            self.seen += 1
+
+    def happen(self) -> None:
+        raise NotImplementedError
+
+
+class Crash(Fault):
+    """An exception. What stands in files is what a SIGKILL would leave, but this process goes on."""
+
+    def happen(self) -> None:
+        raise RuntimeError("crashed on purpose")
+
+
+class Signal(Fault):
+    """A signal to this process."""
+
+    def __init__(self, name: str, batch: int, during: str = "train") -> None:
+        super().__init__(batch, during)
+        self.name = name
+
+    def happen(self) -> None:
+        os.kill(os.getpid(), signal.Signals[self.name])
+
+
+class Hang(Fault):
+    """A batch that takes a minute; `hanging` on the terminal says that it began."""
+
+    def happen(self) -> None:
+        print("hanging", flush=True)
+        time.sleep(60)
+
+
+class NotANumber(Fault):
+    """NaN in the weights from which the logits come, for one batch."""
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        *_, last = (parameter for parameter in pl_module.parameters() if parameter.dim() == 1)
+        if self.seen == self.batch:
+            self.kept = last.detach().clone()
+            with torch.no_grad():
+                last.fill_(float("nan"))
+        self.seen += 1
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if self.seen == self.batch + 1:
+            *_, last = (parameter for parameter in pl_module.parameters() if parameter.dim() == 1)
+            with torch.no_grad():
+                last.copy_(self.kept)

@@ -1,0 +1,233 @@
+"""A run that was broken off and resumed is the run that was never stopped: weights and metrics.csv, bit for bit."""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from runs import REPOSITORY, record
+
+NETWORKS = sorted(path.stem for path in (REPOSITORY / "config" / "model").glob("*.yaml"))
+SHORT = ("data=digits", "data.limit_train=300", "hparams.batch_size=64", "hparams.max_epochs=3", "trainer=cpu")
+SAVING = ("+trainer.log_every_n_steps=2", "callbacks.last.every_n_steps=2")
+LAST = "checkpoints/last.ckpt"
+
+
+@pytest.fixture
+def broken_off(command, tmp_path):
+    """`broken_off("data=digits", ..., batch=5)` -> the folder of a run that crashed at that batch."""
+
+    def run(*overrides, batch, during="train", fault="Crash", code=1):
+        before = set(tmp_path.glob("outputs/*/*/*"))
+        options = {"_target_": f"faults.{fault}", "batch": batch, "during": during}
+        fault_options = [f"+callbacks.fault.{name}={value}" for name, value in options.items()]
+        assert command("train", *overrides, *fault_options) == code
+        (folder,) = set(tmp_path.glob("outputs/*/*/*")) - before
+        return folder
+
+    return run
+
+
+@pytest.fixture
+def resume(command):
+    return lambda folder, *overrides: command("train", f"resume={folder}", "~callbacks.fault", *overrides)
+
+
+def weights(folder):
+    return torch.load(folder / LAST, weights_only=True)["state_dict"]
+
+
+def assert_same(one, other):
+    assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
+    mine, theirs = weights(one), weights(other)
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    mine, theirs = record(one), record(other)
+    assert mine["status"] == theirs["status"] == "finished"
+    assert [mine[name] for name in ("metrics", "best_score", "lr")] == [
+        theirs[name] for name in ("metrics", "best_score", "lr")
+    ]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_network_from_the_middle_of_an_epoch(train, broken_off, resume, network):
+    options = (*SHORT, *SAVING, f"model={network}", "hparams.max_epochs=2", "loggers=none")
+    whole, broken = train(*options), broken_off(*options, batch=8)
+    assert record(broken)["status"] == "failed"
+    assert resume(broken) == 0
+    assert_same(whole, broken)
+
+
+MOMENTS = [("train", 0), ("train", 1), ("train", 5), ("train", 9), ("validation", 1), ("validation", 3), ("test", 1)]
+
+
+def test_wherever_it_was_broken_off(train, broken_off, resume):
+    options = (*SHORT, *SAVING, "model=cnn", "hparams.patience=1", "data.crop_padding=1")
+    whole = train(*options)
+    for during, batch in MOMENTS:
+        broken = broken_off(*options, batch=batch, during=during)
+        assert resume(broken) == 0
+        assert_same(whole, broken)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("scheduler=onecycle", "model=vgg11_bn", "data.num_workers=2"),
+        ("scheduler=cosine", "trainer.accumulate_grad_batches=2"),
+        ("scheduler=plateau", "hparams.lr=1e-12", "scheduler.scheduler.patience=0"),
+        ("+trainer.val_check_interval=2", "hparams.optimizer=SGD", "+optimizer.momentum=0.9"),
+        ("+trainer.check_val_every_n_epoch=2", "hparams.patience=5"),
+        ("data.valid=0",),
+        ("hparams.lr=0",),
+    ],
+    ids=lambda options: options[0],
+)
+def test_whatever_else_has_a_state(train, broken_off, resume, options):
+    options = (*SHORT, *SAVING, "model=cnn", *options)
+    whole, broken = train(*options), broken_off(*options, batch=7)
+    assert resume(broken) == 0
+    assert_same(whole, broken)
+
+
+def test_killed_again_and_again(train, tmp_path):
+    options = (*SHORT, *SAVING, "model=patch_set")
+    whole = train(*options)
+    batches = random.Random(0).sample(range(1, 5), 4)
+    fault = ["+callbacks.fault._target_=faults.Signal", "+callbacks.fault.name=SIGKILL"]
+    environment = {"PYTHONPATH": str(REPOSITORY / "tests" / "support"), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    before = set(tmp_path.glob("outputs/*/*/*"))
+
+    def start(*overrides):
+        command = [sys.executable, str(REPOSITORY / "src" / "train.py"), *overrides]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False).returncode
+
+    assert start(*options, *fault, f"+callbacks.fault.batch={batches[0]}") == -9
+    for batch in batches[1:]:
+        assert start("resume=last", f"callbacks.fault.batch={batch}") == -9
+    assert start("resume=last", "~callbacks.fault") == 0
+    (killed,) = set(tmp_path.glob("outputs/*/*/*")) - before
+    assert_same(whole, killed)
+    assert len(record(killed)["resumed"]) == 4
+
+
+def test_in_a_folder_that_was_moved(train, broken_off, resume, tmp_path):
+    options = (*SHORT, *SAVING, "model=cnn", "hparams.lr=1e-12")  # the best checkpoint is that of the first epoch
+    whole, broken = train(*options), broken_off(*options, batch=12)
+    moved = tmp_path / "elsewhere"
+    shutil.move(broken, moved)
+    assert resume(moved) == 0
+    assert_same(whole, moved)
+    assert record(moved)["best_checkpoint"] == "checkpoints/best.ckpt"
+
+
+def test_more_epochs(train, command):
+    options = (*SHORT, "model=cnn")
+    whole = train(*options, "hparams.max_epochs=5")
+    short = train(*options, "hparams.max_epochs=2")
+    assert command("train", f"resume={short}", "hparams.max_epochs=5") == 0
+    # test rows apart: the short run was tested as well
+    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(short).items())
+    assert record(short)["metrics"] == record(whole)["metrics"]
+    assert record(short)["settings"]["hparams.max_epochs"] == 5
+    assert record(short)["resumed"][0]["changes"] == {"hparams.max_epochs": [2, 5]}
+    assert "hparams.max_epochs: 2 -> 5" in (short / "train.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "changed", "expected"),
+    [
+        ((), "hparams.lr=0.01", 0.01),
+        (("scheduler=step", "scheduler.scheduler.step_size=1"), "hparams.lr=0.01", 0.01 * 0.1**3),
+        (("scheduler=cosine",), "hparams.max_epochs=6", 0.0005),
+        (("hparams.optimizer=SGD", "+optimizer.momentum=0.9"), "optimizer.momentum=0.5", 0.001),
+    ],
+)
+def test_settings_that_change_take_effect(train, command, options, changed, expected):
+    folder = train(*SHORT, "model=cnn", *options)
+    epochs = [] if "max_epochs" in changed else ["trainer.max_epochs=3", "hparams.max_epochs=4"]
+    stop = ["callbacks.last.every_n_steps=1"]
+    if "max_epochs" in changed:  # broken off at the end of the third of six epochs
+        stop += [
+            "+callbacks.fault={_target_: faults.Crash, batch: 0}",
+        ]
+        assert command("train", f"resume={folder}", changed, *stop) == 1
+        state = torch.load(folder / LAST, weights_only=True)
+    else:
+        assert command("train", f"resume={folder}", changed, *epochs, *stop) == 0
+        state = torch.load(folder / LAST, weights_only=True)
+    (group,) = state["optimizer_states"][0]["param_groups"]
+    if "momentum" in changed:
+        assert group["momentum"] == 0.5
+    assert group["lr"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ("hparams.patch_size=3", r"network\.embed.* is \[256, 225\].*hparams.patch_size: 8 -> 3"),
+        ("hparams.seed=1", "hparams.seed: 0 -> 1 cannot change"),
+        ("hparams.optimizer=SGD", "hparams.optimizer: Adam -> SGD cannot change"),
+        ("data.limit_train=200", "data.limit_train: 300 -> 200 cannot change"),
+        ("hparams.max_epochs=0", "must be a whole number >= 1"),
+    ],
+)
+def test_what_cannot_change_is_refused_and_nothing_touched(train, command, capsys, changed, words):
+    folder = train(*SHORT, "hparams.patch_size=8", "hparams.max_epochs=1")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "train.log"}
+    assert command("train", f"resume={folder}", changed) == 1
+    import re
+
+    assert re.search(words, capsys.readouterr().err)
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != "train.log"}
+
+
+def test_a_finished_run_says_so(train, command, capsys):
+    folder = train(*SHORT, "model=cnn", "hparams.max_epochs=1")
+    assert command("train", f"resume={folder}") == 1
+    assert "is finished: nothing is left to do; more epochs: hparams.max_epochs=2" in capsys.readouterr().err
+
+
+def test_damaged_files_are_named(train, command, capsys):
+    folder = train(*SHORT, "model=cnn", "hparams.max_epochs=1")
+    (folder / LAST).write_bytes((folder / LAST).read_bytes()[:1000])
+    assert command("train", f"resume={folder}", "hparams.max_epochs=2") == 1
+    assert f"cannot read the checkpoint {folder / LAST}: damaged" in capsys.readouterr().err
+    (folder / "run.json").write_text("{")
+    assert command("train", f"resume={folder}", "hparams.max_epochs=2") == 1
+    assert "run.json is damaged" in capsys.readouterr().err
+
+
+def test_no_two_processes_in_one_folder(broken_off, command, capsys):
+    from run.resume import locked
+
+    folder = broken_off(*SHORT, *SAVING, "model=cnn", batch=5)
+    with locked(folder):
+        assert command("train", f"resume={folder}") == 1
+    assert "is still going on" in capsys.readouterr().err
+    assert record(folder)["status"] == "failed"
+
+
+def test_init_from_takes_what_fits_and_says_what_does_not(train, command, tmp_path):
+    first = train(*SHORT, "model=cnn")
+    second = train(*SHORT, "model=cnn", "hparams.max_epochs=1", f"init_from={first}")
+    assert "of 1" in (second / "train.log").read_text() or "weights from" in (second / "train.log").read_text()
+    assert record(second)["metrics"]["train_loss"] < record(first)["metrics"]["train_loss"] + 0.1
+    other = train(*SHORT, "model=cnn", "hparams.max_epochs=1", "data=MNIST_like") if False else None
+    assert other is None
+
+
+def test_the_checkpoint_of_another_network_is_no_start(train, command, capsys):
+    first = train(*SHORT, "model=cnn", "hparams.max_epochs=1")
+    assert command("train", *SHORT, "model=patch_set", f"init_from={first}") == 1
+    assert "no weight fits this network" in capsys.readouterr().err
+
+
+def test_rerecorded_settings_serve_evaluate(train, command):
+    folder = train(*SHORT, "hparams.max_epochs=1")
+    assert command("train", f"resume={folder}", "hparams.max_epochs=2", "comment=second part") == 0
+    assert command("evaluate", f"run={folder}") == 0
+    assert record(folder)["comment"] == "second part"
+    assert json.loads((folder / "evaluation.json").read_text())["test_accuracy"] > 0
