@@ -26,9 +26,6 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
-        loop = trainer.fit_loop
-        if loop.restarting and not loop.restarted_mid_epoch:
-            loop.epoch_loop.restarting = False  # the epoch begins: there is nothing of it to be made up for
         interruption.take()
         interruption.defer(True)
 

@@ -63,10 +63,7 @@ class RunState(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.loaded:
-            loop = trainer.fit_loop
-            if loop._combined_loader_states_to_load:  # a scheduler asked for the number of steps: the loader was made
-                loop._load_combined_loader_states()  # before its state was there
-                iter(loop._data_fetcher)  # type: ignore[arg-type]
+            correct_loops(trainer)
             if self.new_schedule:
                 replay_schedule(trainer, pl_module, float(self.loaded["lr"]))
             set_random_state(self.loaded["random"])  # last of all: nothing may draw between this and the first batch
@@ -97,6 +94,17 @@ def set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if len(state["cuda"]) == torch.cuda.device_count() > 0:
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def correct_loops(trainer: Trainer) -> None:
+    """What Lightning 2.6 restores for its own moments of saving, put right for those of LastCheckpoint."""
+    loop = trainer.fit_loop
+    if loop._combined_loader_states_to_load:  # a scheduler asked for the number of steps, so the loader was made before
+        loop._load_combined_loader_states()  # its state was there
+        iter(loop._data_fetcher)  # type: ignore[arg-type]
+    if not loop.restarted_mid_epoch:
+        loop.epoch_loop.restarting = False  # a new epoch, of which nothing is to be made up for
+    loop._restarting = False  # the epoch's end is still to come: without this it would leave out a plateau scheduler
 
 
 def replay_schedule(trainer: Trainer, model: LightningModule, old_lr: float) -> None:

@@ -61,7 +61,7 @@ def init_from(model: Any, source: str) -> None:
     words = sorted(misfits(model, weights))
     own = model.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
-    if not fitting:
+    if not fitting.keys() & {name for name, _ in model.named_parameters()}:
         raise UserError(f"init_from={source}: no weight fits this network ({words[0]}); choose the run's model")
     model.load_state_dict(fitting, strict=False)
     log.info(f"{len(fitting)} of {len(own)} weights from {path}" + "".join(f"\n  {line}" for line in words))

@@ -25,7 +25,7 @@ from run.argv import prepare_argv
 from run.errors import UserError, find_user_error
 from run.folder import make_run_folder
 from run.noise import filter_warnings
-from run.record import Run
+from run.record import Run, plain
 from run.settings import check
 from run.source import REPOSITORY
 
@@ -89,7 +89,10 @@ def record(config: DictConfig) -> Run:
     overrides = list(hydra.overrides.task)
     parsed = OverridesParser.create().parse_overrides(overrides)
     settings = {override.key_or_group: override.value() for override in parsed if not override.is_delete()}
-    return Run(Path(hydra.runtime.output_dir), config, overrides, settings)
+    # what report.py can ask for: also what a default or a recipe chose
+    composed = {group: option for group, option in hydra.runtime.choices.items() if not group.startswith("hydra/")}
+    composed |= {f"hparams.{name}": value for name, value in plain(config.hparams).items()}
+    return Run(Path(hydra.runtime.output_dir), config, overrides, {"settings": settings, "composed": composed})
 
 
 def build(config: DictConfig, **arguments: Any) -> Any:

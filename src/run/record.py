@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from run import interruption
@@ -34,8 +35,8 @@ class Run:
     run that is resumed nothing is touched until `proceed` says that it can be; `changes` are the settings that differ.
     """
 
-    def __init__(self, folder: Path, config: DictConfig, overrides: list[str], settings: dict[str, Any]) -> None:
-        self.folder, self.config, self.settings = folder, config, settings
+    def __init__(self, folder: Path, config: DictConfig, overrides: list[str], chosen: dict[str, Any]) -> None:
+        self.folder, self.config, self.chosen = folder, config, chosen
         self.overrides = [override for override in overrides if not override.startswith("resume=")]
         self.began = time.monotonic()  # a clock that jumps changes `started` and `ended`, not `seconds`
         self.changes: list[Change] = []
@@ -55,12 +56,14 @@ class Run:
             if self.resumed:
                 self.facts = read_record(self.folder)
                 check(self.config)
-                self.changes = changes(self.folder, plain(self.config))
+                self._compose()
+                self.changes = changes(self.folder, yaml.safe_load(self.composed[".hydra/config.yaml"]))
                 refuse_fixed(self.changes, self.folder)
             else:
                 self.proceed()
                 check(self.config)
-                self._write_config()
+                self._compose()
+                self._write_composed()
                 if is_rank_zero():
                     copy_source(self.folder / "source")
             self.stack = stack.pop_all()
@@ -86,7 +89,7 @@ class Run:
             self.facts.pop("error", None)
             self.facts["resumed"] = [*self.facts.get("resumed", []), start]
             if self.changes:
-                self._write_config()
+                self._write_composed()
         else:
             self.facts = {**start, "python": platform.python_version(), "metrics": {}}
         self.update(
@@ -95,7 +98,7 @@ class Run:
             seconds=None,
             experiment_name=self.config.experiment_name,
             comment=self.config.comment,
-            settings={name: value for name, value in self.settings.items() if name != "resume"},
+            **{kind: {k: v for k, v in chosen.items() if k != "resume"} for kind, chosen in self.chosen.items()},
             seed=self.config.hparams.seed,
         )
 
@@ -124,24 +127,25 @@ class Run:
         if self.proceeding:
             self.update(status="interrupted", ended=_now())
 
-    def _write_config(self) -> None:
-        """config.yaml, and what a later `resume=` or `run=` composes from; Hydra's own are not replaced as a whole."""
-        resolved = OmegaConf.to_yaml(self.config, resolve=True)
-        if not is_rank_zero():
-            return
-        (self.folder / ".hydra").mkdir(exist_ok=True)
-        for name, text in (
-            ("config.yaml", resolved),
-            (".hydra/config.yaml", OmegaConf.to_yaml(self.config)),
-            (".hydra/overrides.yaml", OmegaConf.to_yaml(self.overrides)),
-        ):
-            with replacing(self.folder / name) as file:
-                file.write(text)
+    def _compose(self) -> None:
+        """The texts of config.yaml and of what `resume=` or `run=` compose from, before building changes the config."""
+        self.composed = {
+            "config.yaml": OmegaConf.to_yaml(self.config, resolve=True),
+            ".hydra/config.yaml": OmegaConf.to_yaml(self.config),
+            ".hydra/overrides.yaml": OmegaConf.to_yaml(self.overrides),
+        }
+
+    def _write_composed(self) -> None:
+        if is_rank_zero():
+            (self.folder / ".hydra").mkdir(exist_ok=True)
+            for name, text in self.composed.items():
+                with replacing(self.folder / name) as file:
+                    file.write(text)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The config as plain values, interpolations as they are written."""
-    content = OmegaConf.to_container(config, resolve=False)
+    """The settings of a node as plain values."""
+    content = OmegaConf.to_container(config, resolve=True)
     assert isinstance(content, dict)
     return {str(name): value for name, value in content.items()}
 

@@ -42,9 +42,17 @@ def find_run(which: str) -> Path:
             raise UserError(f"resume={which}: no run folder (one with run.json, such as outputs/Default/...)")
         return folder.absolute()
     for folder in _latest_first():
-        if (folder / "checkpoints" / "last.ckpt").is_file():
+        if (folder / "checkpoints" / "last.ckpt").is_file() or _broken_off(folder):
             return folder.absolute()
     raise UserError("resume=last: no run with a checkpoint below outputs/ or multirun/ here; give its folder")
+
+
+def _broken_off(folder: Path) -> bool:
+    """Before its first checkpoint; a run that failed so early would fail again."""
+    try:
+        return read_record(folder)["status"] in ("running", "interrupted")
+    except (UserError, KeyError):
+        return False
 
 
 def _latest_first() -> Iterator[Path]:
