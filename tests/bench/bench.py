@@ -11,6 +11,7 @@ import cutout
 import data_path
 import epoch
 import mnist_fast
+import report_runs
 import sets
 import step_cost
 import torch
@@ -22,6 +23,7 @@ PARTS = {
     "step_cost": step_cost,
     "epoch": epoch,
     "command_line": command_line,
+    "report_runs": report_runs,
     "mnist_fast": mnist_fast,
 }
 

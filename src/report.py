@@ -1,0 +1,77 @@
+"""List runs, compare their settings and metrics, average over seeds: `python src/report.py --help`.
+
+It composes nothing and trains nothing: no Hydra, no torch.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from run.errors import UserError
+from table.collect import read_runs
+from table.files import write
+from table.query import parse, select, why_none
+from table.rows import make_table
+from table.terminal import show
+
+HELP = """\
+List the runs under outputs/ and multirun/: status, comment, the settings in which they differ, metrics.
+
+  python src/report.py [FOLDER ...] [FILTER ...] [group=true] [sort=NAME] [top=N] [output=FILE ...]
+
+== Which runs ==
+  FOLDER          look there instead
+  NAME=VALUE      with this setting (data, hparams.lr, ...), metric (test_accuracy, ...), status, comment, folder,
+                  experiment_name, started, seconds, host, device, parameters; * and ? stand for any letters
+  NAME!=VALUE     all but those
+  'NAME>VALUE'    also >= < <=; in quotes, or the shell takes it for a file
+
+== What of them ==
+  group=true      runs that differ in their seeds alone become one: mean ± standard deviation (n - 1), and n
+  sort=NAME       by a metric, the best first (of a loss, the smallest), or by anything else; sort=-NAME reverses
+  top=N           the first N only
+  output=FILE     as a file too: .csv (all digits), .md (Markdown), .png .svg .pdf (a figure of the sorted metric)
+
+== Examples ==
+  python src/report.py
+  python src/report.py status=finished data=MNIST hparams.lr=0.1
+  python src/report.py group=true sort=test_accuracy
+  python src/report.py group=true sort=valid_loss top=20 output=report.md output=report.png
+  python src/report.py 'started>2026-11-20' 'test_accuracy>=0.98' model!=cnn
+  python src/report.py multirun/Default/2026-11-20/09-00-00 sort=test_accuracy
+  python src/report.py status=damaged
+
+A run whose process has vanished from this machine is `dead`, a folder without a readable run.json `damaged`. Groups
+count finished runs only. Through a pipe the table is plain and has all its columns.
+"""
+
+
+def main(words: list[str]) -> None:
+    if {"-h", "--help"} & set(words):
+        print(HELP, end="")
+        return
+    query = parse(words)
+    folders = query.folders or [folder for folder in ("outputs", "multirun") if Path(folder).is_dir()]
+    if not folders:
+        raise UserError("no outputs/ or multirun/ here: name a folder with runs, or make one: python src/train.py")
+    found = read_runs(folders)
+    runs = select(found, query)
+    table = make_table(runs, query.group, query.sort, query.reverse, query.top)
+    show(table)
+    if not runs and (hint := why_none(found, query)):
+        print(hint, file=sys.stderr)
+    for path in query.outputs:
+        write(table, path)
+        print(f"written: {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `| head` has seen enough; nothing may be flushed there at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

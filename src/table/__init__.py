@@ -1,0 +1,1 @@
+"""Tables of runs: what report.py reads, chooses, groups and prints. No torch, no Hydra: it starts at once."""

@@ -1,0 +1,60 @@
+"""A table of runs as a file: its ending says of which kind."""
+
+from pathlib import Path
+
+from run.atomic import replacing
+from run.errors import UserError
+from table.rows import Spread, Table, is_loss
+from table.text import cell_text, comma_separated, markdown
+
+FIGURE_ROWS = 100  # more cannot be read
+
+
+def write(table: Table, path: Path) -> None:
+    """Raises a UserError where the file cannot be written, or nothing can be drawn."""
+    try:
+        if path.suffix == ".csv":
+            text = comma_separated(table)
+        elif path.suffix == ".md":
+            text = markdown(table)
+        else:
+            draw(table, path)
+            return
+        with replacing(path) as file:
+            file.write(text)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+
+def draw(table: Table, path: Path) -> None:
+    """One line per row: every run a dot, the mean of a group with its standard deviation."""
+    metric = table.ranking
+    if metric is None:
+        raise UserError(f"output={path}: none of these runs has a metric to draw")
+    rows = [row for row in table.rows if isinstance(row.get(metric), float | Spread)]
+    if len(rows) > FIGURE_ROWS:
+        raise UserError(f"output={path}: {len(rows)} rows cannot be read; choose some by filters, or top={FIGURE_ROWS}")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError(f"output={path}: a figure needs matplotlib: pip install matplotlib") from error
+
+    settings = [column for column in table.columns if column.kind == "setting"]
+    figure = Figure(figsize=(8, 1.2 + 0.3 * len(rows)))
+    axis = figure.subplots()
+    labels = []
+    for height, row in enumerate(rows):
+        cell = row[metric]
+        if isinstance(cell, Spread):
+            axis.plot(cell.values, [height] * len(cell.values), "o", color="C0", alpha=0.35, markeredgewidth=0)
+            axis.errorbar(cell.mean, height, xerr=cell.std, fmt="o", color="C0", capsize=3)
+        elif isinstance(cell, float):
+            axis.plot(cell, height, "o", color="C0")
+        label = " ".join(f"{c.name}={text}" for c in settings if (text := cell_text(row, c)))
+        labels.append(label or str(row.get("folder") or "all runs"))
+    axis.set_yticks(range(len(rows)), labels, parse_math=False)  # a $ is a $
+    axis.invert_yaxis()  # the first row on top
+    axis.set_xlabel(f"{metric} ({'less' if is_loss(metric) else 'more'} is better)")
+    axis.grid(alpha=0.3)
+    with replacing(path, "wb") as file:
+        figure.savefig(file, format=path.suffix[1:], dpi=110, bbox_inches="tight")

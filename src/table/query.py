@@ -1,0 +1,145 @@
+"""What a report is asked for, as `key=value` words: which folders, which of their runs, in which order, and whereto."""
+
+import fnmatch
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from run.errors import UserError
+from run.hints import nearest
+from table.collect import FACTS, RunRecord
+
+WORD = re.compile(r"(?P<name>[^=<>!]+)(?P<operator>!=|>=|<=|=|>|<)(?P<value>.*)", re.DOTALL)
+ENDINGS = (".csv", ".md", ".png", ".svg", ".pdf")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """`data=MNIST`, `comment=*warm*`, `hparams.lr!=0.1`, `test_accuracy>0.9`."""
+
+    name: str
+    operator: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.name}{self.operator}{self.value}"
+
+    def accepts(self, run: RunRecord) -> bool:
+        actual = run.value(self.name)
+        if self.operator in ("=", "!="):
+            return _matches(actual, self.value) == (self.operator == "=")
+        if actual is None or isinstance(actual, bool | list | dict):
+            return False
+        left: Any = actual
+        right: Any = self.value if isinstance(actual, str) else as_number(self.value)  # a text: started>2026-11-20
+        if right is None:
+            raise UserError(f"{self}: {self.name} is a number, and {self.value!r} is none")
+        larger, equal = left > right, left == right
+        return {">": larger, "<": left < right, ">=": larger or equal, "<=": left < right or equal}[self.operator]
+
+
+@dataclass
+class Query:
+    folders: list[str] = field(default_factory=list)
+    filters: list[Filter] = field(default_factory=list)
+    group: bool = False
+    sort: str | None = None
+    reverse: bool = False
+    top: int | None = None
+    outputs: list[Path] = field(default_factory=list)
+
+
+def parse(words: list[str]) -> Query:
+    query = Query()
+    for word in words:
+        found = WORD.fullmatch(word)
+        if Path(word).is_dir():  # asked first: a comment may have put a `=` into the name of a folder
+            query.folders.append(word)
+        elif word.startswith("-"):
+            raise UserError(f"{word}: no such option; what there is says --help")
+        elif found is None:
+            quotes = "; a comparison needs quotes: 'test_accuracy>0.9'" if "/" not in word else ""
+            raise UserError(f"{word}: no such folder{quotes}")
+        elif found["operator"] == "=" and found["name"] in OPTIONS:
+            OPTIONS[found["name"]](query, found["value"])
+        else:
+            query.filters.append(Filter(*found.group("name", "operator", "value")))
+    return query
+
+
+def _set_group(query: Query, value: str) -> None:
+    if value.lower() not in ("true", "false"):
+        raise UserError(f"group={value}: must be true or false")
+    query.group = value.lower() == "true"
+
+
+def _set_sort(query: Query, value: str) -> None:
+    query.sort, query.reverse = value.removeprefix("-"), value.startswith("-")
+
+
+def _set_top(query: Query, value: str) -> None:
+    if not value.isdecimal() or int(value) == 0:
+        raise UserError(f"top={value}: must be a whole number >= 1")
+    query.top = int(value)
+
+
+def _add_output(query: Query, value: str) -> None:
+    if Path(value).suffix not in ENDINGS:
+        raise UserError(f"output={value}: the ending must be one of {', '.join(ENDINGS)}")
+    query.outputs.append(Path(value))
+
+
+OPTIONS = {"group": _set_group, "sort": _set_sort, "top": _set_top, "output": _add_output}
+
+
+def select(runs: list[RunRecord], query: Query) -> list[RunRecord]:
+    """The runs that all filters accept. Raises a UserError for a name that no run knows."""
+    known = dict.fromkeys(("folder", *FACTS))
+    for run in runs:
+        known |= dict.fromkeys((*run.known, *run.metrics))
+    for name in [each.name for each in query.filters] + ([query.sort] if query.sort is not None else []):
+        if runs and name not in known:
+            close = nearest(name, known)
+            raise UserError(
+                f"{name}: no run has such a setting or metric"
+                + (f"; did you mean {close}?" if close else f" (there are {', '.join(sorted(known))})")
+            )
+    return [run for run in runs if all(each.accepts(run) for each in query.filters)]
+
+
+def why_none(runs: list[RunRecord], query: Query) -> str | None:
+    """Of the first filter that no run passes, what there is instead: data=mnist -> MNIST, digits."""
+    for each in query.filters:
+        if not any(each.accepts(run) for run in runs):
+            values = sorted({as_text(run.value(each.name)) for run in runs if run.value(each.name) is not None})
+            shown = ", ".join(values[:10]) + (", ..." if len(values) > 10 else "")
+            return f"no run has {each}: there {'is' if len(values) == 1 else 'are'} {shown}"
+    return None
+
+
+def as_text(value: Any) -> str:
+    """As one would write it on the command line."""
+    if isinstance(value, list):
+        return f"[{','.join(map(as_text, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{name}:{as_text(item)}" for name, item in value.items()) + "}"
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _matches(actual: Any, wanted: str) -> bool:
+    if isinstance(actual, bool):
+        return wanted.lower() == as_text(actual)
+    if isinstance(actual, int | float) and as_number(wanted) == actual:  # 0.10 is 0.1
+        return True
+    # only * and ? are special: [mean,max] is a list
+    return fnmatch.fnmatchcase(as_text(actual), wanted.replace("[", "[[]"))

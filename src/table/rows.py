@@ -1,0 +1,189 @@
+"""From runs to rows: which settings differ, what is the mean over seeds, which is the best."""
+
+import json
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from table.collect import RunRecord
+from table.query import as_text
+
+NAMED_ELSEWHERE = ("comment", "experiment_name")  # in columns of their own, and in the folder's name
+METRIC_ORDER = ("test_", "valid_", "train_")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A metric of several runs that differ in their seeds alone."""
+
+    values: tuple[float, ...]
+
+    @cached_property
+    def mean(self) -> float:
+        return statistics.fmean(self.values)
+
+    @cached_property
+    def std(self) -> float | None:
+        """That of a sample (n - 1); one run has none."""
+        if len(self.values) < 2:
+            return None
+        return statistics.stdev(self.values) if all(map(math.isfinite, self.values)) else math.nan
+
+
+Cell = str | int | float | Spread | None
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    kind: str  # fact, setting or metric
+    essential: bool = False  # shown however narrow the terminal is
+    numeric: bool = False  # aligned at the right
+
+
+@dataclass
+class Table:
+    columns: list[Column]
+    rows: list[dict[str, Cell]]
+    shared: dict[str, str]  # settings that are the same in all the runs
+    statuses: Counter[str]  # of the runs
+
+    @property
+    def ranking(self) -> str | None:
+        """The metric that matters most: the one sorted by, or the first."""
+        return next((column.name for column in self.columns if column.kind == "metric"), None)
+
+
+def make_table(
+    runs: list[RunRecord], group: bool = False, sort: str | None = None, reverse: bool = False, top: int | None = None
+) -> Table:
+    """One row per run, or per group of runs over seeds; the best first where `sort` is a metric."""
+    whole = [run for run in runs if run.facts["status"] != "damaged"]
+    settings = _differing(whole, NAMED_ELSEWHERE)
+    metrics = _ordered({name for run in whole for name in run.metrics}, sort)
+    if group:
+        settings = [name for name in _differing(whole, ("comment",)) if not is_seed(name)]
+        rows = [_group_row(members, settings, metrics, sort) for members in _by_seed(whole)]
+        facts = ["n", "not counted"]
+    else:
+        rows = [_run_row(run, settings, metrics, sort) for run in runs]
+        facts = ["folder", "status"]
+    if sort is not None:
+        best_is_high = sort in metrics and not is_loss(sort)
+        rows = _ranked(rows, sort, down=best_is_high != reverse)
+        if sort not in (*facts, *settings, *metrics, "comment", "error"):
+            facts.append(sort)
+    rows = rows[:top]
+    columns = [
+        *(Column(name, "fact", essential=True) for name in facts),
+        *(Column(name, "setting") for name in settings),
+        Column("comment", "fact"),
+        *(Column(name, "metric", essential=name == metrics[0]) for name in metrics),
+        Column("error", "fact"),
+    ]
+    filled = []
+    for column in columns:
+        cells = [cell for row in rows if (cell := row.get(column.name)) not in (None, "")]
+        if cells:
+            filled.append(replace(column, numeric=not any(isinstance(cell, str) for cell in cells)))
+    return Table(filled, rows, _shared(whole), Counter(run.facts["status"] for run in runs))
+
+
+def is_seed(setting: str) -> bool:
+    return setting == "hparams.seed" or (setting.startswith("data.") and setting.endswith("seed"))
+
+
+def is_loss(metric: str) -> bool:
+    """Whether less is better."""
+    return "loss" in metric or "error" in metric
+
+
+def _differing(runs: list[RunRecord], without: Iterable[str]) -> list[str]:
+    """Settings that were set somewhere and are not the same everywhere, those that were set most often first."""
+    counts = Counter(name for run in runs for name in run.settings if name not in without)
+    names = [name for name, _ in counts.most_common()]
+    values: dict[str, set[str]] = {name: set() for name in names}
+    for run in runs:
+        known = run.known
+        for name in names:
+            values[name].add(as_text(known[name]) if name in known else "")
+    return [name for name in names if len(values[name]) > 1]
+
+
+def _shared(runs: list[RunRecord]) -> dict[str, str]:
+    """What was set in every run, and to the same value."""
+    texts = [{name: as_text(value) for name, value in run.settings.items()} for run in runs]
+    same = set.intersection(*(set(each.items()) for each in texts)) if texts else set()
+    return {name: text for name, text in texts[0].items() if (name, text) in same} if texts else {}
+
+
+def _ordered(metrics: set[str], first: str | None) -> list[str]:
+    def place(name: str) -> tuple[bool, int, str]:
+        parts = [index for index, prefix in enumerate(METRIC_ORDER) if name.startswith(prefix)]
+        return name != first, parts[0] if parts else len(METRIC_ORDER), name
+
+    return sorted(metrics, key=place)
+
+
+def _run_row(run: RunRecord, settings: list[str], metrics: list[str], sort: str | None) -> dict[str, Cell]:
+    row = _settings_row(run, settings)
+    row |= {name: run.metrics[name] for name in metrics if name in run.metrics}
+    row |= {name: _fact(run.facts.get(name)) for name in ("folder", "status", "comment", "error")}
+    if sort is not None and sort not in row:
+        row[sort] = _fact(run.value(sort))
+    return row
+
+
+def _settings_row(run: RunRecord, settings: list[str]) -> dict[str, Cell]:
+    return {
+        name: value if _is_number(value) else as_text(value) for name, value in run.known.items() if name in settings
+    }
+
+
+def _fact(value: Any) -> Cell:
+    return value if value is None or _is_number(value) else as_text(value)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _by_seed(runs: list[RunRecord]) -> Iterable[list[RunRecord]]:
+    """Groups of runs with the same settings but for the seeds."""
+    groups: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        same = {name: value for name, value in run.known.items() if not is_seed(name)}
+        groups.setdefault(json.dumps(same, sort_keys=True), []).append(run)
+    return groups.values()
+
+
+def _group_row(members: list[RunRecord], settings: list[str], metrics: list[str], sort: str | None) -> dict[str, Cell]:
+    """Only finished runs count: what another one has measured so far is no result."""
+    finished = [run for run in members if run.facts["status"] == "finished"]
+    others = Counter(run.facts["status"] for run in members if run.facts["status"] != "finished")
+    row = _settings_row(members[0], settings)
+    row |= {"n": len(finished), "comment": _fact(members[0].facts.get("comment"))}
+    row["not counted"] = ", ".join(f"{count} {status}" for status, count in others.items())
+    for name in [*metrics, sort]:
+        values = [run.value(name) for run in finished] if name is not None and name not in row else []
+        if numbers := tuple(float(value) for value in values if _is_number(value)):
+            row[str(name)] = Spread(numbers)
+        elif values:
+            row[str(name)] = _fact(values[0])
+    return row
+
+
+def _ranked(rows: list[dict[str, Cell]], name: str, down: bool) -> list[dict[str, Cell]]:
+    """Rows that have nothing of that name, or NaN, come last."""
+
+    def place(row: dict[str, Cell]) -> tuple[bool, Any] | None:
+        cell = row.get(name)
+        value = cell.mean if isinstance(cell, Spread) else cell
+        return None if value is None or value != value else (isinstance(value, str), value)
+
+    there = [row for row in rows if place(row) is not None]
+    return sorted(there, key=place, reverse=down) + [row for row in rows if place(row) is None]  # type: ignore[arg-type]

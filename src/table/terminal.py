@@ -1,0 +1,105 @@
+"""A table of runs on the terminal: as many columns as its width allows, or plain text where there is none."""
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from table.rows import Cell, Column, Table
+from table.text import cell_text, plain
+
+if TYPE_CHECKING:  # a tenth of a second, and --help must be instant
+    from rich.table import Table as RichTable
+
+ELASTIC = {"folder": 40, "comment": 24, "error": 24}  # may be cut or folded, to no less than this
+RICH_ROWS = 1000  # rich draws 2,000 rows a second: more are printed plainly
+COLORS = {"finished": "green", "running": "cyan", "interrupted": "yellow"}  # the others are bad news
+
+
+def show(table: Table) -> None:
+    """Print the table on stdout; on stderr, the number of runs, what is the same in all, and what was left out."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    drawn = console.is_terminal and len(table.rows) <= RICH_ROWS
+    left_out: list[str] = []
+    if console.is_terminal:
+        widths = {c.name: _width(table, c, heading(c) if drawn else c.name) for c in table.columns}
+        table, widths, left_out = fit(table, widths, console.width, ELASTIC if drawn else {})
+    if drawn and table.rows:
+        console.print(_drawn(table, widths))
+    elif table.rows:
+        sys.stdout.write(plain(table))
+    sys.stdout.flush()  # the table comes before the notes
+    for note in notes(table, left_out):
+        print(note, file=sys.stderr)
+
+
+def notes(table: Table, left_out: list[str]) -> list[str]:
+    counts = ", ".join(f"{count} {status}" for status, count in table.statuses.most_common())
+    total = table.statuses.total()
+    lines = [f"{total} run{'s' * (total != 1)}" + (f": {counts}" if counts else "")]
+    if table.shared and table.rows:
+        lines.append("in all of them: " + " ".join(f"{name}={value}" for name, value in table.shared.items()))
+    if left_out:
+        lines.append(f"too narrow for {', '.join(left_out)}: output=runs.csv holds all columns")
+    return lines
+
+
+def fit(
+    table: Table, widths: dict[str, int], width: int, elastic: dict[str, int]
+) -> tuple[Table, dict[str, int], list[str]]:
+    """Leave out columns, the last first, until the rest is as narrow as the terminal; say how wide each becomes."""
+    kept = list(table.columns)
+    least = {name: min(widest, elastic.get(name, widest)) for name, widest in widths.items()}
+    spare = width - 1 - sum(least[column.name] + 3 for column in kept)  # a line and two spaces each
+    left_out: list[str] = []
+    for column in reversed(table.columns):
+        if spare >= 0:
+            break
+        if not column.essential:
+            kept.remove(column)
+            left_out.insert(0, column.name)
+            spare += least[column.name] + 3
+    if spare < 0 and "folder" in elastic and "folder" in least:  # a path folds, a number must not be cut
+        least["folder"] = max(least["folder"] + spare, 10)
+    fitted = {}
+    for column in kept:
+        fitted[column.name] = min(widths[column.name], least[column.name] + max(spare, 0))
+        spare -= fitted[column.name] - least[column.name]
+    return replace(table, columns=kept), fitted, left_out
+
+
+def heading(column: Column) -> str:
+    """In two lines, which takes less width: hparams. / lr, test_ / accuracy."""
+    group, separator, name = column.name.rpartition("_" if column.kind == "metric" else ".")
+    return f"{group}{separator}\n{name}" if separator else name
+
+
+def _width(table: Table, column: Column, heading: str) -> int:
+    from rich.cells import cell_len
+
+    return max(*map(len, heading.split("\n")), *(cell_len(cell_text(row, column)) for row in table.rows), 0)
+
+
+def _drawn(table: Table, widths: dict[str, int]) -> "RichTable":
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(header_style="bold")
+    for column in table.columns:
+        drawn.add_column(
+            heading(column),
+            justify="right" if column.numeric else "left",
+            vertical="bottom",
+            no_wrap=column.name != "folder",
+            overflow="fold" if column.name == "folder" else "ellipsis",  # a path is there to be copied
+            width=widths[column.name],
+        )
+    for row in table.rows:
+        # Text: a comment may contain what rich takes for markup
+        drawn.add_row(*(Text(cell_text(row, column), style=_style(row, column)) for column in table.columns))
+    return drawn
+
+
+def _style(row: dict[str, Cell], column: Column) -> str:
+    return COLORS.get(str(row.get("status")), "red") if column.name in ("status", "not counted", "error") else ""

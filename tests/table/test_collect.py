@@ -1,0 +1,133 @@
+"""Run folders are found where they are, and the damaged among them are said to be so."""
+
+import fcntl
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from run_records import make_run
+
+from table.collect import read_runs
+
+
+def found(folder):
+    return {os.path.relpath(run.facts["folder"], folder): run.facts["status"] for run in read_runs([str(folder)])}
+
+
+def test_single_runs_jobs_of_sweeps_and_a_folder_of_ones_own(tmp_path):
+    make_run(tmp_path / "outputs/Default/2026-11-20/09-00-00_a-comment")
+    make_run(tmp_path / "outputs/Default/2026-11-20/09-00-00_1")
+    make_run(tmp_path / "multirun/Default/2026-11-20/09-00-00/0")
+    make_run(tmp_path / "multirun/Default/2026-11-20/09-00-00/1")
+    make_run(tmp_path / "elsewhere/mine")
+    assert found(tmp_path) == dict.fromkeys(
+        [
+            "outputs/Default/2026-11-20/09-00-00_a-comment",
+            "outputs/Default/2026-11-20/09-00-00_1",
+            "multirun/Default/2026-11-20/09-00-00/0",
+            "multirun/Default/2026-11-20/09-00-00/1",
+            "elsewhere/mine",
+        ],
+        "finished",
+    )
+    assert found(tmp_path / "elsewhere/mine") == {".": "finished"}
+
+
+def test_what_lies_inside_a_run_is_not_looked_at(tmp_path):
+    folder = make_run(tmp_path / "2026-11-20/09-00-00")
+    make_run(folder / "source/outputs/Default/2026-11-19/10-00-00")
+    assert list(found(tmp_path)) == ["2026-11-20/09-00-00"]
+
+
+def test_a_link_shows_no_run_twice_and_leads_in_no_circle(tmp_path):
+    make_run(tmp_path / "2026-11-20/09-00-00")
+    (tmp_path / "again").symlink_to(tmp_path)
+    assert len(found(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "no run.json"),
+        (b"", "run.json is no JSON"),
+        (b'{"status": "fini', "run.json is no JSON"),
+        (b"\xff\xfe\x00", "run.json is no JSON"),
+        (b"[" * 100_000, "run.json is no JSON"),
+        (b"[1, 2]", "run.json is not that of a run"),
+        (b"null", "run.json is not that of a run"),
+        (b'{"name": "package", "version": "1.0"}', "run.json is not that of a run"),
+        (b'{"status": "finished", "settings": [], "metrics": {}}', "run.json is not that of a run"),
+        (b'{"status": "finished", "settings": {}, "metrics": 3}', "run.json is not that of a run"),
+        (b'{"status": "finished", "settings": {}, "metrics": {}, "started": 3}', "run.json is not that of a run"),
+    ],
+)
+@pytest.mark.parametrize("place", ["outputs/Default/2026-11-20/09-00-00", "multirun/Default/2026-11-20/09-00-00/0"])
+def test_damaged(tmp_path, place, content, why):
+    folder = tmp_path / place
+    folder.mkdir(parents=True)
+    if content is not None:
+        (folder / "run.json").write_bytes(content)
+    make_run(folder.with_name("10-00-00" if "outputs" in place else "1"))
+    damaged, whole = read_runs([str(tmp_path)])
+    assert damaged.facts == {"folder": str(folder), "status": "damaged", "error": why}
+    assert whole.facts["status"] == "finished"
+
+
+def test_unreadable(tmp_path):
+    (tmp_path / "2026-11-20/09-00-00/run.json").mkdir(parents=True)  # root may read every file, but no folder as a file
+    (run,) = read_runs([str(tmp_path)])
+    assert run.facts["status"] == "damaged"
+    assert "directory" in run.facts["error"].lower()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_entered(tmp_path):
+    (tmp_path / "2026-11-20").mkdir(mode=0)
+    (run,) = read_runs([str(tmp_path)])
+    assert run.facts["status"] == "damaged"
+
+
+def test_a_sweep_that_has_not_started_a_job_is_not_damaged(tmp_path):
+    folder = tmp_path / "multirun/Default/2026-11-20/09-00-00"
+    folder.mkdir(parents=True)
+    (folder / "multirun.yaml").touch()
+    assert read_runs([str(tmp_path)]) == []
+
+
+def test_metrics_are_numbers_nan_included(tmp_path):
+    metrics = {"a": 1, "b": "nan", "c": "-inf", "d": "text", "e": None, "f": True, "g": 10**400, "h": [1]}
+    make_run(tmp_path / "run", metrics=metrics)
+    (run,) = read_runs([str(tmp_path)])
+    assert {name: str(value) for name, value in run.metrics.items()} == {"a": "1.0", "b": "nan", "c": "-inf"}
+
+
+def test_the_newest_comes_last_and_job_10_after_job_9(tmp_path):
+    for job in (10, 9):
+        make_run(tmp_path / f"multirun/Default/2026-11-20/09-00-00/{job}", started="2026-11-20T09:00:00.000+00:00")
+    make_run(tmp_path / "outputs/Default/2026-11-19/09-00-00", started="2026-11-19T09:00:00.000+00:00")
+    names = [Path(run.facts["folder"]).name for run in read_runs([str(tmp_path)])]
+    assert names == ["09-00-00", "9", "10"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "held", "status"),
+    [
+        ({"host": socket.gethostname()}, False, "dead"),
+        ({"host": socket.gethostname()}, True, "running"),
+        ({"host": "elsewhere"}, False, "running"),
+        ({"host": "elsewhere", "resumed": [{"host": socket.gethostname()}]}, False, "dead"),
+        ({"host": socket.gethostname(), "resumed": [{"host": "elsewhere"}]}, False, "running"),
+        ({"host": socket.gethostname(), "resumed": ["foreign"]}, False, "running"),
+    ],
+)
+def test_a_running_run_whose_process_is_gone_is_dead(tmp_path, facts, held, status):
+    folder = make_run(tmp_path / "run", status="running", **facts)
+    handle = os.open(folder, os.O_RDONLY)
+    if held:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    (run,) = read_runs([str(tmp_path)])
+    os.close(handle)
+    assert run.facts["status"] == status
+    assert json.loads((folder / "run.json").read_text())["status"] == "running"

@@ -1,0 +1,150 @@
+"""Means, standard deviations and ranks are those of the runs that count."""
+
+import pytest
+
+from table.collect import RunRecord
+from table.rows import Spread, make_table
+
+
+def run(accuracy=None, status="finished", comment=None, composed=(), **settings):
+    settings = {name.replace("__", "."): value for name, value in settings.items()}
+    if comment is not None:
+        settings["comment"] = comment
+    facts = {"folder": f"outputs/{sorted(settings.items(), key=str)}", "status": status, "comment": comment}
+    metrics = {} if accuracy is None else {"test_accuracy": accuracy, "test_loss": 1 - accuracy}
+    return RunRecord(facts, settings, dict(composed), metrics)
+
+
+DAMAGED = RunRecord({"folder": "outputs/x", "status": "damaged", "error": "no run.json"})
+
+
+def names(table, kind):
+    return [column.name for column in table.columns if column.kind == kind]
+
+
+def column(table, name):
+    return [row.get(name) for row in table.rows]
+
+
+def test_settings_that_differ_are_columns_the_others_are_said_once():
+    table = make_table(
+        [
+            run(0.9, data="digits", hparams__lr=0.1),
+            run(0.8, data="digits", hparams__lr=0.2),
+            run(0.7, data="digits", hparams__lr=0.1, model="cnn"),
+            DAMAGED,
+        ]
+    )
+    assert names(table, "setting") == ["hparams.lr", "model"]
+    assert table.shared == {"data": "digits"}
+    assert column(table, "hparams.lr") == [0.1, 0.2, 0.1, None]
+    assert column(table, "model") == [None, None, "cnn", None]
+    assert table.statuses == {"finished": 3, "damaged": 1}
+    assert column(table, "error") == [None, None, None, "no run.json"]
+
+
+def test_a_default_that_is_known_is_shown_and_is_the_same_as_the_value_set():
+    default = {"hparams.lr": 0.001, "hparams.seed": 0}
+    same = [run(0.9, composed=default), run(0.8, composed=default | {"hparams.seed": 1}, hparams__lr=0.001)]
+    assert column(make_table(same, group=True), "n") == [2]
+    table = make_table([*same, run(0.7, composed=default | {"hparams.lr": 0.1}, hparams__lr=0.1)])
+    assert column(table, "hparams.lr") == [0.001, 0.001, 0.1]
+
+
+def test_mean_std_and_n_over_all_kinds_of_seeds():
+    table = make_table(
+        [
+            run(0.90, hparams__lr=0.1, hparams__seed=0),
+            run(0.94, hparams__lr=0.1, hparams__seed=1, data__split_seed=3),
+            run(0.95, hparams__lr=0.1, hparams__seed=0, data__seed=7),
+            run(0.50, hparams__lr=0.2, hparams__seed=0),
+        ],
+        group=True,
+    )
+    assert names(table, "setting") == ["hparams.lr"]
+    assert column(table, "n") == [3, 1]
+    first, second = column(table, "test_accuracy")
+    assert first.mean == pytest.approx(0.93)
+    assert first.std == pytest.approx(((0.03**2 + 0.01**2 + 0.02**2) / 2) ** 0.5)
+    assert (second.mean, second.std) == (0.5, None)
+
+
+def test_only_finished_runs_count():
+    runs = [run(0.9, hparams__seed=0), run(0.1, "running", hparams__seed=1), run(None, "failed", hparams__seed=2)]
+    table = make_table([*runs, DAMAGED], group=True)
+    (row,) = table.rows
+    assert row["n"] == 1
+    assert row["test_accuracy"] == Spread((0.9,))
+    assert row["not counted"] == "1 running, 1 failed"
+
+
+def test_a_group_in_which_no_run_has_finished_has_no_mean_and_comes_last():
+    runs = [run(0.9, "interrupted", model="cnn"), run(0.1, model="lenet"), run(0.2, model="lenet", hparams__seed=1)]
+    table = make_table(runs, group=True, sort="test_accuracy")
+    assert column(table, "n") == [2, 0]
+    assert table.rows[1].get("test_accuracy") is None
+
+
+def test_other_comments_and_other_settings_are_other_groups():
+    runs = [
+        run(0.9),
+        run(0.8, comment="new code"),
+        run(0.7, comment="new code", hparams__seed=1),
+        run(0.6, model="cnn"),
+    ]
+    table = make_table(runs, group=True)
+    assert column(table, "n") == [1, 2, 1]
+    assert column(table, "comment") == [None, "new code", None]
+
+
+def test_a_diverged_seed_is_not_hidden_in_the_mean():
+    (row,) = make_table([run(0.9), run(float("nan"), hparams__seed=1)], group=True).rows
+    assert str(row["test_accuracy"].mean) == str(row["test_accuracy"].std) == "nan"
+
+
+@pytest.mark.parametrize(
+    ("sort", "reverse", "order"),
+    [
+        ("test_accuracy", False, [0.9, 0.5, 0.1]),
+        ("test_accuracy", True, [0.1, 0.5, 0.9]),
+        ("test_loss", False, [0.9, 0.5, 0.1]),
+        ("test_loss", True, [0.1, 0.5, 0.9]),
+        ("hparams.lr", False, [0.5, 0.1, 0.9]),
+    ],
+)
+def test_the_best_comes_first_and_what_has_no_number_last(sort, reverse, order):
+    runs = [
+        run(None, "failed"),
+        run(float("nan")),
+        run(0.5, hparams__lr=1e-5),
+        run(0.9, hparams__lr=10),
+        run(0.1, hparams__lr=0.2),
+    ]
+    table = make_table(runs, sort=sort, reverse=reverse)
+    assert column(table, "test_accuracy")[:3] == order
+    assert len(table.rows) == 5
+    assert names(table, "metric")[0] == (sort if sort.startswith("test") else "test_accuracy")
+
+
+def test_groups_are_ranked_by_their_means():
+    runs = [run(0.6), run(0.6, hparams__seed=1), run(0.9, model="cnn"), run(0.1, model="cnn", hparams__seed=1)]
+    means = [cell.mean for cell in column(make_table(runs, group=True, sort="test_accuracy"), "test_accuracy")]
+    assert means == [0.6, 0.5]
+
+
+def test_what_is_sorted_by_is_shown_and_averaged():
+    runs = [run(0.6, hparams__seed=seed) for seed in (0, 1)]
+    for seconds, each in zip((10.0, 20.0), runs, strict=True):
+        each.facts["seconds"] = seconds
+    assert column(make_table(runs, sort="seconds"), "seconds") == [10.0, 20.0]
+    (cell,) = column(make_table(runs, group=True, sort="seconds"), "seconds")
+    assert cell.mean == 15.0
+
+
+def test_top():
+    table = make_table([run(0.1), run(0.9, model="cnn"), run(0.5)], sort="test_accuracy", top=2)
+    assert column(table, "test_accuracy") == [0.9, 0.5]
+
+
+def test_nothing_at_all():
+    assert make_table([]).columns == make_table([], group=True, sort="test_accuracy").columns == []
