@@ -40,3 +40,23 @@ def train(command, tmp_path) -> Callable[..., Path]:
         return folder
 
     return run
+
+
+@pytest.fixture
+def broken_off(command, tmp_path):
+    """`broken_off("data=digits", ..., batch=5)` -> the folder of a run that crashed at that batch."""
+
+    def run(*overrides, batch, during="train", fault="Crash", code=1):
+        before = set(tmp_path.glob("outputs/*/*/*"))
+        options = {"_target_": f"faults.{fault}", "batch": batch, "during": during}
+        fault_options = [f"+callbacks.fault.{name}={value}" for name, value in options.items()]
+        assert command("train", *overrides, *fault_options) == code
+        (folder,) = set(tmp_path.glob("outputs/*/*/*")) - before
+        return folder
+
+    return run
+
+
+@pytest.fixture
+def resume(command):
+    return lambda folder, *overrides: command("train", f"resume={folder}", "~callbacks.fault", *overrides)

@@ -9,48 +9,11 @@ import sys
 
 import pytest
 import torch
+from resumed import LAST, SAVING, SHORT, assert_same, weights
 from runs import REPOSITORY, record
 
 NETWORKS = sorted(path.stem for path in (REPOSITORY / "config" / "model").glob("*.yaml"))
-SHORT = ("data=digits", "data.limit_train=300", "hparams.batch_size=64", "hparams.max_epochs=3", "trainer=cpu")
-SAVING = ("+trainer.log_every_n_steps=2", "callbacks.last.every_n_steps=2")
-LAST = "checkpoints/last.ckpt"
 NEVER_BETTER = ("scheduler=plateau", "scheduler.scheduler.patience=0", "+scheduler.scheduler.threshold=100")
-
-
-@pytest.fixture
-def broken_off(command, tmp_path):
-    """`broken_off("data=digits", ..., batch=5)` -> the folder of a run that crashed at that batch."""
-
-    def run(*overrides, batch, during="train", fault="Crash", code=1):
-        before = set(tmp_path.glob("outputs/*/*/*"))
-        options = {"_target_": f"faults.{fault}", "batch": batch, "during": during}
-        fault_options = [f"+callbacks.fault.{name}={value}" for name, value in options.items()]
-        assert command("train", *overrides, *fault_options) == code
-        (folder,) = set(tmp_path.glob("outputs/*/*/*")) - before
-        return folder
-
-    return run
-
-
-@pytest.fixture
-def resume(command):
-    return lambda folder, *overrides: command("train", f"resume={folder}", "~callbacks.fault", *overrides)
-
-
-def weights(folder):
-    return torch.load(folder / LAST, weights_only=True)["state_dict"]
-
-
-def assert_same(one, other):
-    assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
-    mine, theirs = weights(one), weights(other)
-    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
-    mine, theirs = record(one), record(other)
-    assert mine["status"] == theirs["status"] == "finished"
-    assert [mine[name] for name in ("metrics", "best_score", "lr")] == [
-        theirs[name] for name in ("metrics", "best_score", "lr")
-    ]
 
 
 @pytest.mark.parametrize("network", NETWORKS)

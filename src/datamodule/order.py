@@ -36,8 +36,12 @@ class ResumableBatches(BatchSampler):
     start = 0
 
     def __iter__(self) -> Iterator[Any]:
+        first, self.start = self.start, 0  # here, not at the first batch: a pass may end before it
+        return self._batches(first)
+
+    def _batches(self, first: int) -> Iterator[Any]:
         # an array becomes an index tensor in 1 us where a list of 128 takes 10
         order = self.sampler.permutation() if isinstance(self.sampler, EpochOrder) else torch.tensor([*self.sampler])
-        array, first, self.start = order.numpy(), self.start, 0
+        array = order.numpy()
         for i in range(first, len(self)):
             yield array[i * self.batch_size : (i + 1) * self.batch_size]

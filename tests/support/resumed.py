@@ -1,0 +1,27 @@
+"""What tests of broken-off and resumed runs share: a short training, and what makes two runs the same."""
+
+from pathlib import Path
+
+import torch
+from runs import record
+from torch import Tensor
+
+SHORT = ("data=digits", "data.limit_train=300", "hparams.batch_size=64", "hparams.max_epochs=3", "trainer=cpu")
+SAVING = ("+trainer.log_every_n_steps=2", "callbacks.last.every_n_steps=2")
+LAST = "checkpoints/last.ckpt"
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    return torch.load(folder / LAST, weights_only=True)["state_dict"]
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Weights and metrics.csv bit for bit, and what run.json says of the result."""
+    assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
+    mine, theirs = weights(one), weights(other)
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    mine, theirs = record(one), record(other)
+    assert mine["status"] == theirs["status"] == "finished"
+    assert [mine[name] for name in ("metrics", "best_score", "lr")] == [
+        theirs[name] for name in ("metrics", "best_score", "lr")
+    ]

@@ -1,0 +1,64 @@
+"""Ctrl-C and SIGTERM: the first saves and ends in order, a second ends at once, and a sweep ends with its job."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from resumed import SHORT, assert_same
+from runs import REPOSITORY, record
+
+OPTIONS = (*SHORT, "+trainer.log_every_n_steps=2", "model=cnn")
+CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
+ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY / "tests" / "support"), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+
+
+# batch 4 is the last of its epoch: the validation comes first
+MOMENTS = [("SIGTERM", "train", 0), ("SIGTERM", "train", 4), ("SIGINT", "train", 6), ("SIGHUP", "train", 14)]
+MOMENTS += [("SIGINT", "validation", 4), ("SIGTERM", "test", 1)]
+
+
+@pytest.mark.parametrize(("name", "during", "batch"), MOMENTS)
+def test_a_signal_saves_and_nothing_is_lost(train, command, tmp_path, capsys, name, during, batch):
+    whole = train(*OPTIONS)
+    fault = f"+callbacks.fault={{_target_: faults.Signal, name: {name}, batch: {batch}, during: {during}}}"
+    handlers = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert command("train", *OPTIONS, fault) == CODES[name]
+    assert f"interrupted by {name}" in capsys.readouterr().err
+    assert handlers == [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    (broken,) = set(tmp_path.glob("outputs/*/*/*")) - {whole}
+    assert record(broken)["status"] == "interrupted"
+    assert command("train", "resume=last", "~callbacks.fault") == 0
+    assert_same(whole, broken)
+
+
+def test_before_training_begins(command, tmp_path, monkeypatch):
+    from datamodule.digits import Digits
+
+    monkeypatch.setattr(Digits, "prepare_data", lambda _: signal.raise_signal(signal.SIGTERM))
+    assert command("train", *OPTIONS) == 143
+    (folder,) = tmp_path.glob("outputs/*/*/*")
+    assert record(folder)["status"] == "interrupted"
+
+
+def test_it_ends_a_sweep(command, tmp_path):
+    fault = "+callbacks.fault={_target_: faults.Signal, name: SIGINT, batch: 2}"
+    assert command("train", *OPTIONS, fault, "hparams.seed=0,1,2", "-m") == 130
+    jobs = [path.parent for path in tmp_path.glob("multirun/*/*/*/*/run.json")]
+    assert [(path.name, record(path)["status"]) for path in jobs] == [("0", "interrupted")]
+
+
+def test_a_second_signal_ends_at_once(tmp_path):
+    hang = "+callbacks.fault={_target_: faults.Hang, batch: 2}"
+    start = [sys.executable, str(REPOSITORY / "src" / "train.py"), *OPTIONS, hang]
+    with subprocess.Popen(start, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
+        while "hanging" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=5) == 130
+    (folder,) = tmp_path.glob("outputs/*/*/*")
+    assert record(folder)["status"] == "interrupted"
