@@ -24,17 +24,21 @@ def prepare_argv(argv: list[str]) -> list[str]:
     if name == "resume" and {"-m", "--multirun"} & set(argv):
         raise UserError("resume= continues one run: without -m")
     folder = find_run(value) if name == "resume" else Path(value).absolute()
-    config, overrides = folder / "source" / "config", folder / ".hydra" / "overrides.yaml"
-    if not config.is_dir() or not overrides.is_file():
+    if not (folder / "source" / "config").is_dir():
         raise UserError(f"{name}={folder}: no run folder (one with run.json and source/, such as outputs/Default/...)")
-    try:
-        recorded = [_quote(override) for override in yaml.safe_load(overrides.read_text(encoding="utf-8"))]
-    except (yaml.YAMLError, AttributeError, TypeError, UnicodeDecodeError) as error:
-        raise UserError(f"{overrides} is damaged: restore it, or name another run") from error
-    again = {argument.partition("=")[0] for argument in new}
-    recorded = [override for override in recorded if override.partition("=")[0] not in again]
     same_folder = [_quote(f"{name}={folder}"), _quote(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
-    return [f"--config-path={config}", *recorded, *same_folder, *new]
+    return [f"--config-path={folder / 'source' / 'config'}", *recorded_overrides(folder, new), *same_folder, *new]
+
+
+def recorded_overrides(folder: Path, new: list[str]) -> list[str]:
+    """What was set for the run in `folder`, less what is now set anew: Hydra refuses a group that is chosen twice."""
+    path = folder / ".hydra" / "overrides.yaml"
+    try:
+        recorded = [_quote(override) for override in yaml.safe_load(path.read_text(encoding="utf-8"))]
+    except (OSError, yaml.YAMLError, AttributeError, TypeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is missing or damaged: restore it, or name another run") from error
+    again = {argument.partition("=")[0] for argument in new}
+    return [override for override in recorded if override.partition("=")[0] not in again]
 
 
 def _quote(argument: str) -> str:

@@ -1,0 +1,94 @@
+"""Repeat a run from its record, the recorded code included, and compare the metrics: `python src/rerun.py --help`."""
+
+import json
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from run.argv import recorded_overrides
+from run.errors import UserError
+from run.folder import make_run_folder
+from run.resume import read_record
+from run.source import source_differences
+
+HELP = """\
+Repeat a run: the code and config in its folder, with its settings, in a new run folder; then compare the metrics.
+
+  python src/rerun.py FOLDER [SETTING=VALUE ...]
+
+First it says what is not as it was: versions of packages, Python, the device's host, and which files of this repository
+differ from the code that ran (it is the recorded code that runs again).
+
+== Examples ==
+  python src/rerun.py outputs/Default/2026-11-20/09-00-00
+  python src/rerun.py multirun/Default/2026-11-20/09-00-00/3 trainer=cpu
+"""
+
+
+def main(words: list[str]) -> int:
+    if not words or {"-h", "--help"} & set(words):
+        print(HELP, end="")
+        return 0 if words else 1
+    folder, *new = words
+    old = Path(folder).absolute()
+    if not (old / "source" / "src" / "train.py").is_file() or not (old / "run.json").is_file():
+        raise UserError(f"{folder}: no run folder (one with run.json and source/, such as outputs/Default/...)")
+    record = read_record(old)
+    for line in differences(old, record):
+        print(line)
+    again = Path(make_run_folder("outputs", record["experiment_name"], record["comment"])).absolute()
+    command = [sys.executable, str(old / "source" / "src" / "train.py"), *recorded_overrides(old, new), *new]
+    sys.stdout.flush()  # what was said comes before what the training says
+    code = subprocess.run([*command, f"hydra.run.dir={again}"], check=False).returncode
+    if code != 0:
+        return code
+    compare(record["metrics"], json.loads((again / "run.json").read_text(encoding="utf-8"))["metrics"])
+    return 0
+
+
+def differences(folder: Path, record: dict[str, Any]) -> list[str]:
+    """What of code and versions is not as it was, in words."""
+    lines = []
+    for package, old in {**record["versions"], "python": record["python"]}.items():
+        if (new := platform.python_version() if package == "python" else installed(package)) != old:
+            lines.append(f"{package}: {old} -> {new}")
+    if files := source_differences(folder / "source", "src", "config"):
+        lines.append(
+            f"the code in this repository is another one; what ran then runs again. Differing: {', '.join(files)}"
+        )
+    for part in record.get("resumed", []):
+        if part["changes"]:
+            lines.append(
+                f"it was resumed with other settings, which now hold from the start: {', '.join(part['changes'])}"
+            )
+        if part["other_code"]:
+            lines.append(f"it was resumed with other code: {', '.join(part['other_code'])}")
+    return lines or ["code and versions are those of the run"]
+
+
+def installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def compare(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Say of every metric whether it came out the same."""
+    for name in sorted(old.keys() | new.keys()):
+        values = f"{old.get(name)} {'=' if old.get(name) == new.get(name) else '->'} {new.get(name)}"
+        print(f"{name}: {values}")
+    print("the metrics are the same" if old == new else "the metrics differ: another machine, version or thread count?")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,50 @@
+import json
+import os
+
+from resumed import SHORT
+from runs import record
+
+OPTIONS = (*SHORT, "model=cnn", "hparams.max_epochs=1", "loggers=none", "comment=a, b=c")
+
+
+def test_the_metrics_agree(train, command, tmp_path, capfd, monkeypatch):
+    old = train(*OPTIONS)
+    monkeypatch.setitem(os.environ, "COLUMNS", "200")
+    assert command("rerun", str(old)) == 0
+    (new,) = set(tmp_path.glob("outputs/*/*/*")) - {old}
+    assert new.name.endswith("_a-b=c")
+    assert record(new)["metrics"] == record(old)["metrics"]
+    assert (new / "metrics.csv").read_bytes() == (old / "metrics.csv").read_bytes()
+    said = capfd.readouterr().out
+    assert "code and versions are those of the run" in said
+    assert "the metrics are the same" in said
+
+
+def test_the_recorded_code_runs_and_what_differs_is_said(train, command, tmp_path, capfd):
+    old = train(*OPTIONS)
+    model = old / "source" / "src" / "model.py"
+    model.write_text(model.read_text() + "\nprint('the recorded model')\n")
+    facts = record(old)
+    facts["versions"]["torch"] = "1.0"
+    facts["metrics"]["test_accuracy"] = 2
+    (old / "run.json").write_text(json.dumps(facts))
+    assert command("rerun", str(old), "trainer.precision=64-true") == 0
+    said = capfd.readouterr().out
+    assert "torch: 1.0 -> " in said
+    assert "Differing: src/model.py" in said
+    assert "the recorded model" in said
+    assert "test_accuracy: 2 -> 0." in said
+    assert "the metrics differ" in said
+    (new,) = set(tmp_path.glob("outputs/*/*/*")) - {old}
+    assert record(new)["settings"]["trainer.precision"] == "64-true"
+
+
+def test_a_folder_that_is_no_run(command, tmp_path, capsys):
+    assert command("rerun", str(tmp_path)) == 1
+    assert "no run folder" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_again(train, command, capfd):
+    old = train(*OPTIONS)
+    assert command("rerun", str(old), "hparams.batch_size=0") == 1
+    assert "hparams.batch_size=0: must be a whole number >= 1" in capfd.readouterr().err
