@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# docker/jupyter.sh [port]
+#
+# Starts JupyterLab in the running container, with a random token, and prints its URL (port 8888). Notebooks import what
+# lies in src/.
+set -euo pipefail
+source "$(dirname -- "${BASH_SOURCE[0]}")/server.sh"
+
+# The token stays the same as long as the container lives. In a file, as other users see arguments; without a newline,
+# which would be part of it.
+# shellcheck disable=SC2016 # the container's sh expands it
+serve jupyter "${1-8888}" '
+  umask 077
+  [ -s /tmp/jupyter-token ] || od -An -N24 -tx1 /dev/urandom | tr -d " \n" >/tmp/jupyter-token
+  umask 022
+  export JUPYTER_TOKEN_FILE=/tmp/jupyter-token PYTHONPATH=/workspace/src
+  exec jupyter lab --no-browser --allow-root --ip=0.0.0.0 --port="$1" --ServerApp.port_retries=0'
+echo "$url/lab?token=$(in_container 'cat /tmp/jupyter-token')"

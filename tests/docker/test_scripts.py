@@ -1,0 +1,543 @@
+"""The scripts of docker/ against a docker that records how it is called: what they ask of it, and what they refuse."""
+
+import os
+import pty
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from engine import READ_BY_THE_SCRIPTS, copy_repository, free_ports
+from runs import REPOSITORY
+
+VERBS = ["build", "run", "exec", "attach", "stop", "tensorboard", "mlflow", "jupyter"]
+SERVERS = ["tensorboard", "mlflow", "jupyter"]
+# all that the scripts may need of a host beside docker; the servers' part runs in the container
+PROGRAMS = ["bash", "cat", "dirname", "grep", "head", "hostname", "id", "sed", "sleep"]
+IN_CONTAINER = ["ln", "mkdir", "od", "sh", "tail", "tr"]
+
+# Its answers lie in the folder $FAKE. Of `exec`, only `sh -c` is really run: what stop.sh runs would end every Python.
+FAKE_DOCKER = r"""#!/usr/bin/env bash
+printf '%s\0' "$#" "$@" >>"$FAKE/calls"
+refuse() { [[ ! -e $FAKE/$1 ]] || { cat "$FAKE/$1" >&2; exit 125; } }
+case "$1 ${2-}" in
+  "version "*) refuse no_engine ;;
+  "info "*) cat "$FAKE/security" ;;
+  "build "*) printf '%s' "${DOCKER_BUILDKIT-}" >"$FAKE/buildkit" ;;
+  "image inspect") [[ -e $FAKE/image ]] ;;
+  "container inspect") cat "$FAKE/state" 2>/dev/null ;;
+  "run --rm") refuse no_gpu ;;
+  "port "*) grep -s "^$3 " "$FAKE/ports" | while read -r _ address; do echo "$address"; done ;;
+  "exec patch_sets")
+    [[ "$3 $4" == "sh -c" ]] || exit 1
+    shift 2
+    PATH=$FAKE/container exec "${@//\/tmp/$FAKE}" ;;
+  "stop "*) : >"$FAKE/state" ;;
+  *) if [[ -e $FAKE/exit ]]; then exit "$(cat "$FAKE/exit")"; fi ;;
+esac
+"""
+FAKE_SERVER = """#!{python}
+import http.server, re, sys
+port = re.search(r"--port[= ](\\d+)", " ".join(sys.argv))[1]
+print("arguments", *sys.argv, flush=True)
+http.server.HTTPServer(("127.0.0.1", int(port)), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+
+
+class Host:
+    """A host with a fake docker, a clone of the repository and another folder to work in, all with spaces."""
+
+    def __init__(self, folder: Path) -> None:
+        self.fake, self.home, self.programs = folder / "fake", folder / "home", folder / "programs"
+        self.clone = copy_repository(folder / "a clone", "docker")
+        self.workspace = folder / "a work space"
+        for new in (self.fake / "container", self.home, self.programs, self.workspace):
+            new.mkdir(parents=True)
+        for name in PROGRAMS:
+            (self.programs / name).symlink_to(str(shutil.which(name)))
+        for name in PROGRAMS + IN_CONTAINER:
+            (self.fake / "container" / name).symlink_to(str(shutil.which(name)))
+        self.write_program(self.programs / "docker", FAKE_DOCKER)
+        self.answer("security", "[name=seccomp,profile=default]")
+        self.answer("image")
+        self.ports = free_ports(3)
+        inherited = {name: value for name, value in os.environ.items() if name not in READ_BY_THE_SCRIPTS}
+        self.environment = inherited | {
+            "PATH": str(self.programs),
+            "HOME": str(self.home),
+            "FAKE": str(self.fake),
+            "PORTS": " ".join(map(str, self.ports)),
+        }
+
+    def write_program(self, path: Path, text: str) -> None:
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def answer(self, name: str, text: str = "") -> None:
+        (self.fake / name).write_text(text)
+
+    def settings(self, text: str) -> None:
+        (self.clone / ".env").write_text(text)
+
+    def call(
+        self, script: str, *arguments: str, code: int = 0, terminal: bool = False, **environment: str | None
+    ) -> tuple[str, str]:
+        """What it prints on stdout and stderr; at a terminal, stdout is that. None takes a variable away."""
+        changed = {name: value for name, value in (self.environment | environment).items() if value is not None}
+        ours, theirs = pty.openpty() if terminal else (None, None)
+        done = subprocess.run(
+            [self.clone / "docker" / f"{script}.sh", *arguments],
+            cwd=self.workspace,
+            env=changed,
+            stdin=theirs or subprocess.DEVNULL,
+            stdout=theirs or subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if ours and theirs:
+            os.close(ours)
+            os.close(theirs)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done.stdout or "", done.stderr
+
+    def refusal(self, script: str, *arguments: str, **options: str | None) -> str:
+        """The one line with which it ends."""
+        output, errors = self.call(script, *arguments, code=1, **options)
+        assert output == ""
+        (line,) = errors.splitlines()
+        assert line.startswith(f"docker/{script}.sh: ")
+        return line
+
+    def calls(self) -> list[list[str]]:
+        """The arguments of every call of docker."""
+        calls, words = [], iter((self.fake / "calls").read_text().split("\0")[:-1])
+        for count in words:
+            calls.append([next(words) for _ in range(int(count))])
+        return calls
+
+    def last(self) -> list[str]:
+        return self.calls()[-1]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    host = Host(tmp_path)
+    yield host
+    for file in host.fake.glob("*.pid"):  # of servers
+        os.kill(int(file.read_text()), signal.SIGKILL)
+
+
+@pytest.fixture
+def running(host: Host) -> Host:
+    host.answer("state", "running\n")
+    return host
+
+
+def values(arguments: list[str], option: str) -> list[str]:
+    return [value for name, value in pairwise(arguments) if name == option]
+
+
+def data_mounts(arguments: list[str]) -> list[str]:
+    return [mount for mount in values(arguments, "--mount") if mount.endswith("target=/dataset")]
+
+
+# All scripts
+
+
+def test_shellcheck_has_nothing_to_say():
+    program = Path(sys.executable).with_name("shellcheck")
+    subprocess.run([program, *sorted((REPOSITORY / "docker").glob("*.sh"))], check=True)
+
+
+@pytest.mark.parametrize("script", VERBS)
+def test_help_is_the_comment_at_the_top_and_needs_no_docker(script, host):
+    (host.programs / "docker").unlink()
+    help, _ = host.call(script, "-h")
+    assert help.startswith(f"docker/{script}.sh")
+    top = re.match(r"#!.*\n((?:#.*\n)+)", (host.clone / "docker" / f"{script}.sh").read_text())
+    assert top
+    assert help == re.sub("^# ?", "", top[1], flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("script", VERBS)
+def test_without_docker_its_installation_is_named(script, host):
+    (host.programs / "docker").unlink()
+    assert "not installed" in host.refusal(script, terminal=script == "attach")
+
+
+@pytest.mark.parametrize(
+    ("says", "remedy"),
+    [
+        ("Got permission denied while trying to connect to the Docker daemon socket\nmore", "usermod -aG docker"),
+        ("Cannot connect to the Docker daemon at unix:///x.\nIs it running?", "systemctl start docker"),
+    ],
+)
+@pytest.mark.parametrize("script", VERBS)
+def test_an_engine_that_does_not_answer(script, says, remedy, host):
+    host.answer("no_engine", says)
+    assert remedy in host.refusal(script)
+
+
+@pytest.mark.parametrize("script", [verb for verb in VERBS if verb not in ("build", "run")])
+def test_without_a_container_run_is_named(script, host):
+    assert "docker/run.sh" in host.refusal(script)
+    host.answer("state", "exited\n")
+    assert "docker/run.sh" in host.refusal(script)
+
+
+def test_the_names_can_be_changed(host):
+    host.settings("PATCH_SETS_IMAGE=mine\nPATCH_SETS_CONTAINER=mine_too\n")
+    host.call("run", "true")
+    assert values(host.last(), "--name") == ["mine_too"]
+    assert host.last()[-2:] == ["mine", "true"]
+    host.call("run", "true", PATCH_SETS_CONTAINER="another")
+    assert values(host.last(), "--name") == ["another"]
+
+
+# build.sh
+
+
+def test_build(host):
+    host.call("build", "--build-arg", "A=two words", "--no-cache")
+    user = ["--build-arg", f"UID={os.getuid()}", "--build-arg", f"GID={os.getgid()}"]
+    options = ["--build-arg", "A=two words", "--no-cache"]
+    assert host.last() == ["build", "--tag", "patch_sets", *user, *options, str(host.clone)]
+    assert (host.fake / "buildkit").read_text() == "1"
+
+
+def test_root_of_a_rootless_engine_is_the_user_who_started_it(host):
+    host.answer("security", "[name=seccomp,profile=default name=rootless name=cgroupns]")
+    host.call("build")
+    assert values(host.last(), "--build-arg") == ["UID=0", "GID=0"]
+
+
+def test_another_base_image(host):
+    host.settings("PYTHON_IMAGE=of the file\n")
+    host.call("build")
+    assert values(host.last(), "--build-arg")[2:] == ["PYTHON_IMAGE=of the file"]
+    host.call("build", PYTHON_IMAGE="python:3.13-slim")
+    assert values(host.last(), "--build-arg")[2:] == ["PYTHON_IMAGE=python:3.13-slim"]
+
+
+# run.sh
+
+
+ARGUMENTS = ["two words", "*", "it's", '"', "$HOME", "", "-d", "a=b,c"]
+
+
+def test_run(host):
+    host.call("run", "python", *ARGUMENTS)
+    assert host.last() == [
+        *("run", "--interactive", "--name", "patch_sets", "--rm", "--init", "--ipc=host", "--detach-keys", "ctrl-]"),
+        *("--mount", f'type=bind,"source={host.workspace}",target=/workspace', "--env", "DATASET=/workspace/dataset"),
+        *(word for port in host.ports for word in ("--publish", f"127.0.0.1:{port}:{port}")),
+        *("--gpus", "all", "patch_sets", "python", *ARGUMENTS),
+    ]
+
+
+def test_run_at_a_terminal(host):
+    host.call("run", terminal=True)
+    assert host.last()[:3] == ["run", "--interactive", "--tty"]
+    assert host.last()[-1] == "patch_sets"  # whose command is fish
+
+
+def test_run_in_the_background(host):
+    output, _ = host.call("run", "-d")
+    assert host.last()[:4] == ["run", "--detach", "--interactive", "--tty"]
+    assert "docker/exec.sh" in output
+
+
+@pytest.mark.parametrize("options", [(), ("-d",)])
+def test_the_exit_code_of_run_is_kept(options, host):
+    host.answer("exit", "7")
+    host.call("run", *options, "false", code=7)
+
+
+def test_options_of_run(host):
+    host.call("run", "-d", "--gpus=none", "--", "-x")
+    assert host.last()[-2:] == ["patch_sets", "-x"]
+    assert "no option -x" in host.refusal("run", "-x")
+    assert "--gpus needs a value" in host.refusal("run", "--gpus")
+
+
+def test_without_the_image_build_is_named(host):
+    (host.fake / "image").unlink()
+    assert "docker/build.sh first" in host.refusal("run")
+
+
+def test_one_container_at_a_time(running):
+    assert "docker/stop.sh" in running.refusal("run")
+    running.answer("state", "exited\n")
+    assert "docker rm --force patch_sets" in running.refusal("run")
+
+
+@pytest.mark.parametrize("name", ["data", "two words", "a,b:c", 'a "quoted" name'])
+def test_data_of_any_name_are_mounted(name, host):
+    (host.workspace / name).mkdir()
+    path = str(host.workspace / name)
+    expected = ['type=bind,"source={}",target=/dataset'.format(path.replace('"', '""'))]
+    for spelling in (path, name):  # a relative one starts where the script is called
+        _, errors = host.call("run", "true", DATASET=spelling)
+        assert data_mounts(host.last()) == expected
+        assert "DATASET=/dataset" in values(host.last(), "--env")
+        assert errors == ""
+
+
+@pytest.mark.parametrize(("spelling", "start"), [("data", "clone"), ("./data", "clone"), ("~/data", "home")])
+def test_data_named_in_env(spelling, start, host):
+    folder = getattr(host, start) / "data"
+    folder.mkdir()
+    host.settings(f"  # DATASET=/nowhere\nDATASET={spelling}\r\nDATASETS=/nowhere\n")
+    host.call("run", "true")
+    (mount,) = data_mounts(host.last())
+    assert Path(re.findall('"source=(.*)"', mount)[0]) == folder
+    assert values(host.last(), "--env-file") == [str(host.clone / ".env")]
+
+
+def test_the_environment_comes_before_env(host):
+    host.settings("DATASET=/nowhere\nTZ=Asia/Tokyo\nBIND=127.0.0.3\nGPUS=none\nPORTS=1")
+    host.call("run", "true", DATASET="", TZ="Europe/Berlin", BIND="127.0.0.2", GPUS="all")
+    arguments = host.last()
+    assert data_mounts(arguments) == []
+    assert values(arguments, "--env") == ["DATASET=/workspace/dataset", "TZ=Europe/Berlin"]
+    assert values(arguments, "--publish") == [f"127.0.0.2:{port}:{port}" for port in host.ports]
+    assert values(arguments, "--gpus") == ["all"]
+
+
+def test_the_settings_of_env(host):
+    host.settings(f"TZ=Asia/Tokyo\nBIND=127.0.0.3\nGPUS=none\nPORTS={host.ports[0]}")  # and no newline at the end
+    host.call("run", "true", PORTS=None)
+    assert values(host.last(), "--env")[1:] == ["TZ=Asia/Tokyo"]
+    assert values(host.last(), "--publish") == [f"127.0.0.3:{host.ports[0]}:{host.ports[0]}"]
+    assert "--gpus" not in host.last()
+
+
+def test_data_that_are_not_there_are_refused(host):
+    line = host.refusal("run", DATASET="absent")
+    assert f"DATASET={host.workspace}/absent" in line
+    host.settings('DATASET="~/data"\n')
+    assert "DATASET=" in host.refusal("run")
+
+
+def test_env_default_is_named_where_there_is_no_env_and_no_data(host):
+    assert "cp .env.default .env" in host.call("run", "true")[1]
+    host.settings("")
+    assert host.call("run", "true")[1] == ""
+
+
+def test_env_default_is_a_good_env(host):
+    shutil.copy(REPOSITORY / ".env.default", host.clone / ".env")
+    _, errors = host.call("run", "true", PORTS=None, BIND="127.0.0.77")  # where no other server is likely to listen
+    assert errors == ""
+    assert values(host.last(), "--publish") == [f"127.0.0.77:{port}:{port}" for port in (5000, 6006, 8888)]
+    assert values(host.last(), "--env") == ["DATASET=/workspace/dataset", "TZ=UTC"]
+
+
+def test_default_ports_are_those_of_env_default(host):
+    host.call("run", "true", PORTS=None, BIND="127.0.0.77")
+    assert values(host.last(), "--publish") == [f"127.0.0.77:{port}:{port}" for port in (5000, 6006, 8888)]
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1", "0.0.0.0"])
+def test_a_port_in_use_is_named(bind, host):
+    taken = host.ports[1]
+    with socket.create_server((bind, taken)):
+        line = host.refusal("run", BIND=bind)
+    assert f"port {taken}" in line
+    assert f'PORTS="{host.ports[0]} {taken + 1} {host.ports[2]}" docker/run.sh' in line
+
+
+def test_ports(host):
+    assert "not port numbers" in host.refusal("run", PORTS="5000,6006")
+    host.call("run", "true", PORTS="")
+    assert "--publish" not in host.last()
+
+
+# docker 20.10, docker 28, NVIDIA's runtime without a driver
+NO_DRIVER = """docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].
+ERRO[0000] error waiting for container: context canceled
+"""
+NO_DRIVER_28 = """docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]]
+
+Run 'docker run --help' for more information
+"""
+NO_NVML = """docker: Error response from daemon: OCI runtime create failed: stderr: Auto-detected mode as 'legacy'
+nvidia-container-cli: initialization error: nvml error: driver not loaded: unknown.
+"""
+
+
+@pytest.mark.parametrize(
+    ("says", "reason"),
+    [
+        (NO_DRIVER, 'could not select device driver "" with capabilities: [[gpu]].'),
+        (NO_DRIVER_28, 'could not select device driver "" with capabilities: [[gpu]]'),
+        (
+            NO_NVML,
+            "OCI runtime create failed: stderr: Auto-detected mode as 'legacy' "
+            "nvidia-container-cli: initialization error: nvml error: driver not loaded: unknown.",
+        ),
+    ],
+)
+def test_without_a_gpu_one_line_says_why(says, reason, host):
+    host.answer("no_gpu", says)
+    host.settings("")
+    _, errors = host.call("run", "true")
+    assert errors == f"docker/run.sh: no GPU: {reason}\n"
+    assert "--gpus" not in host.last()
+    assert reason in host.refusal("run", "--gpus", "all")  # asked for: an error
+    assert reason in host.refusal("run", GPUS="2")
+
+
+@pytest.mark.parametrize(
+    ("which", "docker_s"), [("all", "all"), ("2", "2"), ("device=1", "device=1"), ("device=0,3", '"device=0,3"')]
+)
+def test_which_gpus(which, docker_s, host):
+    host.call("run", "--gpus", which, "true", GPUS="none")
+    trial, run = host.calls()[-2:]
+    assert trial == ["run", "--rm", "--gpus", docker_s, "--entrypoint", "true", "patch_sets"]
+    assert values(run, "--gpus") == [docker_s]
+
+
+def test_no_gpu_is_tried_where_none_is_wanted(host):
+    host.call("run", "--gpus", "none", "true")
+    assert sum(call[0] == "run" for call in host.calls()) == 1
+    assert "--gpus" not in host.last()
+
+
+# exec.sh, attach.sh, stop.sh
+
+
+def test_exec(running):
+    running.call("exec", "python", *ARGUMENTS)
+    assert running.last() == ["exec", "--interactive", "patch_sets", "python", *ARGUMENTS]
+    running.call("exec")
+    assert running.last() == ["exec", "--interactive", "patch_sets", "fish"]
+    running.answer("exit", "7")
+    running.call("exec", "false", code=7)
+
+
+def test_exec_at_a_terminal(running):
+    running.call("exec", terminal=True)
+    assert running.last() == ["exec", "--interactive", "--tty", "--detach-keys", "ctrl-]", "patch_sets", "fish"]
+
+
+def test_attach(running):
+    assert "terminal" in running.refusal("attach")
+    running.answer("exit", "1")  # of a Docker that is left by Ctrl-]
+    running.call("attach", terminal=True)
+    (attach,) = [call for call in running.calls() if call[0] == "attach"]
+    assert attach == ["attach", "--detach-keys", "ctrl-]", "patch_sets"]
+
+
+@pytest.mark.parametrize(("arguments", "seconds"), [((), "30"), (("5",), "5")])
+def test_stop_lets_trainings_end_first(arguments, seconds, running):
+    running.call("stop", *arguments)
+    end, stop = [call for call in running.calls() if call[0] in ("exec", "stop")]
+    assert end == ["exec", "--interactive", "patch_sets", "sh", "-s", seconds]
+    assert stop == ["stop", "--time", "0", "patch_sets"]
+    assert running.last()[:2] == ["container", "inspect"]  # it waited until the name was free
+
+
+def test_stop_takes_seconds(running):
+    assert "'soon' is no number" in running.refusal("stop", "soon")
+
+
+# tensorboard.sh, mlflow.sh, jupyter.sh
+
+
+def publish(host: Host, address: str = "127.0.0.1") -> int:
+    port = host.ports[0]
+    host.answer("ports", f"{port}/tcp {address}:{port}\n{port}/tcp [::]:{port}\n")
+    return port
+
+
+def install(host: Host, name: str, text: str = FAKE_SERVER.format(python=sys.executable)) -> None:
+    host.write_program(host.fake / "container" / name, text)
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_starts_once_and_its_url_is_printed_each_time(name, running):
+    port = publish(running)
+    install(running, name)
+    url, errors = running.call(name, str(port))
+    assert errors == ""
+    assert url.startswith(f"http://127.0.0.1:{port}")
+    log = running.fake / f"{name}-{port}.log"
+    first = log.read_text()
+    assert "0.0.0.0" in first  # the address to which Docker publishes
+    assert running.call(name, str(port)) == (url, "")
+    assert log.read_text().count("arguments") == 1
+
+
+def test_the_token_of_jupyter_is_random_and_no_argument(running):
+    port = publish(running)
+    install(running, "jupyter")
+    url, _ = running.call("jupyter", str(port))
+    token = url.strip().partition("/lab?token=")[2]
+    assert re.fullmatch("[0-9a-f]{48}", token)
+    file = running.fake / "jupyter-token"
+    assert file.read_text() == token
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert token not in (running.fake / f"jupyter-{port}.log").read_text().splitlines()[0]
+
+
+def test_a_server_for_the_network_is_named_by_the_host(running):
+    port = publish(running, "0.0.0.0")
+    install(running, "tensorboard")
+    assert running.call("tensorboard", str(port))[0] == f"http://{socket.gethostname()}:{port}\n"
+
+
+@pytest.mark.parametrize(("name", "port"), [("tensorboard", 6006), ("mlflow", 5000), ("jupyter", 8888)])
+def test_a_port_that_is_not_published(name, port, running):
+    assert f"PORTS={port} docker/run.sh" in running.refusal(name)
+    assert "is no port" in running.refusal(name, "http")
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_that_ends_shows_its_last_lines(name, running):
+    port = publish(running)
+    install(running, name, "#!/bin/sh\necho no such option: --port\nexit 2\n")
+    _, errors = running.call(name, str(port), code=1)
+    assert errors.splitlines() == [
+        "no such option: --port",
+        f"docker/{name}.sh: {name} has ended: see above",
+    ]
+    (running.fake / f"{name}-{port}.pid").unlink()
+
+
+def test_a_port_that_another_server_has(running):
+    port = publish(running)
+    install(running, "jupyter")
+    running.call("jupyter", str(port))
+    assert "another server" in running.refusal("tensorboard", str(port))
+
+
+# What is built
+
+
+def test_the_build_sees_what_the_dockerfile_copies_and_nothing_else():
+    dockerfile = (REPOSITORY / "Dockerfile").read_text()
+    copied = set(re.findall(r"^COPY (?:--\S+ )*(\S+) \S+$", dockerfile, re.MULTILINE))
+    copied |= set(re.findall(r"type=bind,source=([^,\s]+)", dockerfile))
+    rules = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert rules == ["*", *(f"!{path}" for path in sorted(copied, reverse=True))]
+
+
+def test_the_dockerfile_needs_no_newer_docker_than_20_10():
+    assert not re.search(
+        r"^# *syntax=|<<|^(COPY|ADD).* --(link|chmod)", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE
+    )
+
+
+def test_tokens_stand_in_no_file_that_travels():
+    lines = (REPOSITORY / ".env.default").read_text().splitlines()
+    tokens = [line for line in lines if re.match(r"\w*(TOKEN|KEY|PASSWORD|SECRET)", line)]
+    assert tokens
+    assert not any("=" in line for line in tokens)
+    subprocess.run(["git", "check-ignore", "--quiet", "--no-index", ".env"], cwd=REPOSITORY, check=True)
