@@ -16,4 +16,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target, "wb") as file:
-            torch.save(checkpoint, file)
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # what the file system said stands behind torch's own words
+                refusal = error.__context__
+                raise refusal if isinstance(refusal, OSError) else error from None

@@ -11,7 +11,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from run.atomic import replacing
+from run.atomic import explained, replacing
 
 
 class MetricsCSV(Logger):
@@ -60,7 +60,7 @@ class MetricsCSV(Logger):
             self.columns += new
             self._rewrite()
         else:
-            with self.path.open("a", newline="", encoding="utf-8") as file:
+            with explained(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
 
     def _rewrite(self) -> None:

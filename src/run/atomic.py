@@ -1,5 +1,6 @@
 """Files that are either the old one or the new one, never a half: written beside the target, synced and renamed."""
 
+import errno
 import json
 import os
 import tempfile
@@ -8,22 +9,47 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from run.errors import UserError
+
+REMEDIES = {
+    errno.ENOSPC: "free some space; what was written before is whole, and resume= goes on from there",
+    errno.EDQUOT: "free some of your quota; what was written before is whole, and resume= goes on from there",
+    errno.ENOENT: "its folder is gone; start anew",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "make it writable",
+}
+
 
 @contextmanager
 def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary file in the target's folder that takes the target's place when the block ends without error."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    """Open a temporary file in the target's folder that takes the target's place when the block ends without error.
+
+    Raises a UserError where the file system refuses.
+    """
+    with explained(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())  # mkstemp's 0600 would hide the run from colleagues
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """An OSError while `path` is written becomes a UserError that says what to do."""
     try:
-        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's 0600 would hide the run from colleagues
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        number = error.errno or (errno.ENOSPC if os.strerror(errno.ENOSPC) in str(error) else 0)  # copytree has a list
+        reason = os.strerror(number) if number else str(error)
+        raise UserError(f"cannot write {path}: {reason}; {REMEDIES.get(number, 'is the disk in order?')}") from error
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -4,6 +4,7 @@ It makes the run folder, builds what the config describes, and says a mistake of
 """
 
 import functools
+import logging
 import os
 import sys
 import traceback
@@ -72,6 +73,7 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     @functools.wraps(function)
     def decorated(config: DictConfig) -> Any:
         filter_warnings()
+        logging.raiseExceptions = False  # a full disk is said once, not by each line that train.log cannot take
         try:
             with interruption.heeded():
                 return function(config)

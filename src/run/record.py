@@ -8,7 +8,7 @@ import shlex
 import socket
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from run import interruption
 from run.atomic import replacing, write_json
-from run.errors import find_user_error
+from run.errors import UserError, find_user_error
 from run.resume import Change, changes, locked, read_record, refuse_fixed
 from run.settings import check
 from run.source import copy_source, git_state, source_differences
@@ -121,7 +121,8 @@ class Run:
             text = f"{type(mistake or error).__name__}: {mistake or error}"
             # to train.log alone (config/hydra/job_logging): on the terminal the outermost layer says it, once
             logging.getLogger("failure").error(text, exc_info=None if mistake else error)
-            self.update(status="failed", error=text, **ended)
+            with suppress(UserError):  # the first reason is the one to say, also where nothing can be written now
+                self.update(status="failed", error=text, **ended)
 
     def _abort(self) -> None:
         if self.proceeding:

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from run.atomic import explained
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("src", "config", "requirements.txt")  # enough to run again: `python source/src/train.py`
 
@@ -12,11 +14,12 @@ COPIED = ("src", "config", "requirements.txt")  # enough to run again: `python s
 def copy_source(folder: Path) -> None:
     """Copy the code and config, uncommitted changes included, into `folder`."""
     ignore = shutil.ignore_patterns("__pycache__", ".*", "outputs", "multirun")  # of a run started inside src
-    for name in COPIED:
-        if (REPOSITORY / name).is_dir():
-            shutil.copytree(REPOSITORY / name, folder / name, ignore=ignore, dirs_exist_ok=True)
-        elif (REPOSITORY / name).exists():
-            shutil.copy2(REPOSITORY / name, folder / name)
+    with explained(folder):
+        for name in COPIED:
+            if (REPOSITORY / name).is_dir():
+                shutil.copytree(REPOSITORY / name, folder / name, ignore=ignore, dirs_exist_ok=True)
+            elif (REPOSITORY / name).exists():
+                shutil.copy2(REPOSITORY / name, folder / name)
 
 
 def source_differences(folder: Path, *parts: str) -> list[str]:

@@ -12,18 +12,11 @@ FIGURE_ROWS = 100  # more cannot be read
 
 def write(table: Table, path: Path) -> None:
     """Raises a UserError where the file cannot be written, or nothing can be drawn."""
-    try:
-        if path.suffix == ".csv":
-            text = comma_separated(table)
-        elif path.suffix == ".md":
-            text = markdown(table)
-        else:
-            draw(table, path)
-            return
-        with replacing(path) as file:
-            file.write(text)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    if path.suffix not in (".csv", ".md"):
+        draw(table, path)
+        return
+    with replacing(path) as file:
+        file.write(comma_separated(table) if path.suffix == ".csv" else markdown(table))
 
 
 def draw(table: Table, path: Path) -> None:

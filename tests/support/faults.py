@@ -1,8 +1,11 @@
 """Faults that a config can name: `+callbacks.fault._target_=faults.Kill +callbacks.fault.batch=7`."""
 
 import os
+import shutil
 import signal
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -58,6 +61,22 @@ class Hang(Fault):
     def happen(self) -> None:
         print("hanging", flush=True)
         time.sleep(60)
+
+
+class FillDisk(Fault):
+    """A file takes all the space that is left where this process works."""
+
+    def happen(self) -> None:
+        with Path("filler").open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+
+
+class DeleteRun(Fault):
+    """The folders of all runs are deleted."""
+
+    def happen(self) -> None:
+        shutil.rmtree("outputs")
 
 
 class NotANumber(Fault):

@@ -1,0 +1,107 @@
+"""What the world does to a run: full disks, lost folders, NaN, damaged files. One line, and nothing is lost."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from resumed import LAST, SAVING, SHORT
+from runs import REPOSITORY, record
+
+OPTIONS = (*SHORT, "model=cnn", "loggers=none")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 8 MiB, for a run of a small network."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", path], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"cannot mount a small file system: {done.stderr.decode().strip()}")
+    yield path
+    subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def test_a_full_disk(command, small_disk, monkeypatch, capsys):
+    monkeypatch.chdir(small_disk)
+    assert command("train", *OPTIONS, *SAVING, "+callbacks.fault={_target_: faults.FillDisk, batch: 4}") == 1
+    assert re.fullmatch(
+        r"error: cannot write .*: No space left on device; free some space.*resume=.*\n", capsys.readouterr().err
+    )
+    (folder,) = small_disk.glob("outputs/*/*/*")
+    assert "state_dict" in torch.load(folder / LAST, weights_only=True)
+    (small_disk / "filler").unlink()
+    assert command("train", f"resume={folder}", "~callbacks.fault") == 0
+    assert record(folder)["status"] == "finished"
+
+
+def test_the_run_folder_is_deleted(command, tmp_path, capsys):
+    fault = "+callbacks.fault={_target_: faults.DeleteRun, batch: 4}"
+    assert command("train", *OPTIONS, *SAVING, fault) == 1
+    assert re.fullmatch(
+        r"error: cannot write .*: No such file or directory; its folder is gone.*\n", capsys.readouterr().err
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_output_folder_that_is_read_only(command, tmp_path, capsys):
+    (tmp_path / "outputs").mkdir(mode=0o555)
+    assert command("train", *OPTIONS) == 1
+    assert re.fullmatch(
+        r"error: cannot make a run folder .*: make it writable or cd elsewhere\n", capsys.readouterr().err
+    )
+
+
+def test_a_read_only_file_system(command, small_disk, monkeypatch, capsys):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    monkeypatch.chdir(small_disk)
+    assert command("train", *OPTIONS) == 1
+    assert "cannot make a run folder" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_a_number_is_located(command, tmp_path, capsys):
+    fault = "+callbacks.fault={_target_: faults.NotANumber, batch: 7}"
+    assert command("train", *OPTIONS, *SAVING, fault) == 1
+    line = capsys.readouterr().err
+    assert re.fullmatch(
+        r"error: the loss is nan at step 7 \(epoch 1, batch 2, images \d+, .*\): choose a lower .*\n", line
+    )
+    (folder,) = tmp_path.glob("outputs/*/*/*")
+    assert record(folder)["status"] == "failed"
+    saved = torch.load(folder / LAST, weights_only=True)
+    assert saved["global_step"] <= 7
+    assert all(value.isfinite().all() for value in saved["state_dict"].values())
+
+
+def test_or_left_out(train):
+    fault = "+callbacks.fault={_target_: faults.NotANumber, batch: 7}"
+    folder = train(*OPTIONS, fault, "model.skip_nonfinite=true")
+    assert re.search(r"step 7: the loss of images \[.*\] is nan; left out", (folder / "train.log").read_text())
+    assert record(folder)["metrics"]["train_loss"] > 0
+    assert torch.load(folder / LAST, weights_only=True)["global_step"] == 14
+
+
+def test_a_clock_that_jumps(command, tmp_path):
+    """What is measured in seconds does not ask for the time of day."""
+    code = f"""
+import datetime, runpy, sys
+from run import record
+class Jumping(datetime.datetime):
+    calls = 0
+    @classmethod
+    def now(cls, *zone):
+        cls.calls += 1
+        return super().now(*zone) - datetime.timedelta(days=365 * cls.calls)
+record.datetime = Jumping
+sys.argv = ["train.py", *{[*OPTIONS, "hparams.max_epochs=1"]!r}]
+runpy.run_path({str(REPOSITORY / "src" / "train.py")!r}, run_name="__main__")
+"""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.glob("outputs/*/*/*")
+    assert record(folder)["ended"] < record(folder)["started"]
+    assert 0 < record(folder)["seconds"] < 600
