@@ -80,7 +80,7 @@ class Classifier(pl.LightningModule):
         loss = self.loss(logits_BK, labels_B)
         if self.skip_nonfinite and not torch.isfinite(loss):
             step = self.trainer.fit_loop.total_batch_idx
-            log.warning(f"step {step}: the loss of images {index_B.tolist()} is {float(loss)}; left out")
+            log.warning(f"step {step}: the loss of images {index_B.tolist()} is {loss.item()}; left out")
             return None
         self.loss_sum.add_(loss.detach(), alpha=len(labels_B))
         self.correct.add_((logits_BK.argmax(1) == labels_B).sum())
