@@ -1,13 +1,16 @@
 # One command per wish. Everything runs in .venv, which is made from requirements.txt when that changes.
 PYTHON ?= python3
-BIN := .venv/bin
-INSTALLED := .venv/.installed
+# the container has an environment of its own, and says where
+VENV ?= .venv
+BIN := $(VENV)/bin
+# the requirements.txt that is installed
+INSTALLED := $(VENV)/.installed
 # the main job needs no network and no data by default: scikit-learn's bundled digits
 ARGS ?= data=digits hparams.max_epochs=30
 
-.PHONY: help train test lint format bench lock clean
+.PHONY: help train test test-slow lint format bench lock clean compare install
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 
 train: $(INSTALLED) ## train: make train ARGS="data=MNIST hparams.batch_size=64"
 	$(BIN)/python src/train.py $(ARGS)
@@ -15,11 +18,14 @@ train: $(INSTALLED) ## train: make train ARGS="data=MNIST hparams.batch_size=64"
 test: $(INSTALLED) ## run the tests; those on real data where DATASET points at it
 	$(BIN)/python -m pytest $(ARGS_TEST)
 
+test-slow: $(INSTALLED) ## run the slow tests: the container, from its build on
+	$(BIN)/python -m pytest -m slow $(ARGS_TEST)
+
 lint: $(INSTALLED) ## style, types, shell scripts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/shellcheck --shell=bash .ci/run hydra/tab_completion_bash
+	$(BIN)/shellcheck --shell=bash --external-sources .ci/* docker/*.sh hydra/tab_completion_bash
 
 format: $(INSTALLED) ## mend what can be mended by a tool
 	$(BIN)/ruff check --fix
@@ -35,8 +41,12 @@ lock: $(INSTALLED) ## requirements.txt from pyproject.toml: newest versions, for
 clean: ## remove caches and .venv; runs and data stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
 
-$(INSTALLED): requirements.txt
-	$(PYTHON) -m venv .venv
+# compared by content: the new date of a checkout installs nothing, and neither does the image's own lock in the container
+$(INSTALLED): compare
+	@cmp -s requirements.txt $@ || { rm -f $@ && $(MAKE) --no-print-directory install; }
+
+install:
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet "$$(grep -oE '^uv==[^ ]+' requirements.txt)"
 	$(BIN)/uv pip sync --python $(BIN)/python --require-hashes --quiet requirements.txt
-	@touch $@
+	@cp requirements.txt $(INSTALLED)

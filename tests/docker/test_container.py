@@ -1,0 +1,179 @@
+"""The container as a user meets it: built from nothing, worked in, reached, stopped.
+
+All of it from a path with spaces and, where the tests run as root, by a user whom the image could not know.
+"""
+
+import os
+import re
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from engine import Checkout, copy_repository, docker, require_engine, wait_until
+from runs import record
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # a first build downloads gigabytes
+
+UID, GID = 12345, 23456
+COPIED = [".dockerignore", "Dockerfile", "Makefile", "config", "docker", "hydra", "requirements.txt", "src"]
+IMAGE = "patch_sets_test"
+TRAIN = ["python", "src/train.py", "data=digits", "hparams.max_epochs=10", "hparams.seed=0"]
+
+
+@pytest.fixture(scope="module")
+def checkout() -> Iterator[Checkout]:
+    """With the image built."""
+    require_engine()
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
+        Path(folder).chmod(0o755)
+        workspace = copy_repository(Path(folder) / "a path with spaces", *COPIED)
+        (workspace / ".env").write_text("OMP_NUM_THREADS=1\n")  # networks this small are slower on two threads
+        checkout = Checkout(workspace, workspace, IMAGE)
+        if os.getuid() == 0:
+            for path in [Path(folder), workspace, *workspace.rglob("*")]:
+                os.chown(path, UID, GID)
+            socket = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+            checkout.process = {"user": UID, "group": GID, "extra_groups": [Path(socket).stat().st_gid]}
+            checkout.environment["HOME"] = folder
+        try:
+            checkout.call("build")
+            yield checkout
+        finally:
+            checkout.remove()
+            subprocess.run(["docker", "image", "rm", "--force", IMAGE], capture_output=True)
+
+
+def built(checkout: Checkout) -> list[str]:
+    """The instructions of the Dockerfile that a build does not take from its cache."""
+    output, errors = checkout.call("build", "--progress=plain", PATCH_SETS_IMAGE=f"{IMAGE}_again")
+    steps = dict(re.findall(r"^#(\d+) \[.*\d+/\d+\] ((?:RUN|COPY) .*)", output + errors, re.MULTILINE))
+    assert len(steps) > 2
+    cached = re.findall(r"^#(\d+) CACHED", output + errors, re.MULTILINE)
+    return [step for number, step in steps.items() if number not in cached]
+
+
+def test_a_change_of_the_source_builds_nothing(checkout):
+    with (checkout.repository / "src" / "train.py").open("a") as file:
+        file.write("\n")
+    start = time.monotonic()
+    assert built(checkout) == []
+    assert time.monotonic() - start < 10
+
+
+def test_a_change_of_the_lock_builds_the_dependencies_and_nothing_else(checkout):
+    lock = checkout.repository / "requirements.txt"
+    text = lock.read_text()
+    try:
+        uv_alone = re.findall(r"^uv==.*\n(?:    .*\n)*", text, re.MULTILINE)  # quickly built
+        lock.write_text(f"# {uuid.uuid4()}, which no build has seen\n" + "".join(uv_alone))
+        steps = built(checkout)
+    finally:
+        lock.write_text(text)
+        docker("image", "rm", f"{IMAGE}_again")
+    assert "uv pip sync" in steps[0]
+    assert not any("apt-get" in step or "useradd" in step for step in steps)
+
+
+def runs(checkout: Checkout, experiment: str) -> list[Path]:
+    return sorted(checkout.workspace.glob(f"outputs/{experiment}/*/*"))
+
+
+@pytest.fixture(scope="module")
+def trained(checkout: Checkout) -> Path:
+    checkout.call("run", *TRAIN, "experiment_name=whole")
+    (folder,) = runs(checkout, "whole")
+    return folder
+
+
+def test_a_training_finishes_and_its_files_belong_to_the_user(checkout, trained):
+    assert record(trained)["status"] == "finished"
+    assert record(trained)["metrics"]["test_accuracy"] > 0.8
+    owner = checkout.process.get("user", os.getuid()), checkout.process.get("group", os.getgid())
+    for path in checkout.workspace.rglob("*"):
+        assert (path.stat().st_uid, path.stat().st_gid) == owner, path
+
+
+def test_make_uses_the_environment_of_the_image_and_installs_nothing(checkout):
+    output, errors = checkout.call("run", "make", "train", "ARGS=--cfg job")
+    assert "/opt/venv/bin/python src/train.py" in output
+    assert "venv" not in (output + errors).replace("/opt/venv/bin/python src/train.py", "")
+    assert not (checkout.workspace / ".venv").exists()
+
+
+def test_torch_compiles(checkout):
+    code = "import torch; print(torch.compile(torch.nn.Linear(3, 2))(torch.ones(5, 3)).shape)"
+    assert "torch.Size([5, 2])" in checkout.call("run", "python", "-c", code)[0]
+
+
+def test_fish_completes_settings(checkout):
+    output, _ = checkout.call("run", "fish", "--interactive", "-c", "complete -C 'python src/train.py data=dig'")
+    assert "data=digits" in output
+
+
+def fetch(url: str, **headers: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, ""
+
+
+def test_servers_answer_on_the_host(checkout, trained):
+    checkout.call("run", "-d")
+    servers = dict(zip(["tensorboard", "mlflow", "jupyter"], checkout.ports, strict=True))
+    starting = {name: checkout.start(name, str(port)) for name, port in servers.items()}
+    urls = {}
+    for name, process in starting.items():
+        output, errors = process.communicate()
+        assert process.returncode == 0, output + errors
+        urls[name] = output.strip()
+        assert urls[name].startswith(f"http://127.0.0.1:{servers[name]}")
+
+    wait_until(lambda: trained.name in fetch(f"{urls['tensorboard']}/data/runs")[1])
+    search = f"{urls['mlflow']}/api/2.0/mlflow/experiments/search?max_results=5"
+    assert fetch(search)[0] == 200
+    assert fetch(search, Host="example.org")[0] == 403
+    contents = f"http://127.0.0.1:{servers['jupyter']}/api/contents"
+    _, token = urls["jupyter"].split("?token=")
+    assert fetch(contents)[0] == 403
+    assert fetch(f"{contents}?token={token}")[0] == 200
+
+    for name, port in servers.items():
+        assert checkout.call(name, str(port))[0].strip() == urls[name]
+    assert {path.stat().st_uid for path in checkout.workspace.rglob("*")} == {checkout.workspace.stat().st_uid}
+    checkout.call("stop")
+
+
+def test_an_idle_container_stops_within_two_seconds(checkout):
+    checkout.call("run", "-d")
+    start = time.monotonic()
+    checkout.call("stop")
+    assert time.monotonic() - start < 2
+    assert not checkout.runs()
+
+
+def rows(folder: Path) -> list[str]:
+    path = folder / "metrics.csv"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_a_stopped_training_says_so_and_resumes_as_if_nothing_had_been(checkout, trained):
+    with checkout.start("run", *TRAIN, "experiment_name=stopped") as training:
+        wait_until(lambda: any(len(rows(folder)) > 3 for folder in runs(checkout, "stopped")))
+        docker("stop", checkout.container)
+        output, errors = training.communicate()
+    assert training.returncode == 143, output + errors
+    (folder,) = runs(checkout, "stopped")
+    assert record(folder)["status"] == "interrupted"
+    assert len(rows(folder)) < len(rows(trained))
+
+    checkout.call("run", "python", "src/train.py", f"resume={folder.relative_to(checkout.workspace)}")
+    assert runs(checkout, "stopped") == [folder]
+    assert record(folder)["status"] == "finished"
+    assert rows(folder) == rows(trained)
