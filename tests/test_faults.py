@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from resumed import LAST, SAVING, SHORT
+from resumed import LAST, SAVING, SHORT, weights
 from runs import REPOSITORY, record
 
 OPTIONS = (*SHORT, "model=cnn", "loggers=none")
@@ -81,7 +81,7 @@ def test_or_left_out(train):
     folder = train(*OPTIONS, fault, "model.skip_nonfinite=true")
     assert re.search(r"step 7: the loss of images \[.*\] is nan; left out", (folder / "train.log").read_text())
     assert record(folder)["metrics"]["train_loss"] > 0
-    assert torch.load(folder / LAST, weights_only=True)["global_step"] == 14
+    assert all(value.isfinite().all() for value in weights(folder).values())
 
 
 def test_a_clock_that_jumps(command, tmp_path):

@@ -124,9 +124,9 @@ class ImageDataModule(LightningDataModule, ABC):
         part = self._part("train")
         # not trainer.current_epoch, which in a checkpoint of an epoch's end is still that epoch
         progressed: Any = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
-        order = EpochOrder(len(part), self.seed, progressed.processed if self.trainer else 0)
-        share = -(-len(part) // (self.trainer.world_size if self.trainer else 1))
-        single = share > self.batch_size > 1 and share % self.batch_size == 1
+        ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        order = EpochOrder(len(part), self.seed, progressed.processed if self.trainer else 0, *ranks)
+        single = len(order) > self.batch_size > 1 and len(order) % self.batch_size == 1
         batches = ResumableBatches(order, self.batch_size, drop_last=single)
 
         def progress() -> tuple[int, int]:
@@ -134,7 +134,9 @@ class ImageDataModule(LightningDataModule, ABC):
             loop: Any = self.trainer.fit_loop
             epoch, within = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current
             # between two epochs the batches counted are still those of the last one
-            return epoch.processed, within.processed if epoch.started > epoch.processed else 0
+            batches = within.processed if epoch.started > epoch.processed else 0
+            complete, batch = divmod(batches, int(self.trainer.num_training_batches))
+            return epoch.processed + complete, batch
 
         return ResumableLoader(part, progress, batch_sampler=batches, **self._loader_settings(part))
 

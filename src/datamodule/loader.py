@@ -59,5 +59,5 @@ class ResumableLoader(DataLoader):
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         batches: Any = self.batch_sampler
-        batches.start = state["batch"]
+        batches.resumed = state["epoch"], state["batch"]
         batches.sampler.set_epoch(state["epoch"])

@@ -1,4 +1,3 @@
-import torch
 from torch.utils.data import BatchSampler
 
 from datamodule.order import EpochOrder, ResumableBatches
@@ -20,16 +19,23 @@ def test_batches_are_those_of_torch():
         order = EpochOrder(10, seed=0)
         ours = [batch.tolist() for batch in ResumableBatches(order, 3, drop_last)]
         assert ours == list(BatchSampler(order, 3, drop_last))
-        wrapped = [int(i) for i in torch.arange(10)]  # what stands there when Lightning distributes the sampler
-        assert [batch.tolist() for batch in ResumableBatches(wrapped, 3, drop_last)] == list(
-            BatchSampler(wrapped, 3, drop_last)
-        )
 
 
-def test_one_pass_starts_later():
-    batches = ResumableBatches(EpochOrder(10, seed=0), 3, False)
+def test_ranks_share_each_epoch():
+    for size, world_size in ((10, 2), (11, 2), (3, 4)):
+        orders = [EpochOrder(size, 0, 1, rank, world_size) for rank in range(world_size)]
+        shares = [list(order) for order in orders]
+        assert {len(share) for share in shares} == {len(orders[0])} == {-(-size // world_size)}
+        together = [i for group in zip(*shares, strict=True) for i in group]
+        assert together[:size] == list(EpochOrder(size, 0, 1))  # the images of a step are those of one process
+
+
+def test_a_resumed_epoch_starts_later():
+    order = EpochOrder(10, seed=0)
+    batches = ResumableBatches(order, 3, False)
+    order.set_epoch(3)
     whole = [batch.tolist() for batch in batches]
-    batches.start = 2
+    batches.resumed = 3, 2
     assert [batch.tolist() for batch in batches] == whole[2:]
-    assert [batch.tolist() for batch in batches] == whole
-    assert len(batches) == 4
+    order.set_epoch(4)
+    assert len([*batches]) == len(batches) == 4
