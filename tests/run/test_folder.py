@@ -16,7 +16,7 @@ def test_the_name_says_experiment_date_time_and_comment(tmp_path):
     assert folder.is_dir()
 
 
-def test_twenty_processes_in_one_second_make_twenty_folders(tmp_path):
+def test_fifty_processes_in_one_second_make_fifty_folders(tmp_path):
     code = """
 import datetime, sys
 from run import folder
@@ -32,10 +32,10 @@ print(folder.make_run_folder(sys.argv[1], "x", None))
     source = Path(__file__).parents[2] / "src"
     processes = [
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=source, stdout=subprocess.PIPE, text=True)
-        for _ in range(20)
+        for _ in range(50)
     ]
     folders = [process.communicate()[0].strip() for process in processes]
-    assert len(set(folders)) == 20
+    assert len(set(folders)) == 50
     assert all(Path(folder).is_dir() for folder in folders)
     assert {Path(folder).name[:8] for folder in folders} == {"03-04-05"}
 
