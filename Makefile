@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 # the main job needs no network and no data by default: scikit-learn's bundled digits
 ARGS ?= data=digits hparams.max_epochs=30
 
-.PHONY: help train test test-slow lint format bench lock clean compare install
+.PHONY: help train test test-slow lint format bench faults lock clean compare install
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 
@@ -33,6 +33,9 @@ format: $(INSTALLED) ## mend what can be mended by a tool
 
 bench: $(INSTALLED) ## measure every claim of speed in the README, both sides in one run
 	PYTHONPATH=src $(BIN)/python tests/bench/bench.py $(PARTS)
+
+faults: $(INSTALLED) ## kill runs at random and resume them: make faults KILLS=6 NETWORKS="cnn lenet"
+	PYTHONPATH=tests/support $(BIN)/python tests/faults/kills.py $(if $(KILLS),--kills $(KILLS)) $(NETWORKS)
 
 lock: $(INSTALLED) ## requirements.txt from pyproject.toml: newest versions, for 3.11 and later, all extras
 	$(BIN)/uv pip compile --upgrade --universal --all-extras --python-version 3.11 --generate-hashes \

@@ -47,9 +47,10 @@ def train(config: DictConfig, run: Run) -> float | None:
         init_from(model, config.init_from)
     state = cli.build(
         config.run_state,
-        new_schedule=touches(run.changes, NEW_SCHEDULE),
-        stop_again=not touches(run.changes, NEW_PATIENCE),
+        new_schedule=touches(run.unsaved, NEW_SCHEDULE),
+        stop_again=not touches(run.unsaved, NEW_PATIENCE),
     )
+    state.settings = run.settings  # not as an argument, in which Hydra would resolve the interpolations
     loggers = [cli.build(logger) for logger in config.loggers.values() if logger is not None]
     trainer = cli.build(config.trainer, callbacks=[*build_callbacks(config, data), state], logger=loggers)
     if run.resumed:

@@ -46,6 +46,7 @@ def test_wherever_it_was_broken_off(train, broken_off, resume):
         ("+trainer.val_check_interval=2", "hparams.optimizer=SGD", "+optimizer.momentum=0.9"),
         ("+trainer.check_val_every_n_epoch=2", "hparams.patience=5"),
         ("data.valid=0",),
+        ("data.num_workers=2", "data.split_seed=${hparams.seed}"),
         ("hparams.lr=0",),
     ],
     ids=lambda options: options[0],
@@ -121,6 +122,16 @@ def test_a_changed_schedule_is_at_once_where_it_would_have_been(broken_off, resu
         for folder in (broken, always)
     ]
     assert groups[0] == groups[1]
+
+
+def test_a_change_outlives_a_kill_before_the_next_checkpoint(broken_off, resume, command):
+    broken = broken_off(*SHORT, *SAVING, "model=cnn", batch=8)
+    (broken / "checkpoints" / ".last.ckpt.abcdefgh").touch()  # of a kill while it was written
+    assert resume(broken, "hparams.lr=0.01", "+callbacks.again={_target_: faults.Crash, batch: 0}") == 1
+    assert command("train", f"resume={broken}", "~callbacks.again") == 0
+    (group,) = torch.load(broken / LAST, weights_only=True)["optimizer_states"][0]["param_groups"]
+    assert group["lr"] == 0.01
+    assert {path.name for path in (broken / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
 
 
 def test_a_changed_rate_keeps_the_reductions_of_plateau(broken_off, resume):

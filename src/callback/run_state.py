@@ -21,6 +21,7 @@ class RunState(Callback):
     """
 
     def __init__(self, new_schedule: bool = False, stop_again: bool = True) -> None:
+        self.settings = ""  # as YAML, at this checkpoint
         self.new_schedule, self.stop_again = new_schedule, stop_again
         self.loaded: dict[str, Any] = {}
         self.began = time.monotonic(), time.process_time()
@@ -50,6 +51,7 @@ class RunState(Callback):
             "should_stop": trainer.should_stop,
             "seconds": self.seconds,
             "lr": pl_module.lr,
+            "settings": self.settings,
         }
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

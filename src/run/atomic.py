@@ -41,6 +41,12 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             raise
 
 
+def remove_remnants(folder: Path) -> None:
+    """What a kill in the middle of writing leaves in a run folder: as large as a checkpoint, and of no use."""
+    for path in (*folder.glob(".*.????????"), *folder.glob("checkpoints/.*.????????")):
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     """An OSError while `path` is written becomes a UserError that says what to do."""

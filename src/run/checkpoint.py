@@ -4,9 +4,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from run.errors import UserError
 from run.record import Run
-from run.resume import touches
+from run.resume import compare, touches
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +84,9 @@ def resume_point(run: Run, model: Any) -> Path | None:
             f"the checkpoint does not fit: {words[0]} ({changed}); leave that as it was, or start a new run from the "
             f"weights that fit, init_from={run.folder}"
         )
+    run.unsaved = compare(yaml.safe_load(checkpoint["run_state"]["settings"]), yaml.safe_load(run.settings))
     epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
-    if epoch["started"] > epoch["processed"] and touches(run.changes, ("hparams.batch_size", "data.batch_size")):
+    if epoch["started"] > epoch["processed"] and touches(run.unsaved, ("hparams.batch_size", "data.batch_size")):
         raise UserError(
             "hparams.batch_size cannot change in the middle of an epoch, where this run was broken off: resume it with "
             "the old one, and change it after an epoch's end"

@@ -88,7 +88,7 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
 def record(config: DictConfig) -> Run:
     """The record of the job that Hydra has just started, in the folder that it made."""
     hydra = HydraConfig.get()
-    overrides = list(hydra.overrides.task)
+    overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # ${...} as it was written
     parsed = OverridesParser.create().parse_overrides(overrides)
     settings = {override.key_or_group: override.value() for override in parsed if not override.is_delete()}
     # what report.py can ask for: also what a default or a recipe chose

@@ -19,7 +19,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from run import interruption
-from run.atomic import replacing, write_json
+from run.atomic import remove_remnants, replacing, write_json
 from run.errors import UserError, find_user_error
 from run.resume import Change, changes, locked, read_record, refuse_fixed
 from run.settings import check
@@ -40,6 +40,7 @@ class Run:
         self.overrides = [override for override in overrides if not override.startswith("resume=")]
         self.began = time.monotonic()  # a clock that jumps changes `started` and `ended`, not `seconds`
         self.changes: list[Change] = []
+        self.unsaved: list[Change] = []  # since the checkpoint: a kill may have come between a change and the next one
         self.proceeding = False
         self.facts: dict[str, Any] = {}
 
@@ -84,6 +85,7 @@ class Run:
             "versions": {package: version(package) for package in PACKAGES},
         }
         if self.resumed:
+            remove_remnants(self.folder)
             start["changes"] = {change.name: [change.old, change.new] for change in self.changes}
             start["other_code"] = source_differences(self.folder / "source", "src")
             self.facts.pop("error", None)
@@ -101,6 +103,11 @@ class Run:
             **{kind: {k: v for k, v in chosen.items() if k != "resume"} for kind, chosen in self.chosen.items()},
             seed=self.config.hparams.seed,
         )
+
+    @property
+    def settings(self) -> str:
+        """As YAML, interpolations as they are written."""
+        return self.composed[".hydra/config.yaml"]
 
     def update(self, **facts: Any) -> None:
         self.facts.update(facts)
@@ -131,9 +138,9 @@ class Run:
     def _compose(self) -> None:
         """The texts of config.yaml and of what `resume=` or `run=` compose from, before building changes the config."""
         self.composed = {
-            "config.yaml": OmegaConf.to_yaml(self.config, resolve=True),
+            ".hydra/overrides.yaml": OmegaConf.to_yaml(self.overrides),  # first: it alone decides what is composed
             ".hydra/config.yaml": OmegaConf.to_yaml(self.config),
-            ".hydra/overrides.yaml": OmegaConf.to_yaml(self.overrides),
+            "config.yaml": OmegaConf.to_yaml(self.config, resolve=True),
         }
 
     def _write_composed(self) -> None:

@@ -50,7 +50,8 @@ def find_run(which: str) -> Path:
 def _broken_off(folder: Path) -> bool:
     """Before its first checkpoint; a run that failed so early would fail again."""
     try:
-        return read_record(folder)["status"] in ("running", "interrupted")
+        # source/ comes last of all that a run begins with: without it there is nothing to resume
+        return (folder / "source").is_dir() and read_record(folder)["status"] in ("running", "interrupted")
     except (UserError, KeyError):
         return False
 
@@ -69,6 +70,7 @@ def _latest_first() -> Iterator[Path]:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder until the block or the process ends, however; refuse it while another process holds it."""
     handle = os.open(folder, os.O_RDONLY)
+    _held.add(handle)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,7 +80,21 @@ def locked(folder: Path) -> Iterator[None]:
             pass
         yield
     finally:
+        _held.discard(handle)
         os.close(handle)
+
+
+_held: set[int] = set()
+
+
+def _let_go() -> None:
+    for handle in _held:
+        os.close(handle)
+    _held.clear()
+
+
+# a lock is shared with forked processes: workers outlive a killed run by seconds, and would keep resume= out
+os.register_at_fork(after_in_child=_let_go)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -99,6 +115,11 @@ def changes(folder: Path, config: Mapping[str, Any]) -> list[Change]:
         recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged: restore it, or start anew with init_from={folder}") from error
+    return compare(recorded, config)
+
+
+def compare(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> list[Change]:
+    """The settings in which two configs differ, `resume` itself apart."""
     old, new = dict(_leaves(recorded)), dict(_leaves(config))
     names = sorted(old.keys() | new.keys())
     differing = [Change(name, old.get(name, ABSENT), new.get(name, ABSENT)) for name in names]

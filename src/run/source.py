@@ -12,14 +12,17 @@ COPIED = ("src", "config", "requirements.txt")  # enough to run again: `python s
 
 
 def copy_source(folder: Path) -> None:
-    """Copy the code and config, uncommitted changes included, into `folder`."""
+    """Copy the code and config, uncommitted changes included, to `folder`, which is there once it is complete."""
     ignore = shutil.ignore_patterns("__pycache__", ".*", "outputs", "multirun")  # of a run started inside src
+    partial = folder.with_name(f".{folder.name}")
     with explained(folder):
+        partial.mkdir()
         for name in COPIED:
             if (REPOSITORY / name).is_dir():
-                shutil.copytree(REPOSITORY / name, folder / name, ignore=ignore, dirs_exist_ok=True)
+                shutil.copytree(REPOSITORY / name, partial / name, ignore=ignore)
             elif (REPOSITORY / name).exists():
-                shutil.copy2(REPOSITORY / name, folder / name)
+                shutil.copy2(REPOSITORY / name, partial / name)
+        partial.rename(folder)
 
 
 def source_differences(folder: Path, *parts: str) -> list[str]:

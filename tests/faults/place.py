@@ -1,0 +1,65 @@
+"""A folder in which one run is trained by one process after another, as whoever restarts a killed run does it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from resumed import LAST
+from runs import REPOSITORY, record
+
+Batch = tuple[str, int]  # of train, validation or test; counted from 0 in each process
+NEVER: Batch = ("train", -1)
+KILLED = -9
+HANGS, HUNG = 600, 124  # seconds after which a process that nobody kills is given up, and what is its exit code then
+# the environment says where: so all parts of a run have the same settings, and resume=last is all that they are given
+FAULT = (
+    "+callbacks.fault={_target_: faults.Signal, name: SIGKILL, "
+    "batch: '${oc.decode:${oc.env:KILL_BATCH}}', during: '${oc.env:KILL_DURING}'}"
+)
+
+
+class Place:
+    """`start()` begins the run, or resumes it where there is one; nothing else may be in the folder."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder, self.options = folder, options
+        folder.mkdir()
+
+    @property
+    def run(self) -> Path | None:
+        """The run folder, once source/ is there, the last of what a run begins with: before, nothing can be resumed."""
+        begun = sorted(self.folder.glob("outputs/*/*/*/source"))
+        return begun[-1].parent if begun else None
+
+    @property
+    def finished(self) -> bool:
+        return self.run is not None and record(self.run)["status"] == "finished"
+
+    @property
+    def steps(self) -> int:
+        """How many were done at the checkpoint at which a resumed run goes on."""
+        last = self.run and self.run / LAST
+        return torch.load(last, weights_only=True)["global_step"] if last and last.exists() else 0
+
+    def start(self, batch: Batch = NEVER, seconds: float | None = None) -> int:
+        """The exit code of a process that goes on here: KILLED if it came to the batch, or took longer."""
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY / "tests" / "support"),
+            "OMP_NUM_THREADS": "1",
+            "KILL_DURING": batch[0],
+            "KILL_BATCH": str(batch[1]),
+        }
+        options = ("resume=last",) if self.run else (*self.options, FAULT)
+        command = [sys.executable, str(REPOSITORY / "src" / "train.py"), *options]
+        # a file, not a pipe, which workers that outlive a killed process would keep open
+        with (self.folder / "terminal.log").open("a") as log:
+            process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            return process.wait(HANGS if seconds is None else seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+            return HUNG if seconds is None else code
