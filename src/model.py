@@ -106,15 +106,21 @@ class Classifier(pl.LightningModule):
         return sums
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        sums = [self.loss_sum.clone(), self.correct.clone(), self.count]
-        checkpoint["classifier"] = {"lr": self.lr, "sums": sums, "epoch_sums": list(self.epoch_sums)}
+        sums = [float(self.loss_sum), int(self.correct), self.count, *self.epoch_sums]
+        row = torch.tensor(sums, dtype=torch.float64)
+        if self.trainer.world_size > 1:
+            gathered: Any = self.all_gather(row.to(self.device))
+            row = gathered.cpu()
+        checkpoint["classifier"] = {"lr": self.lr, "sums": row.view(-1, len(sums))}  # a row per rank
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        state = checkpoint["classifier"]
-        loss_sum, correct, self.count = state["sums"]
-        self.loss_sum.copy_(loss_sum)
-        self.correct.copy_(correct)
-        self.epoch_sums = list(state["epoch_sums"])
+        state, rank, ranks = checkpoint["classifier"], self.trainer.global_rank, self.trainer.world_size
+        # of another number of ranks than now, the first takes all
+        rows = state["sums"] if len(state["sums"]) == ranks else state["sums"].sum(0) * torch.eye(ranks, 1)
+        loss_sum, correct, count, epoch_loss, epoch_correct, epoch_count = rows[rank].tolist()
+        self.loss_sum.fill_(loss_sum)
+        self.correct.fill_(int(correct))
+        self.count, self.epoch_sums = int(count), [epoch_loss, int(epoch_correct), int(epoch_count)]
         self.lr = self.lr or state["lr"]  # 0 asked for a search, which is done
 
     def on_train_epoch_end(self) -> None:

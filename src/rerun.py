@@ -2,6 +2,7 @@
 
 import json
 import platform
+import signal
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +12,7 @@ from typing import Any
 from run.argv import recorded_overrides
 from run.errors import UserError
 from run.folder import make_run_folder
+from run.interruption import SIGNALS
 from run.resume import read_record
 from run.source import source_differences
 
@@ -42,11 +44,19 @@ def main(words: list[str]) -> int:
     again = Path(make_run_folder("outputs", record["experiment_name"], record["comment"])).absolute()
     command = [sys.executable, str(old / "source" / "src" / "train.py"), *recorded_overrides(old, new), *new]
     sys.stdout.flush()  # what was said comes before what the training says
-    code = subprocess.run([*command, f"hydra.run.dir={again}"], check=False).returncode
-    if code != 0:
+    if code := run([*command, f"hydra.run.dir={again}"]):
         return code
     compare(record["metrics"], json.loads((again / "run.json").read_text(encoding="utf-8"))["metrics"])
     return 0
+
+
+def run(command: list[str]) -> int:
+    """The command's exit code; what would interrupt this process interrupts the training, which then saves."""
+    with subprocess.Popen(command) as training:
+        for signum in SIGNALS:
+            signal.signal(signum, lambda number, _: training.send_signal(number))
+        code = training.wait()
+    return code if code >= 0 else 128 - code
 
 
 def differences(folder: Path, record: dict[str, Any]) -> list[str]:

@@ -47,8 +47,8 @@ def train(config: DictConfig, run: Run) -> float | None:
         init_from(model, config.init_from)
     state = cli.build(
         config.run_state,
-        new_schedule=touches(run.unsaved, NEW_SCHEDULE),
-        stop_again=not touches(run.unsaved, NEW_PATIENCE),
+        new_schedule=touches(run.changes_since_checkpoint, NEW_SCHEDULE),
+        stop_again=not touches(run.changes_since_checkpoint, NEW_PATIENCE),
     )
     state.settings = run.settings  # not as an argument, in which Hydra would resolve the interpolations
     loggers = [cli.build(logger) for logger in config.loggers.values() if logger is not None]
@@ -73,7 +73,7 @@ def train(config: DictConfig, run: Run) -> float | None:
         (tested,) = trainer.test(model, data, ckpt_path=best, weights_only=True, verbose=False)
         metrics |= tested
     metrics = {name: float(value) for name, value in sorted(metrics.items()) if not name.endswith("_step")}
-    best_name = best and str(Path(best).relative_to(run.folder))
+    best_name = best and f"checkpoints/{Path(best).name}"
     run.update(lr=model.lr, best_checkpoint=best_name, best_score=score, training=training, metrics=metrics)
     print_summary("Result", {**metrics, "best checkpoint": Path(best) if best else "none", "run folder": run.folder})
     return score

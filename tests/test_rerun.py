@@ -1,8 +1,12 @@
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 
 from resumed import SHORT
-from runs import record
+from runs import REPOSITORY, record
 
 OPTIONS = (*SHORT, "model=cnn", "hparams.max_epochs=1", "loggers=none", "comment=a, b=c")
 
@@ -12,7 +16,7 @@ def test_the_metrics_agree(train, command, tmp_path, capfd, monkeypatch):
     monkeypatch.setitem(os.environ, "COLUMNS", "200")
     assert command("rerun", str(old)) == 0
     (new,) = set(tmp_path.glob("outputs/*/*/*")) - {old}
-    assert new.name.endswith("_a-b=c")
+    assert "_a-b=c" in new.name
     assert record(new)["metrics"] == record(old)["metrics"]
     assert (new / "metrics.csv").read_bytes() == (old / "metrics.csv").read_bytes()
     said = capfd.readouterr().out
@@ -48,3 +52,19 @@ def test_a_run_that_fails_again(train, command, capfd):
     old = train(*OPTIONS)
     assert command("rerun", str(old), "hparams.batch_size=0") == 1
     assert "hparams.batch_size=0: must be a whole number >= 1" in capfd.readouterr().err
+
+
+def test_a_signal_reaches_the_training(train, tmp_path):
+    old = train(*OPTIONS)
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "tests" / "support")}
+    hang = "+callbacks.fault={_target_: faults.Hang, batch: 2}"
+    command = [sys.executable, "-u", str(REPOSITORY / "src" / "rerun.py"), str(old), hang]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        while "hanging" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)  # the first one waits for the batch
+        assert process.wait(timeout=5) == 143
+    (new,) = set(tmp_path.glob("outputs/*/*/*")) - {old}
+    assert record(new)["status"] == "interrupted"

@@ -162,7 +162,83 @@ def test_what_cannot_change_is_refused_and_nothing_touched(train, command, capsy
 def test_a_finished_run_says_so(train, command, capsys):
     folder = train(*SHORT, "model=cnn", "hparams.max_epochs=1")
     assert command("train", f"resume={folder}") == 1
-    assert "is finished: nothing is left to do; more epochs: hparams.max_epochs=2" in capsys.readouterr().err
+    assert "is finished: nothing is left to do; hparams.max_epochs=2 would add epochs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ("hparams.lr=0.1", "is finished: nothing is left to do"),
+        ("hparams.lr=0", "the search for a learning rate is done at the start"),
+        ("hparams.max_epochs=1", "hparams.max_epochs=1: 2 epochs are done already; choose >= 2"),
+    ],
+)
+def test_changes_that_come_too_late(train, command, capsys, changed, words):
+    folder = train(*SHORT, "model=cnn", "hparams.max_epochs=2")
+    before = (folder / "run.json").read_bytes()
+    if "max_epochs" in changed:  # of a run that is not finished, the same
+        (folder / "run.json").write_text(json.dumps(record(folder) | {"status": "interrupted"}))
+        before = (folder / "run.json").read_bytes()
+    assert command("train", f"resume={folder}", changed) == 1
+    assert words in capsys.readouterr().err
+    assert (folder / "run.json").read_bytes() == before
+
+
+def test_another_scheduler_leaves_behind_the_settings_of_the_first(broken_off, resume):
+    options = ("scheduler=step", "scheduler.scheduler.step_size=1", "model=cnn")
+    broken = broken_off(*SHORT, *options, batch=12)
+    assert resume(broken, "scheduler=cosine") == 0
+
+
+def test_through_a_link(train, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "outputs").symlink_to(tmp_path / "disk")
+    assert record(train(*SHORT, "model=cnn", "hparams.max_epochs=1"))["best_checkpoint"] == "checkpoints/best.ckpt"
+
+
+def test_the_curves_of_tensorboard_go_on(train, broken_off, resume):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    options = (*SHORT, *SAVING, "model=cnn")
+    whole, broken = train(*options), broken_off(*options, batch=8)
+    assert resume(broken) == 0
+    curves = []
+    for folder in (whole, broken):
+        events = EventAccumulator(str(folder / "tensorboard"))
+        events.Reload()
+        curves.append({tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]})
+    assert curves[0] == curves[1]
+
+
+def test_two_processes_share_a_run_exactly(train, tmp_path):
+    """Several ranks: their sums and random states are all in the checkpoint."""
+    options = (
+        *SHORT,
+        "+trainer.log_every_n_steps=2",
+        "callbacks.last.every_n_steps=1",
+        "model=vgg11_bn",
+        "loggers=none",
+    )
+    options = (*options, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "hparams.batch_size=8")
+    environment = {"PYTHONPATH": str(REPOSITORY / "tests" / "support"), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+
+    def start(*overrides):
+        command = [sys.executable, str(REPOSITORY / "src" / "train.py"), *overrides]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False, timeout=300)
+
+    done = start(*options)
+    assert done.returncode == 0, done.stderr
+    (whole,) = tmp_path.glob("outputs/*/*/*")
+    stop = "+callbacks.fault={_target_: faults.Signal, name: SIGTERM, batch: 23}"
+    assert start(*options, stop).returncode == 143
+    (broken,) = set(tmp_path.glob("outputs/*/*/*")) - {whole}
+    assert record(broken)["status"] == "interrupted"
+    assert (
+        torch.load(broken / LAST, weights_only=True)["loops"]["fit_loop"]["epoch_progress"]["current"]["started"] == 2
+    )
+    done = start(f"resume={broken}", "~callbacks.fault")
+    assert done.returncode == 0, done.stderr
+    assert_same(whole, broken)
 
 
 def test_damaged_files_are_named(train, command, capsys):
@@ -170,9 +246,17 @@ def test_damaged_files_are_named(train, command, capsys):
     (folder / LAST).write_bytes((folder / LAST).read_bytes()[:1000])
     assert command("train", f"resume={folder}", "hparams.max_epochs=2") == 1
     assert f"cannot read the checkpoint {folder / LAST}: damaged" in capsys.readouterr().err
-    (folder / "run.json").write_text("{")
-    assert command("train", f"resume={folder}", "hparams.max_epochs=2") == 1
-    assert "run.json is damaged" in capsys.readouterr().err
+    for content, words in (("{", "run.json is damaged"), ("{}", "run.json is not that of a run")):
+        (folder / "run.json").write_text(content)
+        assert command("train", f"resume={folder}", "hparams.max_epochs=2") == 1
+        assert words in capsys.readouterr().err
+
+
+def test_a_damaged_metrics_csv_is_said_and_replaced(broken_off, resume):
+    broken = broken_off(*SHORT, *SAVING, "model=cnn", batch=8)
+    (broken / "metrics.csv").write_bytes(bytes(range(256)))
+    assert resume(broken) == 0
+    assert "metrics.csv was damaged" in (broken / "train.log").read_text()
 
 
 def test_no_two_processes_in_one_folder(broken_off, command, capsys):

@@ -9,6 +9,8 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from run import interruption
 
+TOGETHER = 10  # batches between two questions to the other ranks, each of which makes a GPU wait
+
 
 class LastCheckpoint(Checkpoint):
     """Write `folder`/last.ckpt at the end of each epoch, every n steps or minutes within it, and when interrupted.
@@ -37,8 +39,11 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        stop, loop = self._asked(trainer), trainer.fit_loop
-        if not (stop or self._due(trainer)) or loop.epoch_loop._should_accumulate():
+        loop = trainer.fit_loop
+        if trainer.world_size > 1 and batch_idx % TOGETHER:
+            return
+        stop, due = self._asked(trainer), _any_rank(trainer, self._due(trainer))
+        if not (stop or due) or loop.epoch_loop._should_accumulate():
             return
         assert loop._data_fetcher is not None
         if trainer.is_last_batch or loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
@@ -50,7 +55,8 @@ class LastCheckpoint(Checkpoint):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        if trainer.state.fn == "fit" and self._asked(trainer):
+        # of several ranks one may have more batches than another: they agree at the next start of an epoch
+        if trainer.state.fn == "fit" and trainer.world_size == 1 and self._asked(trainer):
             self._save(trainer)
             self._heed(trainer)
 
@@ -75,10 +81,7 @@ class LastCheckpoint(Checkpoint):
         return bool(self.every_n_minutes and time.monotonic() - self.saved_at >= 60 * self.every_n_minutes)
 
     def _asked(self, trainer: Trainer) -> bool:
-        asked = interruption.asked()
-        if trainer.world_size > 1:  # the signal may have reached one of the ranks only
-            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
-        return asked
+        return _any_rank(trainer, interruption.asked())  # the signal may have reached one of them only
 
     def _heed(self, trainer: Trainer) -> None:
         if self._asked(trainer):
@@ -89,3 +92,7 @@ class LastCheckpoint(Checkpoint):
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             trainer.save_checkpoint(self.path, weights_only=False)
         self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
+
+
+def _any_rank(trainer: Trainer, wish: bool) -> bool:
+    return trainer.strategy.reduce_boolean_decision(wish, all=False) if trainer.world_size > 1 else wish

@@ -45,8 +45,8 @@ class RunState(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[KEY] = {
-            "random": random_state(),
-            "loggers": {logger.name: logger.state_dict() for logger in stateful(trainer)},
+            "random": of_all_ranks(trainer, random_state()),
+            "loggers": {type(logger).__name__: logger.state_dict() for logger in stateful(trainer)},
             "metrics": {**self.metrics} | {name: float(value) for name, value in trainer.callback_metrics.items()},
             "should_stop": trainer.should_stop,
             "seconds": self.seconds,
@@ -59,21 +59,32 @@ class RunState(Callback):
             return
         self.loaded = checkpoint[KEY]
         trainer.should_stop = self.loaded["should_stop"] and self.stop_again
+        self.was_plateau = any("num_bad_epochs" in state for state in checkpoint["lr_schedulers"])
         for logger in stateful(trainer):
-            if logger.name in self.loaded["loggers"]:
-                logger.load_state_dict(self.loaded["loggers"][logger.name])
+            if type(logger).__name__ in self.loaded["loggers"]:
+                logger.load_state_dict(self.loaded["loggers"][type(logger).__name__])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.loaded:
             correct_loops(trainer)
             if self.new_schedule:
-                replay_schedule(trainer, pl_module, float(self.loaded["lr"]))
-            set_random_state(self.loaded["random"])  # last of all: nothing may draw between this and the first batch
+                replay_schedule(trainer, pl_module, float(self.loaded["lr"]) if self.was_plateau else None)
+            states = self.loaded["random"]
+            # last of all: nothing may draw between this and the first batch
+            set_random_state(states[trainer.global_rank % len(states)])
 
 
 def stateful(trainer: Trainer) -> list[Any]:
-    """The loggers that know how far they are; others find their place by the step, as TensorBoard does."""
+    """The loggers that can be cut back to where they were at a checkpoint."""
     return [logger for logger in trainer.loggers if hasattr(logger, "load_state_dict")]
+
+
+def of_all_ranks(trainer: Trainer, value: Any) -> list[Any]:
+    """The value that each rank has."""
+    values = [value] * trainer.world_size
+    if trainer.world_size > 1:
+        torch.distributed.all_gather_object(values, value)
+    return values
 
 
 def random_state() -> dict[str, Any]:
@@ -109,8 +120,11 @@ def correct_loops(trainer: Trainer) -> None:
     loop._restarting = False  # the epoch's end is still to come: without this it would leave out a plateau scheduler
 
 
-def replay_schedule(trainer: Trainer, model: LightningModule, old_lr: float) -> None:
-    """Give the optimizer the hyperparameters that its settings, and the scheduler's, lead to at this step."""
+def replay_schedule(trainer: Trainer, model: LightningModule, plateau_lr: float | None) -> None:
+    """Give the optimizer the hyperparameters that its settings, and the scheduler's, lead to at this step.
+
+    `plateau_lr`: the rate that a plateau scheduler has reduced so far, if that was the scheduler.
+    """
     fresh: Any = model.configure_optimizers()
     optimizer = fresh["optimizer"] if isinstance(fresh, dict) else fresh
     (live,) = trainer.optimizers
@@ -119,7 +133,10 @@ def replay_schedule(trainer: Trainer, model: LightningModule, old_lr: float) -> 
         (config,) = trainer.lr_scheduler_configs
         scheduler = fresh["lr_scheduler"]["scheduler"]
         if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            reductions = [group["lr"] / old_lr for group in live.param_groups]
+            if plateau_lr is not None:
+                reductions = [group["lr"] / plateau_lr for group in live.param_groups]
+            else:
+                config.scheduler.load_state_dict(scheduler.state_dict())
         else:
             optimizer._opt_called = True  # torch would warn of steps of a scheduler without those of its optimizer
             steps = trainer.global_step if config.interval == "step" else trainer.current_epoch

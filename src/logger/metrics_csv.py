@@ -4,6 +4,7 @@ Lightning's CSVLogger keeps rows back until a step divisible by 100 and empties 
 """
 
 import csv
+import logging
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from run.atomic import explained, replacing
+
+log = logging.getLogger(__name__)
 
 
 class MetricsCSV(Logger):
@@ -38,11 +41,15 @@ class MetricsCSV(Logger):
     @rank_zero_only
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Cut the file back to what it was at the checkpoint: a resumed run writes the rest again."""
-        if self.path.exists():
+        try:
             with self.path.open(newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)
-                self.rows = list(reader)[: state["rows"]]
+                self.rows = list(reader)[: state["rows"]]  # as text, and as they are
                 self.columns = list(reader.fieldnames or self.columns)
+        except (OSError, UnicodeDecodeError, csv.Error):
+            pass
+        if len(self.rows) < state["rows"]:
+            log.warning(f"{self.path} was damaged: {state['rows'] - len(self.rows)} of its rows are lost")
         self._rewrite()
 
     @rank_zero_only

@@ -14,7 +14,7 @@ FREE_TEXT = ("comment", "run", "resume", "init_from", "ckpt", "hydra.run.dir")
 
 def prepare_argv(argv: list[str]) -> list[str]:
     """Quote free text; put the recorded config and overrides of `run=` or `resume=FOLDER` before the new ones."""
-    if any(argument.startswith("--config-path=") for argument in argv):
+    if {"hydra.output_subdir=null"} & set(argv):
         return argv  # prepared already: a process that Lightning starts for another rank
     named = [argument for argument in argv if argument.startswith(("run=", "resume=")) and argument != "resume=null"]
     new = [_quote(argument) for argument in argv if argument not in named]
@@ -23,7 +23,7 @@ def prepare_argv(argv: list[str]) -> list[str]:
     name, _, value = named[-1].partition("=")
     if name == "resume" and {"-m", "--multirun"} & set(argv):
         raise UserError("resume= continues one run: without -m")
-    folder = find_run(value) if name == "resume" else Path(value).absolute()
+    folder = find_run(value, finished=bool(new)) if name == "resume" else Path(value).absolute()
     if not (folder / "source" / "config").is_dir():
         raise UserError(f"{name}={folder}: no run folder (one with run.json and source/, such as outputs/Default/...)")
     same_folder = [_quote(f"{name}={folder}"), _quote(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
@@ -31,14 +31,22 @@ def prepare_argv(argv: list[str]) -> list[str]:
 
 
 def recorded_overrides(folder: Path, new: list[str]) -> list[str]:
-    """What was set for the run in `folder`, less what is now set anew: Hydra refuses a group that is chosen twice."""
+    """What was set for the run in `folder`, less what is now set anew, or belongs to an option that is now another.
+
+    Hydra refuses a group that is chosen twice, and settings that the new option does not have.
+    """
     path = folder / ".hydra" / "overrides.yaml"
     try:
         recorded = [_quote(override) for override in yaml.safe_load(path.read_text(encoding="utf-8"))]
     except (OSError, yaml.YAMLError, AttributeError, TypeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is missing or damaged: restore it, or name another run") from error
     again = {argument.partition("=")[0] for argument in new}
-    return [override for override in recorded if override.partition("=")[0] not in again]
+    parts = tuple(f"{group}." for group in again & {"scheduler", "loss", "callbacks", "loggers"})
+    return [
+        override
+        for override in recorded
+        if override.partition("=")[0] not in again and not override.lstrip("+~").startswith(parts)
+    ]
 
 
 def _quote(argument: str) -> str:

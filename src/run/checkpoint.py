@@ -1,6 +1,7 @@
 """Find and read the checkpoint of a run: tensors and plain values only, so that no checkpoint can run code."""
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import yaml
 
 from run.errors import UserError
 from run.record import Run
-from run.resume import compare, touches
+from run.resume import NEW_PATIENCE, compare, touches
+
+BATCHES = ("hparams.batch_size", "trainer.devices", "trainer.num_nodes")  # decide which images a batch holds
 
 log = logging.getLogger(__name__)
 
@@ -75,25 +78,35 @@ def resume_point(run: Run, model: Any) -> Path | None:
     Raises a UserError for changed settings that it cannot follow, and where there is nothing left to do.
     """
     path = run.folder / "checkpoints" / "last.ckpt"
+    finished = run.facts["status"] == "finished"
     if not path.exists():
+        if finished:
+            raise UserError(f"{run.folder} is finished and has no {path.name}: nothing to go on from; start a new run")
         return None
     checkpoint = load(path)
+    if not {"loops", "run_state", "classifier"} <= checkpoint.keys():
+        raise UserError(f"the checkpoint {path} is not one to resume from: start a new run, init_from={run.folder}")
     if words := sorted(misfits(model, checkpoint["state_dict"])):
         changed = ", ".join(str(change) for change in run.changes) or "the code of the network"
         raise UserError(
             f"the checkpoint does not fit: {words[0]} ({changed}); leave that as it was, or start a new run from the "
             f"weights that fit, init_from={run.folder}"
         )
-    run.unsaved = compare(yaml.safe_load(checkpoint["run_state"]["settings"]), yaml.safe_load(run.settings))
+    run.changes_since_checkpoint = compare(
+        yaml.safe_load(checkpoint["run_state"]["settings"]), yaml.safe_load(run.settings)
+    )
     epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
-    if epoch["started"] > epoch["processed"] and touches(run.unsaved, ("hparams.batch_size", "data.batch_size")):
+    if epoch["started"] > epoch["processed"] and touches(run.changes_since_checkpoint, BATCHES):
         raise UserError(
-            "hparams.batch_size cannot change in the middle of an epoch, where this run was broken off: resume it with "
-            "the old one, and change it after an epoch's end"
+            f"{', '.join(BATCHES)} cannot change in the middle of an epoch, where this run was broken off: resume it "
+            "as it was, and change them after an epoch's end"
         )
-    if run.facts["status"] == "finished" and not run.changes:
-        raise UserError(
-            f"{run.folder} is finished: nothing is left to do; more epochs: hparams.max_epochs="
-            f"{2 * run.config.hparams.max_epochs}"
-        )
+    limit = run.config.trainer.max_epochs
+    done, wanted = epoch["processed"], math.inf if limit in (None, -1) else limit
+    stopped = checkpoint["run_state"]["should_stop"] and not touches(run.changes_since_checkpoint, NEW_PATIENCE)
+    if finished and (done >= wanted or stopped):
+        more = f"hparams.max_epochs={2 * done}"
+        raise UserError(f"{run.folder} is finished: nothing is left to do; {more} would add epochs")
+    if done > wanted:
+        raise UserError(f"hparams.max_epochs={wanted}: {done} epochs are done already; choose >= {done}")
     return path

@@ -40,7 +40,8 @@ class Run:
         self.overrides = [override for override in overrides if not override.startswith("resume=")]
         self.began = time.monotonic()  # a clock that jumps changes `started` and `ended`, not `seconds`
         self.changes: list[Change] = []
-        self.unsaved: list[Change] = []  # since the checkpoint: a kill may have come between a change and the next one
+        # since the checkpoint was written, which may be earlier: a kill may have come before the next one
+        self.changes_since_checkpoint: list[Change] = []
         self.proceeding = False
         self.facts: dict[str, Any] = {}
 

@@ -34,36 +34,51 @@ class Change:
         return f"{self.name}: {_text(self.old)} -> {_text(self.new)}"
 
 
-def find_run(which: str) -> Path:
-    """`last`: the latest run below outputs/ and multirun/ that has a checkpoint or was broken off; else a folder."""
+def find_run(which: str, finished: bool = False) -> Path:
+    """A folder, or `last`: the latest run below outputs/ and multirun/ that can go on; if asked, a finished one."""
     if which != "last":
         folder = Path(which)
         if not (folder / "run.json").is_file():
             raise UserError(f"resume={which}: no run folder (one with run.json, such as outputs/Default/...)")
         return folder.absolute()
     for folder in _latest_first():
-        if (folder / "checkpoints" / "last.ckpt").is_file() or _broken_off(folder):
+        if _can_go_on(folder, finished):
             return folder.absolute()
-    raise UserError("resume=last: no run with a checkpoint below outputs/ or multirun/ here; give its folder")
+    raise UserError("resume=last: no run that was broken off below outputs/ or multirun/ here; give its folder")
 
 
-def _broken_off(folder: Path) -> bool:
-    """Before its first checkpoint; a run that failed so early would fail again."""
+def _can_go_on(folder: Path, finished: bool) -> bool:
+    """Also before its first checkpoint; but a run that failed so early would fail again."""
     try:
-        # source/ comes last of all that a run begins with: without it there is nothing to resume
-        return (folder / "source").is_dir() and read_record(folder)["status"] in ("running", "interrupted")
-    except (UserError, KeyError):
+        status = read_record(folder)["status"]
+    except UserError:
         return False
+    if (folder / "checkpoints" / "last.ckpt").is_file():
+        return finished or status != "finished"
+    # source/ comes last of all that a run begins with: without it there is nothing to resume
+    return (folder / "source").is_dir() and status in ("running", "interrupted")
 
 
 def _latest_first() -> Iterator[Path]:
     """outputs/<name>/<date>/<time>[_comment] and multirun/<name>/<date>/<time>[_comment]/<job>."""
-    single = [(path.parts[-2:], -1, path) for path in Path("outputs").glob("*/*/*") if path.is_dir()]
+    single = [(*path.parts[-2:], -1, path) for path in Path("outputs").glob("*/*/*") if path.is_dir()]
     jobs = [
-        (path.parts[-3:-1], int(path.name), path) for path in Path("multirun").glob("*/*/*/*") if path.name.isdigit()
+        (*path.parts[-3:-1], int(path.name), path) for path in Path("multirun").glob("*/*/*/*") if path.name.isdigit()
     ]
-    for _, _, path in sorted(single + jobs, reverse=True):
+
+    def place(found: tuple[Any, ...]) -> tuple[Any, ...]:
+        date, time, job, path = found
+        return date, time[: len("HH-MM-SS")], _made(path), job
+
+    runs: list[tuple[Any, ...]] = [*single, *jobs]
+    for *_, path in sorted(runs, key=place, reverse=True):
         yield path
+
+
+def _made(folder: Path) -> float:
+    """Which of several in one second, or of the jobs of a sweep, came later: Hydra writes this once, at the start."""
+    path = folder / ".hydra" / "hydra.yaml"
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 @contextmanager
@@ -102,10 +117,11 @@ def read_record(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        assert isinstance(facts, dict)
-        return facts
-    except (OSError, ValueError, AssertionError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged: restore it, or start anew with init_from={folder}") from error
+    if not isinstance(facts, dict) or not isinstance(facts.get("status"), str):
+        raise UserError(f"{path} is not that of a run: restore it, or start anew with init_from={folder}")
+    return facts
 
 
 def changes(folder: Path, config: Mapping[str, Any]) -> list[Change]:
@@ -130,6 +146,8 @@ def refuse_fixed(found: list[Change], folder: Path) -> None:
     """Raise a UserError for the first change that a resumed run cannot follow."""
     for change in found:
         top, _, rest = change.name.partition(".")
+        if change.name == "hparams.lr" and change.new == 0:
+            raise UserError(f"{change}: the search for a learning rate is done at the start of a run: give a rate")
         if any(change.name == name or change.name.startswith(f"{name}.") for name in FIXED) and not (
             top == "data" and rest in FREE_DATA
         ):

@@ -67,7 +67,9 @@ class Host:
         self.answer("security", "[name=seccomp,profile=default]")
         self.answer("image")
         self.ports = free_ports(3)
-        inherited = {name: value for name, value in os.environ.items() if name not in READ_BY_THE_SCRIPTS}
+        inherited = {
+            name: value for name, value in os.environ.items() if name not in (*READ_BY_THE_SCRIPTS, "PYTHON_IMAGE")
+        }
         self.environment = inherited | {
             "PATH": str(self.programs),
             "HOME": str(self.home),
