@@ -86,7 +86,8 @@ class Run:
             "versions": {package: version(package) for package in PACKAGES},
         }
         if self.resumed:
-            remove_remnants(self.folder)
+            if is_rank_zero():
+                remove_remnants(self.folder)
             start["changes"] = {change.name: [change.old, change.new] for change in self.changes}
             start["other_code"] = source_differences(self.folder / "source", "src")
             self.facts.pop("error", None)
