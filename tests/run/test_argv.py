@@ -36,7 +36,11 @@ def test_resume_brings_them_as_well(tmp_path, monkeypatch):
     run = tmp_path / "outputs" / "a, b" / "2026-01-02" / "03-04-05"
     for folder in ("source/config", ".hydra", "checkpoints"):
         (run / folder).mkdir(parents=True)
-    for file, text in ((".hydra/overrides.yaml", "- data=digits\n"), ("run.json", "{}"), ("checkpoints/last.ckpt", "")):
+    for file, text in (
+        (".hydra/overrides.yaml", "- data=digits\n"),
+        ("run.json", '{"status": "failed"}'),
+        ("checkpoints/last.ckpt", ""),
+    ):
         (run / file).write_text(text)
     prepared = prepare_argv(["resume=last", "hparams.max_epochs=20"])
     assert prepared == prepare_argv([f"resume={run}", "hparams.max_epochs=20"])
