@@ -1,5 +1,8 @@
 """Ctrl-C and SIGTERM: the first saves and ends in order, a second ends at once, and a sweep ends with its job."""
 
+import os
+import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +50,25 @@ def test_it_ends_a_sweep(command, tmp_path):
     assert command("train", *OPTIONS, fault, "hparams.seed=0,1,2", "-m") == 130
     jobs = [path.parent for path in tmp_path.glob("multirun/*/*/*/*/run.json")]
     assert [(path.name, record(path)["status"]) for path in jobs] == [("0", "interrupted")]
+
+
+@pytest.mark.skipif(shutil.which("setsid") is None, reason="no setsid (util-linux), which gives a process a terminal")
+def test_a_terminal_that_is_lost(tmp_path):
+    """The progress bar writes to it, and SIGHUP comes by itself."""
+    terminal, inner = pty.openpty()
+    start = ["setsid", "--ctty", sys.executable, str(REPOSITORY / "src" / "train.py")]
+    streams = {"stdin": inner, "stdout": inner, "stderr": inner}
+    with subprocess.Popen(
+        [*start, *OPTIONS, "hparams.max_epochs=500"], cwd=tmp_path, env=ENVIRONMENT, **streams
+    ) as process:
+        os.close(inner)
+        said = b""
+        while b"Epoch 3" not in said:
+            said += os.read(terminal, 65536)
+        os.close(terminal)
+        assert process.wait(timeout=60) == 129
+    (folder,) = tmp_path.glob("outputs/*/*/*")
+    assert record(folder)["status"] == "interrupted"
 
 
 def test_a_second_signal_ends_at_once(tmp_path):

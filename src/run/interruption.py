@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -90,8 +91,19 @@ def _handle(signum: int, frame: FrameType | None) -> None:
             _abort(signum)
         return
     _received, _received_at = signum, now
+    if signal.Signals(signum).name == "SIGHUP":
+        _leave_terminal()
     if not _deferred:
         raise Interrupted(signum)
+
+
+def _leave_terminal() -> None:
+    """It is gone: what is still said goes nowhere, where it would fail. A file to which it is redirected stays."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        if stat.S_ISCHR(os.fstat(stream).st_mode):
+            os.dup2(nowhere, stream)
+    os.close(nowhere)
 
 
 def _abort(signum: int) -> NoReturn:
