@@ -3,23 +3,24 @@
 import filecmp
 import shutil
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 
 from run.atomic import explained
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("src", "config", "requirements.txt")  # enough to run again: `python source/src/train.py`
+IGNORED = ("__pycache__", ".*", "outputs", "multirun")  # the last two of a run started inside src
 
 
 def copy_source(folder: Path) -> None:
     """Copy the code and config, uncommitted changes included, to `folder`, which is there once it is complete."""
-    ignore = shutil.ignore_patterns("__pycache__", ".*", "outputs", "multirun")  # of a run started inside src
     partial = folder.with_name(f".{folder.name}")
     with explained(folder):
         partial.mkdir()
         for name in COPIED:
             if (REPOSITORY / name).is_dir():
-                shutil.copytree(REPOSITORY / name, partial / name, ignore=ignore)
+                shutil.copytree(REPOSITORY / name, partial / name, ignore=shutil.ignore_patterns(*IGNORED))
             elif (REPOSITORY / name).exists():
                 shutil.copy2(REPOSITORY / name, partial / name)
         partial.rename(folder)
@@ -32,7 +33,8 @@ def source_differences(folder: Path, *parts: str) -> list[str]:
         found = {
             path.relative_to(root) for part in parts or COPIED for path in [root / part, *(root / part).rglob("*")]
         }
-        return {path for path in found if (root / path).is_file() and "__pycache__" not in path.parts}
+        ignored = {path for path in found if any(fnmatch(part, each) for part in path.parts for each in IGNORED)}
+        return {path for path in found - ignored if (root / path).is_file()}
 
     def same(path: Path) -> bool:
         here, there = REPOSITORY / path, folder / path
@@ -42,8 +44,15 @@ def source_differences(folder: Path, *parts: str) -> list[str]:
 
 
 def git_state() -> dict[str, str | bool] | None:
-    """The commit and whether tracked files differ from it, or None outside of git."""
+    """The commit and whether tracked files differ from it; None outside of git, and of a copy in a run folder."""
     try:
+        if (
+            subprocess.run(
+                ["git", "-C", str(REPOSITORY), "check-ignore", "-q", "."], stderr=subprocess.DEVNULL
+            ).returncode
+            == 0
+        ):
+            return None  # the repository around a run folder is not the code that runs
         commit = _git("rev-parse", "HEAD")
         return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
     except (OSError, subprocess.CalledProcessError):
