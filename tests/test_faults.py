@@ -105,3 +105,10 @@ runpy.run_path({str(REPOSITORY / "src" / "train.py")!r}, run_name="__main__")
     (folder,) = tmp_path.glob("outputs/*/*/*")
     assert record(folder)["ended"] < record(folder)["started"]
     assert 0 < record(folder)["seconds"] < 600
+
+
+@pytest.mark.parametrize("setting", ["every_n_steps=0", "every_n_minutes=often"])
+def test_how_often_to_save_is_checked_at_the_start(command, capsys, setting):
+    assert command("train", *OPTIONS, f"callbacks.last.{setting}") == 1
+    name, _, value = setting.partition("=")
+    assert f"{name}={value}: must be a number > 0, or null" in capsys.readouterr().err

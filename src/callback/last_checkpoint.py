@@ -22,6 +22,9 @@ class LastCheckpoint(Checkpoint):
     """
 
     def __init__(self, folder: str, every_n_steps: int | None = None, every_n_minutes: float | None = None) -> None:
+        for name, value in (("every_n_steps", every_n_steps), ("every_n_minutes", every_n_minutes)):
+            if value is not None and not (isinstance(value, int | float) and value > 0):
+                raise ValueError(f"{name}={value}: must be a number > 0, or null")
         self.path = Path(folder, "last.ckpt")
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
         self.saved_at, self.saved_step = time.monotonic(), 0
