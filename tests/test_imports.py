@@ -13,6 +13,7 @@ COMMANDS = {path.stem for path in SRC.glob("*.py") if "__main__" in path.read_te
 ALLOWED = {  # part -> the parts of this project that it may import
     **{command: {"run", "table"} for command in COMMANDS},
     "model": {"set_module"},
+    "metrics": {"run"},
     "network": {"network", "set_module"},
     "set_module": {"set_module", "counter_rng"},
     "counter_rng": set(),
