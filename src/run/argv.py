@@ -7,6 +7,7 @@ import yaml
 
 from run.errors import UserError
 from run.resume import find_run
+from run.secrets import refuse_in_arguments
 
 # any text as it is: Hydra's grammar refuses bare `a=b` and commas
 FREE_TEXT = ("comment", "run", "resume", "init_from", "ckpt", "hydra.run.dir")
@@ -16,6 +17,7 @@ def prepare_argv(argv: list[str]) -> list[str]:
     """Quote free text; put the recorded config and overrides of `run=` or `resume=FOLDER` before the new ones."""
     if {"hydra.output_subdir=null"} & set(argv):
         return argv  # prepared already: a process that Lightning starts for another rank
+    refuse_in_arguments(argv)
     named = [argument for argument in argv if argument.startswith(("run=", "resume=")) and argument != "resume=null"]
     new = [_quote(argument) for argument in argv if argument not in named]
     if not named:
