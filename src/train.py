@@ -5,17 +5,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from run import cli
 from run.checkpoint import init_from, resume_point
-from run.console import print_config, print_summary
+from run.console import print_start, print_summary
 from run.errors import UserError
 from run.record import Run
 from run.resume import NEW_PATIENCE, NEW_SCHEDULE, touches
 
 if TYPE_CHECKING:  # torch takes seconds to import, and TAB and --help must be instant
     from pytorch_lightning import Callback, Trainer
+    from pytorch_lightning.loggers import Logger
 
     from datamodule.image import ImageDataModule
 
@@ -51,20 +52,23 @@ def train(config: DictConfig, run: Run) -> float | None:
         stop_again=not touches(run.changes_since_checkpoint, NEW_PATIENCE),
     )
     state.settings = run.settings  # not as an argument, in which Hydra would resolve the interpolations
-    loggers = [cli.build(logger) for logger in config.loggers.values() if logger is not None]
-    trainer = cli.build(config.trainer, callbacks=[*build_callbacks(config, data), state], logger=loggers)
+    loggers = build_loggers(config)
+    run.at_end += [logger.close for logger in loggers if hasattr(logger, "close")]
+    callbacks = [*build_callbacks(config, data), state]
+    bar = OmegaConf.select(config, "callbacks.progress_bar") is not None  # else Lightning adds its own
+    trainer = cli.build(config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=bar)
     if run.resumed:
         run.proceed()
         announce_resume(run, checkpoint)
     else:
-        print_config(config)
+        print_start(run)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     device = trainer.strategy.root_device
     run.update(data=data.summary(), parameters=parameters, device=str(device))
     log.info(f"{parameters:,} parameters on {device}; {data.summary()}")
 
     for logger in trainer.loggers:
-        logger.log_hyperparams({**dict(config.hparams), "comment": config.comment})
+        logger.log_hyperparams(run.hyperparameters)
     trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
 
     training, metrics = state.seconds, {**state.metrics, **trainer.callback_metrics}
@@ -75,7 +79,8 @@ def train(config: DictConfig, run: Run) -> float | None:
     metrics = {name: float(value) for name, value in sorted(metrics.items()) if not name.endswith("_step")}
     best_name = best and f"checkpoints/{Path(best).name}"
     run.update(lr=model.lr, best_checkpoint=best_name, best_score=score, training=training, metrics=metrics)
-    print_summary("Result", {**metrics, "best checkpoint": Path(best) if best else "none", "run folder": run.folder})
+    rows = {**metrics, "best checkpoint": Path(best) if best else "none", "run folder": run.folder}
+    print_summary("Result", rows, config.verbosity)
     return score
 
 
@@ -85,6 +90,12 @@ def announce_resume(run: Run, checkpoint: Path | None) -> None:
         log.info(f"  {change}")
     for file in run.facts["resumed"][-1]["other_code"]:
         log.info(f"  {file} is not what it was when the run started")
+
+
+def build_loggers(config: DictConfig) -> list["Logger"]:
+    """All of the config's, each in a guard."""
+    chosen = {name: logger for name, logger in config.loggers.items() if logger is not None}
+    return cli.build(config.guard, loggers=[cli.build(logger) for logger in chosen.values()], names=list(chosen))
 
 
 def build_callbacks(config: DictConfig, data: "ImageDataModule") -> list["Callback"]:

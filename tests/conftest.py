@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,18 @@ import pytest
 from runs import REPOSITORY
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks this small are slower on two threads than on one
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_mlflow_store(tmp_path_factory):
+    """For all runs that do not ask for another: to make one takes seconds."""
+    from logger.mlflow_store import Store
+
+    store = Store(tmp_path_factory.mktemp("mlruns"))
+    store.prepare()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", store.uri)
+        yield
 
 
 @pytest.fixture
@@ -60,3 +73,15 @@ def broken_off(command, tmp_path):
 @pytest.fixture
 def resume(command):
     return lambda folder, *overrides: command("train", f"resume={folder}", "~callbacks.fault", *overrides)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 8 MiB, for a run of a small network."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", path], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"cannot mount a small file system: {done.stderr.decode().strip()}")
+    yield path
+    subprocess.run(["umount", "--lazy", path], check=True)

@@ -13,18 +13,6 @@ from runs import REPOSITORY, record
 OPTIONS = (*SHORT, "model=cnn", "loggers=none")
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 8 MiB, for a run of a small network."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", path], capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip(f"cannot mount a small file system: {done.stderr.decode().strip()}")
-    yield path
-    subprocess.run(["umount", "--lazy", path], check=True)
-
-
 def test_a_full_disk(command, small_disk, monkeypatch, capsys):
     monkeypatch.chdir(small_disk)
     assert command("train", *OPTIONS, *SAVING, "+callbacks.fault={_target_: faults.FillDisk, batch: 4}") == 1

@@ -46,7 +46,7 @@ class RunState(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[KEY] = {
             "random": of_all_ranks(trainer, random_state()),
-            "loggers": {type(logger).__name__: logger.state_dict() for logger in stateful(trainer)},
+            "loggers": {logger.name: logger.state_dict() for logger in stateful(trainer)},
             "metrics": {**self.metrics} | {name: float(value) for name, value in trainer.callback_metrics.items()},
             "should_stop": trainer.should_stop,
             "seconds": self.seconds,
@@ -61,8 +61,8 @@ class RunState(Callback):
         trainer.should_stop = self.loaded["should_stop"] and self.stop_again
         self.was_plateau = any("num_bad_epochs" in state for state in checkpoint["lr_schedulers"])
         for logger in stateful(trainer):
-            if type(logger).__name__ in self.loaded["loggers"]:
-                logger.load_state_dict(self.loaded["loggers"][type(logger).__name__])
+            if logger.name in self.loaded["loggers"]:
+                logger.load_state_dict(self.loaded["loggers"][logger.name])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.loaded:

@@ -27,6 +27,7 @@ from run.errors import UserError, find_user_error
 from run.folder import make_run_folder
 from run.noise import filter_warnings
 from run.record import Run, plain
+from run.secrets import scrub
 from run.settings import check
 from run.source import REPOSITORY
 
@@ -49,9 +50,10 @@ def start(main: Callable[[], Any]) -> None:
         assert isinstance(error, Exception)
         line = _user_error(error)
         if full_error or line is None:
-            traceback.print_exception(error if full_error else _below_hydra(error))
+            lines = traceback.format_exception(error if full_error else _below_hydra(error))
+            print(scrub("".join(lines)), end="", file=sys.stderr)
         else:
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {scrub(line)}", file=sys.stderr)
         sys.exit(1)
     except interruption.Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
@@ -94,7 +96,8 @@ def record(config: DictConfig) -> Run:
     # what report.py can ask for: also what a default or a recipe chose
     composed = {group: option for group, option in hydra.runtime.choices.items() if not group.startswith("hydra/")}
     composed |= {f"hparams.{name}": value for name, value in plain(config.hparams).items()}
-    return Run(Path(hydra.runtime.output_dir), config, overrides, {"settings": settings, "composed": composed})
+    chosen = {"settings": settings, "composed": composed}
+    return Run(Path(hydra.runtime.output_dir), config, overrides, chosen, in_sweep=hydra.mode == RunMode.MULTIRUN)
 
 
 def build(config: DictConfig, **arguments: Any) -> Any:

@@ -8,12 +8,14 @@ import shlex
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -22,6 +24,7 @@ from run import interruption
 from run.atomic import remove_remnants, replacing, write_json
 from run.errors import UserError, find_user_error
 from run.resume import Change, changes, locked, read_record, refuse_fixed
+from run.secrets import scrub
 from run.settings import check
 from run.source import copy_source, git_state, source_differences
 
@@ -35,8 +38,10 @@ class Run:
     run that is resumed nothing is touched until `proceed` says that it can be; `changes` are the settings that differ.
     """
 
-    def __init__(self, folder: Path, config: DictConfig, overrides: list[str], chosen: dict[str, Any]) -> None:
-        self.folder, self.config, self.chosen = folder, config, chosen
+    def __init__(
+        self, folder: Path, config: DictConfig, overrides: list[str], chosen: dict[str, Any], in_sweep: bool = False
+    ) -> None:
+        self.folder, self.config, self.chosen, self.in_sweep = folder, config, chosen, in_sweep
         self.overrides = [override for override in overrides if not override.startswith("resume=")]
         self.began = time.monotonic()  # a clock that jumps changes `started` and `ended`, not `seconds`
         self.changes: list[Change] = []
@@ -44,6 +49,7 @@ class Run:
         self.changes_since_checkpoint: list[Change] = []
         self.proceeding = False
         self.facts: dict[str, Any] = {}
+        self.at_end: list[Callable[[dict[str, Any]], None]] = []  # told `facts` when the status is known
 
     @property
     def resumed(self) -> bool:
@@ -80,7 +86,7 @@ class Run:
         self.seconds_before = self.facts.get("seconds") or 0.0
         start: dict[str, Any] = {
             "started": _now(),
-            "command": shlex.join(sys.orig_argv),
+            "command": scrub(shlex.join(sys.orig_argv)),
             "git": git_state(),
             "host": socket.gethostname(),
             "versions": {package: version(package) for package in PACKAGES},
@@ -95,13 +101,21 @@ class Run:
             if self.changes:
                 self._write_composed()
         else:
-            self.facts = {**start, "python": platform.python_version(), "metrics": {}}
+            sweep = self.folder.parent.name if self.in_sweep else None
+            self.facts = {
+                "id": uuid4().hex,
+                "sweep": sweep,
+                **start,
+                "python": platform.python_version(),
+                "metrics": {},
+            }
         self.update(
             status="running",
             ended=None,
             seconds=None,
             experiment_name=self.config.experiment_name,
             comment=self.config.comment,
+            tags=[str(word) for word in self.config.tags],
             **{kind: {k: v for k, v in chosen.items() if k != "resume"} for kind, chosen in self.chosen.items()},
             seed=self.config.hparams.seed,
         )
@@ -110,6 +124,12 @@ class Run:
     def settings(self) -> str:
         """As YAML, interpolations as they are written."""
         return self.composed[".hydra/config.yaml"]
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """What was chosen in each group, and hparams: for loggers, by short names."""
+        short = {name.removeprefix("hparams."): value for name, value in self.chosen["composed"].items()}
+        return {**short, "comment": self.config.comment}
 
     def update(self, **facts: Any) -> None:
         self.facts.update(facts)
@@ -127,11 +147,13 @@ class Run:
             self.update(status="interrupted", **ended)
         else:
             mistake = find_user_error(error)
-            text = f"{type(mistake or error).__name__}: {mistake or error}"
+            text = scrub(f"{type(mistake or error).__name__}: {mistake or error}")
             # to train.log alone (config/hydra/job_logging): on the terminal the outermost layer says it, once
             logging.getLogger("failure").error(text, exc_info=None if mistake else error)
             with suppress(UserError):  # the first reason is the one to say, also where nothing can be written now
                 self.update(status="failed", error=text, **ended)
+        for tell in self.at_end:
+            tell(self.facts)
 
     def _abort(self) -> None:
         if self.proceeding:

@@ -8,6 +8,8 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from run.errors import UserError
+from run.metric_names import names
+from run.secrets import refuse_in_config
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,15 @@ _COUNTS = Rule(
 
 RULES = {
     "debug": _SWITCH,
+    "verbosity": _one_of(0, 1, 2),
+    "metrics": Rule("a list of names such as [accuracy,top_5]", lambda v: isinstance(v, ListConfig)),
     "experiment_name": _TEXT,
     "project_name": _TEXT,
     "comment": Rule("a text", lambda v: isinstance(v, str | int | float)).or_null(),
+    "tags": Rule(
+        "a list of words such as [baseline,warmup]",
+        lambda v: isinstance(v, ListConfig) and all(isinstance(word, str | int | float) for word in v),
+    ),
     "hparams.seed": Rule("a whole number from 0 to 4294967295", lambda v: type(v) is int and 0 <= v < 2**32),
     "hparams.batch_size": _whole(1),
     "hparams.max_epochs": _whole(1),
@@ -110,6 +118,7 @@ def check(config: DictConfig) -> None:
     """Raise a UserError for the first setting whose value is missing, of another type, or out of range."""
     if OmegaConf.is_missing(config, "run"):
         raise UserError("which run? run=FOLDER, such as run=outputs/Default/2026-11-20/09-00-00")
+    refuse_in_config(config)
     absent = object()
     present = {n: rule for n, rule in OPTIONAL.items() if OmegaConf.select(config, n, default=absent) is not absent}
     for name, rule in (RULES | present).items():
@@ -121,7 +130,11 @@ def check(config: DictConfig) -> None:
 
 def _check_together(config: DictConfig) -> None:
     hparams, data = config.hparams, config.data
-    measured = ["valid_loss", *(f"valid_{name}" for name in config.model.metrics), "train_loss", "train_accuracy"]
+    entries: Any = OmegaConf.to_container(config.metrics, resolve=True)
+    try:
+        measured = ["valid_loss", *(f"valid_{name}" for name in names(entries)), "train_loss", "train_accuracy"]
+    except ValueError as error:
+        raise UserError(f"metrics: {error}") from error
     if hparams.monitor not in measured:
         raise UserError(
             f"hparams.monitor={hparams.monitor}: nothing of that name is measured; {', '.join(measured)} are"

@@ -9,6 +9,7 @@ VALID = {
     "experiment_name": "Default",
     "project_name": "PatchSets",
     "comment": None,
+    "tags": [],
     "hparams": {
         "batch_size": 1,
         "optimizer": "SGD",
@@ -43,7 +44,9 @@ VALID = {
         "flip": False,
     },
     "optimizer": {},
-    "model": {"network": {"patch_size": 8}, "metrics": {"f1": {}}},
+    "metrics": ["f1"],
+    "verbosity": 1,
+    "model": {"network": {"patch_size": 8}},
 }
 
 BAGS = OmegaConf.merge(
@@ -97,6 +100,10 @@ def test_seed_0_lr_0_and_one_number_of_patches_are_valid():
         ("hparams.seed=4294967296", "from 0 to 4294967295"),
         ("hparams.monitor=valid_acc", "valid_loss, valid_f1, train_loss, train_accuracy are"),
         ("debug=1", "true or false"),
+        ("verbosity=3", "verbosity=3: must be one of 0, 1, 2"),
+        ("verbosity=true", "one of 0, 1, 2"),
+        ("metrics=f1", "metrics=f1: must be a list of names"),
+        ("metrics=[aurok]", "metrics: aurok: no such metric; did you mean auroc?"),
         ("experiment_name=''", "a text"),
     ],
 )

@@ -55,6 +55,17 @@ class Signal(Fault):
         os.kill(os.getpid(), signal.Signals[self.name])
 
 
+class KillServer(Fault):
+    """SIGKILL to the process group of a server that a test has started."""
+
+    def __init__(self, pid: int, batch: int, during: str = "train") -> None:
+        super().__init__(batch, during)
+        self.pid = pid
+
+    def happen(self) -> None:
+        os.killpg(self.pid, signal.SIGKILL)
+
+
 class Hang(Fault):
     """A batch that takes a minute; `hanging` on the terminal says that it began."""
 
@@ -64,10 +75,14 @@ class Hang(Fault):
 
 
 class FillDisk(Fault):
-    """A file takes all the space that is left where this process works."""
+    """A file takes all the space that is left in a folder, by default where this process works."""
+
+    def __init__(self, batch: int, during: str = "train", folder: str = ".") -> None:
+        super().__init__(batch, during)
+        self.folder = folder
 
     def happen(self) -> None:
-        with Path("filler").open("wb", buffering=0) as file, suppress(OSError):
+        with Path(self.folder, "filler").open("wb", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(bytes(4096))
 

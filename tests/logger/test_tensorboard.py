@@ -1,0 +1,122 @@
+"""What TensorBoard's own reader finds in the event files."""
+
+import json
+
+import numpy
+import pytest
+from runs import record
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+from logger.tensorboard import TensorBoard
+
+SHORT = ("data=digits", "model=cnn", "hparams.max_epochs=1", "data.limit_train=256", "hparams.batch_size=32")
+
+
+def events(folder):
+    found = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
+    return found.Reload()
+
+
+def hparams(found, tag):
+    content = found.summary_metadata[f"_hparams_/{tag}"].plugin_data.content
+    return HParamsPluginData.FromString(content)
+
+
+@pytest.fixture
+def logger(tmp_path):
+    facts = {"comment": "a, b", "tags": ["first"], "command": "train.py", "git": {"commit": "abc"}, "host": "here"}
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    logger = TensorBoard(str(tmp_path), ["accuracy", "f1"])
+    logger.open()
+    return logger
+
+
+def test_hyperparameters_beside_the_metrics_to_come(logger, tmp_path):
+    logger.log_hyperparams({"lr": 0.1, "pool": ["mean", "max"], "patience": None})
+    logger.close({"status": "finished"})
+    found = events(tmp_path)
+    values = hparams(found, "session_start_info").session_start_info.hparams
+    assert values["lr"].number_value == 0.1
+    assert values["pool"].string_value == "['mean', 'max']"
+    names = {info.name.tag for info in hparams(found, "experiment").experiment.metric_infos}
+    assert names == {
+        *("train_loss", "train_accuracy"),
+        *("valid_loss", "valid_accuracy", "valid_f1"),
+        *("test_loss", "test_accuracy", "test_f1"),
+    }
+    assert hparams(found, "session_end_info").HasField("session_end_info")
+
+
+@pytest.mark.parametrize("status", ["failed", "interrupted"])
+def test_a_run_that_did_not_finish_is_no_success(logger, tmp_path, status):
+    logger.log_hyperparams({"lr": 0.1})
+    logger.close({"status": status})
+    assert "_hparams_/session_end_info" not in events(tmp_path).summary_metadata
+
+
+def test_curves_with_the_time_of_each_point(logger, tmp_path):
+    logger.log_metrics({"valid_loss": 0.5}, 10, 1000.5)
+    logger.close({"status": "finished"})
+    (point,) = events(tmp_path).Scalars("valid_loss")
+    assert (point.step, point.value, point.wall_time) == (10, 0.5, 1000.5)
+
+
+def test_pictures(logger, tmp_path):
+    from io import BytesIO
+
+    from PIL import Image
+
+    image = numpy.arange(2 * 3 * 3, dtype=numpy.uint8).reshape(2, 3, 3)
+    logger.log_image("pictures/inputs", image, 7)
+    logger.close({"status": "finished"})
+    (shown,) = events(tmp_path).Images("pictures/inputs")
+    assert shown.step == 7
+    assert (numpy.asarray(Image.open(BytesIO(shown.encoded_image_string))) == image).all()
+
+
+def test_histograms(logger, tmp_path):
+    logger.log_histogram("weights", numpy.array([1.0, 3.0]), numpy.array([-1.0, 0.0, 2.0]), 7)
+    logger.close({"status": "finished"})
+    (shown,) = events(tmp_path).Histograms("weights")
+    values = shown.histogram_value
+    assert (values.min, values.max, values.num) == (-1, 2, 4)
+    assert values.bucket_limit == [0, 2]
+    assert values.bucket == [1, 3]
+
+
+def test_files_that_are_text_and_what_the_run_is(logger, tmp_path):
+    (tmp_path / "config.yaml").write_text("lr: 0.1\n")
+    (tmp_path / "best.ckpt").write_bytes(b"no text")
+    logger.log_hyperparams({})
+    logger.log_artifact(tmp_path / "config.yaml")
+    logger.log_artifact(tmp_path / "best.ckpt")
+    logger.close({"status": "finished"})
+    found = events(tmp_path)
+    texts = {
+        name: found.Tensors(name)[0].tensor_proto.string_val[0].decode()
+        for name in found.Tags()["tensors"]
+        if not name.startswith("_hparams_")
+    }
+    assert texts["config.yaml/text_summary"] == "    lr: 0.1\n"
+    assert "- **comment**: a, b" in texts["run/text_summary"]
+    assert len(texts) == 2
+
+
+def test_a_run_shows_all_of_it(train):
+    folder = train(*SHORT, "loggers=tensorboard")
+    found = events(folder)
+    final = {name: found.Scalars(name)[-1].value for name in record(folder)["metrics"]}
+    assert final == pytest.approx(record(folder)["metrics"])
+    assert {"config.yaml/text_summary", "run.json/text_summary"} <= set(found.Tags()["tensors"])
+
+
+def test_a_full_disk_is_said_in_one_line_and_training_goes_on(train, small_disk, tmp_path, capfd):
+    fault = f"+callbacks.fault={{_target_: faults.FillDisk, batch: 1, folder: {small_disk}}}"
+    (small_disk / "run.json").write_text("{}")
+    folder = train(*SHORT, "loggers=tensorboard", f"loggers.tensorboard.folder={small_disk}", fault)
+    assert record(folder)["status"] == "finished"
+    out, err = capfd.readouterr()
+    (line,) = [line for line in (out + err).splitlines() if "still recorded by" in line]
+    assert "No space left on device" in line
+    assert "Traceback" not in out + err
