@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # the main job needs no network and no data by default: scikit-learn's bundled digits
 ARGS ?= data=digits hparams.max_epochs=30
+PORT ?= 5000
 
-.PHONY: help train test test-slow lint format bench faults lock clean compare install
+.PHONY: help train test test-slow lint format mlflow bench faults lock clean compare install
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 
@@ -30,6 +31,9 @@ lint: $(INSTALLED) ## style, types, shell scripts
 format: $(INSTALLED) ## mend what can be mended by a tool
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+mlflow: $(INSTALLED) ## MLflow's pages of the runs in mlruns/: http://localhost:5000, or PORT=
+	PATH="$(abspath $(BIN)):$$PATH" sh docker/mlflow_server.sh $(PORT) 127.0.0.1 'localhost:*,127.0.0.1:*'
 
 bench: $(INSTALLED) ## measure every claim of speed in the README, both sides in one run
 	PYTHONPATH=src $(BIN)/python tests/bench/bench.py $(PARTS)

@@ -1,0 +1,161 @@
+"""MLflow's own client reads back what a run has logged: into its database, through its server, and without either."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from mlflow import MlflowClient
+from runs import REPOSITORY, record
+from servers import free_port, mlflow_server, silent_server
+
+from logger.mlflow_store import Store
+
+SHORT = ("data=digits", "model=cnn", "hparams.max_epochs=1", "data.limit_train=256", "loggers=mlflow")
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch, one_mlflow_store):
+    """A store of its own for this test, where a run that is told nothing looks."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    return Store(tmp_path / "mlruns")
+
+
+def runs(uri):
+    client = MlflowClient(uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return client, client.search_runs(experiments)
+
+
+def test_a_run_leaves_its_curves_settings_tags_and_files(train, store):
+    folder = train(*SHORT, "comment=what I try", "tags=[first,2]")
+    client, (run,) = runs(store.uri)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == folder.name
+    assert {name: run.data.metrics[name] for name in record(folder)["metrics"]} == record(folder)["metrics"]
+    assert run.data.params["lr"] == "0.001"
+    assert run.data.params["model"] == "cnn"
+    assert run.data.tags["mlflow.note.content"] == "what I try"
+    assert run.data.tags["first"] == run.data.tags["2"] == "true"
+    names = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"config.yaml", "source", "run.json", "train.log", "metrics.csv", "checkpoints"} <= names
+    best = client.download_artifacts(run.info.run_id, "checkpoints/best.ckpt")
+    assert "state_dict" in torch.load(best, weights_only=True)
+    assert (store.folder / "artifacts").exists()
+    assert not any((folder.parents[3] / name).exists() for name in ("mlflow.db", "artifacts"))
+
+
+def test_the_database_has_a_write_ahead_log(store):
+    import sqlite3
+
+    store.prepare()
+    with sqlite3.connect(store.database) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_resumed_run_goes_on_as_the_same_run_with_each_point_once(broken_off, resume, store):
+    options = ("data=digits", "model=cnn", "hparams.max_epochs=3", "hparams.batch_size=64", "data.limit_train=640")
+    folder = broken_off(*options, "loggers=mlflow", "+trainer.log_every_n_steps=2", batch=17)
+    client, (run,) = runs(store.uri)
+    assert run.info.status == "FAILED"
+    assert "crashed" in run.data.tags["error"]
+    assert resume(folder) == 0
+    client, (run,) = runs(store.uri)
+    assert run.info.status == "FINISHED"
+    assert "error" not in run.data.tags
+    steps = [point.step for point in client.get_metric_history(run.info.run_id, "train_loss_step")]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 29
+
+
+def test_an_interrupted_run_is_killed(broken_off, store):
+    broken_off(*SHORT, "hparams.batch_size=32", "+callbacks.fault.name=SIGTERM", batch=3, fault="Signal", code=143)
+    _, (run,) = runs(store.uri)
+    assert run.info.status == "KILLED"
+
+
+def test_the_jobs_of_a_sweep_are_children_of_one_run(command, tmp_path, store):
+    assert command("train", *SHORT, "hparams.lr=0.1,0.01", "-m") == 0
+    _, found = runs(store.uri)
+    (parent,) = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+    jobs = [run for run in found if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert {run.data.params["lr"] for run in jobs} == {"0.1", "0.01"}
+    assert [run.info.status for run in found] == 3 * ["FINISHED"]
+
+
+def test_four_processes_on_a_store_that_is_not_there_yet(tmp_path, store):
+    command = [sys.executable, str(REPOSITORY / "src" / "train.py"), *SHORT, "callbacks=[basic]"]
+    jobs = [
+        subprocess.Popen(
+            [*command, f"hparams.seed={seed}"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for seed in range(4)
+    ]
+    for job in jobs:
+        out, err = (text.decode() for text in job.communicate())
+        assert job.returncode == 0, err
+        assert "still recorded by" not in out + err
+    _, found = runs(store.uri)
+    assert sorted(run.data.params["seed"] for run in found) == ["0", "1", "2", "3"]
+    assert {run.info.status for run in found} == {"FINISHED"}
+
+
+def test_an_experiment_that_was_made_on_the_page_of_the_server(train, tmp_path, store):
+    with mlflow_server(tmp_path) as (address, _):
+        theirs = MlflowClient(address).create_experiment("page")
+        assert MlflowClient(address).get_experiment(theirs).artifact_location.startswith("mlflow-artifacts:")
+        train(*SHORT, "experiment_name=page")
+        client, (run,) = runs(address)
+        assert "run.json" in {file.path for file in client.list_artifacts(run.info.run_id)}
+
+
+def test_through_a_server(train, tmp_path, monkeypatch, store):
+    with mlflow_server(tmp_path) as (address, _):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        train(*SHORT)
+        client, (run,) = runs(address)
+        assert run.info.status == "FINISHED"
+        assert "checkpoints" in {file.path for file in client.list_artifacts(run.info.run_id)}
+
+
+def only_line(capfd):
+    """What was said of MLflow, which must be one line."""
+    out, err = capfd.readouterr()
+    lines = [line for line in (out + err).splitlines() if "still recorded by" in line]
+    assert "Traceback" not in out + err
+    assert len(lines) == 1, out + err
+    return lines[0]
+
+
+def test_a_server_that_is_absent(train, monkeypatch, store, capfd):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://someone:topsecret99@127.0.0.1:{free_port()}")
+    folder = train(*SHORT)
+    assert record(folder)["status"] == "finished"
+    line = only_line(capfd)
+    assert "Connection refused" in line
+    assert "topsecret99" not in line
+    for path in folder.rglob("*"):
+        assert not path.is_file() or b"topsecret99" not in path.read_bytes(), path
+
+
+def test_a_server_that_never_answers_delays_the_end_by_ten_seconds_at_most(train, monkeypatch, store, capfd):
+    start = time.monotonic()
+    train(*SHORT, "loggers=none")
+    alone = time.monotonic() - start
+    with silent_server() as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        start = time.monotonic()
+        train(*SHORT)
+        assert time.monotonic() - start < alone + 12
+    assert "not done 10 s after the end" in only_line(capfd)
+
+
+@pytest.mark.parametrize("during", ["train", "test"])
+def test_a_server_that_is_killed_in_the_middle(train, tmp_path, monkeypatch, store, capfd, during):
+    with mlflow_server(tmp_path) as (address, server):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        fault = {"_target_": "faults.KillServer", "pid": server.pid, "batch": 1, "during": during}
+        folder = train(*SHORT, "hparams.batch_size=16", *(f"+callbacks.fault.{name}={fault[name]}" for name in fault))
+    assert record(folder)["status"] == "finished"
+    assert "Connection refused" in only_line(capfd)
