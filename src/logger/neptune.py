@@ -1,0 +1,157 @@
+"""Neptune: in the run folder, for `neptune sync --path FOLDER/neptune`, or to a server of one's own.
+
+The hosted service ended in March 2026, and with it Lightning's logger, which does nothing but raise.
+"""
+
+import logging
+import math
+import os
+import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy import ndarray
+
+from logger.run_logger import RunLogger
+
+if TYPE_CHECKING:
+    import neptune
+
+MODES = ("offline", "async", "sync", "read-only", "debug")
+ON_A_SERVER = ("async", "sync", "read-only")
+DEPRECATED = "The 'neptune-client' package has been deprecated"  # in favour of `neptune`, which has the same version 1
+
+
+class Neptune(RunLogger):
+    """Curves, pictures, hyperparameters, final metrics, the run folder's files; no histograms, no NaN: it has neither.
+
+    `mode`: offline, or Neptune's others, which need NEPTUNE_API_TOKEN and a `project` (workspace/name; None is what
+    NEPTUNE_PROJECT says). `patience`: seconds for the last uploads. A resumed run is the same one on a server; offline
+    it is another part with the same `run/id`. Raises a ValueError for an unknown mode and where neptune is missing.
+    """
+
+    def __init__(self, folder: str, project: str | None, mode: str, patience: float) -> None:
+        super().__init__(folder)
+        if mode not in MODES:
+            raise ValueError(f"loggers.neptune.mode={mode}: must be one of {', '.join(MODES)}")
+        import_neptune()
+        self.project, self.mode, self.patience = project, mode, patience
+
+    def open(self) -> None:
+        if self.mode in ON_A_SERVER and not os.environ.get("NEPTUNE_API_TOKEN"):
+            raise RuntimeError(f"mode={self.mode} needs NEPTUNE_API_TOKEN; without it: loggers.neptune.mode=offline")
+        record = self.read_record()
+        with explained(), data_directory(self.folder / "neptune" / ".neptune"):
+            self.experiment = unattended_run()(
+                project=self.project,
+                mode=self.mode,  # type: ignore[arg-type]
+                custom_run_id=record["id"],
+                name=self.folder.name,
+                description=record["comment"] or "",
+                tags=record["tags"],
+                # run.json, source/, train.log and system.csv hold all that
+                source_files=[],
+                git_ref=False,
+                capture_stdout=False,
+                capture_stderr=False,
+                capture_traceback=False,
+                capture_hardware_metrics=False,
+            )
+        self.experiment["sys/group_tags"].add([record["sweep"] or record["experiment_name"]])
+        self._assign("run", {name: record[name] for name in ("id", "command", "git", "host")})
+
+    def log_hyperparams(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        self._assign("hparams", params)
+
+    def log_metrics(self, metrics: dict[str, float], step: int, seconds: float) -> None:  # type: ignore[override]
+        for name, value in metrics.items():
+            if math.isfinite(value):
+                self.experiment[f"metrics/{name}"].append(value, step=step, timestamp=seconds)
+
+    def log_image(self, name: str, image_HWC: ndarray, step: int) -> None:
+        from neptune.types import File
+        from PIL import Image
+
+        self.experiment[name].append(File.as_image(Image.fromarray(image_HWC)), step=step)
+
+    def log_artifact(self, path: Path) -> None:
+        field = self.experiment[f"files/{path.relative_to(self.folder)}"]
+        if path.is_dir():
+            field.upload_files(f"{path}/**/*")
+        else:
+            field.upload(str(path))
+
+    def end(self, record: dict[str, Any]) -> None:
+        self._assign("final", {"status": record["status"], **record["metrics"]})
+        self.experiment["sys/failed"] = record["status"] == "failed"
+
+    def close(self, record: dict[str, Any]) -> None:
+        self.experiment.stop(seconds=self.patience)
+
+    def _assign(self, name: str, values: dict[str, Any]) -> None:
+        from neptune.utils import stringify_unsupported
+
+        self.experiment[name] = stringify_unsupported(values)
+
+
+def import_neptune() -> None:
+    """Without its advice, at each start, to install another package; other warnings are passed on."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore", DeprecationWarning)  # among the old libraries that it is made of
+        try:
+            import neptune  # noqa: F401
+        except ImportError as error:
+            raise ValueError(
+                "neptune is not installed: uv pip install neptune-client, or leave it out of loggers="
+            ) from error
+    for warning in caught:
+        if DEPRECATED not in str(warning.message):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    logging.getLogger("neptune").setLevel(logging.WARNING)  # "Neptune initialized", "Done!"
+    from neptune.internal.operation_processors import utils
+
+    utils.random = random.Random()  # type: ignore[assignment]  # names of folders would change the run's random state
+
+
+def unattended_run() -> "type[neptune.Run]":
+    """A class of runs that take no part in forks and in the exit of Python, at which they would wait for a server."""
+    from neptune import Run
+
+    class UnattendedRun(Run):
+        def _before_fork(self) -> None: ...
+
+        def _handle_fork_in_parent(self) -> None: ...
+
+        def _handle_fork_in_child(self) -> None: ...
+
+        def _shutdown_hook(self) -> None: ...
+
+    return UnattendedRun
+
+
+@contextmanager
+def data_directory(folder: Path) -> Iterator[None]:
+    """Where the run made in this block keeps its files: Neptune asks the environment, once."""
+    before = os.environ.get("NEPTUNE_DATA_DIRECTORY")
+    os.environ["NEPTUNE_DATA_DIRECTORY"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("NEPTUNE_DATA_DIRECTORY", None)
+        else:
+            os.environ["NEPTUNE_DATA_DIRECTORY"] = before
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Neptune's errors are coloured paragraphs."""
+    from neptune.exceptions import NeptuneException
+
+    try:
+        yield
+    except NeptuneException as error:
+        raise RuntimeError(type(error).__name__) from error

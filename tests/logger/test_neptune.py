@@ -1,0 +1,162 @@
+"""What a real offline run leaves for `neptune sync`: a file of operations, one a line."""
+
+import json
+import os
+import random
+import sys
+
+import numpy as np
+import pytest
+from runs import record
+
+from logger.neptune import Neptune
+
+SHORT = ("data=digits", "model=cnn", "loggers=[neptune]", "callbacks=[basic,monitor]", "hparams.max_epochs=2")
+RECORD = {"status": "finished", "metrics": {"test_accuracy": 0.5}}
+
+
+@pytest.fixture(autouse=True)
+def no_account(monkeypatch):
+    for name in ("NEPTUNE_API_TOKEN", "NEPTUNE_PROJECT", "NEPTUNE_DATA_DIRECTORY", "NEPTUNE_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which neptune replaces
+
+
+def parts(folder):
+    """The operations of a run as {path: [operation, ...]}, for each container in the order of their making."""
+    logs = sorted(folder.glob("neptune/.neptune/offline/*/data-1.log"), key=lambda path: path.stat().st_mtime)
+    found = []
+    for path in logs:
+        operations = {}
+        for line in path.read_text().splitlines():
+            operation = json.loads(line)["obj"]
+            operations.setdefault("/".join(operation["path"]), []).append(operation)
+        found.append(operations)
+    return found
+
+
+def series(operations, name):
+    return {value["step"]: value["value"] for operation in operations[name] for value in operation["values"]}
+
+
+def make(folder, **options):
+    folder.mkdir(exist_ok=True)
+    facts = {"id": "abcd1234", "sweep": None, "experiment_name": "E", "comment": None, "tags": [], "host": "h"}
+    (folder / "run.json").write_text(json.dumps(facts | {"command": "c", "git": None}))
+    return Neptune(str(folder), **({"project": None, "mode": "offline", "patience": 10} | options))
+
+
+@pytest.fixture
+def logger(tmp_path):
+    """Opened, in a folder of its own."""
+    logger = make(tmp_path / "run")
+    logger.open()
+    return logger
+
+
+def test_a_run_leaves_everything_offline(train, tmp_path, capfd):
+    folder = train(*SHORT, "comment=what I try, 日本", "tags=[first,2]", "+trainer.log_every_n_steps=4")
+    (operations,) = parts(folder)
+    assert series(operations, "metrics/valid_loss").keys() == {9, 19}
+    assert series(operations, "metrics/train_loss_step").keys() == {3, 7, 11, 15, 19}
+    final = record(folder)["metrics"]
+    assert {name: operations[f"final/{name}"][0]["value"] for name in final} == final
+    assert operations["final/status"][0]["value"] == "finished"
+    assert operations["sys/failed"][-1]["value"] is False
+    assert operations["sys/name"][0]["value"] == folder.name
+    assert operations["sys/description"][0]["value"] == "what I try, 日本"
+    assert sorted(operations["sys/tags"][0]["values"]) == ["2", "first"]
+    assert operations["sys/group_tags"][0]["values"] == ["Default"]
+    assert operations["run/id"][0]["value"] == record(folder)["id"]
+    assert operations["hparams/lr"][0]["value"] == 0.001
+    assert operations["hparams/model"][0]["value"] == "cnn"
+    assert operations["files/checkpoints/best.ckpt"][0]["file_path"] == str(folder / "checkpoints" / "best.ckpt")
+    assert operations["files/source"][0]["file_globs"] == [f"{folder}/source/**/*"]
+    assert not [name for name in operations if name.startswith(("monitoring", "source_code/git"))]
+    assert "neptune" not in capfd.readouterr().err
+    assert not (tmp_path / ".neptune").exists()
+    assert "NEPTUNE_DATA_DIRECTORY" not in os.environ
+
+
+def test_a_resumed_run_adds_a_part_with_the_same_id(broken_off, resume):
+    folder = broken_off(*SHORT, batch=15)
+    assert parts(folder)[0]["sys/failed"][-1]["value"] is True
+    assert resume(folder) == 0
+    first, second = parts(folder)
+    assert first["run/id"][0]["value"] == second["run/id"][0]["value"] == record(folder)["id"]
+    assert second["sys/failed"][-1]["value"] is False
+
+
+def test_the_jobs_of_a_sweep_each_have_their_folder(command, tmp_path):
+    assert command("train", *SHORT, "hparams.lr=0.1,0.01", "-m") == 0
+    (folder,) = tmp_path.glob("multirun/*/*/*")
+    for job in "01":
+        (operations,) = parts(folder / job)
+        assert operations["sys/group_tags"][0]["values"] == [folder.name]
+
+
+def test_pictures_numbers_and_times(logger):
+    logger.log_metrics({"a": 1.0, "nan": float("nan")}, 5, seconds=1e9)
+    logger.log_image("pictures/inputs", np.full((3, 5, 3), 7, np.uint8), step=2)
+    logger.close(RECORD)
+    (operations,) = parts(logger.folder)
+    assert operations["metrics/a"][0]["values"] == [{"value": 1.0, "step": 5, "ts": 1e9}]
+    assert "metrics/nan" not in operations
+    ((picture,),) = [operation["values"] for operation in operations["pictures/inputs"]]
+    assert picture["step"] == 2
+    assert picture["value"]["data"].startswith("iVBOR")  # a PNG
+
+
+def test_random_numbers_are_those_of_a_run_without_it(tmp_path):
+    random.seed(0)
+    state = random.getstate()
+    logger = make(tmp_path / "run")
+    logger.open()
+    logger.close(RECORD)
+    assert random.getstate() == state
+
+
+@pytest.mark.parametrize("mode", ["async", "sync", "read-only"])
+def test_a_server_needs_a_token(tmp_path, mode):
+    with pytest.raises(
+        RuntimeError, match=f"^mode={mode} needs NEPTUNE_API_TOKEN; without it: loggers.neptune.mode=offline"
+    ):
+        make(tmp_path, mode=mode).open()
+
+
+def test_a_bad_token_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("NEPTUNE_API_TOKEN", "nonsense")
+    with pytest.raises(RuntimeError, match=r"^NeptuneInvalidApiTokenException$"):
+        make(tmp_path, mode="async", project="a/b").open()
+
+
+def test_a_run_without_an_answer_takes_no_part_in_forks_and_exits(tmp_path, monkeypatch):
+    """Neptune waits for its server there, and so would the training, at the start of its workers and at its end."""
+    run = make(tmp_path, mode="debug")
+    run.open()
+    hooks = run.experiment
+    monkeypatch.setattr(type(hooks).__mro__[1], "stop", lambda *_, **__: pytest.fail("waits"))
+    hooks._bg_job.pause = hooks._op_processor.pause = lambda: pytest.fail("waits")
+    for hook in (hooks._before_fork, hooks._handle_fork_in_child, hooks._handle_fork_in_parent, hooks._shutdown_hook):
+        hook()
+    assert hooks.get_state() == "started"
+
+
+def test_debug_records_nothing(tmp_path):
+    logger = make(tmp_path / "run", mode="debug")
+    logger.open()
+    logger.log_metrics({"a": 1.0}, 5, seconds=1e9)
+    logger.end(RECORD)
+    logger.close(RECORD)
+    assert not list((logger.folder / "neptune").rglob("data-*.log"))
+
+
+def test_an_unknown_mode_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"loggers\.neptune\.mode=online: must be one of offline, async"):
+        make(tmp_path, mode="online")
+
+
+def test_one_line_where_it_is_not_installed(command, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "neptune", None)
+    assert command("train", *SHORT) == 1
+    assert "neptune is not installed: uv pip install neptune-client" in capsys.readouterr().err
