@@ -24,11 +24,14 @@ Batch = tuple[Tensor | SetBatch, Tensor, Tensor]  # images_BCHW uint8 or bags of
 class Classifier(pl.LightningModule):
     """Train `network(images_BCHW, index_B) -> logits_BK` with a loss, an optimizer and a scheduler given as partials.
 
-    Logs train_loss and train_accuracy (means over the epoch), train_loss_step (mean since the last logged step), and
-    valid_* and test_*: the loss and each of `metrics`, over the data set. `scheduler` is Lightning's dictionary
-    `{scheduler: partial, interval: step, ...}`; what only the run knows (max_lr, total_steps, T_max) is filled in where
-    the scheduler takes it. Raises what the optimizer says to its arguments at construction, before data is loaded.
-    `skip_nonfinite` leaves out a batch whose loss is NaN or infinite; looking at each step makes a GPU wait for it.
+    Logs train_loss and train_accuracy (means over the epoch), and valid_* and test_*: the loss and each of `metrics`,
+    over the data set. At the logging interval it gives loggers one row: train_loss_step and train_accuracy_step (means
+    since the last one) and `step_metrics`, into which callbacks put what they measure while `logs_now`.
+
+    `scheduler` is Lightning's dictionary `{scheduler: partial, interval: step, ...}`; what only the run knows (max_lr,
+    total_steps, T_max) is filled in where the scheduler takes it. Raises what the optimizer says to its arguments at
+    construction, before data is loaded. `skip_nonfinite` leaves out a batch whose loss is NaN or infinite; looking at
+    each step makes a GPU wait for it.
     """
 
     loss_sum: Tensor
@@ -55,6 +58,8 @@ class Classifier(pl.LightningModule):
         self.register_buffer("correct", torch.zeros((), dtype=torch.long), persistent=False)
         self.count = 0
         self.epoch_sums = [0.0, 0, 0]  # loss, correct, count of what was logged since the epoch began
+        self.step_metrics: dict[str, float | Tensor] = {}
+        self.logged_batch = -1
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "_current_fx_name":  # Lightning sets it 40 times a step, nn.Module takes microseconds to set it
@@ -85,17 +90,34 @@ class Classifier(pl.LightningModule):
         self.loss_sum.add_(loss.detach(), alpha=len(labels_B))
         self.correct.add_((logits_BK.argmax(1) == labels_B).sum())
         self.count += len(labels_B)
-        interval = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if interval and (self.trainer.fit_loop.total_batch_idx + 1) % interval == 0:
-            self._log_step()
         return loss
 
-    def _log_step(self) -> None:
-        loss, _, count = self._flush_sums()
-        self.log("train_loss_step", loss / count, prog_bar=True, logger=False)
+    @property
+    def logs_now(self) -> bool:
+        """Whether loggers are given a row at the end of this training batch."""
+        interval = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return bool(interval) and (self.trainer.fit_loop.total_batch_idx + 1) % interval == 0
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.log_step()
+
+    def log_step(self) -> None:
+        """Give loggers the row of this batch, if it has one and was not given.
+
+        At the batch's end, after the callbacks; a callback that writes a checkpoint there calls it before.
+        """
+        if not self.logs_now or self.logged_batch == self.trainer.fit_loop.total_batch_idx:
+            return
+        self.logged_batch = self.trainer.fit_loop.total_batch_idx
+        loss, correct, count = self._flush_sums()
+        means = {"train_loss_step": loss / count, "train_accuracy_step": correct / count} if count else {}
+        self.log_dict(means, prog_bar=True, logger=False)
+        measured = {n: v.item() if isinstance(v, Tensor) else v for n, v in self.step_metrics.items()}
+        self.step_metrics.clear()
+        row = {"epoch": self.current_epoch, **means, **measured}
         step = self.trainer.fit_loop.epoch_loop._batches_that_stepped  # the axis of all that Lightning logs
         for logger in self.loggers:  # self.log would decide by itself which steps to pass on
-            logger.log_metrics({"epoch": self.current_epoch, "train_loss_step": loss / count}, step=step)
+            logger.log_metrics(row, step=step)
 
     def _flush_sums(self) -> tuple[float, int, int]:
         sums = float(self.loss_sum), int(self.correct), self.count
@@ -131,16 +153,18 @@ class Classifier(pl.LightningModule):
         means = {"train_loss": loss / count, "train_accuracy": correct / count}
         self.log_dict(means, sync_dist=True)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(batch, self.valid)
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._measure(batch, self.valid)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(batch, self.test)
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._measure(batch, self.test)
 
-    def _measure(self, batch: Batch, results: "Results") -> None:
+    def _measure(self, batch: Batch, results: "Results") -> Tensor:
+        """The logits [B, K], which callbacks get as `outputs`."""
         images_BCHW, labels_B, index_B = batch
         logits_BK = self.network(images_BCHW, index_B)
         results.update(logits_BK, labels_B, self.loss(logits_BK, labels_B))
+        return logits_BK
 
     def on_validation_epoch_end(self) -> None:
         self.log_dict(self.valid.compute(), prog_bar=True)  # no sync_dist: torchmetrics gathers the ranks
@@ -184,7 +208,8 @@ class Results(nn.Module):
         super().__init__()
         self.stage = stage
         self.loss = MeanMetric()
-        self.metrics = MetricCollection(dict(metrics), prefix=f"{stage}_").clone()
+        # no groups: two metrics that agree on the first batch (accuracy, top_5) would share one result from then on
+        self.metrics = MetricCollection(dict(metrics), prefix=f"{stage}_", compute_groups=False).clone()
 
     def update(self, logits_BK: Tensor, labels_B: Tensor, loss: Tensor) -> None:
         self.loss.update(loss, weight=len(labels_B))

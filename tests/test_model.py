@@ -106,6 +106,39 @@ def test_the_step_loss_is_the_mean_since_the_last_one(tmp_path):
     assert logged == {2: pytest.approx(sum(losses[:3]) / 3), 5: pytest.approx(sum(losses[3:]) / 3)}
 
 
+def test_what_callbacks_measure_stands_in_the_same_row(tmp_path):
+    class Measures(pl.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if pl_module.logs_now:
+                pl_module.step_metrics["early"] = torch.tensor(batch_idx / 2)
+
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if pl_module.logs_now:
+                pl_module.step_metrics["late"] = batch_idx
+
+    train = batches([4] * 4, 1)
+    model, plain = build(lr=0.0), build()
+    options = {"log_every_n_steps": 2, "limit_val_batches": 0, "callbacks": [Measures()]}
+    _, recorder = fit(model, train, [], tmp_path, **options)
+    hits = [(plain.network(x).argmax(1) == y).float().mean().item() for x, y, _ in train]
+    rows = [(step, row) for step, row in recorder.rows if "train_loss_step" in row]
+    names = ["epoch", "train_loss_step", "train_accuracy_step", "early", "late"]
+    assert [(step, list(row)) for step, row in rows] == [(1, names), (3, names)]
+    assert [row["train_accuracy_step"] for _, row in rows] == [sum(hits[:2]) / 2, sum(hits[2:]) / 2]
+    assert [(row["early"], row["late"]) for _, row in rows] == [(0.5, 1), (1.5, 3)]
+    assert all(type(value) in (int, float) for _, row in rows for value in row.values())
+
+
+@pytest.mark.filterwarnings("ignore:`training_step` returned `None`")
+def test_a_batch_that_is_left_out_has_a_row_without_a_loss(tmp_path):
+    train = batches([4] * 2, 1)
+    model = build()
+    model.skip_nonfinite = True
+    torch.nn.init.constant_(model.network.layer.bias, torch.nan)
+    _, recorder = fit(model, train, [], tmp_path, log_every_n_steps=1, limit_val_batches=0)
+    assert [row for _, row in recorder.rows][:2] == [{"epoch": 0}] * 2
+
+
 def test_the_axis_of_steps_runs_forward_with_accumulated_gradients(tmp_path):
     _, recorder = fit(
         build(), batches([4] * 6, 1), batches([4], 2), tmp_path, log_every_n_steps=1, accumulate_grad_batches=2

@@ -51,6 +51,7 @@ class LastCheckpoint(Checkpoint):
         assert loop._data_fetcher is not None
         if trainer.is_last_batch or loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
             return  # a validation or the epoch's end follows: then
+        pl_module.log_step()  # type: ignore[operator]  # what a resumed training, at the next batch, does not do again
         self._save(trainer)
         if stop:
             self._heed(trainer)

@@ -1,4 +1,4 @@
-"""metrics.csv in the run folder: every loss and metric, a row a step, whatever other loggers do.
+"""metrics.csv in the run folder: every loss and metric, a row a step, whatever other loggers do; and system.csv.
 
 Lightning's CSVLogger keeps rows back until a step divisible by 100 and empties its folder at the start.
 """
@@ -6,6 +6,7 @@ Lightning's CSVLogger keeps rows back until a step divisible by 100 and empties 
 import csv
 import logging
 from argparse import Namespace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,19 @@ from run.atomic import explained, replacing
 
 log = logging.getLogger(__name__)
 
+SYSTEM = "system/"  # how names begin of what depends on time or the machine
+
 
 class MetricsCSV(Logger):
-    """Append a row per call; the columns are `epoch`, `step` and the metrics in the order of their first appearance."""
+    """Append a row per call to metrics.csv, which a repeated or resumed run writes again bit for bit.
+
+    What begins with `system/` goes to system.csv with the time instead, and stays there when a run is resumed.
+    """
 
     def __init__(self, folder: str) -> None:
         super().__init__()
-        self.path = Path(folder, "metrics.csv")
-        self.rows: list[dict[str, Any]] = []  # one per logging interval or epoch: small
-        self.columns = ["epoch", "step"]
+        self.metrics = Table(Path(folder, "metrics.csv"), ["epoch", "step"])
+        self.system = Table(Path(folder, "system.csv"), ["time", "epoch", "step"])
 
     @property
     def name(self) -> str:
@@ -35,22 +40,19 @@ class MetricsCSV(Logger):
         return ""
 
     def state_dict(self) -> dict[str, int]:
-        """How far the file is, for a checkpoint."""
-        return {"rows": len(self.rows)}
+        """How far metrics.csv is, for a checkpoint."""
+        return {"rows": len(self.metrics.rows)}
 
     @rank_zero_only
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Cut the file back to what it was at the checkpoint: a resumed run writes the rest again."""
-        try:
-            with self.path.open(newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file)
-                self.rows = list(reader)[: state["rows"]]  # as text, and as they are
-                self.columns = list(reader.fieldnames or self.columns)
-        except (OSError, UnicodeDecodeError, csv.Error):
-            pass
-        if len(self.rows) < state["rows"]:
-            log.warning(f"{self.path} was damaged: {state['rows'] - len(self.rows)} of its rows are lost")
-        self._rewrite()
+        """Cut metrics.csv back to what it was at the checkpoint: a resumed run writes the rest again."""
+        self.metrics.read()
+        if len(self.metrics.rows) < state["rows"]:
+            lost = state["rows"] - len(self.metrics.rows)
+            log.warning(f"{self.metrics.path} was damaged: {lost} of its rows are lost")
+        del self.metrics.rows[state["rows"] :]
+        self.metrics.rewrite()
+        self.system.read()
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
@@ -58,19 +60,46 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        row: dict[str, Any] = {"step": step, **metrics}
-        if "epoch" in row:
-            row["epoch"] = int(row["epoch"])
+        where: dict[str, Any] = {"step": step}
+        if "epoch" in metrics:
+            where["epoch"] = int(metrics["epoch"])
+        system = {name.removeprefix(SYSTEM): value for name, value in metrics.items() if name.startswith(SYSTEM)}
+        if system:
+            now = datetime.now().astimezone().isoformat(timespec="seconds")
+            self.system.append({"time": now, **where, **system})
+        others = {name: value for name, value in metrics.items() if name != "epoch" and not name.startswith(SYSTEM)}
+        if others:
+            self.metrics.append({**where, **others})
+
+
+class Table:
+    """A CSV file that grows by rows; the columns are the first ones given and new names in order of appearance."""
+
+    def __init__(self, path: Path, columns: list[str]) -> None:
+        self.path, self.columns = path, columns
+        self.rows: list[dict[str, Any]] = []  # one per logging interval or epoch: small
+
+    def append(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
         new = [name for name in row if name not in self.columns]
         if new or not self.path.exists():
             self.columns += new
-            self._rewrite()
+            self.rewrite()
         else:
             with explained(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
 
-    def _rewrite(self) -> None:
+    def read(self) -> None:
+        """What the file holds, as text; nothing where there is none, or no readable one."""
+        try:
+            with self.path.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                self.rows = list(reader)
+                self.columns = list(reader.fieldnames or self.columns)
+        except (OSError, UnicodeDecodeError, csv.Error):
+            pass
+
+    def rewrite(self) -> None:
         with replacing(self.path) as file:
             writer = csv.DictWriter(file, self.columns, lineterminator="\n")
             writer.writeheader()

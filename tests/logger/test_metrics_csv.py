@@ -1,4 +1,5 @@
 import csv
+from datetime import datetime
 
 import torch
 
@@ -27,3 +28,34 @@ def test_values_keep_every_digit_of_a_float32(tmp_path):
     value = torch.tensor(1 / 3).item()
     MetricsCSV(str(tmp_path)).log_metrics({"valid_loss": value}, step=0)
     assert float(read(tmp_path / "metrics.csv")[0]["valid_loss"]) == value
+
+
+def test_what_depends_on_time_stands_in_a_file_of_its_own(tmp_path):
+    logger = MetricsCSV(str(tmp_path))
+    logger.log_metrics({"epoch": 0, "lr": 0.1, "system/images_per_second": 90.5}, step=1)
+    logger.log_metrics({"epoch": 0, "system/cpu_percent": 50.0}, step=2)
+    assert read(tmp_path / "metrics.csv") == [{"epoch": "0", "step": "1", "lr": "0.1"}]
+    first, second = read(tmp_path / "system.csv")
+    assert datetime.fromisoformat(first.pop("time")) <= datetime.fromisoformat(second.pop("time"))
+    assert first == {"epoch": "0", "step": "1", "images_per_second": "90.5", "cpu_percent": ""}
+    assert second == {"epoch": "0", "step": "2", "images_per_second": "", "cpu_percent": "50.0"}
+
+
+def test_a_resumed_run_writes_metrics_again_and_goes_on_with_the_system(tmp_path):
+    rows = [{"epoch": 0, "lr": 0.1 * step, "system/speed": float(step)} for step in range(3)]
+    logger = MetricsCSV(str(tmp_path))
+    for step, row in enumerate(rows[:2]):
+        logger.log_metrics(row, step)
+    state = logger.state_dict()
+    logger.log_metrics({**rows[2], "system/gpu": 1.0}, 2)
+    whole = (tmp_path / "metrics.csv").read_bytes()
+    again = MetricsCSV(str(tmp_path))
+    again.load_state_dict(state)
+    again.log_metrics(rows[2], 2)
+    assert (tmp_path / "metrics.csv").read_bytes() == whole
+    assert [(row["step"], row["gpu"]) for row in read(tmp_path / "system.csv")] == [
+        ("0", ""),
+        ("1", ""),
+        ("2", "1.0"),
+        ("2", ""),
+    ]
