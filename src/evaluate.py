@@ -38,8 +38,9 @@ def main(config: DictConfig) -> None:
     except RuntimeError as error:
         raise UserError(f"the checkpoint {checkpoint} does not fit: other overrides than the run's?") from error
     one_device = {"devices": 1, "num_nodes": 1, "strategy": "auto"}  # each of several would see a share of the images
-    silent = {"logger": False, "callbacks": [], "enable_checkpointing": False, "fast_dev_run": False}
-    trainer = cli.build(config.trainer, **one_device, **silent)
+    silent = {"logger": False, "enable_checkpointing": False, "fast_dev_run": False}
+    bars = [cli.build(bar) for name, bar in config.callbacks.items() if name == "progress_bar" and bar is not None]
+    trainer = cli.build(config.trainer, **one_device, **silent, callbacks=bars, enable_progress_bar=bool(bars))
 
     result = {"checkpoint": str(checkpoint), "images": data.summary()["test"]}
     result |= measure(trainer.predict(model, data.test_dataloader()), model, data.class_names)
@@ -55,7 +56,7 @@ def main(config: DictConfig) -> None:
     write_json(folder / "evaluation.json", result)
 
     rows = {name: value for name, value in result.items() if not isinstance(value, dict | list)}
-    print_summary("Evaluation", rows | result["per_class"] | result.get("sizes", {}))
+    print_summary("Evaluation", rows | result["per_class"] | result.get("sizes", {}), config.verbosity)
 
 
 def measure(batches: list[tuple["Tensor", "Tensor"]], model: "Classifier", class_names: list[str]) -> dict[str, Any]:

@@ -60,9 +60,7 @@ def test_no_more_patches_than_places_where_none_is_drawn_twice(train, command):
 
 
 def test_other_metrics_than_accuracy_are_measured_too(train, command):
-    f1 = "+model.metrics.f1={_target_: torchmetrics.classification.MulticlassF1Score, num_classes: 10}"
-    monitor = ("hparams.monitor=valid_f1", "hparams.max_epochs=1")
-    folder = train("data=digits", "~model.metrics.accuracy", f1, *monitor)
+    folder = train("data=digits", "metrics=[f1]", "hparams.monitor=valid_f1", "hparams.max_epochs=1")
     assert command("evaluate", f"run={folder}", "sizes=[4]") == 0
     result = evaluation(folder)
     assert result["test_f1"] == pytest.approx(record(folder)["metrics"]["test_f1"], abs=1e-6)

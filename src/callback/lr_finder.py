@@ -1,14 +1,17 @@
 """The learning-rate finder where hparams.lr=0 asks for it."""
 
 import logging
+from functools import partial
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import LearningRateFinder
+from pytorch_lightning.tuner import lr_finder
 from pytorch_lightning.utilities.seed import isolate_rng
 
 log = logging.getLogger(__name__)
 
 WITHOUT_SEARCH = 1e-3
+lr_finder.tqdm = partial(lr_finder.tqdm, disable=True)  # its bar is drawn in pipes and at verbosity=0 too
 SKIPPED = 10  # first steps, at which Lightning's running mean of the loss is too low
 
 
@@ -28,6 +31,7 @@ class LRFinder(LearningRateFinder):
             log.info("hparams.lr=0 asks for a search, which a debug run leaves out: lr=%g", pl_module.lr)
             trainer.strategy.setup_optimizers(trainer)
             return
+        log.info("hparams.lr=0: searching for 100 steps")
         max_epochs = trainer.fit_loop.max_epochs
         trainer.fit_loop.max_epochs = -1  # the search takes 100 steps, however few an epoch has
         with isolate_rng():

@@ -1,19 +1,65 @@
-"""What a person sees in the terminal: the composed config as a tree, and the closing table."""
+"""What a person sees in the terminal, by `verbosity`: what was chosen, what is said on the way, the closing table.
 
+0: warnings and errors only; 1: what this project says; 2: also the whole config, and what libraries say.
+"""
+
+import logging
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from run.record import is_rank_zero
+from run.noise import is_noise
+from run.record import Run, is_rank_zero
+
+SRC = Path(__file__).resolve().parents[1]
 
 
-def print_config(config: DictConfig) -> None:
+class Terminal(logging.StreamHandler[TextIO]):
+    """The handler of config/hydra/*_logging; train.log has what it leaves out.
+
+    Writes to what sys.stdout is at that moment: while a progress bar is drawn, that prints above it.
+    """
+
+    def __init__(self, verbosity: int) -> None:
+        logging.Handler.__init__(self)
+        self.verbosity = verbosity
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stdout
+
+    def filter(self, record: logging.LogRecord) -> Any:
+        if record.levelno >= logging.WARNING:
+            shown = self.verbosity == 2 or not is_noise(record)
+        else:
+            shown = is_rank_zero() and (self.verbosity == 2 or (self.verbosity == 1 and _is_own(record)))
+        return shown and super().filter(record)
+
+
+def _is_own(record: logging.LogRecord) -> bool:
+    """Of this project, or of Hydra: which job of a sweep begins."""
+    return Path(record.pathname).is_relative_to(SRC) or record.name.partition(".")[0] == "hydra"
+
+
+def print_start(run: Run) -> None:
+    """The run's folder and what was chosen for it, or the whole config."""
+    console = _console(run.config.verbosity)
+    console.print(_text(run.folder), style="bold", highlight=False, soft_wrap=True)
+    if run.config.verbosity > 1:
+        console.print(_tree(OmegaConf.to_container(run.config, resolve=True)))
+        return
+    chosen = {name: f"{name}={run.chosen['composed'][name]}" for name in ("data", "model")}
+    others = [override for override in run.overrides if override.partition("=")[0] not in chosen]
+    console.print(*chosen.values(), *others, highlight=False, markup=False, soft_wrap=True)
+
+
+def _tree(settings: Any) -> Any:
     from rich.syntax import Syntax
     from rich.tree import Tree
 
     tree = Tree("[bold]config[/bold]", guide_style="dim")
-    settings: Any = OmegaConf.to_container(config, resolve=True)
     for name, value in settings.items():
         if isinstance(value, dict) and value:
             tree.add(f"[bold]{name}[/bold]").add(
@@ -21,10 +67,10 @@ def print_config(config: DictConfig) -> None:
             )
         else:
             tree.add(Syntax(f"{name}: {value}", "yaml", background_color="default"))
-    _console().print(tree)
+    return tree
 
 
-def print_summary(title: str, rows: dict[str, Any]) -> None:
+def print_summary(title: str, rows: dict[str, Any], verbosity: int) -> None:
     """Print a table of two columns; floats with four digits, paths relative to where the command was given."""
     from rich.table import Table
 
@@ -33,18 +79,22 @@ def print_summary(title: str, rows: dict[str, Any]) -> None:
     table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(name, _text(value))
-    _console().print(table)
+    _console(verbosity).print(table)
+
+
+def number(value: float) -> str:
+    return f"{value:.4f}" if abs(value) >= 1e-3 or value == 0 else f"{value:.3g}"
 
 
 def _text(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.4f}" if abs(value) >= 1e-3 or value == 0 else f"{value:.3g}"
+        return number(value)
     if isinstance(value, Path):
         return str(value.relative_to(Path.cwd()) if value.is_relative_to(Path.cwd()) else value)
     return f"{value:,}" if type(value) is int else str(value)
 
 
-def _console() -> Any:
+def _console(verbosity: int) -> Any:
     from rich.console import Console
 
-    return Console(quiet=not is_rank_zero())
+    return Console(quiet=verbosity == 0 or not is_rank_zero())

@@ -1,0 +1,71 @@
+import logging
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from omegaconf import OmegaConf
+from runs import REPOSITORY
+
+from run.console import Terminal, print_start, print_summary
+
+OWN, LIBRARY = REPOSITORY / "src" / "callback" / "lr_finder.py", "/lib/python/library/module.py"
+NOISE = "Checkpoint directory /x exists and is not empty."
+
+
+def said(verbosity, capsys):
+    handler = Terminal(verbosity)
+    for name, path, level, words in [
+        ("callback.lr_finder", OWN, logging.INFO, "own"),
+        ("hydra", LIBRARY, logging.INFO, "job"),
+        ("library", LIBRARY, logging.INFO, "library"),
+        ("py.warnings", LIBRARY, logging.WARNING, NOISE),
+        ("py.warnings", LIBRARY, logging.WARNING, "warning"),
+        ("library", LIBRARY, logging.ERROR, "error"),
+    ]:
+        handler.handle(logging.LogRecord(name, level, str(path), 1, words, (), None))
+    return capsys.readouterr().out.splitlines()
+
+
+def test_what_is_said_at_each_verbosity(capsys):
+    assert said(0, capsys) == ["warning", "error"]
+    assert said(1, capsys) == ["own", "job", "warning", "error"]
+    assert said(2, capsys) == ["own", "job", "library", NOISE, "warning", "error"]
+
+
+def test_other_ranks_say_what_is_wrong_only(capsys, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert said(2, capsys) == [NOISE, "warning", "error"]
+
+
+def test_where_stdout_goes_at_that_moment(monkeypatch, capsys):
+    handler = Terminal(1)
+    lines = []
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(write=lines.append, flush=lambda: None))
+    handler.handle(logging.LogRecord("x", logging.ERROR, "x", 1, "words", (), None))
+    assert lines == ["words\n"]
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "words"),
+    [(0, ""), (1, "outputs/x\ndata=digits model=cnn hparams.lr=0.1\n"), (2, "outputs/x\nconfig\n├── verbosity: 2\n")],
+)
+def test_what_was_chosen(verbosity, words, capsys):
+    config = OmegaConf.create({"verbosity": verbosity, "hparams": {"lr": 0.1}})
+    chosen = {"composed": {"data": "digits", "model": "cnn", "loss": "cross_entropy"}}
+    overrides = ["data=digits", "hparams.lr=0.1"]
+    print_start(SimpleNamespace(config=config, folder=Path("outputs/x"), chosen=chosen, overrides=overrides))
+    out = capsys.readouterr().out
+    assert out.startswith(words) if verbosity == 2 else out == words
+
+
+def test_the_table(capsys):
+    rows = {"test_accuracy": 0.98765, "tiny": 1.2345e-7, "zero": 0.0, "images": 10000, "folder": Path.cwd() / "a"}
+    print_summary("Result", rows, 1)
+    out = capsys.readouterr().out
+    assert [line.split("│")[1:3] for line in out.splitlines() if "│" in line] == [
+        [f" {name:<13} ", f" {value:<8} "]
+        for name, value in zip(rows, ["0.9877", "1.23e-07", "0.0000", "10,000", "a"], strict=True)
+    ]
+    print_summary("Result", rows, 0)
+    assert capsys.readouterr().out == ""
