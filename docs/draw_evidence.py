@@ -1,7 +1,7 @@
 """Draw docs/evidence.png, the README's picture: which patches of some test images said what.
 
 PYTHONPATH=src python docs/draw_evidence.py RUN_FOLDER ... [--index 0 1 2] [--output docs/evidence.png]
-(RUN_FOLDER: of bag_of_patches, whose patches have logits, or of a network whose pool has weights: attention, pma)
+(RUN_FOLDER: of any network of patches)
 """
 
 import argparse
@@ -14,7 +14,6 @@ from matplotlib import pyplot
 from omegaconf import OmegaConf
 
 from run.checkpoint import find_checkpoint, load_weights
-from set_module.heat_map import heat_map
 
 PATCHES = 128  # enough to cover the image
 
@@ -32,7 +31,7 @@ def draw(folders: list[Path], indices: list[int], output: Path) -> None:
             network.patch_num = min(PATCHES, network.max_patch_num or PATCHES)
         images_BCHW = source.images(index_B)
         predicted_B = network(images_BCHW, index_B).argmax(1)
-        maps_BHW = evidence(network, images_BCHW, index_B, predicted_B)
+        maps_BHW = network.evidence(images_BCHW, index_B, predicted_B)
         for axis, image_CHW, heat_HW, label in zip(row, images_BCHW, maps_BHW, predicted_B.tolist(), strict=True):
             axis.imshow(image_CHW.movedim(0, 2).squeeze(2).numpy(), cmap="gray")
             axis.imshow(heat_HW.numpy(), cmap="inferno", alpha=0.7)
@@ -47,15 +46,6 @@ def draw(folders: list[Path], indices: list[int], output: Path) -> None:
         axis.set_yticks([])
     figure.tight_layout()
     figure.savefig(output, dpi=110)
-
-
-def evidence(network, images_BCHW, index_B, labels_B) -> torch.Tensor:
-    """Per pixel [B, H, W]: the mean over its patches of the logit of the label, or of how much the pool weighs them."""
-    if hasattr(network, "heat_map"):
-        return network.heat_map(images_BCHW, index_B)[torch.arange(len(labels_B)), labels_B]
-    patches, corners = network.cut(images_BCHW, index_B)
-    weights = network.pool.weights(network.encode(patches, corners))
-    return heat_map(weights, corners, patches.values.shape[-1], images_BCHW.shape[2:]).mean(1)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from network.patch_network import PatchNetwork
@@ -39,3 +40,9 @@ class BagOfPatches(PatchNetwork):
             raise ValueError("nobody knows where the elements of sets were: give images")
         logits = self.encode(patches, corners).map(self.head)
         return heat_map(logits, corners, patches.values.shape[-1], images_BCHW.shape[2:])
+
+    def _scores(self, patches: SetBatch, corners: SetBatch, labels_B: Tensor) -> SetBatch:
+        """The votes for the label."""
+        with torch.no_grad():
+            logits = self.encode(patches, corners).map(self.head)
+        return logits.with_values(logits.values.gather(1, labels_B[logits.index, None]))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from network.normalize import Normalize
+from set_module.heat_map import heat_map
 from set_module.patch_cutout import PatchCutout
 from set_module.set_batch import SetBatch
 from set_module.set_sequential import SetSequential
@@ -100,12 +101,50 @@ class PatchNetwork(nn.Module, ABC):
 
     def encode(self, patches: SetBatch, corners: SetBatch | None = None) -> SetBatch:
         """The features [N, D] of the patches; corners only where there is a position."""
-        features = self.embed(patches)
-        if self.position is not None:
-            if corners is None:
-                raise ValueError("this network knows where patches were: give it the corners too")
-            features = features.with_values(features.values + self.position(corners.values).to(features.values.dtype))
+        features = self._each_alone(patches, corners)
         return features if self.encoder is None else self.encoder(features)
+
+    def _each_alone(self, patches: SetBatch, corners: SetBatch | None) -> SetBatch:
+        """What the network knows of each patch before they see each other."""
+        features = self.embed(patches)
+        if self.position is None:
+            return features
+        if corners is None:
+            raise ValueError("this network knows where patches were: give it the corners too")
+        return features.with_values(features.values + self.position(corners.values).to(features.values.dtype))
+
+    def evidence(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None, labels_B: Tensor) -> Tensor:
+        """What the patches over each pixel say for the label, their mean [B, H, W]; NaN where no patch lies.
+
+        With a pool that has weights, a_i, whatever the label. Else gradient x input, sum_d h_id dy_label / dh_id, h_i
+        the features of a patch before the encoder: Shrikumar et al. 2016, arXiv:1605.01713. To be called in evaluation
+        mode; under torch.no_grad and torch.inference_mode as well, and no parameter gets a gradient. Raises ValueError
+        for sets, whose elements have no places.
+        """
+        if isinstance(images_BCHW, SetBatch):
+            raise ValueError("nobody knows where the elements of sets were: give images")
+        with torch.inference_mode(False):  # of tensors made in inference mode autograd takes copies only
+            images_BCHW, labels_B = images_BCHW.clone(), labels_B.clone()
+            patches, corners = self.cut(images_BCHW, None if index_B is None else index_B.clone())
+            assert corners is not None
+            scores = self._scores(patches, corners, labels_B)
+            return heat_map(scores, corners, patches.values.shape[-1], images_BCHW.shape[2:])[:, 0]
+
+    def _scores(self, patches: SetBatch, corners: SetBatch, labels_B: Tensor) -> SetBatch:
+        """How much each patch counts, [N, 1]."""
+        pool: Any = getattr(self, "pool", None)
+        if hasattr(pool, "weights"):
+            with torch.no_grad():
+                return pool.weights(self.encode(patches, corners)).map(
+                    lambda weights_NH: weights_NH.mean(1, keepdim=True)
+                )
+        with torch.no_grad():
+            alone = self._each_alone(patches, corners)
+        with torch.enable_grad():
+            features = alone.map(lambda values_ND: values_ND.detach().requires_grad_())
+            logits_BK = self.read(features if self.encoder is None else self.encoder(features))
+            (gradient_ND,) = torch.autograd.grad(logits_BK.gather(1, labels_B[:, None]).sum(), features.values)
+        return alone.map(lambda values_ND: (values_ND * gradient_ND).float().sum(1, keepdim=True))
 
     @abstractmethod
     def read(self, features: SetBatch) -> Tensor:

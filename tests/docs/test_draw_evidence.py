@@ -4,9 +4,9 @@ import sys
 from runs import REPOSITORY
 
 
-def test_draws_the_votes_of_patches_and_the_weights_of_a_pool(train, tmp_path, monkeypatch):
+def test_draws_votes_weights_of_a_pool_and_gradients(train, tmp_path, monkeypatch):
     short = ("data=digits", "hparams.max_epochs=1", "loggers=none")
-    folders = [str(train(*short, f"model={model}")) for model in ("bag_of_patches", "attention_mil")]
+    folders = [str(train(*short, f"model={model}")) for model in ("bag_of_patches", "attention_mil", "deep_sets")]
     picture = tmp_path / "evidence.png"
     arguments = ["draw_evidence.py", *folders, "--index", "3", "1", "--output", str(picture)]
     monkeypatch.setattr(sys, "argv", arguments)

@@ -46,3 +46,12 @@ def test_sets_without_places_have_no_heat_map():
     network = build()
     with pytest.raises(ValueError, match="give images"):
         network.heat_map(network.cut(IMAGES)[0])
+
+
+def test_the_evidence_for_a_label_is_its_heat_map():
+    network, labels_B = build(), torch.tensor([4, 0, 2])
+    expected = network.heat_map(IMAGES)[torch.arange(3), labels_B]
+    with torch.inference_mode():
+        maps_BHW = network.evidence(IMAGES, None, labels_B)
+    assert torch.equal(maps_BHW.isnan(), expected.isnan())
+    torch.testing.assert_close(maps_BHW.nan_to_num(), expected.nan_to_num())

@@ -7,8 +7,11 @@ import torch
 
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
+from set_module.attention_pool import AttentionPool
+from set_module.pma import PMA
 from set_module.position import LearnedPosition, SinusoidalPosition
 from set_module.reduce_pool import ReducePool
+from set_module.sab import SAB
 from set_module.set_batch import SetBatch
 
 IMAGES = torch.randint(256, (6, 3, 16, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -18,8 +21,8 @@ def build(**settings) -> PatchSet:
     torch.manual_seed(0)
     cut = {"patch_size": 5, "patch_num_min": 1, "patch_num_max": 8, "seed": 0} | settings
     data = {"channels": 3, "image_size": [16, 12], "num_classes": 4, "mean": [0.5], "std": [0.25]}
-    embed = partial(MLPEmbed, widths=[16])
-    return PatchSet(embed=embed, pool=partial(ReducePool, reductions=["mean", "max"]), **data, **cut).eval()
+    parts = {"embed": partial(MLPEmbed, widths=[16]), "pool": partial(ReducePool, reductions=["mean", "max"])}
+    return PatchSet(**parts | data | cut).eval()
 
 
 def test_images_and_the_patches_cut_from_them_have_the_same_logits():
@@ -63,3 +66,67 @@ def test_more_patches_than_places_are_refused_without_replacement():
     assert build(patch_size=11, patch_num_min=12, patch_num_max=12, patch_replace=False)(IMAGES).isfinite().all()
     with pytest.raises(ValueError, match="exceeds the 12 places"):
         build(patch_size=11, patch_num_min=12, patch_num_max=13, patch_replace=False)(IMAGES)
+
+
+MEAN = partial(ReducePool, reductions=["mean"])
+LABELS = torch.tensor([0, 1, 2, 3, 0, 1])
+
+
+def test_gradient_times_input_of_a_linear_head_adds_up_to_the_logit():
+    network = build(pool=MEAN, hidden=[], patch_num_min=1, patch_num_max=1)
+    index = torch.arange(10, 16)
+    logits, bias = network(IMAGES, index), network.head[-1].bias
+    maps = network.evidence(IMAGES, index, LABELS)
+    _, corners = network.cut(IMAGES, index)
+    for map_HW, logits_K, label, (y, x) in zip(maps, logits, LABELS, corners.values.tolist(), strict=True):
+        inside = map_HW[y : y + 5, x : x + 5]
+        torch.testing.assert_close(inside, (logits_K[label] - bias[label]).expand(5, 5))
+        assert map_HW.isnan().sum() == 16 * 12 - 5 * 5
+    other = network.evidence(IMAGES, index, (LABELS + 1) % 4)
+    assert not torch.allclose(maps.nan_to_num(), other.nan_to_num())
+
+
+def test_behind_an_encoder_the_evidence_is_still_that_of_each_patch():
+    network = build(pool=MEAN, encoder=SAB, position=SinusoidalPosition, patch_num_min=3, patch_num_max=3)
+    patches, corners = network.cut(IMAGES)
+    scores = network._scores(patches, corners, LABELS).values[:, 0]
+    features = network._each_alone(patches, corners)
+    shrunk = features.values.detach().clone()
+    shrunk[4] *= 1 - 1e-3  # what the second patch of the second image says, by a small difference
+    less, whole = (network.read(network.encoder(features.with_values(x))) for x in (shrunk, features.values))
+    torch.testing.assert_close((whole - less)[1, LABELS[1]] / 1e-3, scores[4], rtol=0.02, atol=1e-3)
+
+
+@pytest.mark.parametrize("pool", [partial(AttentionPool, hidden=4, heads=2), partial(PMA, heads=2)])
+def test_with_a_pool_that_has_weights_these_are_the_evidence(pool):
+    network = build(pool=pool, patch_mode="all")
+    patches, corners = network.cut(IMAGES)
+    maps = network.evidence(IMAGES, torch.arange(6), LABELS)
+    weights = network.pool.weights(network.encode(patches, corners))
+    first = weights.values[weights.index == 2].mean(1)[0]  # of the patch at the corner, which alone covers its pixel
+    torch.testing.assert_close(maps[2, 0, 0], first.detach())
+    assert torch.equal(maps, network.evidence(IMAGES, None, LABELS))
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+@pytest.mark.parametrize("pool", [MEAN, partial(PMA, heads=2)])
+def test_evidence_leaves_everything_as_it_was(mode, pool):
+    network = build(pool=pool, dropout=0.5)
+    expected = network.evidence(IMAGES, torch.arange(6), LABELS)
+    before, random = {k: v.clone() for k, v in network.state_dict().items()}, torch.get_rng_state()
+    with mode():
+        images, labels = IMAGES + 0, LABELS + 0  # made in this mode, as batches are
+        maps = network.evidence(images, torch.arange(6), labels)
+    assert torch.equal(maps.isnan(), expected.isnan())
+    assert torch.equal(maps.nan_to_num(), expected.nan_to_num())
+    assert not maps.requires_grad
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    network(IMAGES).sum().backward()  # as trainable as before
+
+
+def test_elements_of_sets_have_no_evidence():
+    network = build()
+    with pytest.raises(ValueError, match="give images"):
+        network.evidence(network.cut(IMAGES)[0], None, LABELS)

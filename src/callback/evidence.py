@@ -1,0 +1,110 @@
+"""Where in some test images the network saw what it named."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import ceil, isfinite
+from typing import Any
+
+import torch
+from PIL.Image import Image, fromarray
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from callback.picture import captioned, drawn, fitted, framed, grid
+from callback.show import Tolerated, class_name, is_patch_network, is_wanted, show
+
+FOR, AGAINST = (1.0, 0.1, 0.1), (0.1, 0.4, 1.0)
+
+
+class Evidence(Callback):
+    """Of `count` images all over the test set, what the patches of each pixel say for and against the class named.
+
+    `PatchNetwork.evidence` says what that is. `patches` are drawn, or as many as there can be: enough to cover the
+    image. Networks that do not cut patches out of images show nothing. Raises ValueError for numbers below 1.
+    """
+
+    def __init__(self, count: int, patches: int) -> None:
+        for name, number in (("count", count), ("patches", patches)):
+            if number < 1:
+                raise ValueError(f"callbacks.evidence.{name}={number}: choose >= 1, or callbacks.evidence=null")
+        self.count, self.patches = count, patches
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        wanted = is_wanted(trainer) and trainer.is_global_zero
+        self.missing = self.count if wanted and is_patch_network(pl_module) else 0
+        # all over, as class folders have the images of a class in neighbouring batches
+        batches = trainer.num_test_batches[0] if isfinite(trainer.num_test_batches[0]) else 1
+        self.each, self.every = ceil(self.count / batches), max(1, int(batches // self.count))
+        self.batches: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.tolerated = Tolerated("picture of the evidence")
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self.missing and batch_idx % self.every == 0 and isinstance(batch[0], Tensor):
+            with self.tolerated:
+                images_BCHW, labels_B, index_B = (tensor[: min(self.each, self.missing)].clone() for tensor in batch)
+                self.batches.append((images_BCHW, labels_B, index_B))
+                self.missing -= len(labels_B)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        batches, self.batches = self.batches, []
+        if batches:
+            with self.tolerated:
+                tiles = self._tiles(trainer, pl_module, *(torch.cat(tensors) for tensors in zip(*batches, strict=True)))
+                text = "Red: speaks for the predicted class, or has weight. Blue: speaks against it."
+                show(trainer, "pictures/evidence", framed(captioned(grid(tiles, columns=2), text)))
+
+    def _tiles(
+        self, trainer: Trainer, pl_module: LightningModule, images_BCHW: Tensor, labels_B: Tensor, index_B: Tensor
+    ) -> list[Image]:
+        network: Any = pl_module.network
+        with more_patches(network, self.patches):
+            probability_BK = network(images_BCHW, index_B).float().softmax(1)
+            probability_B, predicted_B = probability_BK.max(1)
+            maps_BHW = network.evidence(images_BCHW, index_B, predicted_B)
+        rows = zip(images_BCHW, maps_BHW, labels_B.tolist(), predicted_B.tolist(), probability_B.tolist(), strict=True)
+        return [
+            captioned(
+                grid([drawn(image_CHW), overlaid(image_CHW, map_HW)], columns=2),
+                f"{probability:.3f} predicted: {class_name(trainer, predicted)}",
+                f"true: {class_name(trainer, label)}",
+            )
+            for image_CHW, map_HW, label, predicted, probability in rows
+        ]
+
+
+@contextmanager
+def more_patches(network: Any, number: int) -> Iterator[None]:
+    """As many patches as there can be, up to a number; afterwards as many as before."""
+    if not hasattr(network, "patch_num"):
+        yield
+        return
+    before = network.patch_num
+    network.patch_num = min(number, network.max_patch_num or number)
+    try:
+        yield
+    finally:
+        network.patch_num = before
+
+
+def overlaid(image_CHW: Tensor, map_HW: Tensor) -> Image:
+    """The image as brightness, the map as red and blue; where no patch lies, the image alone.
+
+    What has two signs is drawn from 0, weights from their smallest, to that which 5% of the pixels exceed: at the
+    border, under few patches, there can be many times what is elsewhere.
+    """
+    brightness_HW1 = 100 + 155 * image_CHW[:3].float().mean(0).cpu()[..., None] / 255
+    map_HW = map_HW.float().cpu()
+    said_HW = (map_HW - map_HW.nan_to_num(nan=torch.inf).min().clamp(min=0)).nan_to_num(nan=0.0)
+    largest = said_HW.abs().flatten().kthvalue(ceil(0.95 * said_HW.numel())).values
+    strength_HW1 = (said_HW / largest.clamp(min=torch.finfo(torch.float32).tiny)).clamp(-1, 1)[..., None]
+    colour_3 = torch.where(strength_HW1 > 0, torch.tensor(FOR), torch.tensor(AGAINST))
+    pixels_HW3 = brightness_HW1 * torch.lerp(torch.ones(3), colour_3, strength_HW1.abs())
+    return fitted(fromarray(pixels_HW3.round().to(torch.uint8).numpy()))

@@ -1,0 +1,60 @@
+"""How callbacks show pictures and histograms: to the loggers that take them, and never at the training's cost."""
+
+import logging
+
+import numpy
+from PIL.Image import Image
+from pytorch_lightning import LightningModule, Trainer
+
+log = logging.getLogger(__name__)
+
+
+def takers(trainer: Trainer, method: str) -> list[object]:
+    """The loggers that have the method `log_image` or `log_histogram`, on rank 0; on the others none."""
+    return [logger for logger in trainer.loggers if hasattr(logger, method)] if trainer.is_global_zero else []
+
+
+def is_wanted(trainer: Trainer) -> bool:
+    """Whether a logger takes pictures: the same answer on all ranks, which all have to ask."""
+    return bool(trainer.strategy.broadcast(bool(takers(trainer, "log_image"))))
+
+
+def show(trainer: Trainer, name: str, picture: Image) -> None:
+    pixels_HWC = numpy.array(picture.convert("RGB"))
+    for logger in takers(trainer, "log_image"):
+        logger.log_image(name, pixels_HWC, steps(trainer))  # type: ignore[attr-defined]
+
+
+def steps(trainer: Trainer) -> int:
+    """Of the optimizer so far: the axis of all that is logged."""
+    return trainer.fit_loop.epoch_loop._batches_that_stepped
+
+
+class Tolerated:
+    """`with tolerated:` an exception becomes a warning, the first time: no training ends for a picture of it."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.failed = what, False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        if not self.failed:
+            log.warning(f"no {self.what}: {type(error).__name__}: {error}")
+        self.failed = True
+        return True
+
+
+def class_name(trainer: Trainer, label: int) -> str:
+    """As the data calls it; the label itself where the pictures' font lacks the letters of the name."""
+    names = getattr(getattr(trainer, "datamodule", None), "class_names", ())
+    name = names[label] if label < len(names) else ""
+    return name if name and all(ord(letter) < 256 for letter in name) else str(label)
+
+
+def is_patch_network(pl_module: LightningModule) -> bool:
+    """Whether its network cuts the images that it gets."""
+    return getattr(getattr(pl_module, "network", None), "cutout", None) is not None
