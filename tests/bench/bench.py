@@ -10,6 +10,7 @@ import command_line
 import cutout
 import data_path
 import epoch
+import loggers
 import mnist_fast
 import report_runs
 import sets
@@ -21,6 +22,7 @@ PARTS = {
     "cutout": cutout,
     "sets": sets,
     "step_cost": step_cost,
+    "loggers": loggers,
     "epoch": epoch,
     "command_line": command_line,
     "report_runs": report_runs,
