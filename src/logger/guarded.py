@@ -144,17 +144,10 @@ class Guarded(Logger):
         if self.lost or self.closing.is_set():
             return
         if self.thread is None:
-            self._start()
+            self.thread = threading.Thread(target=self._work, name=f"logger {self.name}", daemon=True)
+            self._hand_on("start")
+            self.thread.start()
         self.calls.append((call, arguments))
-
-    def _start(self) -> None:
-        try:
-            self.logger.prepare()
-        except Exception as error:
-            self._lose(reason(error))
-        self.thread = threading.Thread(target=self._work, name=f"logger {self.name}", daemon=True)
-        self._hand_on("start")
-        self.thread.start()
 
     def _begin_to_close(self, record: dict[str, Any]) -> None:
         if self.thread is not None:
@@ -172,8 +165,7 @@ class Guarded(Logger):
     def _work(self) -> None:
         ends = False
         try:
-            if not self.lost:
-                self._call(self.logger.open)
+            self._call(self.logger.open)
             while not (ends or self.lost):
                 ends = self.closing.wait(INTERVAL)
                 while self.calls and not self.lost:

@@ -43,11 +43,9 @@ class MLflow(RunLogger):
     def where(self) -> str:
         return self.uri or str(self.store.folder)
 
-    def prepare(self) -> None:
+    def open(self) -> None:
         if not self.uri:
             self.store.prepare()
-
-    def open(self) -> None:
         self.experiment = MlflowClient(self.uri or self.store.uri)
         self.experiment_id, record = self._experiment_id(), self.read_record()
         self.sweep = sweep_run(self.experiment, self.experiment_id, self.folder.parent) if record["sweep"] else None

@@ -11,9 +11,9 @@ from pytorch_lightning.loggers import Logger
 class RunLogger(Logger):
     """The base of the loggers that show a run: each overrides what it can show, and is silent about the rest.
 
-    Nothing is opened, connected or written at construction. After `prepare` all calls come from one thread of
-    `guarded.Guarded`, in order: `open` first, `close` last. Whatever is raised ends the logger, not the training, and
-    is said to the user in one line: raise what a person understands.
+    Nothing is opened, connected or written at construction. All other calls come from one thread of `guarded.Guarded`,
+    in order: `open` first, `close` last. Whatever is raised ends the logger, not the training, and is said to the user
+    in one line: raise what a person understands.
     """
 
     experiment: Any  # what the library calls the run, once it is open
@@ -39,9 +39,6 @@ class RunLogger(Logger):
         """run.json: id, command, git, comment, tags, composed settings, the sweep's folder, whether it was resumed."""
         record: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         return record
-
-    def prepare(self) -> None:
-        """For what a training does wait: seconds at most, once in the life of a workspace."""
 
     def open(self) -> None:
         """Connect; of a resumed run, go on where it was."""

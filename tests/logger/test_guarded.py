@@ -30,10 +30,6 @@ class Recorder(RunLogger):
         if name == self.hangs_at:
             self.freed.wait(20)
 
-    def prepare(self):
-        self._say("prepare")
-        self.threads.clear()  # of the training, for once
-
     def open(self):
         self._say("open")
 
@@ -78,7 +74,7 @@ def test_every_call_arrives_in_order_in_another_thread(tmp_path):
     said = [call for call in inner.said if call[0] != "flush"]
     steps = [("log_metrics", {"loss": step}, step) for step in range(100)]
     files = [("end",), ("log_artifact", "run.json"), ("close", "finished")]
-    assert said == [("prepare",), ("open",), ("log_hyperparams", {"lr": 0.1}), *steps, *files]
+    assert said == [("open",), ("log_hyperparams", {"lr": 0.1}), *steps, *files]
     assert threading.current_thread() not in inner.threads
 
 
@@ -87,7 +83,7 @@ def test_metrics_csv_is_no_guest(tmp_path):
     assert guarded(tmp_path, csv) == [csv]
 
 
-@pytest.mark.parametrize("moment", ["prepare", "open", "log_metrics", "flush", "end", "close"])
+@pytest.mark.parametrize("moment", ["open", "log_metrics", "flush", "end", "close"])
 def test_the_first_failure_is_said_once_and_is_the_last_call(tmp_path, caplog, moment):
     failing = Recorder(tmp_path, fails_at=moment, error=ConnectionRefusedError(111, "Connection refused"))
     healthy = Recorder(tmp_path)
