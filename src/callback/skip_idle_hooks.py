@@ -19,4 +19,4 @@ class SkipIdleHooks(Callback):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             for hook in EVERY_STEP:
                 if getattr(type(callback), hook) is getattr(Callback, hook):
-                    callback.__dict__[hook] = None
+                    callback.__dict__.setdefault(hook, None)
