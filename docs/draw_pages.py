@@ -1,0 +1,147 @@
+"""Draw docs/tensorboard.png and docs/mlflow.png, the README's pictures: the curves of runs on the pages of both.
+
+PYTHONPATH=tests/support python docs/draw_pages.py FOLDER [--output docs]
+(FOLDER: in which runs were trained, with their outputs/ and mlruns/; needs Chromium)
+"""
+
+import argparse
+import io
+import json
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy
+from mlflow import MlflowClient
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+from servers import free_port, kill, mlflow_server, wait_for
+
+CURVES = ["grad_norm", "lr", "train_accuracy_step", "train_loss_step", "valid_accuracy", "valid_loss"]
+LAST = "test_accuracy"  # logged at the end of a run: where it is, the rest is
+SECONDS = 120  # for whatever is waited for: machines may be busy
+# as a user has left the pages who wants curves only: no panes of settings, no assistant
+REMEMBERED = {
+    "_tb_global_settings": {
+        "timeSeriesSettingsPaneOpened": False,
+        "stepSelectorEnabled": False,
+        "sideBarWidthInPercent": 22,
+        "scalarSmoothing": 0,
+        "ignoreOutliers": False,
+    },
+    "mlflow.workflowType_v1": "machine_learning",
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": True,
+}
+
+
+@contextmanager
+def chromium() -> Iterator[Page]:
+    """An empty page of a browser to which the network ends at this machine."""
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    if executable is None:
+        raise SystemExit("no Chromium: install Debian's package chromium, or Google Chrome")
+    with sync_playwright() as playwright:
+        only_here = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+        browser = playwright.chromium.launch(executable_path=executable, args=[only_here], timeout=1000 * SECONDS)
+        try:
+            page = browser.new_page()
+            page.set_default_timeout(1000 * SECONDS)
+            for name, value in REMEMBERED.items():
+                page.add_init_script(f"localStorage.setItem({json.dumps(name)}, {json.dumps(json.dumps(value))})")
+            yield page
+        finally:
+            browser.close()
+
+
+@contextmanager
+def tensorboard_server(folder: Path) -> Iterator[str]:
+    """The address of `tensorboard --logdir outputs` in `folder`, once all of its runs are read."""
+    port, program = free_port(), str(Path(sys.executable).with_name("tensorboard"))
+    command = [program, "--logdir", "outputs", "--host", "127.0.0.1", "--port", str(port)]
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, cwd=folder, stdout=quiet, stderr=quiet, start_new_session=True)
+    address, runs = f"http://127.0.0.1:{port}", len(list(folder.glob("outputs/**/tensorboard")))
+
+    def all_read() -> bool:
+        with urllib.request.urlopen(f"{address}/data/plugin/scalars/tags") as reply:
+            return sum(LAST in tags for tags in json.load(reply).values()) == runs
+
+    try:
+        wait_for(address, process, SECONDS)
+        wait_until(all_read)
+        yield address
+    finally:
+        kill(process)
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + SECONDS
+    while not done():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {SECONDS} s: {done.__qualname__}")
+        time.sleep(0.2)
+
+
+def coloured(picture: Locator) -> bool:
+    """Whether there is more to see than an empty chart, which is gray."""
+    pixels_HWC = numpy.asarray(Image.open(io.BytesIO(picture.screenshot())).convert("RGB")).astype(int)
+    return bool((numpy.ptp(pixels_HWC, axis=2) > 30).sum() > 20)
+
+
+def open_tensorboard(page: Page, address: str, tags: list[str]) -> Locator:
+    """The cards of these tags, each with its curves."""
+    page.goto(f"{address}/?tagFilter={quote(one_of(tags))}#timeseries")
+    cards = page.locator("metrics-filtered-view card-view")
+    expect(cards).to_have_count(len(tags), timeout=1000 * SECONDS)
+    for card in cards.all():
+        card.scroll_into_view_if_needed()  # before that it is empty
+        chart = card.locator("line-chart .series-view")
+        wait_until(lambda chart=chart: coloured(chart))
+    return cards
+
+
+def open_mlflow(page: Page, address: str, experiment: str, metrics: list[str]) -> Locator:
+    """The cards of these metrics, each with its curves."""
+    found = MlflowClient(address).get_experiment_by_name(experiment)
+    page.goto(f"{address}/#/experiments/{found.experiment_id}/runs?compareRunsMode=CHART")
+    page.get_by_placeholder("Search metric charts").fill(one_of(metrics))
+    cards = page.get_by_test_id("experiment-view-compare-runs-card")
+    expect(cards).to_have_count(len(metrics), timeout=1000 * SECONDS)
+    for card in cards.all():
+        card.scroll_into_view_if_needed()
+        card.locator(".scatterlayer path.js-line, .scatterlayer path.point").first.wait_for(state="attached")
+    return cards
+
+
+def one_of(names: list[str]) -> str:
+    return f"^({'|'.join(names)})$"
+
+
+def save(page: Page, path: Path) -> None:
+    page.evaluate("document.activeElement.blur()")  # no cursor blinks in a field
+    page.wait_for_timeout(1000)  # menus fade, scroll bars go
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    picture.quantize(dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--experiment", default="Default", help="whose runs MLflow shows")
+    parser.add_argument("--output", type=Path, default=Path("docs"))
+    arguments = parser.parse_args()
+    with chromium() as page:
+        with tensorboard_server(arguments.folder) as address:
+            page.set_viewport_size({"width": 1400, "height": 860})
+            open_tensorboard(page, address, CURVES)
+            save(page, arguments.output / "tensorboard.png")
+        with mlflow_server(arguments.folder) as (address, _):
+            page.set_viewport_size({"width": 1300, "height": 1060})
+            open_mlflow(page, address, arguments.experiment, CURVES)
+            save(page, arguments.output / "mlflow.png")
