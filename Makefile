@@ -8,6 +8,8 @@ INSTALLED := $(VENV)/.installed
 # the main job needs no network and no data by default: scikit-learn's bundled digits
 ARGS ?= data=digits hparams.max_epochs=30
 PORT ?= 5000
+# a process per core, each with whole files of tests
+PARALLEL ?= --numprocesses logical --maxprocesses 8 --dist loadfile
 
 .PHONY: help train test test-slow lint format mlflow bench faults lock clean compare install
 help: ## this list
@@ -17,7 +19,7 @@ train: $(INSTALLED) ## train: make train ARGS="data=MNIST hparams.batch_size=64"
 	$(BIN)/python src/train.py $(ARGS)
 
 test: $(INSTALLED) ## run the tests; those on real data where DATASET points at it
-	$(BIN)/python -m pytest $(ARGS_TEST)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS_TEST)
 
 test-slow: $(INSTALLED) ## run the slow tests: the container, from its build on
 	$(BIN)/python -m pytest -m slow $(ARGS_TEST)
