@@ -53,13 +53,14 @@ class MLflow(RunLogger):
         if run is None:
             tags = {RUN_ID: record["id"], **described(record)} | ({PARENT: self.sweep} if self.sweep else {})
             run = self.experiment.create_run(self.experiment_id, tags=tags, run_name=self.folder.name)
+        location = run.info.artifact_uri if self.uri else self.store.location(run.info.artifact_uri)
         self.run_id, self.params = run.info.run_id, run.data.params
-        self.files = get_artifact_repository(self._location(run.info.artifact_uri), tracking_uri=self.uri or None)
+        self.files = get_artifact_repository(location, tracking_uri=self.uri or None)
         self.experiment.update_run(self.run_id, status="RUNNING")
         if "error" in run.data.tags:
             self.experiment.delete_tag(self.run_id, "error")
         points = {name: self.experiment.get_metric_history(self.run_id, name) for name in run.data.metrics}
-        self.known = {name: max(point.step for point in history) for name, history in points.items()}
+        self.recorded = {name: max(point.step for point in history) for name, history in points.items()}
 
     def _experiment_id(self) -> str:
         found = self.experiment.get_experiment_by_name(self.experiment_name)
@@ -73,10 +74,6 @@ class MLflow(RunLogger):
                     raise
         return found.experiment_id
 
-    def _location(self, uri: str) -> str:
-        """Where files go: of an experiment that was made on the server's page, where that would put them."""
-        return uri if self.uri else uri.replace("mlflow-artifacts:", self.store.artifact_root, 1)
-
     def _find(self, run_id: str) -> Run | None:
         return next(iter(self.experiment.search_runs([self.experiment_id], f"tags.`{RUN_ID}` = '{run_id}'")), None)
 
@@ -86,7 +83,7 @@ class MLflow(RunLogger):
         self.experiment.log_batch(self.run_id, params=new)
 
     def log_metrics(self, metrics: dict[str, float], step: int, seconds: float) -> None:  # type: ignore[override]
-        new = {name: value for name, value in metrics.items() if step > self.known.get(name, -1)}
+        new = {name: value for name, value in metrics.items() if step > self.recorded.get(name, -1)}
         self.metrics += [Metric(name, value, int(1000 * seconds), step) for name, value in new.items()]
 
     def log_image(self, name: str, image_HWC: ndarray, step: int) -> None:
@@ -118,12 +115,13 @@ class MLflow(RunLogger):
 def described(record: dict[str, Any]) -> dict[str, str]:
     """Of run.json, as tags: those that MLflow's pages know by name, and the user's own."""
     git = record["git"] or {}
+    own = [word for word in record["tags"] if not word.startswith("mlflow.")]
     tags = {
+        **dict.fromkeys(own, "true"),
         "mlflow.note.content": record["comment"],
         "mlflow.source.name": record["command"],
         "mlflow.source.git.commit": git.get("commit"),
         "git.dirty": git.get("dirty"),
         "host": record["host"],
-        **dict.fromkeys(record["tags"], "true"),
     }
     return {name: str(value) for name, value in tags.items() if value is not None}

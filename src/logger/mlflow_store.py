@@ -25,7 +25,12 @@ class Store:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not self.database.exists():
                 self._create()
-            self._use_write_ahead_log()
+            connection = sqlite3.connect(self.database, timeout=20)
+            try:
+                self._use_write_ahead_log(connection)
+                self._move_here(connection)
+            finally:
+                connection.close()
 
     def _create(self) -> None:
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -36,11 +41,22 @@ class Store:
         store.engine.dispose()
         partial.rename(self.database)
 
-    def _use_write_ahead_log(self) -> None:
-        connection = sqlite3.connect(self.database, timeout=20)
-        try:
-            (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-            if mode != "wal":  # MLflow's server has made it
-                connection.execute("PRAGMA journal_mode=WAL")
-        finally:
-            connection.close()
+    def location(self, uri: str) -> str:
+        """Where the files of a run are: in `artifacts`, also if its experiment was made on the page of the server."""
+        return uri.replace("mlflow-artifacts:", self.artifact_root, 1)
+
+    def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
+        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+        if mode != "wal":  # MLflow's server has made it
+            connection.execute("PRAGMA journal_mode=WAL")
+
+    def _move_here(self, connection: sqlite3.Connection) -> None:
+        """MLflow writes down absolute paths: in a container, or moved, the same folder has another one."""
+        tail = f"/{self.folder.name}/artifacts/"
+        with connection:
+            for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, instr({column}, ?) + ?) "
+                    f"WHERE {column} LIKE 'file://%' || ? || '%' AND instr({column}, ?) != 1",
+                    (f"{self.artifact_root}/", tail, len(tail), tail, f"{self.artifact_root}/"),
+                )
