@@ -60,9 +60,9 @@ class RunState(Callback):
         self.loaded = checkpoint[KEY]
         trainer.should_stop = self.loaded["should_stop"] and self.stop_again
         self.was_plateau = any("num_bad_epochs" in state for state in checkpoint["lr_schedulers"])
-        for logger in stateful(trainer):
-            if logger.name in self.loaded["loggers"]:
-                logger.load_state_dict(self.loaded["loggers"][logger.name])
+        last_step = checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] - 1
+        for logger in stateful(trainer):  # one that the run did not have catches up
+            logger.load_state_dict(self.loaded["loggers"].get(logger.name, {"last_step": last_step}))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.loaded:

@@ -63,6 +63,10 @@ class Neptune(RunLogger):
         self.experiment["sys/group_tags"].add([record["sweep"] or record["experiment_name"]])
         self._assign("run", {name: record[name] for name in ("id", "command", "git", "host")})
 
+    def resume_at(self, step: int) -> None:
+        if self.mode == "offline":  # a server has them, and takes no step twice
+            super().resume_at(step)
+
     def log_hyperparams(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         self._assign("hparams", params)
 

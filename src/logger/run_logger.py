@@ -1,5 +1,6 @@
 """What a logger of this project takes beyond Lightning's metrics: pictures, histograms, files, a start and an end."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from pytorch_lightning.loggers import Logger
 class RunLogger(Logger):
     """The base of the loggers that show a run: each overrides what it can show, and is silent about the rest.
 
-    Nothing is opened, connected or written at construction. All other calls come from one thread of `guarded.Guarded`,
-    in order: `open` first, `close` last. Whatever is raised ends the logger, not the training, and is said to the user
-    in one line: raise what a person understands.
+    Nothing is opened, connected or written at construction. All other calls but `log_graph` come from one thread of
+    `guarded.Guarded`, in order: `open` first, `close` last. Whatever is raised ends the logger, not the training, and
+    is said to the user in one line: raise what a person understands.
     """
 
     experiment: Any  # what the library calls the run, once it is open
@@ -21,6 +22,7 @@ class RunLogger(Logger):
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.folder = Path(folder)
+        self.recorded: dict[str, int] = {}  # of a resumed run, metric -> the last step that is there already
 
     @property
     def name(self) -> str:
@@ -44,7 +46,16 @@ class RunLogger(Logger):
         """Connect; of a resumed run, go on where it was."""
 
     def resume_at(self, step: int) -> None:
-        """Training goes on after `step`: points after it may have been logged, and come again."""
+        """Training goes on after `step`: points after it may have been logged, and come again.
+
+        What is not there of the points before, as the process was killed or the run had another logger, comes now.
+        """
+        path = self.folder / "metrics.csv"
+        for row in read_rows(path):
+            at = int(row.pop("step"))
+            values = {name: value for name, value in row.items() if self.recorded.get(name, -1) < at <= step}
+            if values.keys() - {"epoch"}:
+                self.log_metrics(values, at, path.stat().st_mtime)
 
     def log_hyperparams(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """A flat dictionary of plain values."""
@@ -69,3 +80,11 @@ class RunLogger(Logger):
 
     def close(self, record: dict[str, Any]) -> None:
         """Disconnect; `record` is run.json with status finished, failed or interrupted, and the final metrics."""
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """Of metrics.csv, each with the columns that it has a value of; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy import ndarray
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -37,7 +38,10 @@ class TensorBoard(RunLogger):
 
     def resume_at(self, step: int) -> None:
         self.experiment.close()
+        events = EventAccumulator(str(self.folder / "tensorboard"), size_guidance={"scalars": 1}).Reload()
+        self.recorded = {name: events.Scalars(name)[-1].step for name in events.Tags()["scalars"]}
         self._start(purge_step=step + 1)
+        super().resume_at(step)
 
     def log_hyperparams(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         plain = {name: value if isinstance(value, int | float | str) else str(value) for name, value in params.items()}
