@@ -35,6 +35,9 @@ def train(config: DictConfig, run: Run) -> float | None:
     from pytorch_lightning import seed_everything
 
     seed_everything(config.hparams.seed, workers=True, verbose=False)
+    loggers = build_loggers(config)
+    if not config.debug:  # which Lightning gives loggers that do nothing
+        run.at_end += [logger.close for logger in loggers if hasattr(logger, "close")]
     data, model = cli.build(config.data), cli.build(config.model)
     data.prepare_data()
     data.setup()
@@ -52,8 +55,6 @@ def train(config: DictConfig, run: Run) -> float | None:
         stop_again=not touches(run.changes_since_checkpoint, NEW_PATIENCE),
     )
     state.settings = run.settings  # not as an argument, in which Hydra would resolve the interpolations
-    loggers = build_loggers(config)
-    run.at_end += [logger.close for logger in loggers if hasattr(logger, "close")]
     callbacks = [*build_callbacks(config, data), state]
     bar = OmegaConf.select(config, "callbacks.progress_bar") is not None  # else Lightning adds its own
     trainer = cli.build(config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=bar)

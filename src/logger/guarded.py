@@ -57,9 +57,16 @@ class Group:
         self.guards: list[Guarded] = []
         self.deadline: float | None = None
 
-    def left(self) -> str:
+    def wait(self) -> None:
+        """Until all have closed, or the deadline."""
+        for guard in self.guards:
+            if guard.thread is not None and self.deadline is not None:
+                guard.thread.join(max(0.0, self.deadline - time.monotonic()))
+
+    def left(self, without: Sequence["Guarded"] = ()) -> str:
         """What still records the run, in words."""
-        return " and ".join(["metrics.csv", *(guard.name for guard in self.guards if not guard.lost)])
+        still = [guard.name for guard in self.guards if not guard.lost and guard not in without]
+        return " and ".join(["metrics.csv", *still])
 
 
 class Guarded(Logger):
@@ -76,6 +83,7 @@ class Guarded(Logger):
         self.thread: threading.Thread | None = None
         self.closing, self.giving_up = threading.Event(), threading.Lock()
         self.busy_since: float | None = None
+        self.at = "open"
         self.lost = not is_rank_zero()
         self.last_step = -1
 
@@ -131,10 +139,16 @@ class Guarded(Logger):
             self.group.deadline = time.monotonic() + self.group.patience
             for each in self.group.guards:
                 each._begin_to_close(record)
-        if self.thread is not None:
-            self.thread.join(max(0.0, self.group.deadline - time.monotonic()))
-            if self.thread.is_alive():
-                self._lose(f"not done {self.group.patience:g} s after the end of the run (guard.patience)")
+        try:
+            self.group.wait()
+        except BaseException:  # a signal: nobody waits much longer
+            self.group.deadline = min(self.group.deadline, time.monotonic() + 1)
+            self.group.wait()
+            raise
+        finally:
+            late = [each for each in self.group.guards if each.thread is not None and each.thread.is_alive()]
+            for each in late:
+                each._lose(f"still at `{each.at}` {self.group.patience:g} s after the end (guard.patience)", late)
 
     def later(self, call: Any, *arguments: Any) -> None:
         """Have the thread call this."""
@@ -150,7 +164,8 @@ class Guarded(Logger):
         self.calls.append((call, arguments))
 
     def _begin_to_close(self, record: dict[str, Any]) -> None:
-        if self.thread is not None:
+        # a job of a sweep that ended before anything was logged is missed by nobody else
+        if self.thread is not None or record.get("sweep"):
             self.later(self.logger.flush)
             self.later(self.logger.end, record)
             self._hand_on("end")
@@ -177,11 +192,11 @@ class Guarded(Logger):
             self._lose(reason(error))
 
     def _call(self, call: Any, *arguments: Any) -> None:
-        self.busy_since = time.monotonic()
+        self.busy_since, self.at = time.monotonic(), call.__name__
         call(*arguments)
         self.busy_since = None
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: str, together: Sequence["Guarded"] = ()) -> None:
         with self.giving_up:
             if self.lost:
                 return
@@ -189,7 +204,7 @@ class Guarded(Logger):
         self.busy_since = None
         self.calls.clear()
         where = f" ({scrub(self.logger.where)})" if self.logger.where else ""
-        log.warning(f"{self.name}{where}: {scrub(why)}; this run is still recorded by {self.group.left()}")
+        log.warning(f"{self.name}{where}: {scrub(why)}; this run is still recorded by {self.group.left(together)}")
 
 
 class Later:
@@ -218,5 +233,5 @@ def reason(error: BaseException) -> str:
         cause = cause.__cause__ or cause.__context__
     if isinstance(cause, OSError):
         return f"{cause.strerror}: {cause.filename}" if cause.filename else str(cause.strerror)
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines[:3])[:300]}" if lines else type(error).__name__

@@ -101,7 +101,7 @@ class Run:
             if self.changes:
                 self._write_composed()
         else:
-            sweep = self.folder.parent.name if self.in_sweep else None
+            sweep = "/".join(self.folder.parts[-4:-1]) if self.in_sweep else None  # experiment, date, time
             self.facts = {
                 "id": uuid4().hex,
                 "sweep": sweep,
@@ -152,8 +152,9 @@ class Run:
             logging.getLogger("failure").error(text, exc_info=None if mistake else error)
             with suppress(UserError):  # the first reason is the one to say, also where nothing can be written now
                 self.update(status="failed", error=text, **ended)
-        for tell in self.at_end:
-            tell(self.facts)
+        with ExitStack() as stack:  # each is told, whatever another raises
+            for tell in reversed(self.at_end):
+                stack.callback(tell, self.facts)
 
     def _abort(self) -> None:
         if self.proceeding:

@@ -120,7 +120,9 @@ def test_the_end_waits_for_all_silent_loggers_together_no_longer_than_its_patien
     assert 0.4 < time.monotonic() - start < 1.5
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
-    assert all("not done 0.5 s after the end of the run" in line for line in lines)
+    assert lines[0].startswith("number0: still at `open` 0.5 s after the end (guard.patience); ")
+    assert lines[1].startswith("number1: still at `log_metrics` 0.5 s after the end (guard.patience); ")
+    assert all(line.endswith("recorded by metrics.csv") for line in lines)
     for inner in silent:
         inner.freed.set()
     for logger in loggers:
@@ -150,6 +152,36 @@ def test_nothing_is_opened_that_is_told_nothing(tmp_path):
     (logger,) = guarded(tmp_path, inner)
     logger.close(RECORD)
     assert inner.said == []
+
+
+def test_a_job_of_a_sweep_is_recorded_also_if_it_failed_before_it_logged(tmp_path):
+    inner = Recorder(tmp_path)
+    (logger,) = guarded(tmp_path, inner)
+    logger.close({**RECORD, "status": "failed", "sweep": "Default/2026-11-20/09-00-00"})
+    assert [call for call in inner.said if call[0] != "flush"] == [("open",), ("end",), ("close", "failed")]
+
+
+def test_a_signal_at_the_end_waits_no_longer_and_spares_the_others(tmp_path, monkeypatch):
+    silent, healthy = Recorder(tmp_path, hangs_at="open"), Recorder(tmp_path)
+    loggers = guarded(tmp_path, silent, healthy)
+    for logger in loggers:
+        logger.log_metrics({}, 0)
+    join, signals = loggers[0].thread.join, [KeyboardInterrupt]
+
+    def interrupted_once(seconds):
+        if signals:
+            raise signals.pop()
+        join(seconds)
+
+    monkeypatch.setattr(loggers[0].thread, "join", interrupted_once)
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        loggers[0].close(RECORD)
+    assert time.monotonic() - start < 3
+    loggers[1].thread.join(3)
+    assert healthy.said[-1] == ("close", "finished")
+    assert not loggers[1].lost
+    silent.freed.set()
 
 
 def test_other_ranks_log_nothing(tmp_path, monkeypatch):
@@ -213,5 +245,5 @@ def test_the_reason_is_what_the_system_said():
     error = ValueError("a long story")
     error.__cause__ = OSError(28, "No space left on device", "/data/file")
     assert reason(error) == "No space left on device: /data/file"
-    assert reason(ValueError("bad token\nand more")) == "ValueError: bad token"
+    assert reason(ValueError("bad token\n\n  and more")) == "ValueError: bad token and more"
     assert reason(KeyError()) == "KeyError"

@@ -75,6 +75,28 @@ def test_an_interrupted_run_is_killed(broken_off, store):
     assert run.info.status == "KILLED"
 
 
+def test_what_a_kill_or_another_logger_left_out_comes_on_resume(broken_off, resume, store):
+    options = ("data=digits", "model=cnn", "hparams.max_epochs=3", "hparams.batch_size=64", "data.limit_train=640")
+    folder = broken_off(*options, "loggers=none", "+trainer.log_every_n_steps=2", batch=17)
+    assert resume(folder, "loggers=mlflow") == 0
+    client, (run,) = runs(store.uri)
+    steps = [point.step for point in client.get_metric_history(run.info.run_id, "train_loss_step")]
+    assert sorted(steps) == list(range(1, 30, 2))
+
+
+def test_a_workspace_that_is_moved(train, tmp_path, store, monkeypatch):
+    first = train(*SHORT)
+    (tmp_path / "moved").mkdir()
+    for name in ("mlruns", "outputs"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    moved = Store(tmp_path / "moved" / "mlruns")
+    moved.prepare()
+    client, (run,) = runs(moved.uri)
+    assert run.info.run_name == first.name
+    assert "config.yaml" in {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert client.get_experiment(run.info.experiment_id).artifact_location == f"{moved.artifact_root}/0"
+
+
 def test_the_jobs_of_a_sweep_are_children_of_one_run(command, tmp_path, store):
     assert command("train", *SHORT, "hparams.lr=0.1,0.01", "-m") == 0
     _, found = runs(store.uri)
@@ -82,6 +104,12 @@ def test_the_jobs_of_a_sweep_are_children_of_one_run(command, tmp_path, store):
     jobs = [run for run in found if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert {run.data.params["lr"] for run in jobs} == {"0.1", "0.01"}
     assert [run.info.status for run in found] == 3 * ["FINISHED"]
+
+
+def test_a_job_that_fails_before_its_training_is_a_failed_child(command, store):
+    assert command("train", *SHORT, "hparams.optimizer=SGD,NoSuch", "-m") == 1
+    _, found = runs(store.uri)
+    assert sorted(run.info.status for run in found) == ["FAILED", "FAILED", "FINISHED"]  # a job, the sweep; a job
 
 
 def test_four_processes_on_a_store_that_is_not_there_yet(tmp_path, store):
@@ -148,7 +176,7 @@ def test_a_server_that_never_answers_delays_the_end_by_ten_seconds_at_most(train
         start = time.monotonic()
         train(*SHORT)
         assert time.monotonic() - start < alone + 12
-    assert "not done 10 s after the end" in only_line(capfd)
+    assert "still at `open` 10 s after the end" in only_line(capfd)
 
 
 @pytest.mark.parametrize("during", ["train", "test"])

@@ -92,7 +92,7 @@ def test_the_jobs_of_a_sweep_each_have_their_folder(command, tmp_path):
     (folder,) = tmp_path.glob("multirun/*/*/*")
     for job in "01":
         (operations,) = parts(folder / job)
-        assert operations["sys/group_tags"][0]["values"] == [folder.name]
+        assert operations["sys/group_tags"][0]["values"] == ["/".join(folder.parts[-3:])]
 
 
 def test_pictures_numbers_and_times(logger):
