@@ -10,10 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from run.errors import UserError
 
-NAME = re.compile(
-    r"^(?!.*_(FILE|PATH|ID)$).*(TOKEN|PASSWORD|PASSWD|PASSPHRASE|SECRET|(API|ACCESS|PRIVATE|AUTH)_?KEY)(_|$)", re.I
-)
-IN_URL = re.compile(r"(?<=://)[^\s/@:]*:([^\s/@]+)(?=@)")  # user:password
+WORDS = "PASSWORD|PASSWD|PASSPHRASE|SECRET|(API|ACCESS|PRIVATE|AUTH)_?KEY"
+NAME = re.compile(rf"^(?!.*_(FILE|PATH|ID)$).*(TOKEN|{WORDS})(_|$)", re.I)
+# of settings fewer: a network may have a class_token
+SETTING = re.compile(rf"^(?!.*_(FILE|PATH|ID)$)((.*(API|ACCESS|AUTH)_)?TOKEN$|.*({WORDS})(_|$))", re.I)
+IN_URL = re.compile(r"(?<=://)(?:[^\s/:]*:([^\s/]+)|([^\s/:]{16,}))(?=@)")  # user:password, or a token alone
 FROM_ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)")
 SHORTEST, SURE = 6, 16  # characters: what is shorter stands in other words; what is so long is no word
 
@@ -46,7 +47,7 @@ def refuse_in_config(config: DictConfig) -> None:
 
 
 def _refuse(name: str, value: str) -> None:
-    named = NAME.search(name.rpartition(".")[2]) and len(value) >= SHORTEST
+    named = SETTING.search(name.rpartition(".")[2]) and len(value) >= SHORTEST
     fetched = any(
         NAME.search(variable) or IN_URL.search(os.environ.get(variable, ""))
         for variable in FROM_ENVIRONMENT.findall(value)
@@ -61,7 +62,7 @@ def _refuse(name: str, value: str) -> None:
 
 def _secrets() -> set[str]:
     named = (value for name, value in os.environ.items() if NAME.search(name))
-    in_urls = (found[1] for value in os.environ.values() for found in IN_URL.finditer(value))
+    in_urls = (found[1] or found[2] for value in os.environ.values() for found in IN_URL.finditer(value))
     return {value for value in (*named, *in_urls) if len(value) >= SHORTEST}
 
 

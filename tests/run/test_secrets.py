@@ -39,6 +39,10 @@ def test_other_variables_are_not(monkeypatch, name):
     assert scrub(KEY) == KEY
 
 
+def test_a_setting_may_be_called_a_token_of_another_kind():
+    refuse_in_arguments(["+model.network.class_token=learned", "+model.network.token_num=128000"])
+
+
 def test_short_values_stand_in_other_words(monkeypatch):
     monkeypatch.setenv("PASSWORD", "train")
     assert scrub("train_loss") == "train_loss"
@@ -55,6 +59,8 @@ def test_a_secret_that_holds_another_is_hidden_whole(monkeypatch):
     [
         ("at https://me:pw@host:5000/path?a=b", "at https://***@host:5000/path?a=b"),
         ("postgresql://me:p%40w@db/x and http://:pw@h", "postgresql://***@db/x and http://***@h"),
+        ("http://0123456789abcdef@host:5000/a", "http://***@host:5000/a"),
+        ("http://me:p@ss@host/a", "http://***@host/a"),
         ("http://host:5000/a@b", "http://host:5000/a@b"),
         ("http://host/a:b@c", "http://host/a:b@c"),
         ("git@github.com:me/repo", "git@github.com:me/repo"),
