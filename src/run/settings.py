@@ -68,9 +68,10 @@ RULES = {
     "project_name": _TEXT,
     "comment": Rule("a text", lambda v: isinstance(v, str | int | float)).or_null(),
     "tags": Rule(
-        "a list of words such as [baseline,warmup]",
-        lambda v: isinstance(v, ListConfig) and all(isinstance(word, str | int | float) for word in v),
+        "a list of words such as [baseline,warmup], of 64 characters at most",
+        lambda v: isinstance(v, ListConfig) and all(0 < len(str(word)) <= 64 for word in v if word is not None),
     ),
+    "guard.patience": _number(0),
     "hparams.seed": Rule("a whole number from 0 to 4294967295", lambda v: type(v) is int and 0 <= v < 2**32),
     "hparams.batch_size": _whole(1),
     "hparams.max_epochs": _whole(1),
@@ -122,7 +123,11 @@ def check(config: DictConfig) -> None:
     absent = object()
     present = {n: rule for n, rule in OPTIONAL.items() if OmegaConf.select(config, n, default=absent) is not absent}
     for name, rule in (RULES | present).items():
-        value = OmegaConf.select(config, name)
+        value = OmegaConf.select(config, name, default=absent)
+        if value is absent:
+            raise UserError(
+                f"{name} is not in this config, which an older version wrote: repeat its run by src/rerun.py"
+            )
         if not rule.test(value):
             raise UserError(f"{name}={'null' if value is None else value}: must be {rule.words}")
     _check_together(config)

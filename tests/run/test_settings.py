@@ -10,6 +10,7 @@ VALID = {
     "project_name": "PatchSets",
     "comment": None,
     "tags": [],
+    "guard": {"patience": 10},
     "hparams": {
         "batch_size": 1,
         "optimizer": "SGD",
