@@ -5,6 +5,12 @@ from sides import RandomBytes, UsualModel, optimizer, our_model, quiet, trainer
 from timing import EpochTimer, cpu_seconds, in_turn, row
 from torch import nn
 
+from callback.gradient_norm import GradientNorm
+from callback.learning_rate import LearningRate
+from callback.skip_idle_hooks import SkipIdleHooks
+from callback.system_metrics import SystemMetrics
+from callback.throughput import Throughput
+
 STEPS = 469
 
 
@@ -44,6 +50,12 @@ def main() -> None:
         trainer(2, timer, ours=True).fit(our_model(Tiny()), RandomBytes((1, 8, 8), STEPS * 128))
         return timer.seconds
 
+    def monitored() -> float:
+        timer = EpochTimer()
+        curves = (LearningRate(), GradientNorm(), Throughput(), SystemMetrics(), SkipIdleHooks())
+        trainer(2, timer, *curves, ours=True).fit(our_model(Tiny()), RandomBytes((1, 8, 8), STEPS * 128))
+        return timer.seconds
+
     class TwoTensors(UsualModel):
         def training_step(self, batch, batch_idx):
             return super().training_step(batch[:2], batch_idx)
@@ -53,8 +65,9 @@ def main() -> None:
         trainer(2, timer, ours=False).fit(TwoTensors(Tiny()), RandomBytes((1, 8, 8), STEPS * 128))
         return timer.seconds
 
-    figures = in_turn({"plain": plain, "ours": ours, "usual": usual})
-    for side, goal in (("ours", "goal <= 0.4"), ("usual", "")):
+    sides = {"plain": plain, "ours": ours, "ours, with the curves of callbacks=monitor": monitored, "usual": usual}
+    figures = in_turn(sides)
+    for side, goal in zip(list(sides)[1:], ("goal <= 0.4", "", ""), strict=True):
         extra = sorted((s - p) / STEPS * 1e3 for s, p in zip(figures[side], figures["plain"], strict=True))
         row(f"{side}, extra ms a step", f"{extra[2]:.3f} ({extra[0]:.3f} to {extra[-1]:.3f})", goal)
 
