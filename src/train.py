@@ -12,7 +12,7 @@ from run.checkpoint import init_from, resume_point
 from run.console import print_start, print_summary
 from run.errors import UserError
 from run.record import Run
-from run.resume import NEW_PATIENCE, NEW_SCHEDULE, touches
+from run.resume import NEW_PATIENCE, NEW_SCHEDULE, in_words, touches
 
 if TYPE_CHECKING:  # torch takes seconds to import, and TAB and --help must be instant
     from pytorch_lightning import Callback, Trainer
@@ -87,7 +87,7 @@ def train(config: DictConfig, run: Run) -> float | None:
 
 def announce_resume(run: Run, checkpoint: Path | None) -> None:
     log.info(f"resumes {run.folder}" + ("" if checkpoint else " from its start: it has no checkpoint yet"))
-    for change in run.changes:
+    for change in in_words(run.changes):
         log.info(f"  {change}")
     for file in run.facts["resumed"][-1]["other_code"]:
         log.info(f"  {file} is not what it was when the run started")

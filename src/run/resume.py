@@ -142,6 +142,20 @@ def compare(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> list[Chan
     return [change for change in differing if change.old != change.new and change.name != "resume"]
 
 
+def in_words(found: list[Change]) -> list[str]:
+    """A line for each change, and one for all settings of a logger or callback that came or went as a whole."""
+    wholes = {
+        change.name.removesuffix("._target_"): "added" if change.old is ABSENT else "left out"
+        for change in found
+        if change.name.endswith("._target_") and (change.old is ABSENT or change.new is ABSENT)
+    }
+    lines: dict[str, None] = {}  # in order, each once
+    for change in found:
+        whole = next((name for name in wholes if change.name.startswith(f"{name}.")), None)
+        lines[f"{whole}: {wholes[whole]}" if whole else str(change)] = None
+    return list(lines)
+
+
 def refuse_fixed(found: list[Change], folder: Path) -> None:
     """Raise a UserError for the first change that a resumed run cannot follow."""
     for change in found:
