@@ -39,13 +39,7 @@ class Evidence(Callback):
         self.tolerated = Tolerated("picture of the evidence")
 
     def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         if self.missing and batch_idx % self.every == 0 and isinstance(batch[0], Tensor):
             with self.tolerated:
