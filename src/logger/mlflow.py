@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from shutil import make_archive
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -94,7 +95,10 @@ class MLflow(RunLogger):
 
     def log_artifact(self, path: Path) -> None:
         name = path.relative_to(self.folder)
-        if path.is_dir():
+        if self.uri and any(each.is_dir() for each in path.glob("*")):
+            with TemporaryDirectory() as folder:  # as one file: with a request for each of source/ a far server is slow
+                self.files.log_artifact(make_archive(str(Path(folder, path.name)), "zip", path))
+        elif path.is_dir():
             self.files.log_artifacts(str(path), str(name))
         else:
             self.files.log_artifact(str(path), None if name.parent == Path() else str(name.parent))

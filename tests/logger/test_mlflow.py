@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -144,7 +145,9 @@ def test_through_a_server(train, tmp_path, monkeypatch, store):
         train(*SHORT)
         client, (run,) = runs(address)
         assert run.info.status == "FINISHED"
-        assert "checkpoints" in {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert {"checkpoints", "source.zip"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
+        with ZipFile(client.download_artifacts(run.info.run_id, "source.zip")) as source:
+            assert source.read("src/train.py") == (REPOSITORY / "src" / "train.py").read_bytes()
 
 
 def only_line(capfd):
