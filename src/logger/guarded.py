@@ -175,7 +175,7 @@ class Guarded(Logger):
     def _hand_on(self, when: str) -> None:
         for path in self.group.files[when]:
             if path.exists():
-                self.later(self.logger.log_artifact, path)
+                self.log_artifact(path)
 
     def _work(self) -> None:
         ends = False

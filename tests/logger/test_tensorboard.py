@@ -111,6 +111,14 @@ def test_a_run_shows_all_of_it(train):
     assert {"config.yaml/text_summary", "run.json/text_summary"} <= set(found.Tags()["tensors"])
 
 
+def test_what_another_logger_left_out_comes_on_resume_and_nothing_twice(broken_off, resume):
+    options = ("data=digits", "model=cnn", "hparams.max_epochs=3", "hparams.batch_size=64", "data.limit_train=640")
+    for loggers in ("none", "tensorboard"):
+        folder = broken_off(*options, f"loggers={loggers}", "+trainer.log_every_n_steps=2", batch=17)
+        assert resume(folder, "loggers=tensorboard") == 0
+        assert [point.step for point in events(folder).Scalars("train_loss_step")] == list(range(1, 30, 2))
+
+
 def test_a_full_disk_is_said_in_one_line_and_training_goes_on(train, small_disk, tmp_path, capfd):
     fault = f"+callbacks.fault={{_target_: faults.FillDisk, batch: 1, folder: {small_disk}}}"
     (small_disk / "run.json").write_text("{}")

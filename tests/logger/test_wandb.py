@@ -24,19 +24,7 @@ SHORT = ("data=digits", "model=cnn", "loggers=[wandb]", "callbacks=[basic,monito
 KEY = "0123456789abcdef" * 2 + "01234567"
 RECORD = {"status": "finished", "metrics": {"test_accuracy": 0.5}}
 
-
-@pytest.fixture(autouse=True)
-def nobody_is_logged_in(tmp_path, monkeypatch):
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
-    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setattr(sys, "exit", sys.exit)  # both are replaced by wandb
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    yield
-    wandb.teardown()
+pytestmark = pytest.mark.usefixtures("nobody_is_logged_in")
 
 
 def parts(folder):

@@ -1,19 +1,10 @@
 import pytest
-import wandb
 
 from logger.wandb_settings import find_mode
 
 KEY = "0123456789abcdef" * 2 + "01234567"
 
-
-@pytest.fixture(autouse=True)
-def nobody_is_logged_in(tmp_path, monkeypatch):
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
-    yield
-    wandb.teardown()
+pytestmark = pytest.mark.usefixtures("nobody_is_logged_in")
 
 
 def test_offline_without_a_key():

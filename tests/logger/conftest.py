@@ -1,0 +1,22 @@
+"""What tests of several loggers share."""
+
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def nobody_is_logged_in(tmp_path, monkeypatch):
+    """No key and no login of the machine on which this runs; what wandb keeps and replaces goes with the test."""
+    import wandb
+
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setattr(sys, "exit", sys.exit)  # both are replaced by wandb
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    yield
+    wandb.teardown()
