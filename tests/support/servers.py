@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from runs import REPOSITORY
 
@@ -40,7 +41,7 @@ def mlflow_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     command = ["sh", str(script), str(port), "127.0.0.1", "localhost:*,127.0.0.1:*"]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment.pop("MLFLOW_TRACKING_URI", None)
-    with (folder / "server.log").open("w") as output:
+    with TemporaryFile() as output:  # not in the folder, which may be this repository
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
         )
