@@ -189,4 +189,5 @@ def test_a_server_that_is_killed_in_the_middle(train, tmp_path, monkeypatch, sto
         fault = {"_target_": "faults.KillServer", "pid": server.pid, "batch": 1, "during": during}
         folder = train(*SHORT, "hparams.batch_size=16", *(f"+callbacks.fault.{name}={fault[name]}" for name in fault))
     assert record(folder)["status"] == "finished"
-    assert "Connection refused" in only_line(capfd)
+    # Aborted where a request was under way as the server died, else refused.
+    assert re.search("Connection (refused|aborted)", only_line(capfd))
