@@ -1,5 +1,6 @@
 """MLflow's own client reads back what a run has logged: into its database, through its server, and without either."""
 
+import re
 import subprocess
 import sys
 import time
