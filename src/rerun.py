@@ -44,7 +44,7 @@ def main(words: list[str]) -> int:
     again = Path(make_run_folder("outputs", record["experiment_name"], record["comment"])).absolute()
     command = [sys.executable, str(old / "source" / "src" / "train.py"), *recorded_overrides(old, new), *new]
     sys.stdout.flush()  # what was said comes before what the training says
-    if code := run([*command, f"hydra.run.dir={again}"]):
+    if code := run([*command, f"hydra.run.dir={again}", "hydra.mode=RUN"]):
         return code
     compare(record["metrics"], json.loads((again / "run.json").read_text(encoding="utf-8"))["metrics"])
     return 0

@@ -79,7 +79,9 @@ def train(config: DictConfig, run: Run) -> float | None:
         metrics |= tested
     metrics = {name: float(value) for name, value in sorted(metrics.items()) if not name.endswith("_step")}
     best_name = best and f"checkpoints/{Path(best).name}"
+    hopeless = next((callback.stopped_early for callback in callbacks if hasattr(callback, "stopped_early")), None)
     run.update(lr=model.lr, best_checkpoint=best_name, best_score=score, training=training, metrics=metrics)
+    run.update(stopped_early=hopeless)
     rows = {**metrics, "best checkpoint": Path(best) if best else "none", "run folder": run.folder}
     print_summary("Result", rows, config.verbosity)
     return score

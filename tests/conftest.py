@@ -27,11 +27,14 @@ def one_mlflow_store(tmp_path_factory):
 
 @pytest.fixture
 def command(tmp_path, monkeypatch) -> Callable[..., int]:
-    """`command("train", "data=digits", ...)` in an empty folder -> exit code."""
+    """`command("train", "data=digits", ...)` in an empty folder -> exit code. A sweep is a process of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
 
     def run(name: str, *arguments: str) -> int:
+        if "-m" in arguments or any(argument.startswith("resume_sweep=") for argument in arguments):
+            monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "tests" / "support"))
+            return subprocess.run([sys.executable, REPOSITORY / "src" / f"{name}.py", *arguments]).returncode
         monkeypatch.setattr(sys, "argv", [str(REPOSITORY / "src" / f"{name}.py"), *arguments])
         try:
             runpy.run_path(sys.argv[0], run_name="__main__")

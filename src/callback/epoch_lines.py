@@ -7,8 +7,8 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 
-from callback.pace import Pace, clock
-from run.console import number
+from callback.pace import Pace
+from run.console import clock, number
 
 log = logging.getLogger(__name__)
 

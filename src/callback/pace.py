@@ -39,10 +39,3 @@ class Pace:
         if step == self.first_step or math.isinf(self.total):
             return None
         return (time.monotonic() - self.began) / (step - self.first_step) * (self.total - step)
-
-
-def clock(seconds: float) -> str:
-    """1:05 of minutes and seconds, 2:00:00 of hours."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -11,14 +11,14 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from callback.epoch_lines import EpochLines
-from run.console import number
+from run.console import number, shown
 
 
 def for_terminal(verbosity: int) -> EpochLines:
     """A bar where it can be drawn and is wanted, else the lines alone."""
     console = get_console()
     draws = console.is_terminal and not console.is_dumb_terminal and not console.is_jupyter
-    return ProgressBar() if draws and verbosity > 0 else EpochLines()
+    return ProgressBar() if draws and shown(verbosity) > 0 else EpochLines()
 
 
 class ProgressBar(EpochLines):

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import yaml
 
+from run import sweep_record
 from run.errors import UserError
 from run.resume import find_run
 from run.secrets import refuse_in_arguments
 
 # any text as it is: Hydra's grammar refuses bare `a=b` and commas
-FREE_TEXT = ("comment", "run", "resume", "init_from", "ckpt", "hydra.run.dir")
+FREE_TEXT = ("comment", "run", "resume", "init_from", "ckpt", "hydra.run.dir", "hydra.sweep.dir")
+SWEEP = ("-m", "--multirun", "hydra.mode=MULTIRUN")
 
 
 def prepare_argv(argv: list[str]) -> list[str]:
@@ -23,13 +25,36 @@ def prepare_argv(argv: list[str]) -> list[str]:
     if not named:
         return new
     name, _, value = named[-1].partition("=")
-    if name == "resume" and {"-m", "--multirun"} & set(argv):
+    if name == "resume" and set(SWEEP) & set(argv):
         raise UserError("resume= continues one run: without -m")
     folder = find_run(value, finished=bool(new)) if name == "resume" else Path(value).absolute()
     if not (folder / "source" / "config").is_dir():
         raise UserError(f"{name}={folder}: no run folder (one with run.json and source/, such as outputs/Default/...)")
-    same_folder = [_quote(f"{name}={folder}"), _quote(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
+    same_folder = [
+        _quote(f"{name}={folder}"),
+        _quote(f"hydra.run.dir={folder}"),
+        "hydra.output_subdir=null",
+        "hydra.mode=RUN",
+    ]
     return [f"--config-path={folder / 'source' / 'config'}", *recorded_overrides(folder, new), *same_folder, *new]
+
+
+def resumed_sweep(argv: list[str]) -> tuple[Path, list[str]] | None:
+    """Of `resume_sweep=FOLDER`: the folder, and the arguments with which that sweep began, less what is set anew."""
+    named = [argument.partition("=")[2] for argument in argv if argument.startswith("resume_sweep=")]
+    if not named:
+        return None
+    folder = Path(named[-1]).absolute()
+    record = sweep_record.read(folder)
+    new = [argument for argument in argv if not argument.startswith("resume_sweep=") and argument not in SWEEP]
+    if others := [argument for argument in new if not argument.lstrip("+~").startswith(("hydra/", "hydra."))]:
+        raise UserError(
+            f"{others[0]}: a sweep that is resumed takes only how its jobs are run, hydra/launcher=... or hydra.*; "
+            "for other jobs start a new one"
+        )
+    again = {argument.partition("=")[0] for argument in new}
+    recorded = [argument for argument in record["arguments"] if argument.partition("=")[0] not in again]
+    return folder, [*recorded, *new]
 
 
 def recorded_overrides(folder: Path, new: list[str]) -> list[str]:

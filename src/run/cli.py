@@ -5,33 +5,44 @@ It makes the run folder, builds what the config describes, and says a mistake of
 
 import functools
 import logging
+import math
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException, HydraException, InstantiationException
+from hydra.experimental.callback import Callback as HydraCallback
 from hydra.types import RunMode
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from run import hints, interruption
-from run.argv import prepare_argv
-from run.errors import UserError, find_user_error
+from run import hints, interruption, requeue
+from run.argv import prepare_argv, resumed_sweep
+from run.errors import PastHydraError, UserError, find_user_error
 from run.folder import make_run_folder
+from run.isolation import isolated
 from run.noise import filter_warnings
-from run.record import Run, plain
+from run.record import Run, in_a_line, is_recorded, plain
+from run.resume import earlier_record, locked
 from run.secrets import scrub
-from run.settings import check
-from run.source import REPOSITORY
+from run.settings import check, check_value
+from run.source import REPOSITORY, run_copy
+from run.sweep_record import write_start
 
+__all__ = ["HydraCallback"]  # for sweep/callback.py, which shall know Hydra by this file alone
 CONFIG = REPOSITORY / "config"
+
+full_error = False  # whether the user has set HYDRA_FULL_ERROR
+at_failure: list[Callable[[Exception], Exception]] = []  # while a sweep runs: what its engine's error becomes
+log = logging.getLogger(__name__)
 
 
 def start(main: Callable[[], Any]) -> None:
@@ -39,15 +50,24 @@ def start(main: Callable[[], Any]) -> None:
 
     With HYDRA_FULL_ERROR=1 every error shows its whole traceback.
     """
-    _register_resolvers()
+    register_resolvers()
+    global full_error
     full_error = os.environ.setdefault("HYDRA_FULL_ERROR", "0") not in ("", "0")
     try:
-        sys.argv[1:] = prepare_argv(sys.argv[1:])
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing and exiting
-        main()
-    except (Exception, JobFailedError) as failure:
-        error = failure.__cause__ if isinstance(failure, JobFailedError) else failure
-        assert isinstance(error, Exception)
+        with interruption.heeded():
+            if sweep := resumed_sweep(sys.argv[1:]):
+                folder, arguments = sweep
+                with locked(folder):
+                    write_start(folder, arguments)
+                run_sweep(folder, arguments)
+            sys.argv[1:] = prepare_argv(sys.argv[1:])
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing and exiting
+            main()
+    except (Exception, PastHydraError) as failure:
+        error = failure.error if isinstance(failure, PastHydraError) else failure
+        if not isinstance(failure, PastHydraError):
+            for becomes in at_failure:
+                error = becomes(error)
         line = _user_error(error)
         if full_error or line is None:
             lines = traceback.format_exception(error if full_error else _below_hydra(error))
@@ -56,21 +76,14 @@ def start(main: Callable[[], Any]) -> None:
             print(f"error: {scrub(line)}", file=sys.stderr)
         sys.exit(1)
     except interruption.Interrupted as interrupted:
-        print(interrupted, file=sys.stderr)
+        print("; ".join([str(interrupted), *interruption.remedies]), file=sys.stderr)
         sys.exit(interrupted.exit_code)
-    except KeyboardInterrupt:  # before a job began
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
     finally:
         os.environ["HYDRA_FULL_ERROR"] = str(int(full_error))
 
 
-class JobFailedError(BaseException):
-    """Carries a job's error past Hydra, which would print the overrides before it; no Exception, so it ends a run."""
-
-
 def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """Decorate a command's function: a single run's error is said once, that of a sweep's job is left to Hydra."""
+    """Decorate a command's function: the error of a single run ends it, that of a sweep's job only this job."""
 
     @functools.wraps(function)
     def decorated(config: DictConfig) -> Any:
@@ -78,13 +91,37 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         logging.raiseExceptions = False  # a full disk is said once, not by each line that train.log cannot take
         try:
             with interruption.heeded():
+                if in_sweep(HydraConfig.get()):
+                    return _job_of_sweep(function, config)
                 return function(config)
+        except interruption.Interrupted as interrupted:
+            if not in_sweep(HydraConfig.get()) or is_serial(HydraConfig.get()):
+                raise
+            if requeue.in_submitit():
+                requeue.after(interrupted, Path(HydraConfig.get().sweep.dir, ".stop"))
+            return None  # one job of several in workers: the sweep goes on without it
         except Exception as error:
-            if HydraConfig.get().mode == RunMode.RUN:
-                raise JobFailedError from error
-            raise
+            raise PastHydraError(error) from error
 
     return decorated
+
+
+def _job_of_sweep(function: Callable[[DictConfig], Any], config: DictConfig) -> Any:
+    """What is there of the job already is not done again. Returns None where it fails: run.json says why."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with ExitStack() as stack:
+        try:
+            facts = earlier_record(folder)
+            if facts is not None and facts["status"] == "finished":
+                return _objective(facts["best_score"])
+            if facts is not None:
+                config.resume = str(folder)
+            stack.enter_context(isolated())
+            return _objective(function(config))
+        except Exception as error:
+            if not is_recorded(folder, error):
+                log.error(f"{folder}: {in_a_line(error)}")
+            return None
 
 
 def record(config: DictConfig) -> Run:
@@ -108,7 +145,49 @@ def build(config: DictConfig, **arguments: Any) -> Any:
         raise UserError(hints.for_instantiation(error)) from error
 
 
-def _register_resolvers() -> None:
+def run_sweep(folder: Path, arguments: list[str]) -> NoReturn:
+    """Become the process of the sweep in `folder`, out of its copy of the code."""
+    os.environ["HYDRA_FULL_ERROR"] = str(int(full_error))
+    others = [argument for argument in arguments if not argument.startswith("hydra.sweep.dir=")]
+    run_copy(folder / "source", [f"hydra.sweep.dir={folder}", *others])
+
+
+def _objective(score: Any) -> float | None:
+    """What a search may be told; run.json holds NaN and infinity as text."""
+    return None if score is None or not math.isfinite(float(score)) else float(score)
+
+
+def in_sweep(hydra: Any) -> bool:
+    return hydra.mode == RunMode.MULTIRUN
+
+
+def is_serial(hydra: Any) -> bool:
+    """Whether the jobs of a sweep run one after the other in the process of the sweep."""
+    return hydra.launcher._target_.endswith(".BasicLauncher")
+
+
+def swept(config: DictConfig) -> dict[str, list[Any] | None]:
+    """The settings that a sweep varies, each with its values, or None where it has no list of them.
+
+    Raises a UserError for values that no job could take, before one is tried.
+    """
+    parser = OverridesParser.create()
+    params: Any = config.hydra.sweeper.get("params") or {}
+    task: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    varied: dict[str, list[Any] | None] = {}
+    for override in parser.parse_overrides([*(f"{name}={value}" for name, value in params.items()), *task]):
+        name = override.get_key_element().lstrip("+")
+        if override.is_sweep_override():
+            varied[name] = list(override.sweep_string_iterator()) if override.is_discrete_sweep() else None
+            values = [parser.parse_override(f"{name}={value}").value() for value in varied[name] or ()]
+        else:
+            values = [] if override.is_delete() else [override.value()]
+        for value in values:
+            check_value(name, value)
+    return varied
+
+
+def register_resolvers() -> None:
     # cached: the folder is made when Hydra first asks for its name, and keeps that name, in a sweep's workers too
     shows = any(argument in ("-c", "--cfg", "-i", "--info") or argument.startswith("--cfg=") for argument in sys.argv)
     folder = _name_only if shows else make_run_folder  # whoever looks at the config starts no run

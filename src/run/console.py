@@ -16,6 +16,19 @@ from run.record import Run, is_rank_zero
 SRC = Path(__file__).resolve().parents[1]
 
 
+_shared = False
+
+
+def share() -> None:
+    """Several jobs of a sweep have this terminal: from now on this process only warns, and the sweep's own speaks."""
+    global _shared
+    _shared = True
+
+
+def shown(verbosity: int) -> int:
+    return 0 if _shared else verbosity
+
+
 class Terminal(logging.StreamHandler[TextIO]):
     """The handler of config/hydra/*_logging; train.log has what it leaves out.
 
@@ -31,11 +44,12 @@ class Terminal(logging.StreamHandler[TextIO]):
         return sys.stdout
 
     def filter(self, record: logging.LogRecord) -> Any:
+        verbosity = shown(self.verbosity)
         if record.levelno >= logging.WARNING:
-            shown = self.verbosity == 2 or not is_noise(record)
+            wanted = verbosity == 2 or not is_noise(record)
         else:
-            shown = is_rank_zero() and (self.verbosity == 2 or (self.verbosity == 1 and _is_own(record)))
-        return shown and super().filter(record)
+            wanted = is_rank_zero() and (verbosity == 2 or (verbosity == 1 and _is_own(record)))
+        return wanted and super().filter(record)
 
 
 def _is_own(record: logging.LogRecord) -> bool:
@@ -86,6 +100,13 @@ def number(value: float) -> str:
     return f"{value:.4f}" if abs(value) >= 1e-3 or value == 0 else f"{value:.3g}"
 
 
+def clock(seconds: float) -> str:
+    """1:05 of minutes and seconds, 2:00:00 of hours."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return number(value)
@@ -97,4 +118,4 @@ def _text(value: Any) -> str:
 def _console(verbosity: int) -> Any:
     from rich.console import Console
 
-    return Console(quiet=verbosity == 0 or not is_rank_zero())
+    return Console(quiet=shown(verbosity) == 0 or not is_rank_zero())

@@ -10,6 +10,14 @@ class UserError(Exception):
     """
 
 
+class PastHydraError(BaseException):
+    """Carries an error past Hydra, which would print or swallow it; no Exception, so it ends a run or a sweep."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 def find_user_error(error: BaseException) -> UserError | None:
     """The UserError that `error` is or was raised from (OmegaConf wraps what its resolvers raise), if any."""
     cause: BaseException | None = error

@@ -13,9 +13,12 @@ from typing import NoReturn
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 SAME = 0.3  # seconds within which a shell, a process group and a container runtime may pass on one and the same wish
 
+remedies: list[str] = []  # how to go on, for who was interrupted
+
 _received: int | None = None
 _received_at = 0.0
 _deferred = False
+_at_first: list[Callable[[int], None]] = []
 _at_abort: list[Callable[[], None]] = []
 
 
@@ -23,8 +26,11 @@ class Interrupted(BaseException):
     """A signal ended the job. No Exception: it passes whatever catches errors, and so ends a sweep as well."""
 
     def __init__(self, signum: int) -> None:
-        super().__init__(f"interrupted by {signal.Signals(signum).name}")
-        self.exit_code = 128 + signum
+        super().__init__(signum)  # alone, so that it can be pickled: out of a worker of a sweep
+        self.signum, self.exit_code = signum, 128 + signum
+
+    def __str__(self) -> str:
+        return f"interrupted by {signal.Signals(self.signum).name}"
 
 
 @contextmanager
@@ -38,7 +44,7 @@ def heeded() -> Iterator[None]:
         yield
         return
     _received = None
-    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    before = {signum: signal.getsignal(signum) for signum in _signals()}
     take()
     try:
         yield
@@ -51,9 +57,18 @@ def heeded() -> Iterator[None]:
 def take() -> None:
     """Install the handlers, also over those of Lightning; what nohup ignores stays ignored."""
     if threading.current_thread() is threading.main_thread():
-        for signum in SIGNALS:
+        for signum in _signals():
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, _handle)
+
+
+def _signals() -> tuple[int, ...]:
+    return (*SIGNALS, signal.SIGUSR2) if _scheduled() else SIGNALS
+
+
+def _scheduled() -> bool:
+    """Whether a scheduler ends this process: submitit has a handler of SIGUSR2, which announces a time limit."""
+    return hasattr(signal, "SIGUSR2") and callable(signal.getsignal(signal.SIGUSR2))
 
 
 def defer(on: bool) -> None:
@@ -74,6 +89,16 @@ def check() -> None:
 
 
 @contextmanager
+def at_first(action: Callable[[int], None]) -> Iterator[None]:
+    """Within the block, what to do with a first signal before Interrupted is raised; a second one ends it."""
+    _at_first.append(action)
+    try:
+        yield
+    finally:
+        _at_first.remove(action)
+
+
+@contextmanager
 def at_abort(action: Callable[[], None]) -> Iterator[None]:
     """Within the block, what to do between a second signal and the end of the process."""
     _at_abort.append(action)
@@ -87,12 +112,14 @@ def _handle(signum: int, frame: FrameType | None) -> None:
     global _received, _received_at
     now = time.monotonic()
     if _received is not None:
-        if now - _received_at > SAME:
+        if now - _received_at > SAME and not _scheduled():  # it announces, ends and kills: none of them is impatient
             _abort(signum)
         return
     _received, _received_at = signum, now
     if signal.Signals(signum).name == "SIGHUP":
         _leave_terminal()
+    for action in _at_first:
+        action(signum)
     if not _deferred:
         raise Interrupted(signum)
 

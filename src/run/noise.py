@@ -9,6 +9,7 @@ NOISE = (
     r"The number of training batches .* is smaller than the logging interval",  # epochs are logged all the same
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 with torch 2.15
     r"torch.distributed.nn.functional.all_gather is deprecated",  # Lightning 2.6 with torch 2.15
+    r"The `srun` command is available on your system but is not used",  # Lightning, on any machine of a cluster
     r"It is recommended to use `self.log\(.*sync_dist=True",  # torchmetrics has gathered the ranks
     r"`training_step` returned `None`",  # model.skip_nonfinite
     r"Checkpoint directory .* exists and is not empty",  # a second `fit` or `test` in the same run folder

@@ -20,7 +20,7 @@ from uuid import uuid4
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from run import interruption
+from run import interruption, sweep_record
 from run.atomic import remove_remnants, replacing, write_json
 from run.errors import UserError, find_user_error
 from run.resume import Change, changes, locked, read_record, refuse_fixed
@@ -91,6 +91,8 @@ class Run:
             "host": socket.gethostname(),
             "versions": {package: version(package) for package in PACKAGES},
         }
+        if self.in_sweep:  # what runs is its copy of the code
+            start |= sweep_record.latest_start(self.folder.parent)
         if self.resumed:
             if is_rank_zero():
                 remove_remnants(self.folder)
@@ -146,12 +148,10 @@ class Run:
         elif not isinstance(error, Exception):  # Interrupted, KeyboardInterrupt
             self.update(status="interrupted", **ended)
         else:
-            mistake = find_user_error(error)
-            text = scrub(f"{type(mistake or error).__name__}: {mistake or error}")
             # to train.log alone (config/hydra/job_logging): on the terminal the outermost layer says it, once
-            logging.getLogger("failure").error(text, exc_info=None if mistake else error)
+            logging.getLogger("failure").error(in_a_line(error), exc_info=None if find_user_error(error) else error)
             with suppress(UserError):  # the first reason is the one to say, also where nothing can be written now
-                self.update(status="failed", error=text, **ended)
+                self.update(status="failed", error=in_a_line(error), **ended)
         with ExitStack() as stack:  # each is told, whatever another raises
             for tell in reversed(self.at_end):
                 stack.callback(tell, self.facts)
@@ -181,6 +181,20 @@ def plain(config: DictConfig) -> dict[str, Any]:
     content = OmegaConf.to_container(config, resolve=True)
     assert isinstance(content, dict)
     return {str(name): value for name, value in content.items()}
+
+
+def in_a_line(error: BaseException) -> str:
+    """What run.json holds as the `error` of a run that failed."""
+    mistake = find_user_error(error) or error
+    return scrub(f"{type(mistake).__name__}: {mistake}")
+
+
+def is_recorded(folder: Path, error: BaseException) -> bool:
+    """Whether the run in the folder failed for this reason, by its own word: one that never began cannot say so."""
+    try:
+        return read_record(folder).get("error") == in_a_line(error)
+    except UserError:
+        return False
 
 
 def is_rank_zero() -> bool:

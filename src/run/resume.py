@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,6 +123,17 @@ def read_record(folder: Path) -> dict[str, Any]:
     if not isinstance(facts, dict) or not isinstance(facts.get("status"), str):
         raise UserError(f"{path} is not that of a run: restore it, or start anew with init_from={folder}")
     return facts
+
+
+def earlier_record(folder: Path) -> dict[str, Any] | None:
+    """run.json of the run that a job of a sweep finds in its folder; None where it has none to go on with."""
+    if not (folder / "run.json").exists():
+        return None
+    record = read_record(folder)
+    if record["status"] != "finished" and not (folder / "source").is_dir():  # killed in its first moments
+        shutil.rmtree(folder / ".source", ignore_errors=True)
+        return None
+    return record
 
 
 def changes(folder: Path, config: Mapping[str, Any]) -> list[Change]:

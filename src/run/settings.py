@@ -115,6 +115,14 @@ OPTIONAL = {
 }
 
 
+def check_value(name: str, value: Any) -> None:
+    """Raise a UserError if a setting of that name cannot be this; lists are plain ones here."""
+    rule = (RULES | OPTIONAL).get(name)
+    known = OmegaConf.create({"value": value}).value
+    if rule is not None and not (isinstance(value, str) and "${" in value) and not rule.test(known):
+        raise UserError(_must_be(name, value, rule))
+
+
 def check(config: DictConfig) -> None:
     """Raise a UserError for the first setting whose value is missing, of another type, or out of range."""
     if OmegaConf.is_missing(config, "run"):
@@ -129,8 +137,12 @@ def check(config: DictConfig) -> None:
                 f"{name} is not in this config, which an older version wrote: repeat its run by src/rerun.py"
             )
         if not rule.test(value):
-            raise UserError(f"{name}={'null' if value is None else value}: must be {rule.words}")
+            raise UserError(_must_be(name, value, rule))
     _check_together(config)
+
+
+def _must_be(name: str, value: Any, rule: Rule) -> str:
+    return f"{name}={'null' if value is None else value}: must be {rule.words}"
 
 
 def _check_together(config: DictConfig) -> None:
@@ -144,6 +156,10 @@ def _check_together(config: DictConfig) -> None:
         raise UserError(
             f"hparams.monitor={hparams.monitor}: nothing of that name is measured; {', '.join(measured)} are"
         )
+    lower = hparams.monitor.endswith(("_loss", "_calibration_error"))
+    if lower != (hparams.monitor_mode == "min"):
+        better, mode = ("lower", "min") if lower else ("higher", "max")
+        raise UserError(f"hparams.monitor={hparams.monitor}: the {better} the better, so hparams.monitor_mode={mode}")
     if "lr" in config.optimizer:
         raise UserError("optimizer.lr: the learning rate is hparams.lr")
     if hparams.patch_num_min > hparams.patch_num_max:

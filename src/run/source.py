@@ -1,10 +1,13 @@
 """What ran: the commit, and a copy of the code and config as they were at the start."""
 
 import filecmp
+import os
 import shutil
 import subprocess
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import NoReturn
 
 from run.atomic import explained
 
@@ -24,6 +27,15 @@ def copy_source(folder: Path) -> None:
             elif (REPOSITORY / name).exists():
                 shutil.copy2(REPOSITORY / name, partial / name)
         partial.rename(folder)
+
+
+def run_copy(source: Path, arguments: list[str]) -> NoReturn:
+    """Become the same command with these arguments, out of the copy in `source`, as will the processes it starts."""
+    command = Path(sys.argv[0]).resolve().relative_to(REPOSITORY)
+    before = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(source / "src"), *before])
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, str(source / command), *arguments])
 
 
 def source_differences(folder: Path, *parts: str) -> list[str]:

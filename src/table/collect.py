@@ -10,7 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # what run.json says besides settings and metrics, as far as a report shows, filters or sorts by it
-FACTS = ("status", "comment", "experiment_name", "started", "ended", "seconds", "host", "device", "parameters", "error")
+FACTS = (
+    "status",
+    "comment",
+    "experiment_name",
+    "started",
+    "ended",
+    "seconds",
+    "host",
+    "device",
+    "parameters",
+    "error",
+    "best_score",
+)
 # the end of the path of a single run, of a sweep, or of a sweep's job (run/folder.py names them)
 DATED = re.compile(r"(?:^|/)\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d[^/]*(?P<job>/\d+)?$")
 

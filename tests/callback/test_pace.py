@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from callback.pace import Pace, clock
+from callback.pace import Pace
 
 
 @pytest.fixture
@@ -42,8 +42,3 @@ def test_the_rest_goes_on_at_the_pace_of_this_part_pauses_and_all(clock_hand):
 def test_a_training_without_an_end_has_no_rest(clock_hand):
     pace = Pace(SimpleNamespace(estimated_stepping_batches=float("inf"), global_step=0))
     assert pace.left(50) is None
-
-
-@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0:00"), (65, "1:05"), (3599.6, "1:00:00"), (7325, "2:02:05")])
-def test_clock(seconds, words):
-    assert clock(seconds) == words

@@ -88,13 +88,6 @@ def test_train_log_says_why_a_run_failed(command, tmp_path):
     assert "data.valid=100000" in (folder / "train.log").read_text()
 
 
-def test_one_bad_job_does_not_keep_the_others_from_being_recorded(command, tmp_path):
-    grid = ("hparams.batch_size=64,0", "-m")
-    assert command("train", "data=digits", "model=cnn", "hparams.max_epochs=1", *grid) == 1
-    runs = [record(folder) for folder in sorted(tmp_path.glob("multirun/*/*/*/[01]"))]
-    assert [run["status"] for run in runs] == ["finished", "failed"]
-
-
 def test_looking_at_the_config_starts_no_run(command, tmp_path):
     assert command("train", "--cfg", "all", "--resolve", "data=digits") == 0
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 from runs import REPOSITORY
 
-from run.console import Terminal, print_start, print_summary
+from run.console import Terminal, clock, print_start, print_summary
 
 OWN, LIBRARY = REPOSITORY / "src" / "callback" / "lr_finder.py", "/lib/python/library/module.py"
 NOISE = "Checkpoint directory /x exists and is not empty."
@@ -69,3 +69,8 @@ def test_the_table(capsys):
     ]
     print_summary("Result", rows, 0)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0:00"), (65, "1:05"), (3599.6, "1:00:00"), (7325, "2:02:05")])
+def test_clock(seconds, words):
+    assert clock(seconds) == words

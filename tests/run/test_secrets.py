@@ -139,9 +139,9 @@ def test_a_short_secret_may_be_a_word_of_a_setting(monkeypatch):
 
 
 @pytest.mark.parametrize("more", [[], ["hparams.lr=0.1,0.2", "-m"]])
-def test_refused_before_a_folder_exists(command, capsys, tmp_path, more):
+def test_refused_before_a_folder_exists(command, capfd, tmp_path, more):
     assert command("train", "data=digits", f"+loggers.wandb.api_key={KEY}", *more) == 1
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()
     assert captured.err.startswith("error: loggers.wandb.api_key=***: a secret")
     assert captured.err.count("\n") == 1
     assert KEY not in captured.err + captured.out

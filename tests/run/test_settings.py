@@ -18,7 +18,7 @@ VALID = {
         "max_epochs": 1,
         "patience": None,
         "monitor": "valid_f1",
-        "monitor_mode": "min",
+        "monitor_mode": "max",
         "seed": 0,
         "label_smoothing": 0.0,
         "patch_size": 8,

@@ -86,7 +86,7 @@ def test_words(tmp_path, monkeypatch):
         ("hparams.batch_sise=3", "did you mean hparams.batch_size?"),
         ("lr=0.1", "did you mean hparams.lr?"),
         ("sort=test_acuracy", "did you mean test_accuracy?"),
-        ("qqqqqqqq=1", "there are comment, data,"),
+        ("qqqqqqqq=1", "there are best_score, comment, data,"),
         ("nowhere", "nowhere: no such folder; a comparison needs quotes"),
         ("outputs/nowhere", "outputs/nowhere: no such folder"),
         ("--group", "--group: no such option"),

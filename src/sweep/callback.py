@@ -1,0 +1,105 @@
+"""What Hydra tells of a sweep: config.yaml has it among hydra.callbacks."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from run import cli, interruption, sweep_record
+from run.console import share
+from run.errors import PastHydraError, UserError
+from run.hints import first_line
+from run.resume import locked
+from run.source import REPOSITORY, copy_source
+from sweep import stop, study
+from sweep.progress import Progress
+from sweep.summary import print_table, remedy
+
+log = logging.getLogger(__name__)
+
+
+class Sweep(cli.HydraCallback):
+    """The sweep's own process copies the code, starts anew out of the copy, and follows the jobs by their run.json.
+
+    Jobs run there too (hydra/launcher=basic), or in workers, which get a pickled copy of this: without `progress`.
+    """
+
+    progress: Progress | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        with past_hydra():
+            varied = cli.swept(config)
+            folder = Path(config.hydra.sweep.dir).absolute()  # made by its resolver
+            if (folder / "source").resolve() == REPOSITORY:
+                self._begin(config, folder, varied)
+            elif (folder / sweep_record.NAME).exists():
+                raise UserError(f"{folder} holds a sweep already: resume_sweep={folder} runs what is left of it")
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                copy_source(folder / "source")
+                sweep_record.write_start(folder, sys.argv[1:])
+                cli.run_sweep(folder, sys.argv[1:])
+
+    def _begin(self, config: DictConfig, folder: Path, varied: dict[str, list[Any] | None]) -> None:
+        self.folder, self.until_end = folder, ExitStack()
+        self.until_end.enter_context(locked(folder))
+        self.progress = Progress(folder, varied, config)
+        study.prepare(config, folder)
+        stop.allow(folder)
+        if not cli.is_serial(config.hydra):
+            self.until_end.enter_context(self.progress.watching())
+            self.until_end.enter_context(interruption.at_first(self._stop_workers))
+        interruption.remedies.append(remedy(folder))
+        cli.at_failure.append(self._failed)
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        if cli.in_sweep(config.hydra) and self.progress is None:  # in a worker
+            os.chdir(config.hydra.runtime.cwd)  # Ray's workers begin elsewhere
+            cli.register_resolvers()
+            share()
+            stop.heed(Path(config.hydra.sweep.dir))
+
+    def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
+        if self.progress is not None:
+            self.progress.look()
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        with past_hydra():
+            assert self.progress is not None
+            self.until_end.close()
+            self.progress.look()
+            if config.verbosity > 0:
+                print_table(self.progress)
+            if left := self.progress.left:
+                raise UserError(f"{left} of {self.progress.total} jobs did not finish; {remedy(self.folder)}")
+
+    def _failed(self, error: Exception) -> UserError:
+        """An engine gave up: a worker was killed, a cluster refused."""
+        assert self.progress is not None
+        self.until_end.close()
+        self.progress.look()
+        print_table(self.progress)
+        return UserError(f"{first_line(error)}; {remedy(self.folder)}")
+
+    def _stop_workers(self, signum: int) -> None:
+        assert self.progress is not None
+        log.info("waits for the jobs that run to save; a second time: ends at once")
+        stop.ask(self.folder)
+        self.progress.wait()
+
+
+@contextmanager
+def past_hydra() -> Iterator[None]:
+    """Hydra turns what a callback raises into a warning."""
+    try:
+        yield
+    except Exception as error:
+        raise PastHydraError(error) from error

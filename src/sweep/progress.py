@@ -1,0 +1,147 @@
+"""How far a sweep is: a line for each job that ends, read from the jobs' run.json, wherever they run."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from run.console import clock, number
+from table.collect import RunRecord, read_runs
+from table.query import as_text
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 1.0  # seconds
+ENDED = ("finished", "failed", "interrupted", "dead")
+
+
+class Progress:
+    """The jobs of the sweep in `folder`; `varied` are the settings in which they differ."""
+
+    def __init__(self, folder: Path, varied: dict[str, list[Any] | None], config: DictConfig) -> None:
+        self.folder, self.varied = folder, list(varied)
+        self.monitor, self.mode = config.hparams.monitor, config.hparams.monitor_mode
+        self.total = jobs(varied, config)
+        self.began = time.monotonic()
+        self.lock = threading.Lock()  # the watching thread, the end of a job and a signal may look at once
+        self.runs: dict[int, RunRecord] = {}
+        self.changed: dict[int, int] = {}  # when its run.json was last written, of each job that has ended
+        for job in self._folders():
+            self._read(job)
+        self.runs = {job: run for job, run in self.runs.items() if run.facts["status"] == "finished"}
+        self.before = self.finished
+        if self.before:
+            log.info(f"{self.before} of {self.total} jobs are finished already")
+
+    @property
+    def finished(self) -> int:
+        return sum(run.facts["status"] == "finished" for run in self.runs.values())
+
+    @property
+    def left(self) -> int:
+        return self.total - self.finished
+
+    @property
+    def best(self) -> tuple[int, RunRecord] | None:
+        scores = {job: run.facts["best_score"] for job, run in self.runs.items() if _score(run) is not None}
+        if not scores:
+            return None
+        job = (max if self.mode == "max" else min)(scores, key=scores.__getitem__)
+        return job, self.runs[job]
+
+    def label(self, run: RunRecord) -> str:
+        """The settings that tell it from the others."""
+        known = run.known
+        return " ".join(f"{name}={as_text(known[name])}" for name in self.varied if name in known)
+
+    def look(self) -> None:
+        """Say what has ended since the last time."""
+        with self.lock:
+            for job in self._folders():
+                if self._read(job):
+                    self._say(job, self.runs[job])
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Look every second, from a thread."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(INTERVAL):
+                self.look()
+
+        thread = threading.Thread(target=watch, name="sweep", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+
+    def wait(self) -> None:
+        """Until no job runs."""
+        while True:
+            self.look()
+            statuses = [read_runs([str(self.folder / str(job))])[0].facts["status"] for job in self._folders()]
+            if "running" not in statuses:
+                return
+            time.sleep(INTERVAL / 5)
+
+    def _folders(self) -> list[int]:
+        found = (int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
+        return sorted(job for job in found if job not in self.runs or self.runs[job].facts["status"] != "finished")
+
+    def _read(self, job: int) -> bool:
+        """Whether there is news of it."""
+        path = self.folder / str(job)
+        try:
+            changed = (path / "run.json").stat().st_mtime_ns
+        except OSError:
+            return False
+        if self.changed.get(job) == changed:
+            return False
+        (run,) = read_runs([str(path)])
+        if run.facts["status"] not in ENDED:
+            return False
+        self.runs[job], self.changed[job] = run, changed
+        return True
+
+    def _say(self, job: int, run: RunRecord) -> None:
+        status = run.facts["status"]
+        words = [f"{len(self.runs)}/{self.total} jobs", f"#{job} {status}"]
+        score = _score(run)
+        if status in ("failed", "dead"):
+            words[1] += f": {reason(run)}"
+        elif status == "finished" and score is not None:
+            words[1] += f": {self.monitor} {number(score)}"
+        if self.best is not None and status == "finished":
+            best, its = self.best
+            words.append(f"best #{best} {number(its.facts['best_score'])} {self.label(its)}".rstrip())
+        done = len(self.runs) - self.before
+        if status != "interrupted" and done and (rest := self.total - len(self.runs)):
+            words.append(f"{clock((time.monotonic() - self.began) / done * rest)} left")
+        (log.error if status == "failed" else log.info)("  ".join(words))
+
+
+def jobs(varied: dict[str, list[Any] | None], config: DictConfig) -> int:
+    """How many: as many trials as a search has, or all combinations of the values."""
+    combinations = math.prod(len(values) if values is not None else 1 for values in varied.values())
+    trials = config.hydra.sweeper.get("n_trials")
+    return combinations if trials is None else trials
+
+
+def reason(run: RunRecord) -> str:
+    """Why it failed."""
+    return str(run.facts.get("error", "it ended without a word: killed, or no memory left?")).removeprefix(
+        "UserError: "
+    )
+
+
+def _score(run: RunRecord) -> float | None:
+    score = run.facts.get("best_score")
+    return score if isinstance(score, int | float) and math.isfinite(score) else None

@@ -1,0 +1,45 @@
+"""The wish of a sweep's own process that its jobs end, for workers on any machine: a file in the sweep's folder."""
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+from run.interruption import Interrupted
+
+NAME = ".stop"
+INTERVAL = 1.0  # seconds
+
+
+def ask(folder: Path) -> None:
+    """Jobs that run end themselves; those that wait in SLURM's queue are taken out of it."""
+    (folder / NAME).touch()
+    if shutil.which("scancel") and (
+        queued := {path.name.partition("_")[0] for path in folder.glob(".submitit/[0-9]*")}
+    ):
+        subprocess.run(["scancel", "--state=PENDING", *queued], check=False, capture_output=True)
+
+
+def allow(folder: Path) -> None:
+    (folder / NAME).unlink(missing_ok=True)
+
+
+def heed(folder: Path) -> None:
+    """In a worker: from now on end the job that runs as SIGTERM would; begin none where that is asked already."""
+    path = folder / NAME
+    if path.exists():
+        raise Interrupted(signal.SIGTERM)
+    if path not in _heeded:
+        _heeded.add(path)
+        threading.Thread(target=_watch, args=(path,), name="stop", daemon=True).start()
+
+
+_heeded: set[Path] = set()
+
+
+def _watch(path: Path) -> None:
+    while not path.exists():
+        threading.Event().wait(INTERVAL)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,164 @@
+"""A search by Optuna (config/hparams_search): what Hydra's sweeper, which asks Optuna for trials, leaves to its user.
+
+The study's direction and name, trials that know their run folders, what is left of a sweep that was broken off.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import warnings
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from run import cli
+from run.errors import UserError
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import BaseTrial, Trial
+
+log = logging.getLogger(__name__)
+
+SWEEPER = "hydra_plugins.hydra_optuna_sweeper"
+FOLDER = "folder"  # attribute of a trial: experiment/date/time/number, the end of the path of its run folder
+# what a trial's value does not depend on
+INDIFFERENT = (
+    *("hydra", "experiment_name", "project_name", "comment", "tags", "verbosity", "resume", "loggers", "guard"),
+    *("callbacks", "data.root", "data.num_workers", "trainer.accelerator", "trainer.devices"),
+)
+
+
+def prepare(config: DictConfig, folder: Path) -> None:
+    """Complete the config of a sweep by Optuna, before Hydra builds the sweeper from it; any other is left as it is.
+
+    `direction` follows from hparams.monitor_mode. `n_jobs` 0: as many as the launcher runs at once. `study_name` null:
+    a name of its own for each experiment, data, model, metric and all else that makes values comparable. Of a sweep
+    that has run already, `n_trials` is what is left. Raises a UserError where storage and sweep do not fit together.
+    """
+    sweeper = config.hydra.sweeper
+    if not sweeper._target_.startswith(SWEEPER):
+        return
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for module in ("optuna", SWEEPER):  # Hydra's sweeper still asks for what Optuna 6 will not have
+        warnings.filterwarnings("ignore", category=FutureWarning, module=module)
+    with read_write(config), open_dict(config):
+        sweeper.direction = {"max": "maximize", "min": "minimize"}[config.hparams.monitor_mode]
+        sweeper.n_jobs = sweeper.n_jobs or at_once(config.hydra.launcher)
+        sweeper.custom_search_space = sweeper.custom_search_space or f"{__name__}.note_folder"
+        jobs = [path for path in folder.iterdir() if path.name.isdecimal()]
+        if sweeper.storage is None:
+            if jobs:
+                raise UserError(f"{folder}: the study was kept in memory (hydra.sweeper.storage=null) and is lost")
+            return
+        sweeper.study_name = sweeper.study_name or study_name(config)
+        study = open_study(sweeper.storage, sweeper.study_name, sweeper.direction)
+        if jobs and not latest_trials(study, sweep_of(folder)):
+            raise UserError(f"{folder}: {sweeper.storage} holds no trial of this sweep: restore it, or start a new one")
+        log.info(f"study {study.study_name!r} in {sweeper.storage}: {len(study.trials)} trials so far")
+        if OmegaConf.select(sweeper, "sampler.seed") is not None:
+            sweeper.sampler.seed += len(study.trials)  # with the same seed a study that goes on would repeat itself
+        numbers = left(study, sweep_of(folder), sweeper.n_trials)
+        sweeper.n_trials = len(numbers)
+        if numbers != list(range(len(numbers))):  # Hydra counts jobs from 0
+            config.hydra.overrides.hydra += [
+                f"+hydra.callbacks.sweep.numbers={numbers}",
+                "hydra.sweep.subdir='${oc.select:hydra.callbacks.sweep.numbers.${hydra.job.num}}'",
+            ]
+
+
+def note_folder(config: DictConfig, trial: "Trial") -> None:
+    """Give the trial the name of its folder, by which optuna-dashboard shows it and a resumed sweep finds it.
+
+    Hydra's sweeper calls it for each trial, in the order of the jobs (hydra.sweeper.custom_search_space).
+    """
+    sweep = sweep_of(Path(config.hydra.sweep.dir))
+    if number_in(trial, sweep) is None:  # else it comes again
+        number = max(latest_trials(trial.study, sweep), default=-1) + 1
+        trial.set_user_attr(FOLDER, f"{sweep}/{number}")
+
+
+def left(study: "Study", sweep: str, n_trials: int) -> list[int]:
+    """The numbers of the jobs that are missing to `n_trials` complete ones, in the order in which Optuna gives them.
+
+    First those that were broken off or failed, which are queued in the study with the parameters that they had.
+    """
+    from optuna.trial import TrialState
+
+    latest = latest_trials(study, sweep)
+    for number, trial in sorted(latest.items()):
+        if trial.state == TrialState.RUNNING:
+            study.tell(trial.number, state=TrialState.FAIL)
+        if trial.state in (TrialState.RUNNING, TrialState.FAIL):
+            study.enqueue_trial(trial.params, user_attrs={FOLDER: f"{sweep}/{number}"})
+    new = count(max(latest, default=-1) + 1)
+    queued = (number_in(trial, sweep) for trial in study.get_trials(states=(TrialState.WAITING,)))
+    numbers = chain((next(new) if number is None else number for number in queued), new)
+    complete = sum(trial.state == TrialState.COMPLETE for trial in latest.values())
+    return list(islice(numbers, max(n_trials - complete, 0)))
+
+
+def latest_trials(study: "Study", sweep: str) -> dict[int, Any]:
+    """Of each job of the sweep the trial that asked for it last."""
+    numbered = ((number_in(trial, sweep), trial) for trial in study.get_trials(deepcopy=False))
+    return {number: trial for number, trial in numbered if number is not None}
+
+
+def number_in(trial: "BaseTrial", sweep: str) -> int | None:
+    """The number of the trial's job, if it belongs to the sweep."""
+    owner, _, number = trial.user_attrs.get(FOLDER, "").rpartition("/")
+    return int(number) if owner == sweep else None
+
+
+def sweep_of(folder: Path) -> str:
+    return "/".join(folder.absolute().parts[-3:])
+
+
+def open_study(storage: Any, name: str, direction: Literal["minimize", "maximize"]) -> "Study":
+    """That of the name, or a new one; SQLite makes no folder for its file."""
+    import optuna
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        if isinstance(storage, DictConfig):
+            storage = cli.build(storage)
+        elif (url := make_url(storage)).drivername.startswith("sqlite") and url.database:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        study = optuna.create_study(study_name=name, storage=storage, direction=direction, load_if_exists=True)
+    except (SQLAlchemyError, OSError, ImportError) as error:
+        raise UserError(f"hydra.sweeper.storage={storage}: {str(error).splitlines()[0]}") from error
+    if study.direction.name.lower() != direction:  # Optuna would go on in that of the study
+        raise UserError(
+            f"hydra.sweeper.study_name={name}: that study is to {study.direction.name.lower()}: name another"
+        )
+    return study
+
+
+def study_name(config: DictConfig) -> str:
+    """The same for sweeps whose values can be compared, and which vary the same settings.
+
+    Bounds of an interval may change from sweep to sweep; other choices Optuna would refuse in the same study.
+    """
+    varied = cli.swept(config)
+    fixed = OmegaConf.masked_copy(config, [str(name) for name in config if name not in INDIFFERENT])
+    for name in {*INDIFFERENT, *varied}:
+        parent, _, key = name.rpartition(".")
+        node = OmegaConf.select(fixed, parent) if parent else fixed
+        if isinstance(node, DictConfig):
+            node.pop(key, None)
+    text = json.dumps([OmegaConf.to_container(fixed), varied], sort_keys=True)  # interpolations as they are written
+    choices, digest = config.hydra.runtime.choices, hashlib.sha256(text.encode()).hexdigest()[:6]
+    groups = ["several" if group in varied else choices[group] for group in ("data", "model")]
+    return " ".join([config.experiment_name, *groups, config.hparams.monitor, digest])
+
+
+def at_once(launcher: DictConfig) -> int:
+    """How many jobs the launcher runs at a time: `n_jobs` of joblib, `array_parallelism` of submitit."""
+    n_jobs = launcher.get("n_jobs", launcher.get("array_parallelism", 1))
+    return n_jobs if n_jobs > 0 else max((os.cpu_count() or 1) + 1 + n_jobs, 1)

@@ -1,0 +1,38 @@
+"""The end of a sweep: a table of its jobs, the best first, and why the others failed."""
+
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from sweep.progress import Progress, reason
+from table.rows import is_loss, is_seed, make_table
+from table.terminal import show
+
+
+def print_table(progress: Progress) -> None:
+    """Sorted by the best value of hparams.monitor; what failed is last, with its reason below."""
+    best = f"best {progress.monitor}"
+    runs = []
+    for job, run in sorted(progress.runs.items()):
+        score = run.facts.get("best_score")
+        metrics = run.metrics if score is None else {best: score, **run.metrics}
+        facts = {name: value for name, value in run.facts.items() if name != "error"}
+        runs.append(replace(run, facts={**facts, "folder": str(job)}, metrics=metrics))
+    show(make_table(runs, sort=best, reverse=(progress.mode == "max") == is_loss(best)))
+    for job, run in sorted(progress.runs.items()):
+        if run.facts["status"] in ("failed", "dead"):
+            print(f"#{job} failed: {reason(run)}", file=sys.stderr)
+    folder = shown(progress.folder)
+    if any(is_seed(name) for name in progress.varied):
+        print(f"mean ± std over seeds and folds: python src/report.py {folder} group=true", file=sys.stderr)
+
+
+def remedy(folder: Path) -> str:
+    """How to go on."""
+    return f"what is left: python src/train.py resume_sweep={shown(folder)}"
+
+
+def shown(folder: Path) -> str:
+    here = Path.cwd()
+    return shlex.quote(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))

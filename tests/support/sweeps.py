@@ -1,0 +1,30 @@
+"""Sweeps, run and looked at as their user does."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from runs import REPOSITORY
+
+TINY = ("data=digits", "data.limit_train=256", "model=cnn", "hparams.max_epochs=1", "loggers=none")
+
+
+def start(folder: Path, *arguments: str, repository: Path = REPOSITORY, **options: Any) -> subprocess.Popen[str]:
+    """`python src/train.py ARGUMENTS` in `folder`, its words in `.stdout`."""
+    command = [sys.executable, "-u", str(repository / "src" / "train.py"), *arguments]
+    streams: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=folder, **streams, **options)
+
+
+def sweep_in(folder: Path) -> Path:
+    (sweep,) = folder.glob("multirun/*/*/*")
+    return sweep
+
+
+def statuses(sweep: Path) -> list[str | None]:
+    """Of its jobs by number, None where one has not begun."""
+    folders = sorted((path for path in sweep.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
+    files = [folder / "run.json" for folder in folders]
+    return [json.loads(file.read_text())["status"] if file.exists() else None for file in files]
