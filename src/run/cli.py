@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -148,8 +149,10 @@ def build(config: DictConfig, **arguments: Any) -> Any:
 def run_sweep(folder: Path, arguments: list[str]) -> NoReturn:
     """Become the process of the sweep in `folder`, out of its copy of the code."""
     os.environ["HYDRA_FULL_ERROR"] = str(int(full_error))
-    others = [argument for argument in arguments if not argument.startswith("hydra.sweep.dir=")]
-    run_copy(folder / "source", [f"hydra.sweep.dir={folder}", *others])
+    words = [argument for argument in arguments if not argument.startswith("hydra.sweep.dir=")]
+    # among the other settings: argparse wants all of them together
+    first = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
+    run_copy(folder / "source", [*words[:first], f"hydra.sweep.dir={folder}", *words[first:]])
 
 
 def _objective(score: Any) -> float | None:
@@ -188,6 +191,7 @@ def swept(config: DictConfig) -> dict[str, list[Any] | None]:
 
 
 def register_resolvers() -> None:
+    warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/")  # a preset is merged onto its plugin's config
     # cached: the folder is made when Hydra first asks for its name, and keeps that name, in a sweep's workers too
     shows = any(argument in ("-c", "--cfg", "-i", "--info") or argument.startswith("--cfg=") for argument in sys.argv)
     folder = _name_only if shows else make_run_folder  # whoever looks at the config starts no run

@@ -6,6 +6,9 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# variables that Lightning sets; others come with the import of libraries, which is done once for all jobs
+OF_A_JOB = ("PL_", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_", "CUBLAS_WORKSPACE_CONFIG")
+
 
 @contextmanager
 def isolated() -> Iterator[None]:
@@ -22,7 +25,8 @@ def isolated() -> Iterator[None]:
         yield
     finally:
         for name in os.environ.keys() - environment.keys():
-            del os.environ[name]
+            if name.startswith(OF_A_JOB):
+                del os.environ[name]
         os.environ.update(environment)
         random.setstate(states[0])
         numpy.random.set_state(states[1])

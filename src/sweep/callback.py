@@ -16,7 +16,7 @@ from run.errors import PastHydraError, UserError
 from run.hints import first_line
 from run.resume import locked
 from run.source import REPOSITORY, copy_source
-from sweep import stop, study
+from sweep import device, stop, study
 from sweep.progress import Progress
 from sweep.summary import print_table, remedy
 
@@ -31,8 +31,8 @@ class Sweep(cli.HydraCallback):
 
     progress: Progress | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
+    def __reduce__(self) -> Any:
+        return in_worker, ()
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         with past_hydra():
@@ -55,6 +55,7 @@ class Sweep(cli.HydraCallback):
         study.prepare(config, folder)
         stop.allow(folder)
         if not cli.is_serial(config.hydra):
+            device.offer(config.hydra.launcher)
             self.until_end.enter_context(self.progress.watching())
             self.until_end.enter_context(interruption.at_first(self._stop_workers))
         interruption.remedies.append(remedy(folder))
@@ -63,9 +64,9 @@ class Sweep(cli.HydraCallback):
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         if cli.in_sweep(config.hydra) and self.progress is None:  # in a worker
             os.chdir(config.hydra.runtime.cwd)  # Ray's workers begin elsewhere
-            cli.register_resolvers()
             share()
             stop.heed(Path(config.hydra.sweep.dir))
+            device.take(config.hydra.launcher, Path(config.hydra.sweep.dir))
 
     def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
         if self.progress is not None:
@@ -94,6 +95,12 @@ class Sweep(cli.HydraCallback):
         log.info("waits for the jobs that run to save; a second time: ends at once")
         stop.ask(self.folder)
         self.progress.wait()
+
+
+def in_worker() -> Sweep:
+    """What unpickling calls, before the worker composes the config of a job."""
+    cli.register_resolvers()
+    return Sweep()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ def ask(folder: Path) -> None:
     """Jobs that run end themselves; those that wait in SLURM's queue are taken out of it."""
     (folder / NAME).touch()
     if shutil.which("scancel") and (
-        queued := {path.name.partition("_")[0] for path in folder.glob(".submitit/[0-9]*")}
+        queued := {path.name.partition("_")[0] for path in folder.glob(".submitit/*/*_submission.sh")}
     ):
         subprocess.run(["scancel", "--state=PENDING", *queued], check=False, capture_output=True)
 

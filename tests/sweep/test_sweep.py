@@ -106,6 +106,21 @@ def test_a_job_is_what_it_would_be_alone(command, train, tmp_path):
         assert (sweep_in(tmp_path) / str(job) / "metrics.csv").read_bytes() == (alone / "metrics.csv").read_bytes()
 
 
+def test_jobs_leave_nothing_behind_in_their_process(command, tmp_path):
+    options = (*TINY, "loggers=[tensorboard]", "hparams.batch_size=8", "+callbacks.census._target_=census.Census")
+    wrong = "hparams.optimizer=Adam,SGD,Adam,Nonsense,Adam"
+    assert command("train", *options, wrong, "data.num_workers=0,1", "-m") == 1
+    census = [json.loads(line) for line in (tmp_path / "census.jsonl").read_text().splitlines()]
+    first, *others = census
+    assert len(census) == 8
+    for name in ("models", "trainers", "children", "random", "threads"):
+        assert [each[name] for each in others] == [first[name]] * 7, name
+    # what libraries open, set and keep at their first use
+    assert all(each["files"] == others[0]["files"] for each in others)
+    assert all(each["environment"] == others[0]["environment"] for each in others)
+    assert others[-1]["memory"] < 1.05 * others[1]["memory"]
+
+
 def test_the_progress(command, tmp_path, capfd):
     assert command("train", *TINY, "hparams.lr=0.01,0.0001,0.003", "-m") == 0
     lines = [line for line in capfd.readouterr().out.splitlines() if "/3 jobs  " in line]
