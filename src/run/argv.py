@@ -52,23 +52,27 @@ def resumed_sweep(argv: list[str]) -> tuple[Path, list[str]] | None:
             f"{others[0]}: a sweep that is resumed takes only how its jobs are run, hydra/launcher=... or hydra.*; "
             "for other jobs start a new one"
         )
-    again = {argument.partition("=")[0] for argument in new}
-    recorded = [argument for argument in record["arguments"] if argument.partition("=")[0] not in again]
-    return folder, [*recorded, *new]
+    return folder, [*_without(record["arguments"], new), *new]
 
 
 def recorded_overrides(folder: Path, new: list[str]) -> list[str]:
-    """What was set for the run in `folder`, less what is now set anew, or belongs to an option that is now another.
-
-    Hydra refuses a group that is chosen twice, and settings that the new option does not have.
-    """
+    """What was set for the run in `folder`, and is not set anew."""
     path = folder / ".hydra" / "overrides.yaml"
     try:
         recorded = [_quote(override) for override in yaml.safe_load(path.read_text(encoding="utf-8"))]
     except (OSError, yaml.YAMLError, AttributeError, TypeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is missing or damaged: restore it, or name another run") from error
+    return _without(recorded, new)
+
+
+def _without(recorded: list[str], new: list[str]) -> list[str]:
+    """Less what is now set anew, or belongs to an option that is now another.
+
+    Hydra refuses a group that is chosen twice, and settings that the new option does not have.
+    """
     again = {argument.partition("=")[0] for argument in new}
-    parts = tuple(f"{group}." for group in again & {"scheduler", "loss", "callbacks", "loggers"})
+    groups = again & {"scheduler", "loss", "callbacks", "loggers", "hydra/launcher", "hydra/sweeper"}
+    parts = tuple(f"{group.replace('/', '.')}." for group in groups)
     return [
         override
         for override in recorded

@@ -150,9 +150,9 @@ def run_sweep(folder: Path, arguments: list[str]) -> NoReturn:
     """Become the process of the sweep in `folder`, out of its copy of the code."""
     os.environ["HYDRA_FULL_ERROR"] = str(int(full_error))
     words = [argument for argument in arguments if not argument.startswith("hydra.sweep.dir=")]
-    # among the other settings: argparse wants all of them together
-    first = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
-    run_copy(folder / "source", [*words[:first], f"hydra.sweep.dir={folder}", *words[first:]])
+    settings = [word for word in words if word.startswith("~") or ("=" in word and not word.startswith("-"))]
+    options = [word for word in words if word not in settings]  # first: argparse wants all settings together
+    run_copy(folder / "source", [*options, *settings, f"hydra.sweep.dir={folder}"])
 
 
 def _objective(score: Any) -> float | None:

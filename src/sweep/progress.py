@@ -2,6 +2,7 @@
 
 import logging
 import math
+import shlex
 import threading
 import time
 from collections.abc import Iterator
@@ -36,8 +37,8 @@ class Progress:
             self._read(job)
         self.runs = {job: run for job, run in self.runs.items() if run.facts["status"] == "finished"}
         self.before = self.finished
-        if self.before:
-            log.info(f"{self.before} of {self.total} jobs are finished already")
+        already = f", {self.before} of them finished already" if self.before else ""
+        log.info(f"{shown(folder)}: {self.total} job{'s' * (self.total != 1)}{already}")
 
     @property
     def finished(self) -> int:
@@ -133,6 +134,12 @@ def jobs(varied: dict[str, list[Any] | None], config: DictConfig) -> int:
     combinations = math.prod(len(values) if values is not None else 1 for values in varied.values())
     trials = config.hydra.sweeper.get("n_trials")
     return combinations if trials is None else trials
+
+
+def shown(folder: Path) -> str:
+    """As an argument of a command here."""
+    here = Path.cwd()
+    return shlex.quote(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))
 
 
 def reason(run: RunRecord) -> str:

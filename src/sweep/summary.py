@@ -1,11 +1,10 @@
 """The end of a sweep: a table of its jobs, the best first, and why the others failed."""
 
-import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from sweep.progress import Progress, reason
+from sweep.progress import Progress, reason, shown
 from table.rows import is_loss, is_seed, make_table
 from table.terminal import show
 
@@ -31,8 +30,3 @@ def print_table(progress: Progress) -> None:
 def remedy(folder: Path) -> str:
     """How to go on."""
     return f"what is left: python src/train.py resume_sweep={shown(folder)}"
-
-
-def shown(folder: Path) -> str:
-    here = Path.cwd()
-    return shlex.quote(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))

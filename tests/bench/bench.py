@@ -15,6 +15,7 @@ import mnist_fast
 import report_runs
 import sets
 import step_cost
+import sweep_jobs
 import torch
 
 PARTS = {
@@ -27,6 +28,7 @@ PARTS = {
     "command_line": command_line,
     "report_runs": report_runs,
     "mnist_fast": mnist_fast,
+    "sweep_jobs": sweep_jobs,
 }
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def test_one_that_fails_is_said_the_others_go_on_and_only_it_is_run_again(comman
     before = {path: path.stat().st_mtime_ns for path in finished}
     shutil.move(sweep / "3", tmp_path / "lost")
     assert command("train", f"resume_sweep={sweep}") == 1
-    assert "2 of 4 jobs are finished already" in capfd.readouterr().out
+    assert ": 4 jobs, 2 of them finished already" in capfd.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in finished} == before
     assert statuses(sweep) == ["finished", "failed", "finished", "failed"]
 
@@ -74,6 +74,25 @@ def test_interrupted_and_resumed_it_is_the_sweep_never_stopped(command, tmp_path
         assert (broken / path.relative_to(whole)).read_bytes() == content
     assert "resumed" in record(broken / "1")
     assert "resumed" not in record(broken / "2")
+
+
+def test_two_at_once_are_interrupted_together_and_resumed_one_by_one(command, tmp_path):
+    options = (*TINY, "hparams.max_epochs=400", "hparams.batch_size=64", "hparams.seed=range(3)")
+    with start(tmp_path, *options, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "-m") as process:
+        checkpoints = "multirun/*/*/*/*/checkpoints/last.ckpt"
+        while len(list(tmp_path.glob(checkpoints))) < 2:
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        said = process.stdout.read()
+        assert process.wait() == 143
+    sweep = sweep_in(tmp_path)
+    assert statuses(sweep) == ["interrupted", "interrupted"]
+    assert said.splitlines()[1].startswith("waits for the jobs that run")
+    assert said.splitlines()[-1].startswith("interrupted by SIGTERM; what is left: ")
+    assert command("train", f"resume_sweep={sweep}", "hydra/launcher=basic") == 0
+    assert statuses(sweep) == ["finished"] * 3
+    assert len(record(sweep / "0")["resumed"]) == 1
 
 
 def test_what_is_edited_meanwhile_changes_nothing(tmp_path):
