@@ -27,7 +27,7 @@ List the runs under outputs/ and multirun/: status, comment, the settings in whi
   'NAME>VALUE'    also >= < <=; in quotes, or the shell takes it for a file
 
 == What of them ==
-  group=true      runs that differ in their seeds alone become one: mean ± standard deviation (n - 1), and n
+  group=true      runs that differ in seeds or folds alone become one: mean ± standard deviation (n - 1), and n
   sort=NAME       by a metric, the best first (of a loss, the smallest), or by anything else; sort=-NAME reverses
   top=N           the first N only
   output=FILE     as a file too: .csv (all digits), .md (Markdown), .png .svg .pdf (a figure of the sorted metric)

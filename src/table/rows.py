@@ -1,4 +1,4 @@
-"""From runs to rows: which settings differ, what is the mean over seeds, which is the best."""
+"""From runs to rows: which settings differ, what is the mean over seeds and folds, which is the best."""
 
 import json
 import math
@@ -14,11 +14,12 @@ from table.query import as_text
 
 NAMED_ELSEWHERE = ("comment", "experiment_name")  # in columns of their own, and in the folder's name
 METRIC_ORDER = ("test_", "valid_", "train_")
+FOLD = "data.fold"
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A metric of several runs that differ in their seeds alone."""
+    """A metric of several runs that differ in their seeds and folds alone."""
 
     values: tuple[float, ...]
 
@@ -61,14 +62,14 @@ class Table:
 def make_table(
     runs: list[RunRecord], group: bool = False, sort: str | None = None, reverse: bool = False, top: int | None = None
 ) -> Table:
-    """One row per run, or per group of runs over seeds; the best first where `sort` is a metric."""
+    """One row per run, or per group of runs over seeds and folds; the best first where `sort` is a metric."""
     whole = [run for run in runs if run.facts["status"] != "damaged"]
     settings = _differing(whole, NAMED_ELSEWHERE)
     metrics = _ordered({name for run in whole for name in run.metrics}, sort)
     if group:
-        settings = [name for name in _differing(whole, ("comment",)) if not is_seed(name)]
-        rows = [_group_row(members, settings, metrics, sort) for members in _by_seed(whole)]
-        facts = ["n", "not counted"]
+        settings = [name for name in _differing(whole, ("comment",)) if not is_repeat(name)]
+        rows = [_group_row(members, settings, metrics, sort) for members in _groups(whole)]
+        facts = ["n", "over", "not counted"]
     else:
         rows = [_run_row(run, settings, metrics, sort) for run in runs]
         facts = ["folder", "status"]
@@ -91,6 +92,11 @@ def make_table(
         if cells:
             filled.append(replace(column, numeric=not any(isinstance(cell, str) for cell in cells)))
     return Table(filled, rows, _shared(whole), Counter(run.facts["status"] for run in runs))
+
+
+def is_repeat(setting: str) -> bool:
+    """Whether runs that differ in it alone repeat one another."""
+    return setting == FOLD or is_seed(setting)
 
 
 def is_seed(setting: str) -> bool:
@@ -152,13 +158,24 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float)
 
 
-def _by_seed(runs: list[RunRecord]) -> Iterable[list[RunRecord]]:
-    """Groups of runs with the same settings but for the seeds."""
+def _groups(runs: list[RunRecord]) -> Iterable[list[RunRecord]]:
+    """Runs with the same settings but for seeds and fold; a run on no fold trains on other images than those on one."""
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
-        same = {name: value for name, value in run.known.items() if not is_seed(name)}
+        same = {name: value for name, value in run.known.items() if not is_repeat(name)}
+        same[FOLD] = run.known.get(FOLD) is not None
         groups.setdefault(json.dumps(same, sort_keys=True), []).append(run)
     return groups.values()
+
+
+def _over(runs: list[RunRecord]) -> str:
+    """`5 folds, 3 seeds`; nothing for runs on no fold, where n says it."""
+    folds = {run.known.get(FOLD) for run in runs} - {None}
+    if not folds:
+        return ""
+    seeds = {json.dumps({name: run.known[name] for name in sorted(run.known) if is_seed(name)}) for run in runs}
+    words = [f"{len(folds)} fold{'s' * (len(folds) > 1)}", *([f"{len(seeds)} seeds"] if len(seeds) > 1 else [])]
+    return ", ".join(words)
 
 
 def _group_row(members: list[RunRecord], settings: list[str], metrics: list[str], sort: str | None) -> dict[str, Cell]:
@@ -167,6 +184,7 @@ def _group_row(members: list[RunRecord], settings: list[str], metrics: list[str]
     others = Counter(run.facts["status"] for run in members if run.facts["status"] != "finished")
     row = _settings_row(members[0], settings)
     row |= {"n": len(finished), "comment": _fact(members[0].facts.get("comment"))}
+    row["over"] = _over(finished)
     row["not counted"] = ", ".join(f"{count} {status}" for status, count in others.items())
     for name in [*metrics, sort]:
         values = [run.value(name) for run in finished] if name is not None and name not in row else []

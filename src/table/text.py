@@ -41,7 +41,7 @@ def markdown(table: Table) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """Numbers with all their digits; a mean over seeds becomes three columns."""
+    """Numbers with all their digits; a mean over runs becomes three columns."""
     spread = {name for row in table.rows for name, cell in row.items() if isinstance(cell, Spread)}
     lines: list[list[Any]] = [[]]
     for column in table.columns:

@@ -69,6 +69,36 @@ def test_mean_std_and_n_over_all_kinds_of_seeds():
     assert (second.mean, second.std) == (0.5, None)
 
 
+def test_folds_are_taken_together_as_seeds_are():
+    folds = [run(k / 10, data__fold=k, data__num_folds=5, model=model) for k in range(5) for model in ("cnn", "lenet")]
+    table = make_table(folds, group=True)
+    assert names(table, "setting") == ["model"]
+    assert column(table, "n") == [5, 5]
+    assert column(table, "over") == ["5 folds", "5 folds"]
+    assert column(table, "test_accuracy")[0].mean == pytest.approx(0.2)
+    assert column(table, "test_accuracy")[0].std == pytest.approx((0.1 / 4) ** 0.5)
+
+
+def test_folds_and_seeds_make_one_group():
+    runs = [run(0.5, data__fold=k, hparams__seed=seed) for k in range(5) for seed in range(3)]
+    table = make_table([*runs, run(None, "failed", data__fold=5, hparams__seed=3)], group=True)
+    (row,) = table.rows
+    assert (row["n"], row["over"], row["not counted"]) == (15, "5 folds, 3 seeds", "1 failed")
+
+
+def test_a_run_on_no_fold_is_not_one_of_the_folds():
+    table = make_table(
+        [run(0.5, data__fold=0), run(0.6, data__fold=1), run(0.9), run(0.9, data__fold=None)], group=True
+    )
+    assert column(table, "n") == [2, 2]
+    assert column(table, "over") == ["2 folds", ""]
+
+
+def test_seeds_alone_need_no_column_beside_n():
+    table = make_table([run(0.5, hparams__seed=0), run(0.6, hparams__seed=1)], group=True)
+    assert names(table, "fact") == ["n"]
+
+
 def test_only_finished_runs_count():
     runs = [run(0.9, hparams__seed=0), run(0.1, "running", hparams__seed=1), run(None, "failed", hparams__seed=2)]
     table = make_table([*runs, DAMAGED], group=True)
