@@ -34,7 +34,7 @@ from run.noise import filter_warnings
 from run.record import Run, in_a_line, is_recorded, plain
 from run.resume import earlier_record, locked
 from run.secrets import scrub
-from run.settings import check, check_value
+from run.settings import check
 from run.source import REPOSITORY, run_copy
 from run.sweep_record import write_start
 
@@ -42,7 +42,7 @@ __all__ = ["HydraCallback"]  # for sweep/callback.py, which shall know Hydra by 
 CONFIG = REPOSITORY / "config"
 
 full_error = False  # whether the user has set HYDRA_FULL_ERROR
-at_failure: list[Callable[[Exception], Exception]] = []  # while a sweep runs: what its engine's error becomes
+at_failure: list[Callable[[Exception], str]] = []  # while a sweep runs: what is said of its engine's error
 log = logging.getLogger(__name__)
 
 
@@ -63,13 +63,16 @@ def start(main: Callable[[], Any]) -> None:
                 run_sweep(folder, arguments)
             sys.argv[1:] = prepare_argv(sys.argv[1:])
             os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing and exiting
-            main()
+            try:
+                main()
+            except Exception:
+                interruption.check()  # Ray makes an error of its own of what a signal raises within it
+                raise
     except (Exception, PastHydraError) as failure:
         error = failure.error if isinstance(failure, PastHydraError) else failure
-        if not isinstance(failure, PastHydraError):
-            for becomes in at_failure:
-                error = becomes(error)
         line = _user_error(error)
+        if line is None and at_failure and not isinstance(failure, PastHydraError):
+            line = at_failure[0](error)
         if full_error or line is None:
             lines = traceback.format_exception(error if full_error else _below_hydra(error))
             print(scrub("".join(lines)), end="", file=sys.stderr)
@@ -152,7 +155,7 @@ def run_sweep(folder: Path, arguments: list[str]) -> NoReturn:
     words = [argument for argument in arguments if not argument.startswith("hydra.sweep.dir=")]
     settings = [word for word in words if word.startswith("~") or ("=" in word and not word.startswith("-"))]
     options = [word for word in words if word not in settings]  # first: argparse wants all settings together
-    run_copy(folder / "source", [*options, *settings, f"hydra.sweep.dir={folder}"])
+    run_copy(folder.resolve() / "source", [*options, *settings, f"hydra.sweep.dir={folder.resolve()}"])
 
 
 def _objective(score: Any) -> float | None:
@@ -167,27 +170,6 @@ def in_sweep(hydra: Any) -> bool:
 def is_serial(hydra: Any) -> bool:
     """Whether the jobs of a sweep run one after the other in the process of the sweep."""
     return hydra.launcher._target_.endswith(".BasicLauncher")
-
-
-def swept(config: DictConfig) -> dict[str, list[Any] | None]:
-    """The settings that a sweep varies, each with its values, or None where it has no list of them.
-
-    Raises a UserError for values that no job could take, before one is tried.
-    """
-    parser = OverridesParser.create()
-    params: Any = config.hydra.sweeper.get("params") or {}
-    task: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
-    varied: dict[str, list[Any] | None] = {}
-    for override in parser.parse_overrides([*(f"{name}={value}" for name, value in params.items()), *task]):
-        name = override.get_key_element().lstrip("+")
-        if override.is_sweep_override():
-            varied[name] = list(override.sweep_string_iterator()) if override.is_discrete_sweep() else None
-            values = [parser.parse_override(f"{name}={value}").value() for value in varied[name] or ()]
-        else:
-            values = [] if override.is_delete() else [override.value()]
-        for value in values:
-            check_value(name, value)
-    return varied
 
 
 def register_resolvers() -> None:

@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from run import cli, interruption, sweep_record
+from run import cli, interruption, sweep_plan, sweep_record
 from run.console import share
 from run.errors import PastHydraError, UserError
 from run.hints import first_line
@@ -34,31 +34,32 @@ class Sweep(cli.HydraCallback):
     def __reduce__(self) -> Any:
         return in_worker, ()
 
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+    def on_multirun_start(self, config: DictConfig, config_name: str = "config", **_: Any) -> None:
         with past_hydra():
-            varied = cli.swept(config)
+            sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+            if sweep["dir"] == str(REPOSITORY.parent):
+                self._begin(config)
+                return
+            sweep_plan.refuse_impossible(config, config_name)
             folder = Path(config.hydra.sweep.dir).absolute()  # made by its resolver
-            if (folder / "source").resolve() == REPOSITORY:
-                self._begin(config, folder, varied)
-            elif (folder / sweep_record.NAME).exists():
+            if (folder / sweep_record.NAME).exists():
                 raise UserError(f"{folder} holds a sweep already: resume_sweep={folder} runs what is left of it")
-            else:
-                folder.mkdir(parents=True, exist_ok=True)
-                copy_source(folder / "source")
-                sweep_record.write_start(folder, sys.argv[1:])
-                cli.run_sweep(folder, sys.argv[1:])
+            folder.mkdir(parents=True, exist_ok=True)
+            copy_source(folder / "source")
+            sweep_record.write_start(folder, sys.argv[1:])
+            cli.run_sweep(folder, sys.argv[1:])
 
-    def _begin(self, config: DictConfig, folder: Path, varied: dict[str, list[Any] | None]) -> None:
-        self.folder, self.until_end = folder, ExitStack()
-        self.until_end.enter_context(locked(folder))
-        self.progress = Progress(folder, varied, config)
-        study.prepare(config, folder)
-        stop.allow(folder)
+    def _begin(self, config: DictConfig) -> None:
+        self.folder, self.until_end = REPOSITORY.parent, ExitStack()
+        self.until_end.enter_context(locked(self.folder))
+        self.progress = Progress(self.folder, sweep_plan.varied(config), config)
+        study.prepare(config, self.folder)
+        stop.allow(self.folder)
         if not cli.is_serial(config.hydra):
-            device.offer(config.hydra.launcher)
+            device.offer(config)
             self.until_end.enter_context(self.progress.watching())
             self.until_end.enter_context(interruption.at_first(self._stop_workers))
-        interruption.remedies.append(remedy(folder))
+        interruption.remedies.append(remedy(self.folder))
         cli.at_failure.append(self._failed)
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
@@ -79,16 +80,22 @@ class Sweep(cli.HydraCallback):
             self.progress.look()
             if config.verbosity > 0:
                 print_table(self.progress)
-            if left := self.progress.left:
-                raise UserError(f"{left} of {self.progress.total} jobs did not finish; {remedy(self.folder)}")
+            if self.progress.left:
+                raise UserError(self._unfinished())
 
-    def _failed(self, error: Exception) -> UserError:
+    def _failed(self, error: Exception) -> str:
         """An engine gave up: a worker was killed, a cluster refused."""
         assert self.progress is not None
         self.until_end.close()
         self.progress.look()
         print_table(self.progress)
-        return UserError(f"{first_line(error)}; {remedy(self.folder)}")
+        if self.progress.runs and not self.progress.finished:
+            return self._unfinished()  # a search finds no best trial
+        return f"{first_line(error)}; {remedy(self.folder)}"
+
+    def _unfinished(self) -> str:
+        assert self.progress is not None
+        return f"{self.progress.left} of {self.progress.total} jobs did not finish; {remedy(self.folder)}"
 
     def _stop_workers(self, signum: int) -> None:
         assert self.progress is not None

@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 import psutil
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict, read_write
 
 from sweep import stop
 
@@ -16,6 +16,9 @@ from sweep import stop
 SLOTS = "SWEEP_SLOTS"
 MEMORY = 2 * 2**30  # bytes for a job without a GPU: torch and Lightning alone take 0.6 GiB
 INTERVAL = 0.5  # seconds
+# submitit_local's processes would kill their jobs a second after a Ctrl-C at the terminal, which is for the sweep's own
+# alone; with the second trap a shell stays their parent, whose id submitit takes for theirs
+HEED_NO_CTRL_C = "trap '' INT; trap : EXIT"
 
 _taken: int | None = None
 
@@ -45,10 +48,14 @@ def gpus_per_job() -> int:
     return min(1, len(gpus()))
 
 
-def offer(launcher: DictConfig) -> None:
-    """In the sweep's own process: say which slots there are. `launcher` is hydra.launcher, here and below."""
-    if _divides(launcher):
+def offer(config: DictConfig) -> None:
+    """In the sweep's own process, before Hydra builds the launcher: say which slots there are."""
+    launcher = config.hydra.launcher
+    if _is_joblib(launcher) or _is_local(launcher):
         os.environ[SLOTS] = ",".join(gpus() or [""] * at_once(launcher.get("cpus_per_task") or 1))
+    if _is_local(launcher):
+        with read_write(config), open_dict(config):  # submitit has a `setup`, the plugin's type of its config has not
+            config.hydra.launcher = {**launcher, "setup": [HEED_NO_CTRL_C]}
 
 
 def take(launcher: DictConfig, folder: Path) -> None:
@@ -58,23 +65,27 @@ def take(launcher: DictConfig, folder: Path) -> None:
     More workers than slots share the GPUs in turn. Raises Interrupted if the sweep ends meanwhile.
     """
     global _taken
-    if _taken is not None or not _divides(launcher):
+    local = _is_local(launcher)
+    if _taken is not None or not (local or _is_joblib(launcher)):
         return
     slots = os.environ[SLOTS].split(",")
-    waits = "submitit_folder" in launcher
-    while (_taken := _first_free(folder / ".slots", len(slots) if waits else None)) is None:
+    while (_taken := _first_free(folder / ".slots", len(slots) if local else None)) is None:
         stop.heed(folder)
         time.sleep(INTERVAL)
     if gpu := slots[_taken % len(slots)]:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    if waits:  # joblib divides them as well
+    if local:  # joblib divides the cores itself
         from joblib import cpu_count
 
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cpu_count() // len(slots))))
 
 
-def _divides(launcher: DictConfig) -> bool:
-    return launcher._target_.endswith((".JoblibLauncher", ".LocalLauncher"))
+def _is_joblib(launcher: DictConfig) -> bool:
+    return launcher._target_.endswith(".JoblibLauncher")
+
+
+def _is_local(launcher: DictConfig) -> bool:
+    return launcher._target_.endswith(".LocalLauncher")
 
 
 def _first_free(folder: Path, number: int | None) -> int | None:

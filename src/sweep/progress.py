@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 
@@ -25,7 +24,7 @@ ENDED = ("finished", "failed", "interrupted", "dead")
 class Progress:
     """The jobs of the sweep in `folder`; `varied` are the settings in which they differ."""
 
-    def __init__(self, folder: Path, varied: dict[str, list[Any] | None], config: DictConfig) -> None:
+    def __init__(self, folder: Path, varied: dict[str, list[str] | None], config: DictConfig) -> None:
         self.folder, self.varied = folder, list(varied)
         self.monitor, self.mode = config.hparams.monitor, config.hparams.monitor_mode
         self.total = jobs(varied, config)
@@ -59,7 +58,8 @@ class Progress:
     def label(self, run: RunRecord) -> str:
         """The settings that tell it from the others."""
         known = run.known
-        return " ".join(f"{name}={as_text(known[name])}" for name in self.varied if name in known)
+        values = {name: known[name] for name in self.varied if name in known}
+        return " ".join(f"{name}={f'{v:.4g}' if isinstance(v, float) else as_text(v)}" for name, v in values.items())
 
     def look(self) -> None:
         """Say what has ended since the last time."""
@@ -88,8 +88,8 @@ class Progress:
         """Until no job runs."""
         while True:
             self.look()
-            statuses = [read_runs([str(self.folder / str(job))])[0].facts["status"] for job in self._folders()]
-            if "running" not in statuses:
+            runs = read_runs(str(self.folder / str(job)) for job in self._folders())
+            if all(run.facts["status"] != "running" for run in runs):
                 return
             time.sleep(INTERVAL / 5)
 
@@ -129,7 +129,7 @@ class Progress:
         (log.error if status == "failed" else log.info)("  ".join(words))
 
 
-def jobs(varied: dict[str, list[Any] | None], config: DictConfig) -> int:
+def jobs(varied: dict[str, list[str] | None], config: DictConfig) -> int:
     """How many: as many trials as a search has, or all combinations of the values."""
     combinations = math.prod(len(values) if values is not None else 1 for values in varied.values())
     trials = config.hydra.sweeper.get("n_trials")

@@ -3,10 +3,7 @@
 The study's direction and name, trials that know their run folders, what is left of a sweep that was broken off.
 """
 
-import hashlib
-import json
 import logging
-import os
 import warnings
 from itertools import chain, count, islice
 from pathlib import Path
@@ -16,6 +13,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from run import cli
 from run.errors import UserError
+from sweep import device
+from sweep.study_name import study_name
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -25,11 +24,7 @@ log = logging.getLogger(__name__)
 
 SWEEPER = "hydra_plugins.hydra_optuna_sweeper"
 FOLDER = "folder"  # attribute of a trial: experiment/date/time/number, the end of the path of its run folder
-# what a trial's value does not depend on
-INDIFFERENT = (
-    *("hydra", "experiment_name", "project_name", "comment", "tags", "verbosity", "resume", "loggers", "guard"),
-    *("callbacks", "data.root", "data.num_workers", "trainer.accelerator", "trainer.devices"),
-)
+ON_CLUSTER = 8  # trials at once: those of the next batch learn from them
 
 
 def prepare(config: DictConfig, folder: Path) -> None:
@@ -140,25 +135,13 @@ def open_study(storage: Any, name: str, direction: Literal["minimize", "maximize
     return study
 
 
-def study_name(config: DictConfig) -> str:
-    """The same for sweeps whose values can be compared, and which vary the same settings.
-
-    Bounds of an interval may change from sweep to sweep; other choices Optuna would refuse in the same study.
-    """
-    varied = cli.swept(config)
-    fixed = OmegaConf.masked_copy(config, [str(name) for name in config if name not in INDIFFERENT])
-    for name in {*INDIFFERENT, *varied}:
-        parent, _, key = name.rpartition(".")
-        node = OmegaConf.select(fixed, parent) if parent else fixed
-        if isinstance(node, DictConfig):
-            node.pop(key, None)
-    text = json.dumps([OmegaConf.to_container(fixed), varied], sort_keys=True)  # interpolations as they are written
-    choices, digest = config.hydra.runtime.choices, hashlib.sha256(text.encode()).hexdigest()[:6]
-    groups = ["several" if group in varied else choices[group] for group in ("data", "model")]
-    return " ".join([config.experiment_name, *groups, config.hparams.monitor, digest])
-
-
 def at_once(launcher: DictConfig) -> int:
-    """How many jobs the launcher runs at a time: `n_jobs` of joblib, `array_parallelism` of submitit."""
-    n_jobs = launcher.get("n_jobs", launcher.get("array_parallelism", 1))
-    return n_jobs if n_jobs > 0 else max((os.cpu_count() or 1) + 1 + n_jobs, 1)
+    """How many jobs run at a time on this machine; of a cluster nobody knows."""
+    kind = launcher._target_.rpartition(".")[2]
+    if kind == "BasicLauncher":
+        return 1
+    if kind == "JoblibLauncher":
+        from joblib import effective_n_jobs
+
+        return int(effective_n_jobs(launcher.n_jobs))
+    return device.at_once(launcher.cpus_per_task or 1) if kind == "LocalLauncher" else ON_CLUSTER

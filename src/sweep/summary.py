@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweep.progress import Progress, reason, shown
-from table.rows import is_loss, is_seed, make_table
+from table.rows import is_loss, is_repeat, make_table
 from table.terminal import show
 
 
@@ -23,7 +23,7 @@ def print_table(progress: Progress) -> None:
         if run.facts["status"] in ("failed", "dead"):
             print(f"#{job} failed: {reason(run)}", file=sys.stderr)
     folder = shown(progress.folder)
-    if any(is_seed(name) for name in progress.varied):
+    if any(is_repeat(name) for name in progress.varied):
         print(f"mean ± std over seeds and folds: python src/report.py {folder} group=true", file=sys.stderr)
 
 

@@ -11,7 +11,7 @@ FOLDER = "${hydra:runtime.output_dir}"
 
 
 def composed(*overrides: str, name: str = "config") -> DictConfig:
-    cli._register_resolvers()
+    cli.register_resolvers()
     with initialize_config_dir(str(CONFIG), version_base="1.3"):
         config = compose(name, list(overrides))
     return OmegaConf.create(OmegaConf.to_yaml(config).replace(FOLDER, "outputs/x"))  # which only a job has
