@@ -169,6 +169,10 @@ def in_sweep(hydra: Any) -> bool:
 
 def is_serial(hydra: Any) -> bool:
     """Whether the jobs of a sweep run one after the other in the process of the sweep."""
+    if hydra.launcher._target_.endswith(".JoblibLauncher"):
+        from joblib import effective_n_jobs
+
+        return effective_n_jobs(hydra.launcher.n_jobs) == 1
     return hydra.launcher._target_.endswith(".BasicLauncher")
 
 

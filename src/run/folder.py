@@ -6,10 +6,18 @@ from itertools import count
 from pathlib import Path
 
 from run.errors import UserError
+from run.ranks import agreed
 
 
 def make_run_folder(kind: str, experiment_name: str, comment: str | None) -> str:
-    """Make `<kind>/<experiment_name>/<YYYY-MM-DD>/<HH-MM-SS>[_comment][_1, _2 ...]` and return its path."""
+    """Make `<kind>/<experiment_name>/<YYYY-MM-DD>/<HH-MM-SS>[_comment][_1, _2 ...]` and return its path.
+
+    Of several ranks that were started together, rank 0 makes it.
+    """
+    return agreed("folder", lambda: _make(kind, experiment_name, comment))
+
+
+def _make(kind: str, experiment_name: str, comment: str | None) -> str:
     now = datetime.now()
     name = now.strftime("%H-%M-%S") + (f"_{slug(comment)}" if comment else "")
     parent = Path(kind, slug(experiment_name), now.strftime("%Y-%m-%d"))

@@ -1,0 +1,64 @@
+"""One sweep wherever its jobs run: the same metrics; one that fails ends alone."""
+
+import os
+import signal
+from importlib.util import find_spec
+
+import pytest
+import slurm
+from runs import record
+from sweeps import TINY, start, statuses, sweep_in
+
+SWEEP = (*TINY, "model=patch_set", "hparams.patch_size=9,3", "trainer=cpu")  # 9 exceeds the images
+OPTIONS = {"submitit_slurm": ("hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1")}
+
+
+@pytest.fixture
+def launcher(request, tmp_path_factory, monkeypatch):
+    """Its options, and what it needs."""
+    if request.param == "ray":
+        if find_spec("ray") is None:
+            pytest.skip("Ray is not installed")
+        folder = tmp_path_factory.mktemp("ray")
+        monkeypatch.setenv("HOME", str(folder))  # where it keeps a token
+    if request.param != "submitit_slurm":
+        yield (f"hydra/launcher={request.param}",)
+        return
+    if why := slurm.missing():
+        pytest.skip(why)
+    with slurm.cluster(tmp_path_factory.mktemp("slurm")) as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        yield (f"hydra/launcher={request.param}", *OPTIONS[request.param])
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local", "submitit_slurm", "ray"], indirect=True)
+def test_the_same_metrics_and_one_that_fails_ends_alone(launcher, train, command, tmp_path, capfd):
+    alone = train(*(option.replace("9,3", "3") for option in SWEEP))
+    capfd.readouterr()
+    assert command("train", *SWEEP, *launcher, "-m") == 1
+    sweep = sweep_in(tmp_path)
+    assert statuses(sweep) == ["failed", "finished"]
+    assert (sweep / "1" / "metrics.csv").read_bytes() == (alone / "metrics.csv").read_bytes()
+    assert record(sweep / "1")["best_score"] == record(alone)["best_score"]
+    said = capfd.readouterr()
+    assert "hparams.patch_size=9 exceeds the 8x8 images" in record(sweep / "0")["error"]
+    assert "error: 1 of 2 jobs did not finish; what is left: python src/train.py resume_sweep=" in said.err
+    for word in ("Traceback", "Warning", "WARNING"):
+        assert word not in said.out + said.err
+
+
+@pytest.mark.parametrize("launcher", ["submitit_local"], indirect=True)
+def test_ctrl_c_at_the_terminal_reaches_every_process_and_all_of_them_save(launcher, tmp_path):
+    options = (*TINY, "trainer=cpu", "hparams.max_epochs=10000", "hparams.seed=range(3)", "hydra.sweep.dir=mine")
+    sweep = tmp_path / "mine"
+    sweep.mkdir()
+    with start(tmp_path, *options, *launcher, "-m", start_new_session=True) as process:
+        saved = "*/checkpoints/last.ckpt"
+        slurm.wait(lambda: len([*sweep.glob(saved)]) == 2 or process.poll() is not None, "two of them train")
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.stdout.read()
+        assert process.wait() == 130, said
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].endswith("what is left: python src/train.py resume_sweep=mine")
+    assert statuses(sweep).count("interrupted") == 2
