@@ -11,7 +11,7 @@ PORT ?= 5000
 # a process per core, each with whole files of tests
 PARALLEL ?= --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: help train test test-slow lint format mlflow bench faults lock clean compare install
+.PHONY: help train test test-slow lint format mlflow dashboard bench faults lock clean compare install
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 
@@ -36,6 +36,9 @@ format: $(INSTALLED) ## mend what can be mended by a tool
 
 mlflow: $(INSTALLED) ## MLflow's pages of the runs in mlruns/: http://localhost:5000, or PORT=
 	PATH="$(abspath $(BIN)):$$PATH" sh docker/mlflow_server.sh $(PORT) 127.0.0.1 'localhost:*,127.0.0.1:*'
+
+dashboard: $(INSTALLED) ## Optuna's pages of the searches in multirun/optuna.db: http://localhost:8080
+	$(BIN)/optuna-dashboard sqlite:///multirun/optuna.db
 
 bench: $(INSTALLED) ## measure every claim of speed in the README, both sides in one run
 	PYTHONPATH=src $(BIN)/python tests/bench/bench.py $(PARTS)
