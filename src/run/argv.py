@@ -21,7 +21,7 @@ def prepare_argv(argv: list[str]) -> list[str]:
         return argv  # prepared already: a process that Lightning starts for another rank
     refuse_in_arguments(argv)
     named = [argument for argument in argv if argument.startswith(("run=", "resume=")) and argument != "resume=null"]
-    new = [_quote(argument) for argument in argv if argument not in named]
+    new = options_first([_quote(argument) for argument in argv if argument not in named])
     if not named:
         return new
     name, _, value = named[-1].partition("=")
@@ -37,6 +37,12 @@ def prepare_argv(argv: list[str]) -> list[str]:
         "hydra.mode=RUN",
     ]
     return [f"--config-path={folder / 'source' / 'config'}", *recorded_overrides(folder, new), *same_folder, *new]
+
+
+def options_first(argv: list[str]) -> list[str]:
+    """`a=1 -m b=2` as well: argparse takes settings in one block only."""
+    settings = [word for word in argv if word.startswith("~") or ("=" in word and not word.startswith("-"))]
+    return [*(word for word in argv if word not in settings), *settings]
 
 
 def resumed_sweep(argv: list[str]) -> tuple[Path, list[str]] | None:

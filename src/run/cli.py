@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from run import hints, interruption, requeue
-from run.argv import prepare_argv, resumed_sweep
+from run.argv import options_first, prepare_argv, resumed_sweep
 from run.errors import PastHydraError, UserError, find_user_error
 from run.folder import make_run_folder
 from run.isolation import isolated
@@ -153,9 +153,8 @@ def run_sweep(folder: Path, arguments: list[str]) -> NoReturn:
     """Become the process of the sweep in `folder`, out of its copy of the code."""
     os.environ["HYDRA_FULL_ERROR"] = str(int(full_error))
     words = [argument for argument in arguments if not argument.startswith("hydra.sweep.dir=")]
-    settings = [word for word in words if word.startswith("~") or ("=" in word and not word.startswith("-"))]
-    options = [word for word in words if word not in settings]  # first: argparse wants all settings together
-    run_copy(folder.resolve() / "source", [*options, *settings, f"hydra.sweep.dir={folder.resolve()}"])
+    folder = folder.resolve()
+    run_copy(folder / "source", options_first([*words, f"hydra.sweep.dir={folder}"]))
 
 
 def _objective(score: Any) -> float | None:

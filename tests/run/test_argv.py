@@ -16,7 +16,7 @@ def test_free_text_arrives_as_it_is(text):
 
 
 def test_other_arguments_stay_as_they_are():
-    argv = ["hparams.pool=[mean,max]", "-m", "comment=null", "+comment=x", "data=MNIST"]
+    argv = ["-m", "hparams.pool=[mean,max]", "comment=null", "+comment=x", "data=MNIST"]
     assert prepare_argv(argv) == argv
 
 
@@ -53,3 +53,8 @@ def test_resume_brings_them_as_well(tmp_path, monkeypatch):
 def test_a_folder_that_is_no_run(tmp_path):
     with pytest.raises(UserError, match="no run folder"):
         prepare_argv([f"run={tmp_path}"])
+
+
+def test_settings_may_stand_around_options():
+    assert prepare_argv(["a=1", "-m", "~b", "c=2"]) == ["-m", "a=1", "~b", "c=2"]
+    assert prepare_argv(["-sc", "query=bash"]) == ["-sc", "query=bash"]

@@ -98,7 +98,7 @@ def test_two_at_once_are_interrupted_together_and_resumed_one_by_one(command, tm
 def test_one_at_once_is_interrupted_too(tmp_path):
     options = (*TINY, "hparams.max_epochs=400", "hparams.seed=range(2)", "-m")
     with start(tmp_path, *options, "hydra/launcher=joblib", "hydra.launcher.n_jobs=1") as process:
-        while "epoch 1/400" not in process.stdout.readline():
+        while "  1/400" not in process.stdout.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         process.stdout.read()
