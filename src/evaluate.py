@@ -12,6 +12,7 @@ from run.atomic import write_json
 from run.checkpoint import find_checkpoint, load_weights
 from run.console import print_summary
 from run.errors import UserError
+from run.job import job
 from run.settings import check
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @hydra.main(version_base="1.3", config_path="../config", config_name="evaluate")
-@cli.job
+@job
 def main(config: DictConfig) -> None:
     check(config)
     folder = Path(config.run)

@@ -1,7 +1,7 @@
 """Classifier: a network, its loss, its optimizer and its metrics as a LightningModule. It knows no architecture."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from inspect import signature
 from math import nan
@@ -56,6 +56,7 @@ class Classifier(pl.LightningModule):
         # sums, read at the logging interval: a metric object per training step would cost more than a small network
         self.register_buffer("loss_sum", torch.zeros(()), persistent=False)
         self.register_buffer("correct", torch.zeros((), dtype=torch.long), persistent=False)
+        self._ddp_params_and_buffers_to_ignore = ["loss_sum", "correct"]  # else DDP gives all ranks those of rank 0
         self.count = 0
         self.epoch_sums = [0.0, 0, 0]  # loss, correct, count of what was logged since the epoch began
         self.step_metrics: dict[str, float | Tensor] = {}
@@ -109,7 +110,7 @@ class Classifier(pl.LightningModule):
         if not self.logs_now or self.logged_batch == self.trainer.fit_loop.total_batch_idx:
             return
         self.logged_batch = self.trainer.fit_loop.total_batch_idx
-        loss, correct, count = self._flush_sums()
+        loss, correct, count = self._over_ranks(self._flush_sums())
         means = {"train_loss_step": loss / count, "train_accuracy_step": correct / count} if count else {}
         self.log_dict(means, prog_bar=True, logger=False)
         measured = {n: v.item() if isinstance(v, Tensor) else v for n, v in self.step_metrics.items()}
@@ -118,6 +119,12 @@ class Classifier(pl.LightningModule):
         step = self.trainer.fit_loop.epoch_loop._batches_that_stepped  # the axis of all that Lightning logs
         for logger in self.loggers:  # self.log would decide by itself which steps to pass on
             logger.log_metrics(row, step=step)
+
+    def _over_ranks(self, sums: Sequence[float]) -> list[float]:
+        if self.trainer.world_size == 1:
+            return list(sums)
+        sums_3 = torch.tensor(sums, dtype=torch.float64, device=self.device)
+        return self.trainer.strategy.reduce(sums_3, reduce_op="sum").tolist()
 
     def _flush_sums(self) -> tuple[float, int, int]:
         sums = float(self.loss_sum), int(self.correct), self.count
@@ -147,11 +154,10 @@ class Classifier(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self._flush_sums()
-        loss, correct, count = self.epoch_sums
+        loss, correct, count = self._over_ranks(self.epoch_sums)
         self.epoch_sums = [0.0, 0, 0]
         count = count or nan  # every batch was left out
-        means = {"train_loss": loss / count, "train_accuracy": correct / count}
-        self.log_dict(means, sync_dist=True)
+        self.log_dict({"train_loss": loss / count, "train_accuracy": correct / count})
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._measure(batch, self.valid)

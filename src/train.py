@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from run import cli
+from run import cli, ranks
 from run.checkpoint import init_from, resume_point
 from run.console import print_start, print_summary
 from run.errors import UserError
+from run.job import job, record
 from run.record import Run
 from run.resume import NEW_PATIENCE, NEW_SCHEDULE, in_words, touches
 
@@ -24,9 +25,9 @@ log = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path="../config", config_name="config")
-@cli.job
+@job
 def main(config: DictConfig) -> float | None:
-    with cli.record(config) as run:
+    with record(config) as run:
         return train(config, run)
 
 
@@ -39,7 +40,7 @@ def train(config: DictConfig, run: Run) -> float | None:
     if not config.debug:  # which Lightning gives loggers that do nothing
         run.at_end += [logger.close for logger in loggers if hasattr(logger, "close")]
     data, model = cli.build(config.data), cli.build(config.model)
-    data.prepare_data()
+    ranks.agreed("data", data.prepare_data, patience=86400)  # seconds: a download may take long
     data.setup()
     if not data.has_valid and "monitor" in (config.scheduler or ()) and config.scheduler.monitor.startswith("valid_"):
         raise UserError(

@@ -4,12 +4,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from run import interruption
 
-TOGETHER = 10  # batches between two questions to the other ranks, each of which makes a GPU wait
+TOGETHER = 10  # batches, at most, between two questions to the other ranks, each of which makes a GPU wait
+SECONDS = 1.0  # between two questions, where batches take long
 
 
 class LastCheckpoint(Checkpoint):
@@ -28,11 +30,15 @@ class LastCheckpoint(Checkpoint):
         self.path = Path(folder, "last.ckpt")
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
         self.saved_at, self.saved_step = time.monotonic(), 0
+        self.pause = self.wait = 1  # batches between two questions, and until the next
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
+        self.saved_at, self.saved_step = self.asked_at, _ = time.monotonic(), trainer.global_step
         interruption.take()
         interruption.defer(True)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        interruption.take()  # Lightning's own handler waits for all ranks, of which one only may have got the signal
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step != self.saved_step:
@@ -43,24 +49,30 @@ class LastCheckpoint(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         loop = trainer.fit_loop
-        if trainer.world_size > 1 and batch_idx % TOGETHER:
-            return
-        stop, due = self._asked(trainer), _any_rank(trainer, self._due(trainer))
-        if not (stop or due) or loop.epoch_loop._should_accumulate():
+        stop, late = self._questions(trainer)
+        due = late or bool(self.every_n_steps and trainer.global_step - self.saved_step >= self.every_n_steps)
+        if not (stop or due):
             return
         assert loop._data_fetcher is not None
-        if trainer.is_last_batch or loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
-            return  # a validation or the epoch's end follows: then
+        followed = trainer.is_last_batch or loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+        if loop.epoch_loop._should_accumulate() or followed:  # by a validation or the epoch's end
+            self.wait = 1
+            return
         pl_module.log_step()  # type: ignore[operator]  # what a resumed training, at the next batch, does not do again
         self._save(trainer)
         if stop:
             self._heed(trainer)
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.common = sum(trainer.num_val_batches)
+        if trainer.world_size > 1:  # one may have more images than another
+            batches = torch.tensor(self.common, device=trainer.strategy.root_device)
+            self.common = int(trainer.strategy.reduce(batches, reduce_op="min"))
+
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        # of several ranks one may have more batches than another: they agree at the next start of an epoch
-        if trainer.state.fn == "fit" and trainer.world_size == 1 and self._asked(trainer):
+        if trainer.state.fn == "fit" and batch_idx < self.common and self._questions(trainer)[0]:
             self._save(trainer)
             self._heed(trainer)
 
@@ -70,7 +82,8 @@ class LastCheckpoint(Checkpoint):
         self._heed(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        interruption.defer(False)
+        # what starts several ranks sends SIGTERM to those that are left: that is not why they end
+        interruption.defer(trainer.world_size > 1)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.validating:  # to be done again, as a whole
@@ -79,13 +92,25 @@ class LastCheckpoint(Checkpoint):
             progress["total"].update(ready=1, started=1, processed=0, completed=0)  # for Lightning: within a validation
             progress["is_last_batch"] = False
 
-    def _due(self, trainer: Trainer) -> bool:
-        if self.every_n_steps and trainer.global_step - self.saved_step >= self.every_n_steps:
-            return True
-        return bool(self.every_n_minutes and time.monotonic() - self.saved_at >= 60 * self.every_n_minutes)
+    def _questions(self, trainer: Trainer) -> tuple[bool, bool]:
+        """Whether a signal came, and whether `every_n_minutes` are over: on any rank, where there are several."""
+        now = time.monotonic()
+        late = bool(self.every_n_minutes and now - self.saved_at >= 60 * self.every_n_minutes)
+        if trainer.world_size == 1:
+            return interruption.asked(), late
+        self.wait -= 1
+        if self.wait:
+            return False, False
+        mine = torch.tensor([interruption.asked(), late, now - self.asked_at], device=trainer.strategy.root_device)
+        stop, any_late, seconds = trainer.strategy.reduce(mine, reduce_op="max").tolist()
+        # of the same numbers on all ranks, which have to ask at the same batch
+        self.pause = self.wait = max(1, min(TOGETHER, int(self.pause * SECONDS / max(seconds, 1e-3))))
+        self.asked_at = time.monotonic()
+        return bool(stop), bool(any_late)
 
     def _asked(self, trainer: Trainer) -> bool:
-        return _any_rank(trainer, interruption.asked())  # the signal may have reached one of them only
+        asked = interruption.asked()  # the signal may have reached one of several ranks only
+        return trainer.strategy.reduce_boolean_decision(asked, all=False) if trainer.world_size > 1 else asked
 
     def _heed(self, trainer: Trainer) -> None:
         if self._asked(trainer):
@@ -96,7 +121,3 @@ class LastCheckpoint(Checkpoint):
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             trainer.save_checkpoint(self.path, weights_only=False)
         self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
-
-
-def _any_rank(trainer: Trainer, wish: bool) -> bool:
-    return trainer.strategy.reduce_boolean_decision(wish, all=False) if trainer.world_size > 1 else wish

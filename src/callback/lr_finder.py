@@ -38,7 +38,8 @@ class LRFinder(LearningRateFinder):
             super().on_fit_start(trainer, pl_module)
         assert self.optimal_lr is not None
         lrs, losses = (self.optimal_lr.results[name][SKIPPED:] for name in ("lr", "loss"))
-        pl_module.lr = lrs[losses.index(min(losses))] / 10
+        # of several ranks each has searched on its own images
+        pl_module.lr = trainer.strategy.broadcast(lrs[losses.index(min(losses))] / 10)
         trainer.fit_loop.max_epochs = max_epochs
         trainer.strategy.setup_optimizers(trainer)  # again: the first ones, and their schedulers, were made for lr=0
         log.info("hparams.lr=0: found lr=%.3g", pl_module.lr)

@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import Logger
 from logger.lightning_logger import LightningLogger
 from logger.metrics_csv import MetricsCSV
 from logger.run_logger import RunLogger
-from run.record import is_rank_zero
+from run.ranks import is_rank_zero
 from run.secrets import scrub
 
 log = logging.getLogger(__name__)

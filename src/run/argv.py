@@ -21,7 +21,7 @@ def prepare_argv(argv: list[str]) -> list[str]:
         return argv  # prepared already: a process that Lightning starts for another rank
     refuse_in_arguments(argv)
     named = [argument for argument in argv if argument.startswith(("run=", "resume=")) and argument != "resume=null"]
-    new = options_first([_quote(argument) for argument in argv if argument not in named])
+    new = options_first([quote(argument) for argument in argv if argument not in named])
     if not named:
         return new
     name, _, value = named[-1].partition("=")
@@ -31,8 +31,8 @@ def prepare_argv(argv: list[str]) -> list[str]:
     if not (folder / "source" / "config").is_dir():
         raise UserError(f"{name}={folder}: no run folder (one with run.json and source/, such as outputs/Default/...)")
     same_folder = [
-        _quote(f"{name}={folder}"),
-        _quote(f"hydra.run.dir={folder}"),
+        quote(f"{name}={folder}"),
+        quote(f"hydra.run.dir={folder}"),
         "hydra.output_subdir=null",
         "hydra.mode=RUN",
     ]
@@ -65,7 +65,7 @@ def recorded_overrides(folder: Path, new: list[str]) -> list[str]:
     """What was set for the run in `folder`, and is not set anew."""
     path = folder / ".hydra" / "overrides.yaml"
     try:
-        recorded = [_quote(override) for override in yaml.safe_load(path.read_text(encoding="utf-8"))]
+        recorded = [quote(override) for override in yaml.safe_load(path.read_text(encoding="utf-8"))]
     except (OSError, yaml.YAMLError, AttributeError, TypeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is missing or damaged: restore it, or name another run") from error
     return _without(recorded, new)
@@ -86,7 +86,7 @@ def _without(recorded: list[str], new: list[str]) -> list[str]:
     ]
 
 
-def _quote(argument: str) -> str:
+def quote(argument: str) -> str:
     name, equals, value = argument.partition("=")
     if not equals or name not in FREE_TEXT or value == "null" or (value[:1] in "'\"" and value[:1] == value[-1:]):
         return argument

@@ -1,38 +1,27 @@
-"""Between the shell and a command: the one place beside the commands that knows Hydra.
+"""Between the shell and a command: Hydra's start, its errors in one line, what YAML describes made into objects.
 
-It makes the run folder, builds what the config describes, and says a mistake of the user in one line.
-"""
 
-import functools
 import logging
-import math
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException, HydraException, InstantiationException
 from hydra.experimental.callback import Callback as HydraCallback
-from hydra.types import RunMode
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from run import hints, interruption, requeue
+from run import hints, interruption, ranks
 from run.argv import options_first, prepare_argv, resumed_sweep
 from run.errors import PastHydraError, UserError, find_user_error
 from run.folder import make_run_folder
-from run.isolation import isolated
-from run.noise import filter_warnings
-from run.record import Run, in_a_line, is_recorded, plain
-from run.resume import earlier_record, locked
+from run.resume import locked
 from run.secrets import scrub
 from run.settings import check
 from run.source import REPOSITORY, run_copy
@@ -56,12 +45,15 @@ def start(main: Callable[[], Any]) -> None:
     full_error = os.environ.setdefault("HYDRA_FULL_ERROR", "0") not in ("", "0")
     try:
         with interruption.heeded():
+            ranks.refuse_alone(sys.argv[1:])
             if sweep := resumed_sweep(sys.argv[1:]):
                 folder, arguments = sweep
                 with locked(folder):
                     write_start(folder, arguments)
                 run_sweep(folder, arguments)
-            sys.argv[1:] = prepare_argv(sys.argv[1:])
+            sys.argv[1:] = ranks.agreed("arguments", lambda: prepare_argv(sys.argv[1:]))
+            if not ranks.is_rank_zero():
+                sys.argv.append("hydra.output_subdir=null")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing and exiting
             try:
                 main()
@@ -73,72 +65,22 @@ def start(main: Callable[[], Any]) -> None:
         line = _user_error(error)
         if line is None and at_failure and not isinstance(failure, PastHydraError):
             line = at_failure[0](error)
-        if full_error or line is None:
+        if ranks.is_said():  # by the first of several ranks
+            pass
+        elif full_error or line is None:
             lines = traceback.format_exception(error if full_error else _below_hydra(error))
             print(scrub("".join(lines)), end="", file=sys.stderr)
         else:
             print(f"error: {scrub(line)}", file=sys.stderr)
         sys.exit(1)
+    except ranks.ToldError:
+        sys.exit(1)
     except interruption.Interrupted as interrupted:
-        print("; ".join([str(interrupted), *interruption.remedies]), file=sys.stderr)
+        if ranks.is_rank_zero():
+            print("; ".join([str(interrupted), *interruption.remedies]), file=sys.stderr)
         sys.exit(interrupted.exit_code)
     finally:
         os.environ["HYDRA_FULL_ERROR"] = str(int(full_error))
-
-
-def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """Decorate a command's function: the error of a single run ends it, that of a sweep's job only this job."""
-
-    @functools.wraps(function)
-    def decorated(config: DictConfig) -> Any:
-        filter_warnings()
-        logging.raiseExceptions = False  # a full disk is said once, not by each line that train.log cannot take
-        try:
-            with interruption.heeded():
-                if in_sweep(HydraConfig.get()):
-                    return _job_of_sweep(function, config)
-                return function(config)
-        except interruption.Interrupted as interrupted:
-            if not in_sweep(HydraConfig.get()) or is_serial(HydraConfig.get()):
-                raise
-            if requeue.in_submitit():
-                requeue.after(interrupted, Path(HydraConfig.get().sweep.dir, ".stop"))
-            return None  # one job of several in workers: the sweep goes on without it
-        except Exception as error:
-            raise PastHydraError(error) from error
-
-    return decorated
-
-
-def _job_of_sweep(function: Callable[[DictConfig], Any], config: DictConfig) -> Any:
-    """What is there of the job already is not done again. Returns None where it fails: run.json says why."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    with ExitStack() as stack:
-        try:
-            facts = earlier_record(folder)
-            if facts is not None and facts["status"] == "finished":
-                return _objective(facts["best_score"])
-            if facts is not None:
-                config.resume = str(folder)
-            stack.enter_context(isolated())
-            return _objective(function(config))
-        except Exception as error:
-            if not is_recorded(folder, error):
-                log.error(f"{folder}: {in_a_line(error)}")
-            return None
-
-
-def record(config: DictConfig) -> Run:
-    """The record of the job that Hydra has just started, in the folder that it made."""
-    hydra = HydraConfig.get()
-    overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # ${...} as it was written
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    settings = {override.key_or_group: override.value() for override in parsed if not override.is_delete()}
-    # what report.py can ask for: also what a default or a recipe chose
-    composed = {group: option for group, option in hydra.runtime.choices.items() if not group.startswith("hydra/")}
-    composed |= {f"hparams.{name}": value for name, value in plain(config.hparams).items()}
-    chosen = {"settings": settings, "composed": composed}
-    return Run(Path(hydra.runtime.output_dir), config, overrides, chosen, in_sweep=hydra.mode == RunMode.MULTIRUN)
 
 
 def build(config: DictConfig, **arguments: Any) -> Any:
@@ -155,24 +97,6 @@ def run_sweep(folder: Path, arguments: list[str]) -> NoReturn:
     words = [argument for argument in arguments if not argument.startswith("hydra.sweep.dir=")]
     folder = folder.resolve()
     run_copy(folder / "source", options_first([*words, f"hydra.sweep.dir={folder}"]))
-
-
-def _objective(score: Any) -> float | None:
-    """What a search may be told; run.json holds NaN and infinity as text."""
-    return None if score is None or not math.isfinite(float(score)) else float(score)
-
-
-def in_sweep(hydra: Any) -> bool:
-    return hydra.mode == RunMode.MULTIRUN
-
-
-def is_serial(hydra: Any) -> bool:
-    """Whether the jobs of a sweep run one after the other in the process of the sweep."""
-    if hydra.launcher._target_.endswith(".JoblibLauncher"):
-        from joblib import effective_n_jobs
-
-        return effective_n_jobs(hydra.launcher.n_jobs) == 1
-    return hydra.launcher._target_.endswith(".BasicLauncher")
 
 
 def register_resolvers() -> None:

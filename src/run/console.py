@@ -11,7 +11,8 @@ from typing import Any, TextIO
 from omegaconf import OmegaConf
 
 from run.noise import is_noise
-from run.record import Run, is_rank_zero
+from run.ranks import is_rank_zero
+from run.record import Run
 
 SRC = Path(__file__).resolve().parents[1]
 

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import platform
 import shlex
 import socket
@@ -23,6 +22,8 @@ from omegaconf import DictConfig, OmegaConf
 from run import interruption, sweep_record
 from run.atomic import remove_remnants, replacing, write_json
 from run.errors import UserError, find_user_error
+from run.rank_end import end_together
+from run.ranks import is_rank_zero
 from run.resume import Change, changes, locked, read_record, refuse_fixed
 from run.secrets import scrub
 from run.settings import check
@@ -39,8 +40,15 @@ class Run:
     """
 
     def __init__(
-        self, folder: Path, config: DictConfig, overrides: list[str], chosen: dict[str, Any], in_sweep: bool = False
+        self,
+        folder: Path,
+        config: DictConfig,
+        overrides: list[str],
+        chosen: dict[str, Any],
+        alone: tuple[list[str], str],
+        in_sweep: bool = False,
     ) -> None:
+        self.alone = alone
         self.folder, self.config, self.chosen, self.in_sweep = folder, config, chosen, in_sweep
         self.overrides = [override for override in overrides if not override.startswith("resume=")]
         self.began = time.monotonic()  # a clock that jumps changes `started` and `ended`, not `seconds`
@@ -74,6 +82,7 @@ class Run:
                 self._write_composed()
                 if is_rank_zero():
                     copy_source(self.folder / "source")
+            stack.enter_context(end_together(self.folder, self.alone, self._record_failure))
             self.stack = stack.pop_all()
         return self
 
@@ -156,6 +165,9 @@ class Run:
             for tell in reversed(self.at_end):
                 stack.callback(tell, self.facts)
 
+    def _record_failure(self, text: str) -> None:
+        self.update(status="failed", error=text, ended=_now())
+
     def _abort(self) -> None:
         if self.proceeding:
             self.update(status="interrupted", ended=_now())
@@ -195,11 +207,6 @@ def is_recorded(folder: Path, error: BaseException) -> bool:
         return read_record(folder).get("error") == in_a_line(error)
     except UserError:
         return False
-
-
-def is_rank_zero() -> bool:
-    """Whether this process is the one that writes: by the variables of torchrun, Lightning's launcher and SLURM."""
-    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 def _finite(value: Any) -> Any:

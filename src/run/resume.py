@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from run.errors import UserError
+from run.ranks import is_rank_zero
 
 ABSENT = "(not set)"
 # what no checkpoint can follow, by the beginning of the name; of `data` all but what is listed
@@ -131,8 +132,11 @@ def earlier_record(folder: Path) -> dict[str, Any] | None:
         return None
     record = read_record(folder)
     if record["status"] != "finished" and not (folder / "source").is_dir():  # killed in its first moments
-        shutil.rmtree(folder / ".source", ignore_errors=True)
+        if is_rank_zero():
+            shutil.rmtree(folder / ".source", ignore_errors=True)
         return None
+    if record["status"] != "finished" and not is_rank_zero() and not (folder / "checkpoints" / "last.ckpt").is_file():
+        return None  # it may be what rank 0 has just begun; if it goes on, then also from the start
     return record
 
 

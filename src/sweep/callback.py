@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from run import cli, interruption, sweep_plan, sweep_record
+from run import cli, interruption, job, sweep_plan, sweep_record
 from run.console import share
 from run.errors import PastHydraError, UserError
 from run.hints import first_line
@@ -55,7 +55,7 @@ class Sweep(cli.HydraCallback):
         self.progress = Progress(self.folder, sweep_plan.varied(config), config)
         study.prepare(config, self.folder)
         stop.allow(self.folder)
-        if not cli.is_serial(config.hydra):
+        if not job.is_serial(config.hydra):
             device.offer(config)
             self.until_end.enter_context(self.progress.watching())
             self.until_end.enter_context(interruption.at_first(self._stop_workers))
@@ -63,7 +63,7 @@ class Sweep(cli.HydraCallback):
         cli.at_failure.append(self._failed)
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        if cli.in_sweep(config.hydra) and self.progress is None:  # in a worker
+        if job.in_sweep(config.hydra) and self.progress is None:  # in a worker
             os.chdir(config.hydra.runtime.cwd)  # Ray's workers begin elsewhere
             share()
             stop.heed(Path(config.hydra.sweep.dir))

@@ -1,6 +1,6 @@
 import pytest
 
-from run.argv import _quote, prepare_argv
+from run.argv import prepare_argv, quote
 from run.errors import UserError
 
 
@@ -11,7 +11,7 @@ def test_free_text_arrives_as_it_is(text):
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
 
-    (override,) = OverridesParser.create().parse_overrides([_quote(f"comment={text}")])
+    (override,) = OverridesParser.create().parse_overrides([quote(f"comment={text}")])
     assert OmegaConf.create({"comment": override.value()}).comment == text
 
 

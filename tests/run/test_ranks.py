@@ -1,0 +1,110 @@
+import threading
+
+import pytest
+
+from run import ranks
+from run.errors import UserError
+from run.rank_channel import FolderChannel
+
+SRUN = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def variables(monkeypatch, **values):
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "zero"),
+    [
+        ({}, True),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, False),
+        ({"SLURM_PROCID": "1"}, False),
+        ({"RANK": "2", "LOCAL_RANK": "0"}, False),  # the first of a second node
+        ({"RANK": "0", "LOCAL_RANK": "0", "SLURM_PROCID": "1"}, True),  # torchrun numbers nodes in an order of its own
+    ],
+)
+def test_one_rank_writes(monkeypatch, environment, zero):
+    variables(monkeypatch, **environment)
+    assert ranks.is_rank_zero() is zero
+
+
+@pytest.mark.parametrize(
+    ("environment", "together"),
+    [
+        ({"LOCAL_RANK": "1", "WORLD_SIZE": "2"}, False),  # a child of Lightning's launcher is told all
+        ({"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "RANK": "1"}, True),
+        ({"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "1", "RANK": "0"}, False),
+        (SRUN, True),
+        ({**SRUN, "SLURM_JOB_NAME": "interactive"}, False),
+        ({**SRUN, "SLURM_NTASKS": "1"}, False),
+    ],
+)
+def test_who_has_to_agree(monkeypatch, environment, together):
+    variables(monkeypatch, **environment)
+    assert ranks.started_together() is together
+
+
+def test_the_others_take_what_rank_zero_decides(monkeypatch):
+    variables(monkeypatch, **SRUN)
+    assert ranks.agreed("folder", lambda: "first") == "first"
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    assert ranks.agreed("folder", lambda: "second") == "first"
+
+
+def test_the_others_wait(monkeypatch):
+    variables(monkeypatch, **SRUN | {"SLURM_PROCID": "1"})
+    threading.Timer(0.3, FolderChannel().put, ("folder", '"late"')).start()
+    assert ranks.agreed("folder", lambda: "own") == "late"
+
+
+def test_a_start_after_a_requeue_agrees_anew(monkeypatch):
+    variables(monkeypatch, **SRUN)
+    ranks.agreed("folder", lambda: "first")
+    variables(monkeypatch, SLURM_PROCID="1", SLURM_RESTART_COUNT="1")
+    with pytest.raises(UserError, match=r"rank 0 said nothing about folder for 0.2 s: does this node share"):
+        ranks.agreed("folder", lambda: "own", patience=0.2)
+
+
+def test_what_rank_zero_says_the_others_do_not(monkeypatch):
+    variables(monkeypatch, **SRUN)
+    monkeypatch.setattr("atexit.register", lambda *_, **__: None)
+    assert not ranks.is_said()
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    assert ranks.is_said()
+    with pytest.raises(ranks.ToldError):
+        ranks.agreed("folder", lambda: "own")
+
+
+def test_what_rank_zero_does_not_see_the_others_say(monkeypatch):
+    monkeypatch.setattr(ranks, "SILENCE", 0.2)
+    variables(monkeypatch, **SRUN | {"SLURM_PROCID": "1"})
+    assert not ranks.is_said()
+
+
+@pytest.mark.parametrize(
+    ("environment", "argv"),
+    [
+        (SRUN, ["-m"]),
+        ({"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "1"}, ["resume_sweep=multirun/x"]),
+        ({"NODE_RANK": "1"}, []),
+    ],
+)
+def test_refused_where_they_could_not_agree(monkeypatch, environment, argv):
+    variables(monkeypatch, **environment)
+    with pytest.raises(UserError, match="torchrun or srun"):
+        ranks.refuse_alone(argv)
+
+
+def test_one_run_is_what_ranks_are_for(monkeypatch):
+    variables(monkeypatch, **SRUN)
+    ranks.refuse_alone(["hparams.lr=0.1"])
+    variables(monkeypatch, NODE_RANK="1", LOCAL_RANK="1", SLURM_NTASKS="1")
+    ranks.refuse_alone([])
