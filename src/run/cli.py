@@ -1,5 +1,4 @@
-"""Between the shell and a command: Hydra's start, its errors in one line, what YAML describes made into objects.
-
+"""Between the shell and a command: Hydra's start, its errors in one line, the objects that YAML describes."""
 
 import logging
 import os
