@@ -12,6 +12,7 @@ from run.secrets import refuse_in_arguments
 
 # any text as it is: Hydra's grammar refuses bare `a=b` and commas
 FREE_TEXT = ("comment", "run", "resume", "init_from", "ckpt", "hydra.run.dir", "hydra.sweep.dir")
+SHOW = ("--cfg", "-c", "--info", "-i")
 SWEEP = ("-m", "--multirun", "hydra.mode=MULTIRUN")
 
 
@@ -20,13 +21,15 @@ def prepare_argv(argv: list[str]) -> list[str]:
     if {"hydra.output_subdir=null"} & set(argv):
         return argv  # prepared already: a process that Lightning starts for another rank
     refuse_in_arguments(argv)
+    if set(SWEEP) & set(argv) and any(argument.partition("=")[0] in SHOW for argument in argv):
+        raise UserError("--cfg and --info show the config of one job: without -m, and with one value for each setting")
     named = [argument for argument in argv if argument.startswith(("run=", "resume=")) and argument != "resume=null"]
     new = options_first([quote(argument) for argument in argv if argument not in named])
     if not named:
         return new
     name, _, value = named[-1].partition("=")
-    if name == "resume" and set(SWEEP) & set(argv):
-        raise UserError("resume= continues one run: without -m")
+    if set(SWEEP) & set(argv):
+        raise UserError(f"{name}= is of one run: without -m")
     folder = find_run(value, finished=bool(new)) if name == "resume" else Path(value).absolute()
     if not (folder / "source" / "config").is_dir():
         raise UserError(f"{name}={folder}: no run folder (one with run.json and source/, such as outputs/Default/...)")
@@ -50,7 +53,7 @@ def resumed_sweep(argv: list[str]) -> tuple[Path, list[str]] | None:
     named = [argument.partition("=")[2] for argument in argv if argument.startswith("resume_sweep=")]
     if not named:
         return None
-    folder = Path(named[-1]).absolute()
+    folder = sweep_record.find(named[-1])
     record = sweep_record.read(folder)
     new = [argument for argument in argv if not argument.startswith("resume_sweep=") and argument not in SWEEP]
     if others := [argument for argument in new if not argument.lstrip("+~").startswith(("hydra/", "hydra."))]:

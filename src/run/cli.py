@@ -46,6 +46,8 @@ def start(main: Callable[[], Any]) -> None:
         with interruption.heeded():
             ranks.refuse_alone(sys.argv[1:])
             if sweep := resumed_sweep(sys.argv[1:]):
+                if Path(sys.argv[0]).stem != "train":
+                    raise UserError("resume_sweep= belongs to src/train.py; of a sweep's job: run=FOLDER/0")
                 folder, arguments = sweep
                 with locked(folder):
                     write_start(folder, arguments)
@@ -76,7 +78,7 @@ def start(main: Callable[[], Any]) -> None:
         sys.exit(1)
     except interruption.Interrupted as interrupted:
         if ranks.is_rank_zero():
-            print("; ".join([str(interrupted), *interruption.remedies]), file=sys.stderr)
+            print(interrupted, *interruption.remedies(), sep="; ", file=sys.stderr)
         sys.exit(interrupted.exit_code)
     finally:
         os.environ["HYDRA_FULL_ERROR"] = str(int(full_error))
@@ -149,7 +151,7 @@ def _known_settings() -> list[str]:
                 yield from walk(value, f"{prefix}{key}.")
 
     groups = [str(folder.relative_to(CONFIG)) for folder in CONFIG.rglob("*") if folder.is_dir()]
-    return [*walk(OmegaConf.to_container(config), ""), *groups]
+    return [*walk(OmegaConf.to_container(config), ""), *groups, "resume_sweep"]
 
 
 def _below_hydra(error: Exception) -> Exception:

@@ -32,6 +32,8 @@ def for_composition(error: Exception, config: Path, known_settings: Callable[[],
 
 def for_setting(name: str, known: Iterable[str]) -> str:
     """`name` is no setting: the nearest one, or how to add a new one."""
+    if name.startswith("hydra.launcher."):
+        return f"{name}: not of the chosen launcher; hydra/launcher=joblib, submitit_local, submitit_slurm, ray"
     known = [other for other in known if other != name]  # a setting of other data or another model
     close = nearest(name, known)
     if close:

@@ -13,7 +13,7 @@ from typing import NoReturn
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 SAME = 0.3  # seconds within which a shell, a process group and a container runtime may pass on one and the same wish
 
-remedies: list[str] = []  # how to go on, for who was interrupted
+how_to_go_on: list[Callable[[], str]] = []  # for who was interrupted; nothing where all is done
 
 _received: int | None = None
 _received_at = 0.0
@@ -31,6 +31,10 @@ class Interrupted(BaseException):
 
     def __str__(self) -> str:
         return f"interrupted by {signal.Signals(self.signum).name}"
+
+
+def remedies() -> list[str]:
+    return [remedy for ask in how_to_go_on if (remedy := ask())]
 
 
 @contextmanager
@@ -137,5 +141,6 @@ def _abort(signum: int) -> NoReturn:
     try:
         for action in _at_abort:
             action()
+        os.write(2, ("; ".join([f"{Interrupted(signum)}, at once", *remedies()]) + "\n").encode())
     finally:
         os._exit(128 + signum)

@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from run import interruption, ranks, requeue
+from run import interruption, ranks, requeue, sweep_record
 from run.argv import quote
 from run.errors import PastHydraError
 from run.isolation import isolated
@@ -22,8 +22,6 @@ from run.noise import filter_warnings
 from run.record import Run, in_a_line, is_recorded, plain
 from run.resume import earlier_record
 from run.source import REPOSITORY
-
-log = logging.getLogger(__name__)
 
 
 def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -55,6 +53,7 @@ def _job_of_sweep(function: Callable[[DictConfig], Any], config: DictConfig) -> 
     folder = Path(HydraConfig.get().runtime.output_dir)
     with ExitStack() as stack:
         try:
+            sweep_record.refuse(folder, None)
             facts = earlier_record(folder)
             if facts is not None and facts["status"] == "finished":
                 return _objective(facts["best_score"])
@@ -66,7 +65,7 @@ def _job_of_sweep(function: Callable[[DictConfig], Any], config: DictConfig) -> 
             return None
         except Exception as error:
             if not is_recorded(folder, error):
-                log.error(f"{folder}: {in_a_line(error)}")
+                sweep_record.refuse(folder, in_a_line(error))
             return None
 
 

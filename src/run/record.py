@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import platform
 import shlex
 import socket
@@ -98,6 +99,7 @@ class Run:
             "command": scrub(shlex.join(sys.orig_argv)),
             "git": git_state(),
             "host": socket.gethostname(),
+            "pid": os.getpid(),
             "versions": {package: version(package) for package in PACKAGES},
         }
         if self.in_sweep:  # what runs is its copy of the code

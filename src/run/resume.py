@@ -92,13 +92,27 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"the run {folder} is still going on: stop it first, or resume another one") from error
+            raise UserError(
+                f"{folder} is still going on{_where(folder)}: stop it first, or resume another one"
+            ) from error
         except OSError:  # a file system without locks: then nobody is kept out
             pass
         yield
     finally:
         _held.discard(handle)
         os.close(handle)
+
+
+def _where(folder: Path) -> str:
+    """The process that runs there, by its own record."""
+    for name in ("run.json", "sweep.json"):
+        try:
+            record = json.loads((folder / name).read_text(encoding="utf-8"))
+            start = [record, *record.get("resumed", [])][-1]
+            return f" (process {start['pid']} on {start['host']})"
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            pass
+    return ""
 
 
 _held: set[int] = set()
@@ -128,9 +142,14 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def earlier_record(folder: Path) -> dict[str, Any] | None:
     """run.json of the run that a job of a sweep finds in its folder; None where it has none to go on with."""
-    if not (folder / "run.json").exists():
-        return None
-    record = read_record(folder)
+    try:
+        if not (folder / "run.json").exists() and not (folder / "source").exists():
+            return None
+        record = read_record(folder)
+    except UserError as error:
+        raise UserError(
+            f"{folder / 'run.json'} is lost or damaged: restore it, or delete {folder} to run it anew"
+        ) from error
     if record["status"] != "finished" and not (folder / "source").is_dir():  # killed in its first moments
         if is_rank_zero():
             shutil.rmtree(folder / ".source", ignore_errors=True)

@@ -21,7 +21,12 @@ def varied(config: DictConfig) -> dict[str, list[str] | None]:
 
 
 def refuse_impossible(config: DictConfig, config_name: str) -> None:
-    """Raise for a value that its setting cannot have (UserError), for what Hydra cannot compose (its own error)."""
+    """Raise for a value that its setting cannot have (UserError), for what Hydra cannot compose (its own error).
+
+    Each option of a group is composed with the first values of the others: settings that do not go together are found
+    by the jobs themselves.
+    """
+    _refuse_engine(config.hydra)
     parser = OverridesParser.create()
     fixed, firsts, options = [], {}, []
     for override in _overrides(config):
@@ -43,9 +48,26 @@ def refuse_impossible(config: DictConfig, config_name: str) -> None:
             firsts[_name(override)] = f"{override.get_key_element()}={values[0]}"
         for value in values:
             check_value(_name(override), value)
+    if "n_trials" in config.hydra.sweeper and not firsts:
+        raise UserError(
+            "each setting has one value: there is nothing to search; a range: 'hparams.lr=interval(0.001,0.1)'"
+        )
     for name, line in [("", ""), *options]:
         chosen = {**firsts, name: line} if name else firsts
         compose(config_name, overrides=[*fixed, *chosen.values()])
+
+
+def _refuse_engine(hydra: Any) -> None:
+    trials = hydra.sweeper.get("n_trials")
+    if trials is not None and not (type(trials) is int and trials >= 1):
+        raise UserError(f"hydra.sweeper.n_trials={trials}: must be a whole number >= 1")
+    if hydra.launcher.get("n_jobs") == 0:
+        raise UserError("hydra.launcher.n_jobs=0: choose 1 or more, or -1 for as many as there are cores")
+    raw: Any = OmegaConf.to_container(hydra.sweep, resolve=False)
+    if raw["subdir"] != "${hydra.job.num}":
+        raise UserError(
+            f"hydra.sweep.subdir={raw['subdir']}: the jobs of a sweep are numbered; its folder: hydra.sweep.dir="
+        )
 
 
 def _overrides(config: DictConfig) -> list[Override]:

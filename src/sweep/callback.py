@@ -17,8 +17,8 @@ from run.hints import first_line
 from run.resume import locked
 from run.source import REPOSITORY, copy_source
 from sweep import device, stop, study
-from sweep.progress import Progress
-from sweep.summary import print_table, remedy
+from sweep.progress import Progress, shown
+from sweep.summary import print_table
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Sweep(cli.HydraCallback):
             device.offer(config)
             self.until_end.enter_context(self.progress.watching())
             self.until_end.enter_context(interruption.at_first(self._stop_workers))
-        interruption.remedies.append(remedy(self.folder))
+        interruption.how_to_go_on.append(self.remedy)
         cli.at_failure.append(self._failed)
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
@@ -89,13 +89,18 @@ class Sweep(cli.HydraCallback):
         self.until_end.close()
         self.progress.look()
         print_table(self.progress)
-        if self.progress.runs and not self.progress.finished:
-            return self._unfinished()  # a search finds no best trial
-        return f"{first_line(error)}; {remedy(self.folder)}"
+        if any(run.facts["status"] != "finished" for run in self.progress.runs.values()):
+            return self._unfinished()  # said in better words than those of an engine that misses a result
+        return "; ".join([first_line(error), self.remedy()])
 
     def _unfinished(self) -> str:
         assert self.progress is not None
-        return f"{self.progress.left} of {self.progress.total} jobs did not finish; {remedy(self.folder)}"
+        return f"{self.progress.left} of {self.progress.total} jobs did not finish; {self.remedy()}"
+
+    def remedy(self) -> str:
+        """How to go on, if anything is left."""
+        left = self.progress is not None and self.progress.left
+        return f"what is left: python src/train.py resume_sweep={shown(self.folder)}" if left else ""
 
     def _stop_workers(self, signum: int) -> None:
         assert self.progress is not None

@@ -7,18 +7,21 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from run.console import clock, number
+from run.sweep_record import REFUSED, refusal
 from table.collect import RunRecord, read_runs
 from table.query import as_text
 
 log = logging.getLogger(__name__)
 
 INTERVAL = 1.0  # seconds
-ENDED = ("finished", "failed", "interrupted", "dead")
+FAILED = ("failed", "dead", "damaged")
+ENDED = ("finished", "interrupted", *FAILED)
 
 
 class Progress:
@@ -29,7 +32,7 @@ class Progress:
         self.monitor, self.mode = config.hparams.monitor, config.hparams.monitor_mode
         self.total = jobs(varied, config)
         self.began = time.monotonic()
-        self.lock = threading.Lock()  # the watching thread, the end of a job and a signal may look at once
+        self.lock = threading.RLock()  # the watching thread, the end of a job and a signal may look at once
         self.runs: dict[int, RunRecord] = {}
         self.changed: dict[int, int] = {}  # when its run.json was last written, of each job that has ended
         for job in self._folders():
@@ -83,6 +86,7 @@ class Progress:
             yield
         finally:
             over.set()
+            thread.join()
 
     def wait(self) -> None:
         """Until no job runs."""
@@ -100,13 +104,12 @@ class Progress:
     def _read(self, job: int) -> bool:
         """Whether there is news of it."""
         path = self.folder / str(job)
-        try:
-            changed = (path / "run.json").stat().st_mtime_ns
-        except OSError:
-            return False
-        if self.changed.get(job) == changed:
+        changed = max(_changed(path / "run.json"), _changed(path / REFUSED))
+        if changed == self.changed.get(job, 0):
             return False
         (run,) = read_runs([str(path)])
+        if why := refusal(path):
+            run = replace(run, facts={**run.facts, "status": "failed", "error": why})
         if run.facts["status"] not in ENDED:
             return False
         self.runs[job], self.changed[job] = run, changed
@@ -116,7 +119,8 @@ class Progress:
         status = run.facts["status"]
         words = [f"{len(self.runs)}/{self.total} jobs", f"#{job} {status}"]
         score = _score(run)
-        if status in ("failed", "dead"):
+        if status in FAILED:
+            words[1] = f"#{job} failed"
             words[1] += f": {reason(run)}"
         elif status == "finished" and score is not None:
             words[1] += f": {self.monitor} {number(score)}"
@@ -126,7 +130,14 @@ class Progress:
         done = len(self.runs) - self.before
         if status != "interrupted" and done and (rest := self.total - len(self.runs)):
             words.append(f"{clock((time.monotonic() - self.began) / done * rest)} left")
-        (log.error if status == "failed" else log.info)("  ".join(words))
+        (log.error if status in FAILED else log.info)("  ".join(words))
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def jobs(varied: dict[str, list[str] | None], config: DictConfig) -> int:
@@ -144,9 +155,8 @@ def shown(folder: Path) -> str:
 
 def reason(run: RunRecord) -> str:
     """Why it failed."""
-    return str(run.facts.get("error", "it ended without a word: killed, or no memory left?")).removeprefix(
-        "UserError: "
-    )
+    silent = "it ended without a word: killed, out of memory, or the disk is full?"
+    return str(run.facts.get("error", silent)).removeprefix("UserError: ")
 
 
 def _score(run: RunRecord) -> float | None:

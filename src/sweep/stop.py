@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 from run.interruption import Interrupted
@@ -27,19 +28,25 @@ def allow(folder: Path) -> None:
 
 
 def heed(folder: Path) -> None:
-    """In a worker: from now on end the job that runs as SIGTERM would; begin none where that is asked already."""
+    """In a worker: from now on end the job that runs as SIGTERM would; begin none where that is asked already.
+
+    A worker of joblib does the same when the sweep's own process is gone, and ends: it would wait for ever.
+    """
     path = folder / NAME
     if path.exists():
         raise Interrupted(signal.SIGTERM)
     if path not in _heeded:
         _heeded.add(path)
-        threading.Thread(target=_watch, args=(path,), name="stop", daemon=True).start()
+        threading.Thread(target=_watch, args=(path, os.getppid()), name="stop", daemon=True).start()
 
 
 _heeded: set[Path] = set()
 
 
-def _watch(path: Path) -> None:
-    while not path.exists():
-        threading.Event().wait(INTERVAL)
+def _watch(path: Path, parent: int) -> None:
+    while not path.exists() and os.getppid() == parent:
+        time.sleep(INTERVAL)
     os.kill(os.getpid(), signal.SIGTERM)
+    while os.getppid() == parent or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # the job still saves
+        time.sleep(INTERVAL)
+    os._exit(128 + signal.SIGTERM)

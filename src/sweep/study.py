@@ -58,7 +58,7 @@ def prepare(config: DictConfig, folder: Path) -> None:
         log.info(f"study {study.study_name!r} in {sweeper.storage}: {len(study.trials)} trials so far")
         if OmegaConf.select(sweeper, "sampler.seed") is not None:
             sweeper.sampler.seed += len(study.trials)  # with the same seed a study that goes on would repeat itself
-        numbers = left(study, sweep_of(folder), sweeper.n_trials)
+        numbers = left(study, folder, sweeper.n_trials)
         sweeper.n_trials = len(numbers)
         if numbers != list(range(len(numbers))):  # Hydra counts jobs from 0
             config.hydra.overrides.hydra += [
@@ -78,23 +78,27 @@ def note_folder(config: DictConfig, trial: "Trial") -> None:
         trial.set_user_attr(FOLDER, f"{sweep}/{number}")
 
 
-def left(study: "Study", sweep: str, n_trials: int) -> list[int]:
+def left(study: "Study", folder: Path, n_trials: int) -> list[int]:
     """The numbers of the jobs that are missing to `n_trials` complete ones, in the order in which Optuna gives them.
 
-    First those that were broken off or failed, which are queued in the study with the parameters that they had.
+    First those that were broken off, failed or deleted: they are queued in the study with the parameters that they had.
     """
     from optuna.trial import TrialState
 
+    sweep = sweep_of(folder)
     latest = latest_trials(study, sweep)
+    complete = 0
     for number, trial in sorted(latest.items()):
+        if trial.state == TrialState.COMPLETE and (folder / str(number) / "run.json").exists():
+            complete += 1
+            continue
         if trial.state == TrialState.RUNNING:
             study.tell(trial.number, state=TrialState.FAIL)
-        if trial.state in (TrialState.RUNNING, TrialState.FAIL):
+        if trial.state != TrialState.WAITING:
             study.enqueue_trial(trial.params, user_attrs={FOLDER: f"{sweep}/{number}"})
     new = count(max(latest, default=-1) + 1)
     queued = (number_in(trial, sweep) for trial in study.get_trials(states=(TrialState.WAITING,)))
     numbers = chain((next(new) if number is None else number for number in queued), new)
-    complete = sum(trial.state == TrialState.COMPLETE for trial in latest.values())
     return list(islice(numbers, max(n_trials - complete, 0)))
 
 
@@ -127,7 +131,8 @@ def open_study(storage: Any, name: str, direction: Literal["minimize", "maximize
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         study = optuna.create_study(study_name=name, storage=storage, direction=direction, load_if_exists=True)
     except (SQLAlchemyError, OSError, ImportError) as error:
-        raise UserError(f"hydra.sweeper.storage={storage}: {str(error).splitlines()[0]}") from error
+        why = str(error).splitlines()[0]
+        raise UserError(f"hydra.sweeper.storage={storage}: {why}; restore it, move it away, or name another") from error
     if study.direction.name.lower() != direction:  # Optuna would go on in that of the study
         raise UserError(
             f"hydra.sweeper.study_name={name}: that study is to {study.direction.name.lower()}: name another"

@@ -2,9 +2,8 @@
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 
-from sweep.progress import Progress, reason, shown
+from sweep.progress import FAILED, Progress, reason, shown
 from table.rows import is_loss, is_repeat, make_table
 from table.terminal import show
 
@@ -19,14 +18,12 @@ def print_table(progress: Progress) -> None:
         facts = {name: value for name, value in run.facts.items() if name != "error"}
         runs.append(replace(run, facts={**facts, "folder": str(job)}, metrics=metrics))
     show(make_table(runs, sort=best, reverse=(progress.mode == "max") == is_loss(best)))
+    failures: dict[str, list[str]] = {}
     for job, run in sorted(progress.runs.items()):
-        if run.facts["status"] in ("failed", "dead"):
-            print(f"#{job} failed: {reason(run)}", file=sys.stderr)
+        if run.facts["status"] in FAILED:
+            failures.setdefault(reason(run), []).append(f"#{job}")
+    for why, jobs in failures.items():
+        print(f"{', '.join(jobs)} failed: {why}", file=sys.stderr)
     folder = shown(progress.folder)
-    if any(is_repeat(name) for name in progress.varied):
+    if any(is_repeat(name) for name in progress.varied) and progress.finished > 1:
         print(f"mean ± std over seeds and folds: python src/report.py {folder} group=true", file=sys.stderr)
-
-
-def remedy(folder: Path) -> str:
-    """How to go on."""
-    return f"what is left: python src/train.py resume_sweep={shown(folder)}"

@@ -99,6 +99,9 @@ def _read(folder: str, content: bytes) -> RunRecord:
     if not isinstance(facts.get("started", ""), str):
         return _damaged(folder, "run.json is not that of a run")
     if facts["status"] == "running" and _is_gone(folder, record):
+        with open(os.path.join(folder, "run.json"), "rb") as file:  # noqa: PTH118, PTH123
+            if (now := file.read()) != content:  # it has ended meanwhile, with a word
+                return _read(folder, now)
         facts["status"] = "dead"
     numbers = {name: _number(value) for name, value in metrics.items()}
     measured = {name: number for name, number in numbers.items() if number is not None}

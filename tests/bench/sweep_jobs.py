@@ -12,7 +12,7 @@ from timing import ratio, row
 
 TRAIN = Path(__file__).parents[2] / "src" / "train.py"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-PAIRS = 3
+PAIRS = 2
 # what a training imports, which a sweep does once
 IMPORTS = (
     "import torch._dynamo, torchvision, pytorch_lightning, mlflow, datamodule.digits, model, metrics,"

@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 
+import psutil
 import pytest
 from runs import REPOSITORY, record
 from sweeps import TINY, start, statuses, sweep_in
@@ -33,8 +34,8 @@ def test_one_that_fails_is_said_the_others_go_on_and_only_it_is_run_again(comman
     best, other = ("0", "2") if scores[0] >= scores[1] else ("2", "0")
     assert rows == [["folder", "status"], [best, "finished"], [other, "finished"], ["1", "failed"], ["3", "failed"]]
     remedy = f"what is left: python src/train.py resume_sweep={sweep.relative_to(tmp_path)}"
-    failures = [f"#{job} failed: {why}" for job in (1, 3)]
-    assert captured.err.splitlines()[-3:] == [*failures, f"error: 2 of 4 jobs did not finish; {remedy}"]
+    last = [f"#1, #3 failed: {why}", f"error: 2 of 4 jobs did not finish; {remedy}"]
+    assert captured.err.splitlines()[-2:] == last
     assert "Traceback" not in captured.err + captured.out
 
     finished = [path for job in "02" for path in (sweep / job).rglob("*") if path.suffix in (".json", ".csv", ".ckpt")]
@@ -77,7 +78,7 @@ def test_interrupted_and_resumed_it_is_the_sweep_never_stopped(command, tmp_path
 
 
 def test_two_at_once_are_interrupted_together_and_resumed_one_by_one(command, tmp_path):
-    options = (*TINY, "hparams.max_epochs=400", "hparams.batch_size=64", "hparams.seed=range(3)")
+    options = (*TINY, "hparams.max_epochs=200", "hparams.batch_size=64", "hparams.seed=range(3)")
     with start(tmp_path, *options, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "-m") as process:
         checkpoints = "multirun/*/*/*/*/checkpoints/last.ckpt"
         while len(list(tmp_path.glob(checkpoints))) < 2:
@@ -106,6 +107,40 @@ def test_one_at_once_is_interrupted_too(tmp_path):
     assert statuses(sweep_in(tmp_path)) == ["interrupted"]
 
 
+def test_workers_end_when_the_process_of_the_sweep_is_killed(tmp_path):
+    options = (*TINY, "hparams.max_epochs=100000", "hparams.seed=range(3)", "-m")
+    with start(tmp_path, *options, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2") as process:
+        while len(list(tmp_path.glob("multirun/*/*/*/*/checkpoints/last.ckpt"))) < 2:
+            assert process.poll() is None
+            time.sleep(0.1)
+        workers = [child for child in psutil.Process(process.pid).children() if "LokyProcess" in str(child.cmdline())]
+        assert len(workers) == 2
+        process.kill()
+        assert psutil.wait_procs(workers, timeout=60)[1] == []
+    assert statuses(sweep_in(tmp_path)) == ["interrupted", "interrupted"]
+
+
+def test_what_a_job_cannot_go_on_with_is_said_and_left_alone(command, tmp_path, capfd):
+    assert command("train", *TINY, "hparams.seed=range(3)", "-m") == 0
+    sweep = sweep_in(tmp_path)
+    (sweep / "0" / "run.json").write_text("{")
+    (sweep / "1" / "run.json").unlink()
+    capfd.readouterr()
+    assert command("train", "resume_sweep=last") == 1
+    said = capfd.readouterr()
+    for job in "01":
+        file = f"{sweep}/{job}/run.json"
+        why = f"#{job} failed: {file} is lost or damaged: restore it, or delete {sweep}/{job} to run it anew"
+        assert why in said.out
+        assert why in said.err.splitlines()
+    assert (sweep / "0" / "run.json").read_text() == "{"
+    assert (sweep / "1" / "checkpoints" / "best.ckpt").exists()
+    for job in "01":
+        shutil.rmtree(sweep / job)
+    assert command("train", "resume_sweep=last") == 0
+    assert statuses(sweep) == ["finished"] * 3
+
+
 def test_what_is_edited_meanwhile_changes_nothing(tmp_path):
     repository = tmp_path / "repository"
     for name in ("src", "config"):
@@ -113,7 +148,7 @@ def test_what_is_edited_meanwhile_changes_nothing(tmp_path):
     shutil.copy(REPOSITORY / "requirements.txt", repository)
     with start(tmp_path, *TINY, "model=cnn,lenet", "-m", repository=repository) as process:
         for line in process.stdout:
-            if "Launching 2 jobs" in line:
+            if ": 2 jobs" in line:
                 (repository / "src" / "network" / "lenet.py").write_text("broken")
                 (repository / "src" / "model.py").write_text("broken")
                 (repository / "config" / "config.yaml").write_text("broken: [")
@@ -172,6 +207,15 @@ def test_the_progress(command, tmp_path, capfd):
         (("hparams.lr=0.1,high", "-m"), "hparams.lr=high: must be a number >= 0"),
         (("hparams.seed=0,1", "hparams.batch_size=0", "-m"), "hparams.batch_size=0: must be a whole number >= 1"),
         (("resume_sweep=nowhere",), "no folder of a sweep"),
+        (("resume_sweep=last",), "resume_sweep=last: no sweep below multirun/ here"),
+        (("hparams.lr=interval(0,1)", "-m"), "a grid needs values"),
+        (("hparams.batch_sise=1,2", "-m"), "did you mean hparams.batch_size?"),
+        (("model=cnn,lenett", "-m"), "did you mean model=lenet?"),
+        (("--cfg=job", "-m"), "--cfg and --info show the config of one job"),
+        (("hydra/launcher=joblib", "hydra.launcher.n_jobs=0", "-m"), "choose 1 or more, or -1"),
+        (("hydra.launcher.n_jobs=2", "-m"), "not of the chosen launcher; hydra/launcher=joblib"),
+        (("hydra.sweep.subdir=x", "-m"), "the jobs of a sweep are numbered"),
+        (("hparams_search=tpe", "hydra.sweeper.n_trials=0"), "must be a whole number >= 1"),
     ],
 )
 def test_refused_before_anything_is_made(command, tmp_path, capfd, arguments, words):
@@ -197,4 +241,4 @@ def test_a_resumed_sweep_is_the_same_sweep(command, tmp_path, capfd):
     assert all((tmp_path / "mine" / job / "run.json").stat().st_mtime_ns < began for job in "01")
     record = json.loads((tmp_path / "mine" / "sweep.json").read_text())
     assert len(record["resumed"]) == 1
-    assert record["arguments"] == [*TINY, "hparams.seed=0,1", "hydra.sweep.dir='mine'", "-m"]
+    assert record["arguments"] == ["-m", *TINY, "hparams.seed=0,1", "hydra.sweep.dir='mine'"]
