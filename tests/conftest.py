@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,17 @@ import pytest
 from runs import REPOSITORY
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks this small are slower on two threads than on one
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_ignored():
+    """As nohup ignores SIGHUP, and a shell SIGINT of what it starts in the background: tests may run there too."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,17 +17,6 @@ CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY / "tests" / "support"), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_ignored():
-    """As nohup ignores SIGHUP, and a shell SIGINT of what it starts in the background: tests may run there too."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 # batch 4 is the last of its epoch: the validation comes first
 MOMENTS = [("SIGTERM", "train", 0), ("SIGTERM", "train", 4), ("SIGINT", "train", 6), ("SIGHUP", "train", 14)]
 MOMENTS += [("SIGINT", "validation", 4), ("SIGTERM", "test", 1)]

@@ -32,7 +32,7 @@ def launcher(request, tmp_path_factory, monkeypatch):
         yield (f"hydra/launcher={request.param}", *OPTIONS[request.param])
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local", "submitit_slurm", "ray"], indirect=True)
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "submitit_slurm", "ray"], indirect=True)
 def test_the_same_metrics_and_one_that_fails_ends_alone(launcher, train, command, tmp_path, capfd):
     alone = train(*(option.replace("9,3", "3") for option in SWEEP))
     capfd.readouterr()
