@@ -41,7 +41,7 @@ def notes(table: Table, left_out: list[str]) -> list[str]:
     if table.shared and table.rows:
         lines.append("in all of them: " + " ".join(f"{name}={value}" for name, value in table.shared.items()))
     if left_out:
-        lines.append(f"too narrow for {', '.join(left_out)}: output=runs.csv holds all columns")
+        lines.append(f"too narrow for {', '.join(left_out)}: report.py output=runs.csv holds all columns")
     return lines
 
 
