@@ -217,8 +217,9 @@ def test_jobs_of_a_sweep_each_start_their_ranks(whole, tmp_path):
     assert not (tmp_path / "outputs").exists()
 
 
-def test_ranks_start_no_sweep(tmp_path):
-    ((code, stderr),) = torchrun(tmp_path, *LENET, "hparams.seed=1,0", "-m")
+@pytest.mark.parametrize("sweep", [("hparams.seed=1,0", "-m"), ("hparams_search=tpe",)], ids=["grid", "search"])
+def test_ranks_start_no_sweep(tmp_path, sweep):
+    ((code, stderr),) = torchrun(tmp_path, *LENET, *sweep)
     assert code == 1
     assert stderr.count("error: -m under torchrun or srun") == 1
     assert not list(tmp_path.iterdir())

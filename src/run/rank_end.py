@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from run import interruption, rank_launch, ranks
 from run.errors import UserError, find_user_error
 from run.interruption import Interrupted
@@ -156,6 +154,8 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _remove_remnant(path: Path) -> None:
     """Of a start that was killed; but another rank may have been quicker to fail than this one to begin."""
+    import psutil
+
     if path.exists() and path.stat().st_mtime < psutil.Process().create_time():
         path.unlink()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from run import cli, interruption, job, sweep_plan, sweep_record
+from run import cli, interruption, job, ranks, sweep_plan, sweep_record
 from run.console import share
 from run.errors import PastHydraError, UserError
 from run.hints import first_line
@@ -40,6 +40,7 @@ class Sweep(cli.HydraCallback):
             if sweep["dir"] == str(REPOSITORY.parent):
                 self._begin(config)
                 return
+            ranks.refuse_alone(["-m"])  # also where a YAML of hparams_search makes it a sweep
             sweep_plan.refuse_impossible(config, config_name)
             folder = Path(config.hydra.sweep.dir).absolute()  # made by its resolver
             if (folder / sweep_record.NAME).exists():

@@ -117,13 +117,12 @@ class Progress:
 
     def _say(self, job: int, run: RunRecord) -> None:
         status = run.facts["status"]
-        words = [f"{len(self.runs)}/{self.total} jobs", f"#{job} {status}"]
-        score = _score(run)
+        score, end = _score(run), status
         if status in FAILED:
-            words[1] = f"#{job} failed"
-            words[1] += f": {reason(run)}"
+            end = f"failed: {reason(run)}"
         elif status == "finished" and score is not None:
-            words[1] += f": {self.monitor} {number(score)}"
+            end = f"finished: {self.monitor} {number(score)}"
+        words = [f"{len(self.runs)}/{self.total} jobs", f"#{job} {end}"]
         if self.best is not None and status == "finished":
             best, its = self.best
             words.append(f"best #{best} {number(its.facts['best_score'])} {self.label(its)}".rstrip())
