@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from run import cli
 from run.atomic import write_json
-from run.checkpoint import find_checkpoint, load_weights
+from run.checkpoint import find_checkpoint, restore
 from run.console import print_summary
 from run.errors import UserError
 from run.job import job
@@ -34,10 +34,7 @@ def main(config: DictConfig) -> None:
     data.setup()
     if not data.has_test:
         raise UserError("this data set has no test images: nothing to evaluate on")
-    try:
-        model.load_state_dict(load_weights(checkpoint))
-    except RuntimeError as error:
-        raise UserError(f"the checkpoint {checkpoint} does not fit: other overrides than the run's?") from error
+    restore(model, checkpoint)
     one_device = {"devices": 1, "num_nodes": 1, "strategy": "auto"}  # each of several would see a share of the images
     silent = {"logger": False, "enable_checkpointing": False, "fast_dev_run": False}
     bars = [cli.build(bar) for name, bar in config.callbacks.items() if name == "progress_bar" and bar is not None]

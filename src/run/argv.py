@@ -9,9 +9,10 @@ from run import sweep_record
 from run.errors import UserError
 from run.resume import find_run
 from run.secrets import refuse_in_arguments
+from run.source import REPOSITORY
 
 # any text as it is: Hydra's grammar refuses bare `a=b` and commas
-FREE_TEXT = ("comment", "run", "resume", "init_from", "ckpt", "hydra.run.dir", "hydra.sweep.dir")
+FREE_TEXT = ("comment", "run", "resume", "init_from", "ckpt", "input", "output", "hydra.run.dir", "hydra.sweep.dir")
 SHOW = ("--cfg", "-c", "--info", "-i")
 SWEEP = ("-m", "--multirun", "hydra.mode=MULTIRUN")
 
@@ -39,7 +40,10 @@ def prepare_argv(argv: list[str]) -> list[str]:
         "hydra.output_subdir=null",
         "hydra.mode=RUN",
     ]
-    return [f"--config-path={folder / 'source' / 'config'}", *recorded_overrides(folder, new), *same_folder, *new]
+    configs = [f"--config-path={folder / 'source' / 'config'}"]
+    if name == "run":  # the command's own YAML: the run may be older than the command
+        configs.append(f"--config-dir={REPOSITORY / 'config'}")
+    return [*configs, *recorded_overrides(folder, new), *same_folder, *new]
 
 
 def options_first(argv: list[str]) -> list[str]:

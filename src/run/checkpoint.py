@@ -45,6 +45,16 @@ def load_weights(path: Path) -> dict[str, Any]:
     return load(path)["state_dict"]
 
 
+def restore(model: Any, path: Path) -> None:
+    """Give the model all weights that were saved in `path`."""
+    weights = load_weights(path)
+    if words := sorted(misfits(model, weights)):
+        raise UserError(
+            f"the checkpoint {path} does not fit ({words[0]}): other overrides, or other code, than the run's?"
+        )
+    model.load_state_dict(weights)
+
+
 def misfits(model: Any, weights: dict[str, Any]) -> list[str]:
     """In words, which weights the model and the checkpoint do not share, or have in other shapes."""
     own = model.state_dict()

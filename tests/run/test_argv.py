@@ -1,4 +1,5 @@
 import pytest
+from configs import CONFIG
 
 from run.argv import prepare_argv, quote
 from run.errors import UserError
@@ -26,7 +27,8 @@ def test_a_run_brings_its_config_and_overrides(tmp_path):
     (tmp_path / ".hydra" / "overrides.yaml").write_text("- data=digits\n- hparams.lr=0.1\n")
     prepared = prepare_argv([f"run={tmp_path}", "hparams.lr=0.2"])
     assert prepared[0] == f"--config-path={tmp_path}/source/config"
-    assert prepared[1:4] == ["data=digits", f"run='{tmp_path}'", f"hydra.run.dir='{tmp_path}'"]
+    assert prepared[1] == f"--config-dir={CONFIG}"  # has the YAML of commands that are younger than the run
+    assert prepared[2:5] == ["data=digits", f"run='{tmp_path}'", f"hydra.run.dir='{tmp_path}'"]
     assert prepared[-1] == "hparams.lr=0.2"  # instead of the recorded 0.1: Hydra refuses a group that is chosen twice
     assert prepare_argv(prepared) == prepared  # the processes of other ranks are started with it
 
