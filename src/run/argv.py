@@ -65,7 +65,7 @@ def resumed_sweep(argv: list[str]) -> tuple[Path, list[str]] | None:
             f"{others[0]}: a sweep that is resumed takes only how its jobs are run, hydra/launcher=... or hydra.*; "
             "for other jobs start a new one"
         )
-    return folder, [*_without(record["arguments"], new), *new]
+    return folder, [*without(record["arguments"], new), *new]
 
 
 def recorded_overrides(folder: Path, new: list[str]) -> list[str]:
@@ -75,10 +75,10 @@ def recorded_overrides(folder: Path, new: list[str]) -> list[str]:
         recorded = [quote(override) for override in yaml.safe_load(path.read_text(encoding="utf-8"))]
     except (OSError, yaml.YAMLError, AttributeError, TypeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is missing or damaged: restore it, or name another run") from error
-    return _without(recorded, new)
+    return without(recorded, new)
 
 
-def _without(recorded: list[str], new: list[str]) -> list[str]:
+def without(recorded: list[str], new: list[str]) -> list[str]:
     """Less what is now set anew, or belongs to an option that is now another.
 
     Hydra refuses a group that is chosen twice, and settings that the new option does not have.
@@ -94,10 +94,14 @@ def _without(recorded: list[str], new: list[str]) -> list[str]:
 
 
 def quote(argument: str) -> str:
+    """Free text in quotes, where ${ is no interpolation; what has quotes stays."""
     name, equals, value = argument.partition("=")
     if not equals or name not in FREE_TEXT or value == "null" or (value[:1] in "'\"" and value[:1] == value[-1:]):
         return argument
-    # in Hydra's quoted values a backslash is itself, except in front of a quote; ${ would be an interpolation
+    return f"{name}={quoted(value)}".replace("${", "\\${")
+
+
+def quoted(value: str) -> str:
+    """As Hydra reads it: in its quotes a backslash is itself, except in front of a quote."""
     escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
-    escaped = escaped.replace("${", "\\${")
-    return f"{name}='{escaped}'"
+    return f"'{escaped}'"

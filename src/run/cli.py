@@ -16,7 +16,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from run import hints, interruption, ranks
+from run import completion, hints, interruption, ranks, settings_file, short_options
 from run.argv import options_first, prepare_argv, resumed_sweep
 from run.errors import PastHydraError, UserError, find_user_error
 from run.folder import make_run_folder
@@ -39,14 +39,20 @@ def start(main: Callable[[], Any]) -> None:
 
     With HYDRA_FULL_ERROR=1 every error shows its whole traceback.
     """
-    register_resolvers()
     global full_error
     full_error = os.environ.setdefault("HYDRA_FULL_ERROR", "0") not in ("", "0")
     try:
         with interruption.heeded():
+            if _command() == "train" and sys.argv[1:2] == ["-sc"]:  # TAB
+                register_resolvers()
+                completion.answer(main)
+                return
+            if _command() == "train":
+                sys.argv[1:] = settings_file.expanded(short_options.expanded(sys.argv[1:]))
+            register_resolvers()
             ranks.refuse_alone(sys.argv[1:])
             if sweep := resumed_sweep(sys.argv[1:]):
-                if Path(sys.argv[0]).stem != "train":
+                if _command() != "train":
                     raise UserError("resume_sweep= belongs to src/train.py; of a sweep's job: run=FOLDER/0")
                 folder, arguments = sweep
                 with locked(folder):
@@ -84,6 +90,10 @@ def start(main: Callable[[], Any]) -> None:
         os.environ["HYDRA_FULL_ERROR"] = str(int(full_error))
 
 
+def _command() -> str:
+    return Path(sys.argv[0]).stem
+
+
 def build(config: DictConfig, **arguments: Any) -> Any:
     """Instantiate what a config node describes; what a constructor refuses is the user's to mend."""
     try:
@@ -109,6 +119,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("checked", _checked, replace=True)
     # facts that only the data knows: ${call:datamodule.class_folders.count_classes,${data.root}}
     OmegaConf.register_new_resolver("call", _call, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("short_options", short_options.described, replace=True)  # for --help
 
 
 def _name_only(kind: str, experiment_name: str, comment: str | None) -> str:
@@ -136,7 +147,7 @@ def _user_error(error: BaseException) -> str | None:
 
 def _known_settings() -> list[str]:
     """The dotted names of all settings, and the groups, of the command that was called."""
-    command = Path(sys.argv[0]).stem
+    command = _command()
     name = command if (CONFIG / f"{command}.yaml").exists() else "config"
     try:
         with initialize_config_dir(str(CONFIG), version_base="1.3"):
@@ -151,7 +162,7 @@ def _known_settings() -> list[str]:
                 yield from walk(value, f"{prefix}{key}.")
 
     groups = [str(folder.relative_to(CONFIG)) for folder in CONFIG.rglob("*") if folder.is_dir()]
-    return [*walk(OmegaConf.to_container(config), ""), *groups, "resume_sweep"]
+    return [*walk(OmegaConf.to_container(config), ""), *groups, "resume_sweep", "settings_file"]
 
 
 def _below_hydra(error: Exception) -> Exception:

@@ -71,7 +71,7 @@ class Terminal:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout in which python, python3 and .venv/bin/python are the interpreter of this test."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("src", "config", "hydra"):
+    for name in ("src", "config", "hydra", "pyproject.toml"):
         (folder / name).symlink_to(REPOSITORY / name)
     for name in ("bin/python", "bin/python3", ".venv/bin/python"):
         wrapper = folder / name  # not a link: a linked python does not find its environment
@@ -138,6 +138,11 @@ def test_completes(terminal: Terminal, python: str, typed: str, completed: str) 
             "python src/evaluate.py run=config/?",
         ),  # no option of a group: a path
         ("python src/tra", "python src/train.py"),
+        ("python src/train.py --bs 4 --l", "python src/train.py --bs 4 --lr"),
+        ("python src/train.py --lr ", "python src/train.py --lr 0.001"),
+        ("python src/train.py --lr 0.1 hparams.ba", "python src/train.py --lr 0.1 hparams.batch_size="),
+        ("python src/train.py --resume conf", "python src/train.py --resume config/?"),
+        ("python src/train.py -c pyp", "python src/train.py -c pyproject.toml"),
         ("python pla", "python plain.py"),
     ],
 )
