@@ -105,6 +105,7 @@ RULES = {
 
 
 OPTIONAL = {
+    "hparams.bits": Rule("a whole number from 2 to 8", lambda v: type(v) is int and 2 <= v <= 8),
     "data.memory_limit_gib": _number(0),
     "data.target_digit": Rule("a digit, 0 to 9", lambda v: type(v) is int and 0 <= v <= 9),
     "data.bag_size_mean": _number(1),
