@@ -149,9 +149,11 @@ def _known_settings() -> list[str]:
     """The dotted names of all settings, and the groups, of the command that was called."""
     command = _command()
     name = command if (CONFIG / f"{command}.yaml").exists() else "config"
+    groups = [str(folder.relative_to(CONFIG)) for folder in CONFIG.rglob("*") if folder.is_dir()]
+    chosen = [word for word in sys.argv[1:] if word.partition("=")[0] in groups and "," not in word]
     try:
         with initialize_config_dir(str(CONFIG), version_base="1.3"):
-            config = compose(name)
+            config = compose(name, chosen)  # which may bring settings of their own
     except HydraException:  # a YAML of one's own is broken: then there is nothing to compare with
         return []
 
@@ -161,7 +163,6 @@ def _known_settings() -> list[str]:
                 yield f"{prefix}{key}"
                 yield from walk(value, f"{prefix}{key}.")
 
-    groups = [str(folder.relative_to(CONFIG)) for folder in CONFIG.rglob("*") if folder.is_dir()]
     return [*walk(OmegaConf.to_container(config), ""), *groups, "resume_sweep", "settings_file"]
 
 
