@@ -1,0 +1,59 @@
+"""What a group of the config offers, in the words of its YAML files; read without Hydra, for whoever asks."""
+
+from typing import Any
+
+import yaml
+
+from run.errors import UserError
+from run.source import REPOSITORY
+
+CONFIG = REPOSITORY / "config"
+
+
+def options(group: str) -> dict[str, str]:
+    """Name -> the first line of its comment; the default of config.yaml is the first."""
+    default = chosen("config", group)
+    names = sorted((path.stem for path in (CONFIG / group).glob("*.yaml")), key=str.lower)
+    return {name: _comment(f"{group}/{name}") for name in sorted(names, key=lambda name: name != default)}
+
+
+def chosen(name: str, group: str) -> str | None:
+    """The option of `group` that config/`name`.yaml chooses in its defaults."""
+    for entry in _defaults(name):
+        for key, value in entry.items() if isinstance(entry, dict) else ():
+            if key.removeprefix("override ").lstrip("/") == group:
+                return value
+    return None
+
+
+def takes_sets(model: str) -> bool:
+    """Whether it is patch_set, or begins with it."""
+    parents = [entry.partition("@")[0] for entry in _defaults(f"model/{model}") if isinstance(entry, str)]
+    return model == "patch_set" or any(takes_sets(parent) for parent in parents if parent != "_self_")
+
+
+def holds_bags(data: str) -> bool:
+    return "train_bags:" in _text(f"data/{data}")
+
+
+def is_folder(data: str) -> bool:
+    """Whether it is the images of a folder, data.root: then their classes are counted there."""
+    return "${data.root}" in _text(f"data/{data}")
+
+
+def _text(name: str) -> str:
+    path = CONFIG / f"{name}.yaml"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _comment(name: str) -> str:
+    lines = [line for line in _text(name).splitlines() if not line.startswith("# @package")]
+    return lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""
+
+
+def _defaults(name: str) -> list[Any]:
+    try:
+        content = yaml.safe_load(_text(name))
+    except yaml.YAMLError as error:
+        raise UserError(f"{CONFIG / name}.yaml is no YAML: {' '.join(str(error).split())}") from error
+    return content.get("defaults", []) if isinstance(content, dict) else []

@@ -1,0 +1,55 @@
+"""What start.py asks, and the arguments of train.py that the answers are."""
+
+import re
+
+from ask import choices, questions
+from ask.gpus import GPU
+from run.argv import quote, quoted
+
+OWN, ALL, CPU = "none", "all GPUs", "processor"
+
+
+def ask(gpus: list[GPU], before: dict[str, str]) -> dict[str, str]:
+    """The answers by what they are about; those given before are proposed. Without GPUs nothing is asked of them."""
+    answers = {}
+    if gpus:
+        devices = {f"GPU {gpu.number}": str(gpu) for gpu in gpus}
+        devices |= {ALL: "each takes a part of the training images"} if len(gpus) > 1 else {}
+        freest = f"GPU {max(gpus, key=lambda gpu: gpu.free).number}"
+        answers["device"] = questions.select("Where?", devices | {CPU: ""}, before.get("device", freest))
+    recipes = {OWN: "data and model of your choice", **choices.options("experiment")}
+    answers["recipe"] = questions.select("A recipe?", recipes, before.get("recipe"))
+    data = choices.chosen(f"experiment/{answers['recipe']}", "data")
+    if answers["recipe"] == OWN:
+        data = answers["data"] = questions.select("Which data?", choices.options("data"), before.get("data"))
+        models = choices.options("model")
+        if choices.holds_bags(data):
+            models = {name: text for name, text in models.items() if choices.takes_sets(name)}
+        answers["model"] = questions.select("Which model?", models, before.get("model"))
+    if data is not None and choices.is_folder(data):
+        answers["root"] = questions.image_folder("Which folder, or .zip, of images?", before.get("root"))
+    answers["comment"] = questions.text("A comment, if you like:", before.get("comment", ""))
+    return answers
+
+
+def arguments(answers: dict[str, str]) -> list[str]:
+    words = {None: [], CPU: ["trainer=cpu"], ALL: ["trainer=ddp"]}.get(answers.get("device"))
+    if words is None:
+        words = ["--device", answers["device"].removeprefix("GPU ")]
+    if answers["recipe"] == OWN:
+        words += [f"data={answers['data']}", f"model={answers['model']}"]
+    else:
+        words.append(f"experiment={answers['recipe']}")
+    if "root" in answers:
+        words.append(_text("data.root", answers["root"]))
+    if answers["comment"]:
+        words.append(_text("comment", answers["comment"]))
+    return words
+
+
+def _text(name: str, value: str) -> str:
+    """As it is, where that is what train.py reads; else in Hydra's quotes, as a comment that looks like null."""
+    plain = f"{name}={value}"
+    if quote(plain) != plain or re.fullmatch(r"[\w.-]*/[\w./-]*", value, re.ASCII):
+        return plain
+    return f"{name}={quoted(value)}".replace("${", "\\${")

@@ -1,0 +1,53 @@
+"""Questions at the terminal, answered by arrow keys or typing. Ctrl-C and Esc raise KeyboardInterrupt."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+
+def select(question: str, options: dict[str, str], default: str | None = None) -> str:
+    """One of the options, name -> description; each takes a line, cut at the terminal's width."""
+    import questionary
+
+    width = max(map(len, options))
+    room = shutil.get_terminal_size().columns - 4  # beside the pointer
+    lines = {name: f"{name:<{width}}  {description}".rstrip() for name, description in options.items()}
+    cut = {name: line if len(line) <= room else f"{line[: room - 1]}…" for name, line in lines.items()}
+    choices = [questionary.Choice(line, value=name) for name, line in cut.items()]
+    chosen = default if default in options else None
+    answer = _answer(questionary.select(question, choices, default=chosen, erase_when_done=True))
+    print(f"? {question} {answer}")
+    return str(answer)
+
+
+def text(question: str, default: str) -> str:
+    """One line, which may be empty."""
+    import questionary
+
+    return " ".join(_answer(questionary.text(question, default=default)).split())
+
+
+def image_folder(question: str, default: str | None) -> str:
+    """A folder with train/ in it, or a .zip; TAB completes."""
+    import questionary
+
+    if default is None and _holds_images(around := os.environ.get("DATASET", "dataset")):
+        default = around
+    refusal = "neither a folder with train/<class>/<image> in it nor a .zip"
+    path = questionary.path(question, default=default or "", validate=lambda path: _holds_images(path) or refusal)
+    return str(Path(_answer(path)).expanduser())
+
+
+def _holds_images(path: str) -> bool:
+    place = Path(path).expanduser()
+    return (place / "train").is_dir() or (place.suffix == ".zip" and place.is_file())
+
+
+def _answer(question: Any) -> Any:
+    from prompt_toolkit.key_binding import KeyBindings, merge_key_bindings
+
+    keys = KeyBindings()
+    keys.add("escape")(lambda event: event.app.exit(exception=KeyboardInterrupt))
+    question.application.key_bindings = merge_key_bindings([question.application.key_bindings, keys])
+    return question.unsafe_ask()

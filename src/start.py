@@ -1,0 +1,71 @@
+"""Ask what to train, show the command, run it: `python src/start.py --help`."""
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from ask import gpus, questions
+from ask.interview import arguments, ask
+from run.errors import UserError
+from run.source import REPOSITORY
+
+HELP = """\
+For whoever wants to remember nothing: asks where to train, with which recipe, or data and model, and for a comment;
+shows the command of src/train.py that this is, and runs it.
+
+  python src/start.py
+
+Arrow keys and Enter answer; Esc or Ctrl-C leaves.
+"""
+TRAIN = REPOSITORY / "src" / "train.py"
+RUN, TRY, CHANGE, QUIT = "run it", "try it", "change something", "quit"
+
+
+def main(words: list[str]) -> int:
+    if {"-h", "--help"} & set(words):
+        print(HELP, end="")
+        return 0
+    if words:
+        raise UserError(f"start.py asks, and takes nothing; with settings: python src/train.py {shlex.join(words)}")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UserError(
+            "start.py asks at a terminal, and here is none: python src/train.py data=MNIST model=patch_set, "
+            "for example; --help lists what else there is"
+        )
+    found, answers = gpus.listed(), dict[str, str]()
+    if not found:
+        print("No GPU is seen: the processor trains.")
+    while True:
+        answers = ask(found, answers)
+        command = [min(os.path.relpath(TRAIN), str(TRAIN), key=len), *arguments(answers)]
+        several_kinds = "--device" in command and len({gpu.name for gpu in found}) > 1
+        # the driver's list counts by slots, CUDA would count the fastest first
+        order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if several_kinds else {}
+        print(f"\n  {shlex.join([*(f'{name}={value}' for name, value in order.items()), python(), *command])}\n")
+        todo = questions.select("Run it?", {RUN: "", TRY: "one batch of everything, debug=True", CHANGE: "", QUIT: ""})
+        if todo == QUIT:
+            return 0
+        if todo in (RUN, TRY):
+            command += ["debug=True"] if todo == TRY else []
+            sys.stdout.flush()
+            os.execve(sys.executable, [sys.executable, *command], os.environ | order)
+
+
+def python() -> str:
+    """How the shell calls this interpreter."""
+    named, this = shutil.which("python"), Path(sys.executable)
+    if named and Path(named).parent == this.parent:  # not resolved: environments link to one and the same file
+        return "python"
+    return str(this.relative_to(Path.cwd()) if this.is_relative_to(Path.cwd()) else this)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, EOFError):
+        sys.exit(130)

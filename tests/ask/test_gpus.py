@@ -1,0 +1,71 @@
+import pynvml
+import pytest
+
+from ask import gpus
+from ask.gpus import GIB, GPU, listed
+
+MEMORY = {"slot 0": (10, 80), "slot 1": (139, 140), "MIG-slice": (5, 20)}
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    """Of two GPUs, the second with a slice that does not say its load."""
+
+    class Memory:
+        def __init__(self, handle):
+            self.free, self.total = (size * GIB for size in MEMORY[handle])
+
+    class Rates:
+        gpu = 97
+
+    def utilization(handle):
+        if handle.startswith("MIG"):
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return Rates
+
+    def no_such(name):
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+
+    for name, answer in {
+        "Init": lambda: None,
+        "DeviceGetCount": lambda: 2,
+        "DeviceGetHandleByIndex": lambda index: f"slot {index}",
+        "DeviceGetHandleByUUID": lambda uuid: uuid if uuid in MEMORY else no_such(uuid),
+        "DeviceGetName": lambda handle: f"Card of {handle}",
+        "DeviceGetMemoryInfo": Memory,
+        "DeviceGetUtilizationRates": utilization,
+    }.items():
+        monkeypatch.setattr(pynvml, f"nvml{name}", answer)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_all_in_the_order_of_their_slots(driver):
+    assert listed() == [
+        GPU(0, "Card of slot 0", 10 * GIB, 80 * GIB, 97),
+        GPU(1, "Card of slot 1", 139 * GIB, 140 * GIB, 97),
+    ]
+    assert str(listed()[1]) == "Card of slot 1: 139 of 140 GiB free, 97 % busy"
+
+
+def test_those_that_the_environment_shows_are_numbered_as_cuda_does(driver, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1, MIG-slice,0")
+    assert [(gpu.number, gpu.name, gpu.load) for gpu in listed()] == [
+        (0, "Card of slot 1", 97),
+        (1, "Card of MIG-slice", None),
+        (2, "Card of slot 0", 97),
+    ]
+    assert str(listed()[1]) == "Card of MIG-slice: 5 of 20 GiB free"
+
+
+@pytest.mark.parametrize("hidden", ["", "-1"])
+def test_none_where_all_are_hidden(driver, monkeypatch, hidden):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    assert listed() == []
+
+
+def test_none_without_a_driver(monkeypatch):
+    def no_driver():
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", no_driver)
+    assert gpus.listed() == []
