@@ -1,0 +1,86 @@
+"""Begin another project with a clean copy of this repository: `python src/new_project.py --help`."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from run.errors import UserError
+from run.source import REPOSITORY
+from scaffold.clean_copy import write_copy
+from scaffold.project_name import ProjectName
+
+HELP = """\
+Begin another project with a clean copy of this repository: all of its code, tests and settings, under a new name
+wherever the name stands (the image and the container of Docker, pyproject.toml, README, project_name, environment
+variables); no runs, data, caches, .env, history of git, measured results.
+
+  python src/new_project.py NAME      the folder NAME beside this repository
+  python src/new_project.py PATH      there; the last part of it is the name
+
+A name may be typed as LeafShapes, leaf_shapes or leaf-shapes; each place gets the form that it has now. Files that
+.gitignore does not name are taken along.
+
+== Examples ==
+  python src/new_project.py LeafShapes
+  python src/new_project.py ~/research/leaf_shapes
+"""
+
+
+def main(words: list[str]) -> int:
+    if {"-h", "--help"} & set(words):
+        print(HELP, end="")
+        return 0
+    if len(words) != 1 or not words[0]:
+        raise UserError("one NAME or PATH: python src/new_project.py LeafShapes")
+    is_path = "/" in words[0] or words[0] in (".", "..")
+    target = (Path(words[0]).expanduser() if is_path else REPOSITORY.parent / words[0]).resolve()
+    name = ProjectName.typed(target.name)
+    refuse_place(target)
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as unfinished:
+            folder = Path(unfinished) / target.name
+            files = write_copy(REPOSITORY, name, folder)
+            begin_history(folder)
+            folder.rename(target)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {target}: {error.strerror or error}; name another place: python src/new_project.py "
+            f"FOLDER/{target.name}"
+        ) from error
+    print(f"{name.camel}: {files} files in {target}\n")
+    print(f"  cd {shlex.quote(os.path.relpath(target))}")
+    print("  make test                       # makes its .venv first")
+    print(f"  git add --all && git commit --quiet --message '{name.camel} begins'")
+    print("\nThen README.md: what it is about. The copyright in LICENSE is as it was.")
+    return 0
+
+
+def refuse_place(target: Path) -> None:
+    if target.is_relative_to(REPOSITORY):
+        raise UserError(f"{target} is inside this repository: name a place beside it, such as ../{target.name}")
+    if not target.parent.is_dir():
+        raise UserError(f"{target.parent}: no such folder: mkdir -p {shlex.quote(str(target.parent))}")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{target} is there already, and not empty: choose another name, or remove it")
+
+
+def begin_history(folder: Path) -> None:
+    """`git init`, where there is git; in the new folder also when a hook's variables name another one."""
+    if shutil.which("git"):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        command = ["git", "-c", "init.defaultBranch=main", "init", "--quiet", str(folder)]
+        subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

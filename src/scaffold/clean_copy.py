@@ -1,0 +1,94 @@
+"""What a new project takes over of this repository: everything but what was measured and made with it, renamed."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from run.errors import UserError
+from scaffold.project_name import ProjectName, renamer
+
+RESULTS = re.compile(r"^<!-- results -->\n.*?^<!-- /results -->\n+", re.M | re.S)  # a part of a page
+PICTURE = re.compile(r"^!\[[^\n]*\]\((?!https?:)[^)\n]*\)\n+", re.M)  # on a page: it shows results
+MEASURED = re.compile(r"^#.*±.*\n", re.M)  # in the head of a recipe
+PICTURES = (".png", ".jpg", ".gif", ".svg")
+PAGE_OF_RESULTS = Path("docs", "results.md")
+
+
+def write_copy(repository: Path, name: ProjectName, folder: Path) -> int:
+    """The number of files. Raises a UserError, before anything is written, for a name that is a word of the code."""
+    files = list(_files(repository))
+    texts = {path: text for path in files if (text := _text(repository / path)) is not None}
+    cleaned = {path: _clean(path, text) for path, text in texts.items()}
+    for path in files:
+        if path.name != "LICENSE" and (found := name.pattern().search(f"{path}\n{cleaned.get(path, '')}")):
+            raise UserError(
+                f"{found[0]} is a word of this repository ({path}), from which a copy could not tell its name: "
+                f"choose another, such as {name.snake}_project"
+            )
+    rename = renamer(ProjectName.of(repository), name)
+    for path in files:
+        old, new = repository / path, folder / rename(str(path))
+        new.parent.mkdir(parents=True, exist_ok=True)
+        if (text := cleaned.get(path)) is not None:
+            new.write_text(text if path.name == "LICENSE" else rename(text), "utf-8", newline="")
+            shutil.copymode(old, new)
+        else:
+            shutil.copy(old, new, follow_symlinks=False)
+    return len(files)
+
+
+def _files(repository: Path) -> Iterator[Path]:
+    """Relative paths of what .gitignore does not name, read here: a download comes without git."""
+    ignored = repository / ".gitignore"
+    lines = ignored.read_text(encoding="utf-8").splitlines() if ignored.is_file() else []
+    rules = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    folders = [repository]
+    while folders:
+        for path in sorted(folders.pop().iterdir()):
+            relative = path.relative_to(repository)
+            if path.name == ".git" or _is_ignored(relative, path.is_dir(), rules):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                if not (path / "pyvenv.cfg").exists() and not (path / ".git").exists():  # an environment, a repository
+                    folders.append(path)
+            elif path.is_file() and not _shows_results(relative):
+                yield relative
+
+
+def _shows_results(path: Path) -> bool:
+    return path == PAGE_OF_RESULTS or (path.parts[0] == "docs" and path.suffix in PICTURES)
+
+
+def _is_ignored(path: Path, is_folder: bool, rules: list[str]) -> bool:
+    """As git reads .gitignore, but for ** in the middle; the last rule that fits holds."""
+    ignored = False
+    for rule in rules:
+        pattern = rule.removeprefix("!").rstrip("/")
+        name = str(path) if "/" in pattern else path.name
+        if (is_folder or not rule.endswith("/")) and fnmatchcase(name, pattern.removeprefix("/")):
+            ignored = not rule.startswith("!")
+    return ignored
+
+
+def _text(path: Path) -> str | None:
+    """None of what is no text; a link stays a link."""
+    if path.is_symlink():
+        return None
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _clean(path: Path, text: str) -> str:
+    """Without results."""
+    if path.name == "CHANGELOG.md":
+        head, mark, _ = text.partition("## Unreleased\n")
+        return head + mark
+    if path.suffix == ".md":
+        return PICTURE.sub("", RESULTS.sub("", text))
+    if path.parts[:2] == ("config", "experiment"):
+        return MEASURED.sub("", text)
+    return text

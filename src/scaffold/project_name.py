@@ -1,0 +1,67 @@
+"""The project's name in the forms in which files write it, PatchSets, patch_sets, patch-sets and PATCH_SETS."""
+
+import keyword
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from run.errors import UserError
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*([-_][A-Za-z0-9]+)*")  # what Docker, environment variables and PyPI all take
+WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # where one ends: MLPStudy is MLP and Study
+LONGEST = 40
+
+
+@dataclass(frozen=True)
+class ProjectName:
+    """LeafShapes and leaf_shapes."""
+
+    camel: str
+    snake: str
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        return self.camel, self.snake, self.snake.replace("_", "-"), self.snake.upper()
+
+    @classmethod
+    def typed(cls, text: str) -> "ProjectName":
+        """Of any of the forms. Raises a UserError for what is no name."""
+        if not NAME.fullmatch(text) or not 2 <= len(text) <= LONGEST:
+            raise UserError(
+                f"{text!r} is no name: 2 to {LONGEST} letters (a to z), digits, single - or _ between them, a letter "
+                "first, such as LeafShapes"
+            )
+        if keyword.iskeyword(text):
+            raise UserError(f"{text} is a word of Python: choose another name, such as {text}_project")
+        camel = "".join(word[0].upper() + word[1:] for word in re.split("[-_]", text))
+        return cls(camel, WORDS.sub("_", text).replace("-", "_").lower())
+
+    @classmethod
+    def of(cls, repository: Path) -> "ProjectName":
+        """Read in config.yaml and pyproject.toml."""
+        try:
+            camel = yaml.safe_load((repository / "config" / "config.yaml").read_text(encoding="utf-8"))["project_name"]
+            kebab = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+        except (OSError, KeyError, TypeError, yaml.YAMLError, tomllib.TOMLDecodeError) as error:
+            raise UserError(
+                f"{repository}: no whole repository, whose name is project_name in config/config.yaml and name in "
+                "pyproject.toml: call the new_project.py of one"
+            ) from error
+        return cls(camel, kebab.replace("-", "_"))
+
+    def pattern(self) -> re.Pattern[str]:
+        """Any of the forms as a word, or a part of one, PATCH_SETS_IMAGE; also right after an escaped character, as in
+        "\\nPATCH_SETS_IMAGE".
+        """
+        forms = "|".join(map(re.escape, self.forms))
+        return re.compile(rf"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))({forms})(?![A-Za-z0-9])")
+
+
+def renamer(old: ProjectName, new: ProjectName) -> Callable[[str], str]:
+    """Puts each form of `new` for that of `old`."""
+    forms = dict(reversed(list(zip(old.forms, new.forms, strict=True))))  # where two are the same, the first holds
+    return lambda text: old.pattern().sub(lambda found: forms[found[0]], text)

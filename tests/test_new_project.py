@@ -1,0 +1,146 @@
+"""A clean copy under another name works as this repository does: its own tests are run in it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from runs import REPOSITORY
+
+from scaffold.project_name import ProjectName
+
+# put together, as they would be words of this repository otherwise, which new_project.py refuses
+NEW = ProjectName("".join(("Zebra", "Finch")), "_".join(("zebra", "finch")))
+THIRD = "-".join(("sea", "urchin"))
+OWN_TESTS = [
+    *("tests/test_vscode.py", "tests/docs/test_links.py", "tests/docs/test_readme_ja.py", "tests/run/test_settings.py"),
+    *("--noconftest", "-k", "not launched_program_succeeds[1]"),  # conftest.py's MLflow store takes seconds
+]
+
+
+def new_project(repository: Path, target: Path) -> str:
+    command = [sys.executable, str(repository / "src" / "new_project.py"), str(target)]
+    done = subprocess.run(command, cwd=target.parent, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and ".git" not in path.parts
+    }
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory):
+    """The copy, and what was said of it."""
+    target = tmp_path_factory.mktemp("projects") / NEW.camel
+    return target, new_project(REPOSITORY, target)
+
+
+@pytest.fixture(scope="module")
+def copy(copied):
+    return copied[0]
+
+
+def test_says_how_to_go_on(copied):
+    folder, said = copied
+    assert said.startswith(f"{NEW.camel}: {len(files(folder))} files in {folder}\n\n  cd {folder.name}\n  make test ")
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_the_old_name_stands_nowhere_but_in_the_licence(copy):
+    old = re.compile(ProjectName.of(REPOSITORY).snake.replace("_", "[-_]?"), re.IGNORECASE)
+    for name, content in files(copy).items():
+        if name != "LICENSE":
+            found = old.search(f"{name}\n{content.decode()}")
+            assert found is None, f"{name}: {found}"
+    assert ProjectName.of(copy) == NEW
+    assert (copy / "LICENSE").read_bytes() == (REPOSITORY / "LICENSE").read_bytes()
+
+
+def test_nothing_that_was_measured_is_left(copy):
+    assert not list((copy / "docs").glob("*.png"))
+    assert (copy / "CHANGELOG.md").read_text().endswith("## Unreleased\n")
+    for page in copy.glob("**/*.md"):
+        text = page.read_text(encoding="utf-8")
+        found = re.search(r"<!-- /?results|^!\[.*\]\((?!http)|\d ± \d", text, re.MULTILINE)
+        assert found is None, f"{page}: {found}; results stand between <!-- results --> and <!-- /results -->"
+    for recipe in copy.glob("config/experiment/*.yaml"):
+        assert "±" not in recipe.read_text(encoding="utf-8")
+
+
+def test_a_history_of_its_own_begins_empty(copy):
+    def git(*words):
+        return subprocess.run(["git", "-C", copy, *words], capture_output=True, text=True)
+
+    assert git("rev-parse", "--show-toplevel").stdout.strip() == str(copy)
+    assert git("log").returncode != 0
+    # .gitignore of the copy names nothing that was copied
+    assert len(git("ls-files", "--others", "--exclude-standard").stdout.splitlines()) == len(files(copy))
+
+
+def test_a_copy_of_the_copy_is_the_copy_of_this_that_it_would_have_been(copy, tmp_path):
+    for name, repository in (("one", REPOSITORY), ("two", copy)):
+        (tmp_path / name).mkdir()
+        new_project(repository, tmp_path / name / THIRD)
+    assert files(tmp_path / "two" / THIRD) == files(tmp_path / "one" / THIRD)
+
+
+def test_its_own_tests_pass(copy):
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *OWN_TESTS]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "one NAME or PATH: "),
+        ([""], "one NAME or PATH: "),
+        (["a", "b"], "one NAME or PATH: "),
+        (["."], "is there already, and not empty: "),
+        (["two words"], "'two words' is no name: "),
+        (["./集合"], "'集合' is no name: "),
+        (["./dataset"], "dataset is a word of this repository ("),
+        ([f"./{ProjectName.of(REPOSITORY).camel}"], " is a word of this repository"),
+        ([str(REPOSITORY / "src" / THIRD)], "is inside this repository: name a place beside it"),
+        ([f"absent/{THIRD}"], "no such folder: mkdir -p "),
+        (["./full"], "is there already, and not empty: "),
+        (["./file"], "is there already, and not empty: "),
+        (["file/x2"], "no such folder: "),
+    ],
+)
+def test_refuses_in_one_line_and_leaves_nothing(command, capfd, tmp_path, words, said):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    (tmp_path / "file").touch()
+    beside = set(REPOSITORY.parent.iterdir())
+    assert command("new_project", *words) == 1
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n"), err.startswith("error: ")) == ("", 1, True)
+    assert said in err
+    assert {path.name for path in tmp_path.iterdir()} == {"full", "file"}
+    assert set(REPOSITORY.parent.iterdir()) == beside
+
+
+def test_an_empty_folder_is_taken(tmp_path):
+    (tmp_path / THIRD).mkdir()
+    assert "files in" in new_project(REPOSITORY, tmp_path / THIRD)
+
+
+def test_what_cannot_be_written_is_one_line_and_leaves_nothing(small_disk):
+    (small_disk / "filler").write_bytes(bytes(7 * 2**20))
+    command = [sys.executable, str(REPOSITORY / "src" / "new_project.py"), str(small_disk / THIRD)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        f"error: cannot write {small_disk / THIRD}: No space left on device; name another place"
+    )
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
