@@ -66,7 +66,7 @@ def train(config: DictConfig, run: Run) -> float | None:
         print_start(run)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     device = trainer.strategy.root_device
-    run.update(data=data.summary(), parameters=parameters, device=str(device))
+    run.update(data=data.summary(), class_names=data.class_names, parameters=parameters, device=str(device))
     log.info(f"{parameters:,} parameters on {device}; {data.summary()}")
 
     for logger in trainer.loggers:

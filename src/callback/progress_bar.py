@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from callback.epoch_lines import EpochLines
-from run.console import number, shown
+from run.console import clock, number, shown
 
 
 def for_terminal(verbosity: int) -> EpochLines:
@@ -73,12 +73,16 @@ class ProgressBar(EpochLines):
         self._draw("test", batch_idx, trainer.num_test_batches[0])
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.began = time.monotonic()
         self._start()
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        self._draw("test", batch_idx, trainer.num_predict_batches[0])
+        total = trainer.num_predict_batches[0]
+        left = (time.monotonic() - self.began) * (total - batch_idx - 1) / (batch_idx + 1)
+        words = getattr(pl_module, "stage", "test")  # evaluate.py predicts test images
+        self._draw(words, batch_idx, total, f"{clock(left)} left")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._stop()
@@ -111,9 +115,9 @@ class ProgressBar(EpochLines):
         epoch, speed = self.epoch(trainer, trainer.current_epoch), "  ".join(self.speed(trainer))
         self._show(epoch, batch_idx, trainer.num_training_batches, speed)
 
-    def _draw(self, words: str, batch_idx: int, total: float) -> None:
+    def _draw(self, words: str, batch_idx: int, total: float, speed: str = "") -> None:
         if self._due(batch_idx, total):
-            self._show(words, batch_idx, total, "")
+            self._show(words, batch_idx, total, speed)
 
     def _due(self, batch_idx: int, total: float) -> bool:
         now = time.monotonic()

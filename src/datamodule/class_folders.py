@@ -9,6 +9,7 @@ The root may be a .zip with that inside, also below one top folder.
 
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from run.errors import UserError
@@ -43,33 +44,42 @@ def list_images(root: str, part: str) -> dict[str, list[str]]:
 
 def _classes(path: Path, part: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for name, top in _names_in_zip(path) if path.is_file() else _names_in_folder(path, part):
+    for name, top in _below_top(path) if path.is_file() else ((n, 0) for n in names_in_folder(path, part)):
         parts = PurePosixPath(name).parts[top:]  # train, class, ..., file; or train, class for a folder
         is_folder = name.endswith("/")
-        if parts[:1] != (part,) or len(parts) < 3 - is_folder or any(piece.startswith(".") for piece in parts):
+        if parts[:1] != (part,) or len(parts) < 3 - is_folder or is_hidden(parts):
             continue
         images = found.setdefault(parts[1], [])
-        if not is_folder and name.lower().endswith(EXTENSIONS):
+        if name.lower().endswith(EXTENSIONS):
             images.append(name)
     return {name: sorted(found[name]) for name in sorted(found)}
 
 
-def _names_in_folder(root: Path, part: str) -> list[tuple[str, int]]:
+def names_in_folder(root: Path, part: str = ".") -> list[str]:
+    """What is below a part of the folder, relative to the root; the names of folders end in /."""
     names = []
     for folder, folders, files in os.walk(root / part, followlinks=True):
         below = Path(folder).relative_to(root).as_posix()
         folders[:] = [name for name in folders if not name.startswith(".")]
-        names += [(f"{below}/{name}/", 0) for name in folders]
-        names += [(f"{below}/{name}", 0) for name in files]
+        names += [f"{below}/{name}/" for name in folders]
+        names += [f"{below}/{name}" for name in files]
     return names
 
 
-def _names_in_zip(path: Path) -> list[tuple[str, int]]:
-    """Names, and how many folders stand above train/: 0 or 1."""
+def names_in_zip(path: Path, remedy: str) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+            return [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
     except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a readable .zip ({error}): {LAYOUT}") from error
+        raise UserError(f"{path}: not a readable .zip ({error}): {remedy}") from error
+
+
+def is_hidden(parts: Sequence[str]) -> bool:
+    return any(part.startswith(".") for part in parts)
+
+
+def _below_top(path: Path) -> list[tuple[str, int]]:
+    """Names in a .zip, and how many folders stand above train/: 0 or 1."""
+    names = names_in_zip(path, LAYOUT)
     at_top = any(name.startswith("train/") for name in names)
-    return [(name, 0 if at_top else 1) for name in names if not name.startswith("__MACOSX/")]
+    return [(name, 0 if at_top else 1) for name in names]

@@ -51,9 +51,11 @@ class FileSource:
         return len(self.names)
 
     def images(self, index_B: Tensor) -> Tensor:
-        return torch.stack([self._image(self.names[i]) for i in index_B.tolist()])
+        return torch.stack([self.image(i) for i in index_B.tolist()])
 
-    def _image(self, name: str) -> Tensor:
+    def image(self, i: int) -> Tensor:
+        """Raises UnreadableImageError."""
+        name = self.names[i]
         try:
             return decode(self._read(name), self.shape[0], self.shape[1:])
         except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, and others

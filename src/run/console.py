@@ -87,13 +87,14 @@ def _tree(settings: Any) -> Any:
 
 def print_summary(title: str, rows: dict[str, Any], verbosity: int) -> None:
     """Print a table of two columns; floats with four digits, paths relative to where the command was given."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=title, show_header=False, title_justify="left", title_style="bold")
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows.items():
-        table.add_row(name, _text(value))
+        table.add_row(escape(name), escape(_text(value)))  # [a] in the name of a file is no style
     _console(verbosity).print(table)
 
 

@@ -70,6 +70,7 @@ def test_testing_and_predicting_are_shown_too(terminal, tmp_path):
     trainer.test(classifier(), batches([4] * 2), verbose=False)
     trainer.predict(classifier(), batches([4] * 2))
     assert terminal().count("test ━") >= 4
+    assert re.search(r"test ━+ +0:00 left", terminal())
     assert bar.live is None
 
 

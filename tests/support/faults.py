@@ -27,6 +27,9 @@ class Fault(Callback):
     def on_test_batch_start(self, *_: Any) -> None:
         self._count("test")
 
+    def on_predict_batch_start(self, *_: Any) -> None:
+        self._count("predict")
+
     def _count(self, during: str) -> None:
         if during == self.during:
             if self.seen == self.batch:

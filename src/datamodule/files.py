@@ -1,0 +1,93 @@
+"""Images that nobody has labelled: what predict.py is given."""
+
+import glob
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import torch
+from lightning_fabric.utilities.data import suggested_max_num_workers
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from datamodule.class_folders import EXTENSIONS, is_hidden, names_in_folder, names_in_zip
+from datamodule.image_folder import FileSource, UnreadableImageError
+from datamodule.loader import as_it_is
+from run.errors import UserError
+
+# B readable images of a batch, C channels, H height, W width
+
+KINDS = "give an image, a folder, a .zip of images, or a pattern such as 'photos/**/*.png'"
+FEW = 500  # images below which starting workers takes longer than they save
+
+Batch = tuple[Tensor, Tensor, dict[int, str]]
+
+
+class Files(Dataset[Batch]):
+    """Image files as training would see them; a batch is (images_BCHW uint8, index_B, {index: why it is unreadable}).
+
+    `input` is an image, a folder (with all below it), a .zip, or a pattern, `**` for any folders; `names` are sorted.
+    Hidden files, and in a folder or .zip files of other types, are left out. Raises UserError where nothing is found.
+    """
+
+    def __init__(
+        self, input: str, channels: int, image_size: Sequence[int], batch_size: int, num_workers: int | None
+    ) -> None:
+        if channels not in (1, 3):
+            raise UserError(f"the network takes {channels} channels: files are read as grey (1) or RGB (3)")
+        root, names = find(input)
+        if not names:
+            raise UserError(f"input={input}: no image there ({' '.join(EXTENSIONS)}): {KINDS}")
+        self.source = FileSource(root, {"": names}, [0], (channels, image_size[0], image_size[1]))
+        self.names = [printable(root / name) for name in names]
+        self.batch_size, self.num_workers = batch_size, num_workers
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """What DataLoader calls for a batch."""
+        images: dict[int, Tensor] = {}
+        unreadable: dict[int, str] = {}
+        for i in indices:
+            try:
+                images[i] = self.source.image(i)
+            except UnreadableImageError as error:
+                unreadable[i] = printable(error)
+        none = torch.empty(0, *self.source.shape, dtype=torch.uint8)
+        return torch.stack(list(images.values())) if images else none, torch.tensor(list(images)), unreadable
+
+    def loader(self) -> DataLoader[Batch]:
+        workers = self.num_workers
+        if workers is None:
+            workers = suggested_max_num_workers(1) if len(self) > FEW else 0
+        warnings.filterwarnings("ignore", ".* does not have many workers")  # Lightning: for a handful they are slower
+        return DataLoader(self, self.batch_size, num_workers=workers, collate_fn=as_it_is, generator=torch.Generator())
+
+
+def find(pattern: str) -> tuple[Path, list[str]]:
+    """The folder or .zip of what `input` names, and the sorted names in it."""
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        return path, _images(names_in_folder(path))
+    if path.is_file() and path.suffix.lower() == ".zip":
+        return path, _images(names_in_zip(path, KINDS))
+    if path.is_file():
+        return path.parent, [path.name]
+    # not Path.glob: it takes hidden files too
+    found = [name for name in glob.glob(str(path), recursive=True) if Path(name).is_file()]  # noqa: PTH207
+    if not found:
+        raise UserError(f"input={pattern}: nothing is there: {KINDS}")
+    return Path(path.anchor), sorted(name.removeprefix(path.anchor) for name in found)
+
+
+def _images(names: list[str]) -> list[str]:
+    return sorted(
+        name for name in names if name.lower().endswith(EXTENSIONS) and not is_hidden(PurePosixPath(name).parts)
+    )
+
+
+def printable(text: object) -> str:
+    r"""Bytes of a file's name that are no UTF-8 as \xff: they could be neither shown nor written."""
+    return os.fsencode(str(text)).decode(errors="backslashreplace")

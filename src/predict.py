@@ -1,0 +1,82 @@
+"""Let a trained network name images, and write predictions.csv: `python src/predict.py --help`."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from run import cli
+from run.atomic import replacing
+from run.checkpoint import find_checkpoint, restore
+from run.classes import class_names, count_by_record
+from run.console import print_summary
+from run.errors import UserError
+from run.job import job
+from run.settings import check
+
+if TYPE_CHECKING:
+    from prediction.table import Table
+
+log = logging.getLogger(__name__)
+SAID = 5  # unreadable files on the terminal
+
+
+@hydra.main(version_base="1.3", config_path="../config", config_name="predict")
+@job
+def main(config: DictConfig) -> None:
+    check(config)
+    if OmegaConf.is_missing(config, "input"):
+        raise UserError("which images? input=PATH: an image, a folder, a .zip, or a pattern such as 'photos/*.png'")
+    folder, output = Path(config.run), Path(config.output).expanduser()
+    if not output.parent.is_dir() or output.is_dir():
+        raise UserError(f"output={output}: name a file in a folder that is there, such as output=predictions.csv")
+    count_by_record(config, folder)
+    checkpoint = find_checkpoint(folder, config.ckpt)
+    files, model = cli.build(config.files), cli.build(config.model)
+    restore(model, checkpoint)
+    predictor = cli.build(config.predictor)(model.network)
+    one_device = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+    silent = {"logger": False, "enable_checkpointing": False, "fast_dev_run": False}
+    bars = [cli.build(bar) for name, bar in config.callbacks.items() if name == "progress_bar" and bar is not None]
+
+    with replacing(output) as file:
+        names = class_names(config, folder)
+        table = cli.build(config.table)(file, files.names, names, spread=predictor.draws > 1)
+        callbacks = {"callbacks": [*bars, table], "enable_progress_bar": bool(bars)}
+        trainer = cli.build(config.trainer, **one_device, **silent, **callbacks)
+        trainer.predict(predictor, files.loader(), return_predictions=False)
+        refuse_none(table)
+    say(table)
+    print_summary("Prediction", {**totals(table), "table": output}, config.verbosity)
+
+
+def refuse_none(table: "Table") -> None:
+    if not table.counts:
+        others = f", nor the other {len(table.unreadable) - 1:,}" if len(table.unreadable) > 1 else ""
+        raise UserError(table.unreadable[0] + others)
+
+
+def say(table: "Table") -> None:
+    """The first predictions, and at the end what could not be read: predict.log has all of that."""
+    for line in table.first:
+        log.info(line)
+    if more := table.counts.total() - len(table.first):
+        log.info(f"and {more:,} others")
+    for line in table.unreadable[:SAID]:
+        log.warning(line)
+    for line in table.unreadable[SAID:]:
+        logging.getLogger("failure").error(line)
+    if more := len(table.unreadable[SAID:]):
+        log.warning(f"and {more:,} others that cannot be read; predict.log in the run folder names all")
+
+
+def totals(table: "Table") -> dict[str, int]:
+    """How many images each class got, and all together."""
+    unreadable = {"unreadable": len(table.unreadable)} if table.unreadable else {}
+    return {**dict(table.counts.most_common()), "images": table.counts.total(), **unreadable}
+
+
+if __name__ == "__main__":
+    cli.start(main)

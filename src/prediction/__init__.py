@@ -1,0 +1,1 @@
+"""What predict.py is made of: probabilities by a network, and a table of them."""

@@ -1,0 +1,49 @@
+"""Probabilities of images: of a network that draws its patches, the mean over several draws."""
+
+# B images, K classes, D draws
+
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+
+from run.errors import UserError
+
+
+class Predictor(LightningModule):
+    """p = mean_d softmax(network(images, d)), d = 0 .. draws - 1, with the standard deviation (n - 1) over the draws.
+
+    Draw d has the same places in every image, so that what is said of an image depends on nothing but the image. A
+    network that draws nothing looks once. `patch_num` patches in each draw; None: as many as in training. Raises
+    UserError for draws < 1, for a network of bags, and for a patch_num that the network cannot have.
+    """
+
+    stage = "predict"  # what a bar calls it
+
+    def __init__(self, network: nn.Module, draws: int, patch_num: int | None) -> None:
+        super().__init__()
+        chooser: Any = network
+        if type(draws) is not int or draws < 1:
+            raise UserError(f"draws={draws}: must be a whole number >= 1")
+        if hasattr(network, "cutout") and network.cutout is None:
+            raise UserError("this network takes bags of images, not images: nothing to predict for a file")
+        self.network, self.draws = network, draws if hasattr(network, "patch_num") else 1
+        if patch_num is None:
+            return
+        if not hasattr(network, "patch_num"):
+            raise UserError(f"patch_num={patch_num}: this network does not draw patches: leave it out")
+        if type(patch_num) is not int or not 1 <= patch_num <= (chooser.max_patch_num or patch_num):
+            most = f" and <= {chooser.max_patch_num} (hparams.patch_replace=false)" if chooser.max_patch_num else ""
+            raise UserError(f"patch_num={patch_num}: must be a whole number >= 1{most}")
+        chooser.patch_num = patch_num
+
+    def predict_step(self, batch: tuple[Tensor, Tensor, Any], batch_idx: int) -> tuple[Tensor, Tensor | None]:
+        """Probabilities [B, K], and their spread [B, K] where there are several draws. B may be 0."""
+        images_BCHW, index_B, _ = batch
+        if len(index_B) == 0:
+            return images_BCHW.new_empty(0, 1, dtype=torch.float32), None
+        draws_DBK = torch.stack(
+            [self.network(images_BCHW, torch.full_like(index_B, d)).float().softmax(1) for d in range(self.draws)]
+        )
+        return draws_DBK.mean(0), draws_DBK.std(0) if self.draws > 1 else None

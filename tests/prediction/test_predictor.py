@@ -1,0 +1,67 @@
+import pytest
+import torch
+from torch import nn
+
+from prediction.predictor import Predictor
+from run.errors import UserError
+
+# B images, D draws, K classes
+
+
+class Drawing(nn.Module):
+    """Logits [B, K], `logits` [D, K] that the draw decides, plus the image's own; at most 8 patches."""
+
+    patch_num, max_patch_num, cutout = (1, 4), 8, object()
+    logits = torch.tensor([[0.0, 1.0], [2.0, 0.0], [0.5, 0.0]])
+
+    def forward(self, images_BCHW, index_B):
+        return self.logits[index_B] + images_BCHW.flatten(1).float()
+
+
+IMAGES = torch.tensor([[1, 0], [0, 3]], dtype=torch.uint8).view(2, 1, 1, 2)
+
+
+def predicted(network, draws, images=IMAGES):
+    return Predictor(network, draws, None).predict_step((images, torch.arange(len(images)) + 40, {}), 0)
+
+
+def test_mean_and_standard_deviation_of_the_same_draws_for_each_image():
+    mean_BK, spread_BK = predicted(Drawing(), 3)
+    for image, mean_K, spread_K in zip(IMAGES, mean_BK, spread_BK, strict=True):
+        softmax_DK = (Drawing.logits + image.flatten()).softmax(1)
+        torch.testing.assert_close(mean_K, softmax_DK.sum(0) / 3)
+        torch.testing.assert_close(spread_K, (((softmax_DK - mean_K) ** 2).sum(0) / 2).sqrt())
+
+
+def test_what_draws_nothing_looks_once():
+    class Once(nn.Module):
+        def forward(self, images_BCHW, index_B):
+            return images_BCHW.flatten(1).float()
+
+    mean_BK, spread_BK = predicted(Once(), 16)
+    torch.testing.assert_close(mean_BK, IMAGES.flatten(1).float().softmax(1))
+    assert spread_BK is None
+
+
+def test_a_batch_of_which_nothing_could_be_read():
+    mean_BK, spread_BK = predicted(Drawing(), 3, IMAGES[:0])
+    assert len(mean_BK) == 0
+    assert spread_BK is None
+
+
+def test_the_number_of_patches_is_set_or_refused():
+    network = Drawing()
+    Predictor(network, 2, 5)
+    assert network.patch_num == 5
+    for wrong in (0, 9, "3", True):
+        with pytest.raises(UserError, match=r"must be a whole number >= 1 and <= 8 \(hparams.patch_replace=false\)"):
+            Predictor(Drawing(), 2, wrong)
+    with pytest.raises(UserError, match="does not draw patches"):
+        Predictor(nn.Flatten(), 2, 5)
+
+
+def test_bags_are_no_images():
+    network = Drawing()
+    network.cutout = None
+    with pytest.raises(UserError, match="takes bags of images"):
+        Predictor(network, 1, None)

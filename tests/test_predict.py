@@ -1,0 +1,211 @@
+"""predict.py names whatever images it is given, with nothing but the run folder."""
+
+import csv
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from module_run import trained
+from PIL import Image
+from runs import record
+from sklearn.datasets import load_digits
+
+NAMES = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"]
+
+
+@pytest.fixture(scope="module")
+def patch_set(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("patch_set"), "data=digits", "hparams.max_epochs=4", "loggers=none")
+
+
+@pytest.fixture(scope="module")
+def cnn(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("cnn"), "data=digits", "model=cnn", "hparams.max_epochs=1", "loggers=none")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """The 355 test digits as the network has seen digits, in a folder for each class."""
+    root = tmp_path_factory.mktemp("photos")
+    digits, rank = load_digits(), [0] * 10
+    for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        rank[label] += 1
+        if rank[label] % 5 == 0:
+            path = root / str(label) / f"{number:04}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray((pixels * 255 / 16).round().astype(np.uint8)).save(path)
+    return root
+
+
+def table(path):
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_agrees_with_the_training_s_own_test(cnn, photos, command):
+    before = (cnn / "run.json").read_bytes()
+    assert command("predict", f"run={cnn}", f"input={photos}") == 0
+    rows = table(cnn / "predictions.csv")
+    assert [row["file"] for row in rows] == sorted(str(path) for path in photos.rglob("*.png"))
+    hits = sum(Path(row["file"]).parent.name == row["class"] for row in rows)
+    assert hits / len(rows) == pytest.approx(record(cnn)["metrics"]["test_accuracy"], abs=1e-6)
+    assert list(rows[0]) == ["file", "class", "probability", *(f"p({digit})" for digit in range(10))]
+    for row in rows:
+        probabilities = [float(row[f"p({digit})"]) for digit in range(10)]
+        assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+        assert row["class"] == str(np.argmax(probabilities))
+        assert float(row["probability"]) == max(probabilities)
+    assert (cnn / "run.json").read_bytes() == before
+    assert list(cnn.parent.iterdir()) == [cnn], "no run of its own"
+
+
+def test_draws_depend_on_the_image_alone(patch_set, photos, command, tmp_path):
+    run = f"run={patch_set}"
+    assert command("predict", run, f"input={photos}", "output=all.csv") == 0
+    assert command("predict", run, f"input={photos}", "output=small.csv", "hparams.batch_size=7") == 0
+    one = sorted(photos.rglob("*.png"))[100]
+    assert command("predict", run, f"input={one}", "output=one.csv") == 0
+    everything = table(tmp_path / "all.csv")
+    for row, other in zip(
+        [*everything, everything[100]], table(tmp_path / "small.csv") + table(tmp_path / "one.csv"), strict=True
+    ):
+        assert (row["file"], row["class"]) == (other["file"], other["class"])
+        numbers = [name for name in row if name not in ("file", "class")]
+        assert [float(row[n]) for n in numbers] == pytest.approx([float(other[n]) for n in numbers], abs=2e-6)
+    hits = sum(Path(row["file"]).parent.name == row["class"] for row in everything)
+    assert hits / len(everything) > record(patch_set)["metrics"]["test_accuracy"], "16 draws know more than one"
+    assert 0 < float(everything[0]["spread"]) < 0.5
+
+
+def test_more_patches_draw_less_spread(patch_set, photos, command, tmp_path):
+    for number in (1, 200):
+        arguments = (f"input={photos}/3", f"patch_num={number}", f"output={number}.csv", "draws=4")
+        assert command("predict", f"run={patch_set}", *arguments) == 0
+    few, many = (np.mean([float(row["spread"]) for row in table(tmp_path / f"{number}.csv")]) for number in (1, 200))
+    assert many < few / 2
+    assert command("predict", f"run={patch_set}", f"input={photos}/3", "draws=1", "output=once.csv") == 0
+    assert "spread" not in table(tmp_path / "once.csv")[0]
+
+
+def test_any_image_under_any_name_and_the_unreadable_at_the_end(cnn, command, tmp_path, capsys):
+    folder = tmp_path / "a, b = {c}"
+    (folder / "日本").mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 30, 4), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "日本" / "犬.png")
+    Image.fromarray(noise[..., :3]).save(folder / 'a "quoted", name.JPG')
+    Image.fromarray(noise[..., 0]).save(folder / "[red]grey.png")
+    Image.fromarray(noise[..., 0]).save(os.fsencode(folder) + b"/\xff.png", "png")
+    (folder / "broken.jpg").write_bytes((folder / 'a "quoted", name.JPG').read_bytes()[:300])
+    (folder / "empty.png").touch()
+    (folder / ".hidden.png").touch()
+    (folder / "notes.txt").touch()
+    assert command("predict", f"run={cnn}", f"input={folder}", "output=out.csv") == 0
+    names = [row["file"].removeprefix(f"{folder}/") for row in table(tmp_path / "out.csv")]
+    assert sorted(names) == sorted(["[red]grey.png", 'a "quoted", name.JPG', "\\xff.png", "日本/犬.png"])
+    assert (tmp_path / "out.csv").read_bytes().startswith(b"\xef\xbb\xbf"), "Excel reads Japanese by this"
+    shown = capsys.readouterr().out
+    assert "[red]grey.png" in shown
+    for name in ("broken.jpg", "empty.png"):
+        line = f"{folder}/{name}: cannot be read as an image"
+        assert line in shown
+        assert line in (cnn / "predict.log").read_text(encoding="utf-8")
+
+
+def test_a_zip_a_pattern_and_workers_see_the_same(cnn, photos, command, tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "digits.zip", "w") as archive:
+        for path in [*photos.glob("1/*.png"), *photos.glob("7/*.png")]:
+            archive.write(path, path.relative_to(photos))
+        archive.writestr("__MACOSX/1/._x.png", b"")
+        archive.writestr("1/broken.png", b"not an image")
+    assert command("predict", f"run={cnn}", "input=digits.zip", "output=zip.csv", "data.num_workers=2") == 0
+    assert command("predict", f"run={cnn}", f"input={photos}/**/[17]/*.png", "output=pattern.csv") == 0
+    zipped, matched = table(tmp_path / "zip.csv"), table(tmp_path / "pattern.csv")
+    assert [row["file"].removeprefix("digits.zip/") for row in zipped] == [
+        row["file"].removeprefix(f"{photos}/") for row in matched
+    ]
+    assert [row["p(1)"] for row in zipped] == [row["p(1)"] for row in matched]
+    assert (tmp_path / "zip.csv").read_bytes().startswith(b"file,"), "plain where all names are"
+    monkeypatch.chdir(photos)
+    assert command("predict", f"run={cnn}", "input=1/*.png", f"output={tmp_path}/relative.csv") == 0
+    assert table(tmp_path / "relative.csv")[0]["file"].startswith("1/")
+
+
+def test_needs_no_training_data(command, tmp_path, capsys):
+    for label, name in enumerate(NAMES[:3]):
+        for number in range(8):
+            path = tmp_path / "data" / "train" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng(number).integers(0, 80, (12, 10, 3), dtype=np.uint8)
+            noise[..., label] += 150
+            Image.fromarray(noise).save(path)
+    facts = (f"data.root={tmp_path}/data", "data.image_size=[8,8]", "hparams.batch_size=8")
+    run = trained(tmp_path, "data=image_folder", *facts, "model=cnn", "hparams.max_epochs=1", "loggers=none")
+    assert record(run)["class_names"] == sorted(NAMES[:3])
+    (tmp_path / "data" / "train" / "zwei").rename(tmp_path / "new")
+    shutil.rmtree(tmp_path / "data")
+    assert command("predict", f"run={run}", "input=new") == 0
+    rows = table(run / "predictions.csv")
+    assert list(rows[0])[3:] == [f"p({name})" for name in sorted(NAMES[:3])]
+    assert rows[0]["file"] == "new/0.png"
+    facts = record(run)
+    del facts["class_names"]  # a run of an older version
+    (run / "run.json").write_text(json.dumps(facts))
+    assert command("predict", f"run={run}", "input=new") == 0
+    assert list(table(run / "predictions.csv")[0])[3:] == ["p(0)", "p(1)", "p(2)"]
+    assert "their numbers instead" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["run=nowhere", "input=x"], "no run folder"),
+        (["input=x"], "which run? run=FOLDER"),
+        (["run={}"], "which images? input=PATH"),
+        (["run={}", "input=nowhere.png"], "input=nowhere.png: nothing is there"),
+        (["run={}", "input=empty"], "input=empty: no image there"),
+        (["run={}", "input=broken.zip"], "broken.zip: not a readable .zip"),
+        (["run={}", "input=broken"], "a.png: cannot be read as an image"),
+        (["run={}", "input=broken"], ", nor the other 1"),
+        (["run={}", "input=3.png", "output=no/where.csv"], "name a file in a folder that is there"),
+        (["run={}", "input=3.png", "output=empty"], "name a file in a folder that is there"),
+        (["run={}", "input=3.png", "draws=0"], "draws=0: must be a whole number >= 1"),
+        (["run={}", "input=3.png", "patch_num=0"], "patch_num=0: must be a whole number >= 1"),
+        (["run={}", "input=3.png", "hparams.patch_replace=false", "hparams.patch_num_max=16", "patch_num=17"], "<= 16"),
+        (["run={}", "input=3.png", "hparams.patch_mode=grid", "patch_num=4"], "does not draw patches"),
+        (["run={}", "input=3.png", "hparams.patch_mode=null"], "patch_mode=null is for bags"),
+        (["run={}", "input=3.png", "ckpt={}/run.json"], "cannot read the checkpoint"),
+        (["run={}", "input=3.png", "model=cnn"], "does not fit"),
+        (["run={}", "inptu=3.png"], "did you mean input?"),
+    ],
+)
+def test_one_clear_line(patch_set, photos, command, tmp_path, capsys, arguments, line):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    for path in ("broken/a.png", "broken/b.png", "broken.zip"):
+        (tmp_path / path).write_bytes(b"damaged")
+    shutil.copy(next((photos / "3").iterdir()), tmp_path / "3.png")
+    (patch_set / "predictions.csv").write_text("as it was")
+    before = sorted(tmp_path.rglob("*"))
+    assert command("predict", *[argument.format(patch_set) for argument in arguments]) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert "\n" not in error
+    assert line in error
+    assert (patch_set / "predictions.csv").read_text() == "as it was"
+    assert sorted(tmp_path.rglob("*")) == before, "nothing is left behind"
+
+
+def test_ctrl_c_leaves_the_old_table(cnn, photos, command, tmp_path, capsys):
+    (tmp_path / "out.csv").write_text("as it was")
+    bar = "callbacks.progress_bar"
+    fault = {"name": "SIGINT", "batch": 1, "during": "predict"}
+    interrupt = [f"{bar}._target_=faults.Signal", f"~{bar}.verbosity", *(f"+{bar}.{n}={v}" for n, v in fault.items())]
+    small = ("output=out.csv", "hparams.batch_size=8")
+    assert command("predict", f"run={cnn}", f"input={photos}", *small, *interrupt) == 130
+    assert "Traceback" not in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+    assert (tmp_path / "out.csv").read_text() == "as it was"
