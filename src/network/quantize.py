@@ -12,6 +12,7 @@ from torch import Tensor, nn
 FEWEST, MOST = 2, 8  # bits
 EDGE_BITS = 8  # of the first and the last layer, as in Esser et al. 2020, arXiv:1902.08153
 MOMENTUM = 0.1  # of the running magnitude of activations, as in BatchNorm
+TOLERANCE = 0.1  # of the largest logit: sums in another order end now and then on another level
 SMALLEST = 1e-8  # magnitude: a channel of zeros has a scale too
 
 
@@ -108,8 +109,8 @@ def quantized(network: Callable[..., nn.Module], bits: int, **arguments: Any) ->
     """network(**arguments) with `bits` bits for the weights and inputs of its convolutions and linear layers.
 
     The first and the last keep 8; the input of the first is an image, of 8 bits already, those of all others must be
-    >= 0, as out of a ReLU. The parameters keep their names: weights of the float network fit. Raises ValueError for
-    other bits than 2 to 8.
+    >= 0, as out of a ReLU. The parameters keep their names: weights of the float network fit. `tolerance` says how far
+    logits may differ that are summed in another order, in other programs. Raises ValueError for other bits than 2 to 8.
     """
     if type(bits) is not int or not FEWEST <= bits <= MOST:
         raise ValueError(f"bits={bits}: choose a whole number from {FEWEST} to {MOST}")
@@ -120,6 +121,7 @@ def quantized(network: Callable[..., nn.Module], bits: int, **arguments: Any) ->
         layer, activation_bits = built.get_submodule(name), None if name == names[0] else layer_bits
         kind = QuantizedConv2d if isinstance(layer, nn.Conv2d) else QuantizedLinear
         built.set_submodule(name, kind(layer, layer_bits, activation_bits))  # type: ignore[arg-type]
+    built.tolerance = TOLERANCE  # type: ignore[assignment]
     return built
 
 

@@ -1,0 +1,74 @@
+"""Whether a file says what the network says."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from exporter.interface import Interface, random_input
+from run.errors import UserError
+
+# B images or bags, K classes
+
+BATCHES = (1, 2, 7, 32)
+TOLERANCE = 1e-4  # of the largest logit, or of 1; networks that round have one of their own, `tolerance`
+TIMED = 32
+
+Tested = Sequence[tuple[Any, Tensor]]  # images or bags, labels
+
+
+@dataclass
+class Agreement:
+    """Largest difference of a logit, accuracy on so many test images, time over that of the network in torch."""
+
+    difference: float
+    tested: int
+    accuracy: float | None
+    slowdown: float
+
+    def words(self) -> list[str]:
+        accuracy = [] if self.accuracy is None else [f"accuracy {self.accuracy:.4f} on {self.tested:,} of the test set"]
+        return [*accuracy, f"differs by {self.difference:.1g} at most", f"takes {self.slowdown:.1f}x the time of torch"]
+
+
+def agreement(interface: Interface, run: Callable[..., Tensor], shape: tuple[int, ...], tested: Tested) -> Agreement:
+    """Of noise in batches of several sizes, and of test images. Raises UserError if they differ."""
+    noise = [random_input(interface.network, count, shape[0], shape[1:], seed) for seed, count in enumerate(BATCHES)]
+    differences = [_difference(interface, run, images)[0] for images in noise]
+    hits = count = 0
+    for images, labels_B in tested:
+        difference, logits_BK = _difference(interface, run, images)
+        differences.append(difference)
+        hits, count = hits + int((logits_BK.argmax(1) == labels_B).sum()), count + len(labels_B)
+    inputs = interface.inputs(random_input(interface.network, TIMED, shape[0], shape[1:], seed=0))
+    slowdown = _seconds(run, inputs) / _seconds(interface.module, inputs)
+    return Agreement(max(differences), count, hits / count if count else None, slowdown)
+
+
+def _difference(interface: Interface, run: Callable[..., Tensor], images: Any) -> tuple[float, Tensor]:
+    with torch.no_grad():
+        expected_BK, logits_BK = interface.logits(images), run(*interface.inputs(images))
+    difference = float((logits_BK - expected_BK).abs().max()) if logits_BK.shape == expected_BK.shape else torch.inf
+    tolerance = getattr(interface.network, "tolerance", TOLERANCE)
+    allowed = tolerance * max(1.0, float(expected_BK.abs().max()))
+    if not difference <= allowed:
+        raise UserError(
+            f"the exported network differs from its original by {difference:.3g} in a logit, more than {allowed:.3g}, "
+            f"in a batch of {len(expected_BK)}: no file is written"
+        )
+    return difference, logits_BK
+
+
+def _seconds(function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> float:
+    """The best of five."""
+    times = []
+    with torch.no_grad():
+        function(*inputs)
+        for _ in range(5):
+            start = time.perf_counter()
+            function(*inputs)
+            times.append(time.perf_counter() - start)
+    return min(times)

@@ -1,0 +1,65 @@
+"""A network into files: traced once for each kind of input, written in each format, checked before it has a name."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from exporter.check import Agreement, Tested, agreement
+from exporter.interface import Interface, interfaces, random_input
+from exporter.quiet import quiet
+from run.atomic import replacing
+from run.errors import UserError
+
+TESTED, CHUNK = 1000, 25  # test images, in all and at once: of each there may be hundreds of patches
+
+
+class Exporter:
+    """`export` writes model.* and, of patch networks, model_patches.* into a folder, in each of the formats."""
+
+    def __init__(self, channels: int, image_size: Sequence[int], patches: str, formats: Mapping[str, Any]) -> None:
+        self.shape = (channels, *image_size)
+        self.patches, self.formats = patches, [each for each in formats.values() if each is not None]
+        if not self.formats:
+            raise UserError("formats: every one is null; leave one")
+
+    def export(
+        self, network: nn.Module, folder: Path, facts: Mapping[str, Any], tested: Tested
+    ) -> Iterator[tuple[Path, Interface, Agreement]]:
+        """Yields what was written. The `tested` images or bags are compared too; facts go into the files."""
+        network.eval()
+        for interface in interfaces(network, self.shape[1:], self.patches):
+            with quiet():
+                program = self._traced(interface)
+            for kind in self.formats:
+                with quiet():
+                    content = kind.write(program, interface, {**facts, "input": interface.words})
+                    run = kind.open(content, interface.names)
+                found = agreement(interface, run, self.shape, tested)
+                path = folder / f"{interface.file_name}{kind.suffix}"
+                with replacing(path, "wb") as file:
+                    file.write(content)
+                yield path, interface, found
+
+    def _traced(self, interface: Interface) -> ExportedProgram:
+        # 3: sizes 0 and 1 would be taken for constants, and so would two axes of one size
+        example = interface.inputs(random_input(interface.network, 3, self.shape[0], self.shape[1:], seed=0))
+        sizes = tuple(dict.fromkeys(axes, torch.export.Dim.DYNAMIC) for axes in interface.axes)
+        with torch.no_grad():
+            # strict: without it the number of sets becomes a constant in len()
+            return torch.export.export(interface.module.eval(), example, dynamic_shapes=sizes, strict=True)
+
+
+def sample(data: Any) -> Tested:
+    """Test images, or bags, of a data module with their labels, in batches, evenly out of all; none if it has none."""
+    try:
+        source = data.source("test")
+    except UserError:
+        return []
+    if source is None:
+        return []
+    index_N = torch.arange(len(source))[:: -(-len(source) // TESTED)]
+    return [(source.images(index_B), source.labels.index_select(0, index_B)) for index_B in index_N.split(CHUNK)]

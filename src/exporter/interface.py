@@ -1,0 +1,92 @@
+"""What another program gives a network: an image, or patches with a mask. Tensors alone, that know nothing of sets."""
+
+# B images or bags, S slots for patches, C H W of an image, p side of a patch
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from network.fixed_patches import FixedPatches
+from network.padded_patches import PaddedPatches
+from network.patch_network import PatchNetwork
+from run.errors import UserError
+from set_module.patch_cutout import PatchCutout
+from set_module.set_batch import SetBatch
+
+
+class Images:
+    """images uint8 [B, C, H, W] -> logits [B, K], B >= 1. A patch network takes the patches of the mode grid or all."""
+
+    file_name = "model"
+    axes: tuple[dict[int, str], ...] = ({0: "batch"},)
+    names: tuple[str, ...] = ("images",)
+
+    def __init__(self, network: nn.Module, image_size: Sequence[int], patches: str) -> None:
+        self.network, self.patches, self.module = network, patches, network
+        self.words = "images"
+        if isinstance(network, PatchNetwork):
+            self.module = FixedPatches(network, image_size, patches)
+            self.words = f"images, by {self.module.num_patches} patches of each (patches={patches})"
+
+    def inputs(self, images_BCHW: Any) -> tuple[Tensor, ...]:
+        return (images_BCHW,)
+
+    def logits(self, images_BCHW: Any) -> Tensor:
+        """As the network itself has them, untraced: what the file is compared with."""
+        if not isinstance(self.network, PatchNetwork) or not isinstance(self.module, FixedPatches):
+            return self.network(images_BCHW)
+        cutout = PatchCutout(self.module.size, mode=self.patches)
+        corners = cutout.positions(images_BCHW.shape, torch.arange(len(images_BCHW)))
+        return self.network.read(self.network.encode(cutout.cut(images_BCHW, corners), corners))
+
+
+class Patches:
+    """patches uint8 [B, S, C, p, p], mask bool [B, S], true where there is one, -> logits [B, K].
+
+    Networks that know positions take corners int64 [B, S, 2] as well, (y, x) of the upper left one. A set has one patch
+    at least; B and S >= 1.
+    """
+
+    file_name = "model_patches"
+
+    def __init__(self, network: PatchNetwork) -> None:
+        self.network, self.module = network, PaddedPatches(network)
+        self.names = ("patches", "mask") if network.position is None else ("patches", "mask", "corners")
+        self.axes = ({0: "batch", 1: "slots"},) * len(self.names)
+        self.words = ", ".join(self.names)
+
+    def inputs(self, images_BCHW: Any) -> tuple[Tensor, ...]:
+        """Of images that are cut as the network cuts them, or of bags."""
+        patches, corners = self.network.cut(images_BCHW)
+        known = self.network.position is not None and corners is not None
+        return (*patches.pad(), corners.pad()[0]) if known and corners is not None else patches.pad()
+
+    def logits(self, images_BCHW: Any) -> Tensor:
+        return self.network(images_BCHW)
+
+
+Interface = Images | Patches
+
+
+def interfaces(network: Any, image_size: Sequence[int], patches: str) -> list[Interface]:
+    """All that a network can be given. Raises UserError for another `patches` than grid and all."""
+    if patches not in ("grid", "all"):
+        raise UserError(f"patches={patches}: choose grid (as few as cover the image) or all (every place)")
+    of_sets = isinstance(network, PatchNetwork)
+    takes_images = not of_sets or network.cutout is not None
+    return [
+        *([Images(network, image_size, patches)] if takes_images else []),
+        *([Patches(network)] if of_sets else []),
+    ]
+
+
+def random_input(network: Any, count: int, channels: int, image_size: Sequence[int], seed: int) -> Tensor | SetBatch:
+    """uint8 noise: images, or for a network of bags bags of 1 to 9 of them."""
+    generator = torch.Generator().manual_seed(seed)
+    is_bag = isinstance(network, PatchNetwork) and network.cutout is None
+    lengths_B = torch.randint(1, 10, (count,), generator=generator) if is_bag else torch.ones(count, dtype=torch.int64)
+    shape = (int(lengths_B.sum()), channels, *image_size)
+    images = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
+    return SetBatch(images, lengths_B) if is_bag else images

@@ -1,0 +1,71 @@
+"""A file that says something else than its network gets no name."""
+
+import pytest
+import torch
+from torch import nn
+
+from exporter.check import agreement
+from exporter.exporter import Exporter
+from exporter.interface import Images, Patches, random_input
+from exporter.pt2 import PT2
+from network.cnn import CNN
+from network.patch_set import PatchSet
+from run.errors import UserError
+from set_module.reduce_pool import ReducePool
+
+FACTS = {"channels": 1, "image_size": [8, 8], "num_classes": 3, "mean": [0.5], "std": [0.5]}
+
+
+@pytest.fixture
+def cnn():
+    torch.manual_seed(0)
+    return CNN(**FACTS, widths=[4]).eval()
+
+
+class Wrong(PT2):
+    """Of batches of one size a single logit is off."""
+
+    def open(self, content, names):
+        run = super().open(content, names)
+        return lambda images: run(images) + (len(images) == 7) * 1e-3 * torch.eye(7, 3)[: len(images)]
+
+
+def test_a_difference_in_one_batch_leaves_no_file(cnn, tmp_path):
+    with pytest.raises(UserError, match=r"differs from its original by 0\.001 in a logit.*in a batch of 7"):
+        list(Exporter(1, [8, 8], "grid", {"pt2": Wrong()}).export(cnn, tmp_path, {}, []))
+    assert not list(tmp_path.iterdir())
+    ((path, _, found),) = Exporter(1, [8, 8], "grid", {"onnx": None, "pt2": PT2()}).export(cnn, tmp_path, {}, [])
+    assert path.name == "model.pt2"
+    assert found.accuracy is None
+    assert found.difference < 1e-6
+
+
+@pytest.mark.parametrize("broken", [lambda x: x * torch.nan, lambda x: x[:, :2], lambda x: x[:1]])
+def test_nan_and_other_shapes_are_differences(cnn, broken):
+    interface = Images(cnn, [8, 8], "grid")
+    with pytest.raises(UserError, match="no file is written"):
+        agreement(interface, lambda images: broken(cnn(images)), (1, 8, 8), [])
+
+
+def test_accuracy_is_that_of_the_test_images(cnn):
+    images = torch.randint(256, (10, 1, 8, 8), dtype=torch.uint8)
+    labels = cnn(images).argmax(1)
+    labels[:3] = (labels[:3] + 1) % 3
+    tested = [(images[:6], labels[:6]), (images[6:], labels[6:])]
+    found = agreement(Images(cnn, [8, 8], "grid"), cnn, (1, 8, 8), tested)
+    assert (found.accuracy, found.tested) == (0.7, 10)
+
+
+def test_bags_are_given_to_networks_of_bags(tmp_path):
+    def embed(channels, patch_size):
+        flat = nn.Sequential(nn.Flatten(), nn.Linear(channels * patch_size**2, 4))
+        flat.out_features = 4
+        return flat
+
+    pool = lambda in_features: ReducePool(in_features, reductions=["mean"])  # noqa: E731
+    count = {"patch_size": 8, "patch_num_min": 1, "patch_num_max": 4, "seed": 0, "patch_mode": None}
+    network = PatchSet(**FACTS, **count, embed=embed, pool=pool).eval()
+    assert len(set(random_input(network, 32, 1, [8, 8], seed=0).lengths.tolist())) > 3
+    ((path, interface, _),) = Exporter(1, [8, 8], "grid", {"pt2": PT2()}).export(network, tmp_path, {}, [])
+    assert path.name == "model_patches.pt2"
+    assert isinstance(interface, Patches)

@@ -1,0 +1,67 @@
+"""Every network, as config/ describes it, leaves for other programs as image -> logits."""
+
+import warnings
+
+import pytest
+import torch
+from configs import CONFIG, composed
+from hydra.utils import instantiate
+
+from network.fixed_patches import FixedPatches
+from network.patch_network import PatchNetwork
+from set_module.patch_cutout import PatchCutout
+
+PLAIN = (
+    "vgg11",
+    "vgg11_bn",
+    "lenet",
+    "lenet_bn",
+)  # convolutions in a row, as cnn: nothing in them could be traced wrong
+MODELS = [path.stem for path in sorted((CONFIG / "model").glob("*.yaml")) if path.stem not in PLAIN]
+
+
+def build(*overrides):
+    torch.manual_seed(0)
+    return instantiate(composed(*overrides).model, _convert_="all").network.eval()
+
+
+def noise(*shape):
+    return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("mode", ["grid", "all"])
+@pytest.mark.parametrize("size", [1, 5, 8])
+def test_sees_the_patches_of_the_mode(mode, size):
+    options = ("data=image_folder", "data.num_classes=3", "data.image_size=[8,11]", f"hparams.patch_size={size}")
+    network = build(*options, "model/position=learned")
+    images, number = noise(4, 3, 8, 11), torch.arange(4)
+    fixed = FixedPatches(network, [8, 11], mode)
+    with torch.no_grad():
+        logits = fixed(images)
+        network.cutout = PatchCutout(size, mode=mode)
+        torch.testing.assert_close(logits, network(images, number))
+    assert fixed.num_patches == len(network.cutout.positions((1, 3, 8, 11), torch.zeros(1).long()).values)
+
+
+def test_refuses_bags_and_random_places():
+    network = build("data=MNIST")
+    with pytest.raises(ValueError, match="choose grid or all"):
+        FixedPatches(network, [28, 28], "random")
+    network.cutout = None
+    with pytest.raises(ValueError, match="of a network that cuts images"):
+        FixedPatches(network, [28, 28], "grid")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_traced_with_any_batch(model):
+    size = [32, 32] if model.startswith("vgg") else [28, 28]
+    network = build(f"model={model}", "data=MNIST", f"data.image_size={size}", "hparams.pool=[mean]")
+    module = FixedPatches(network, size, "grid").eval() if isinstance(network, PatchNetwork) else network
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch.export, about itself
+        dynamic = ({0: torch.export.Dim.DYNAMIC},)
+        program = torch.export.export(module, (noise(3, 1, *size),), dynamic_shapes=dynamic, strict=True).module()
+    for batch in (1, 2, 8):
+        images = noise(batch, 1, *size)
+        with torch.no_grad():
+            torch.testing.assert_close(program(images), module(images), rtol=1e-4, atol=1e-5)

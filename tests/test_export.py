@@ -1,0 +1,111 @@
+"""export.py: the files say what the network says, to programs that have nothing of this repository."""
+
+import json
+import subprocess
+import sys
+
+import onnxruntime
+import pytest
+import torch
+from configs import composed
+from hydra.utils import instantiate
+from module_run import trained
+
+from run.checkpoint import load_weights
+
+ALONE = """
+import json, sys, torch
+extra = {"metadata.json": ""}
+program = torch.export.load(sys.argv[1], extra_files=extra)
+images = torch.load("images.pt")
+torch.save([program.module()(images[:n]) for n in (1, 2, 5)], "logits.pt")
+print(json.dumps([json.loads(extra["metadata.json"])["class_names"], sorted({"network", "hydra"} & set(sys.modules))]))
+"""
+
+
+@pytest.fixture(scope="module")
+def patch_set(tmp_path_factory):
+    options = ("hparams.max_epochs=1", "model/position=learned", "loggers=none")
+    return trained(tmp_path_factory.mktemp("patch_set"), "data=digits", *options)
+
+
+@pytest.fixture
+def images():
+    return torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def network_of(folder, *options):
+    network = instantiate(composed("data=digits", *options).model, _convert_="all").network
+    weights = load_weights(folder / "checkpoints" / "best.ckpt")
+    network.load_state_dict({name.removeprefix("network."): value for name, value in weights.items()}, strict=False)
+    return network.eval()
+
+
+def test_four_files_that_agree_with_the_network(patch_set, images, command, tmp_path, capsys):
+    assert command("export", f"run={patch_set}", "output=files") == 0
+    files = sorted(path.name for path in (tmp_path / "files").iterdir())
+    assert files == ["model.onnx", "model.pt2", "model_patches.onnx", "model_patches.pt2"]
+    shown = capsys.readouterr()
+    assert "4 patches of each" in shown.out
+    assert "Warning" not in shown.out + shown.err
+
+    network = network_of(patch_set, "model/position=learned", "hparams.patch_mode=grid")
+    with torch.no_grad():
+        expected, patches, corners = network(images), *network.cut(images)
+    session = onnxruntime.InferenceSession(tmp_path / "files" / "model.onnx")
+    assert [(node.name, node.shape) for node in session.get_inputs()] == [("images", ["batch", 1, 8, 8])]
+    for n in (1, 2, 5):
+        (logits,) = session.run(["logits"], {"images": images[:n].numpy()})
+        torch.testing.assert_close(torch.from_numpy(logits), expected[:n], rtol=1e-4, atol=1e-5)
+    facts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["class_names"]) == [str(digit) for digit in range(10)]
+    assert facts["run"] == str(patch_set)
+
+    session = onnxruntime.InferenceSession(tmp_path / "files" / "model_patches.onnx")
+    assert [node.name for node in session.get_inputs()] == ["patches", "mask", "corners"]
+    padded = [torch.nn.functional.pad(patches.pad()[0], (0, 0) * 3 + (0, 2), value=9), torch.zeros(5, 6).bool()]
+    padded[1][:, :4] = True
+    padded.append(torch.nn.functional.pad(corners.pad()[0], (0, 0, 0, 2), value=3))
+    (logits,) = session.run(
+        None, dict(zip(("patches", "mask", "corners"), map(torch.Tensor.numpy, padded), strict=True))
+    )
+    torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=1e-4, atol=1e-5)
+
+    torch.save(images, tmp_path / "images.pt")
+    path = tmp_path / "files" / "model.pt2"
+    alone = [sys.executable, "-c", ALONE, str(path)]
+    done = subprocess.run(alone, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [[str(digit) for digit in range(10)], []]
+    for n, logits in zip((1, 2, 5), torch.load(tmp_path / "logits.pt"), strict=True):
+        torch.testing.assert_close(logits, expected[:n], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["run=nowhere"], "no run folder"),
+        ([], "which run? run=FOLDER"),
+        (["run={}", "patches=random"], "patches=random: choose grid"),
+        (["run={}", "formats.onnx=null", "formats.pt2=null"], "formats: every one is null"),
+        (["run={}", "ckpt={}/run.json"], "cannot read the checkpoint"),
+        (["run={}", "hparams.patch_size=3"], "does not fit"),
+        (["run={}", "output=file"], "cannot write"),
+    ],
+)
+def test_one_clear_line(patch_set, command, tmp_path, capsys, arguments, line):
+    (tmp_path / "file").touch()
+    before = sorted(patch_set.iterdir())
+    assert command("export", *[argument.format(patch_set) for argument in arguments]) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert "\n" not in error
+    assert line in error
+    assert {path.name for path in set(patch_set.iterdir()) - set(before)} <= {"export", "export.log"}
+    assert not list(patch_set.glob("export/*"))
+
+
+def test_what_is_missing_is_named(patch_set, command, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert command("export", f"run={patch_set}") == 1
+    assert "ONNX needs onnx, onnxscript and onnxruntime: uv pip install" in capsys.readouterr().err
