@@ -63,6 +63,17 @@ def grid(pictures: Sequence[Image.Image], columns: int, margin: int = MARGIN) ->
     return sheet
 
 
+def abreast(pictures: Sequence[Image.Image], margin: int = MARGIN) -> Image.Image:
+    """Pictures side by side on white, each as wide as it is."""
+    width = sum(picture.width + margin for picture in pictures) - margin
+    sheet = Image.new("RGB", (width, max(picture.height for picture in pictures)), WHITE)
+    left = 0
+    for picture in pictures:
+        sheet.paste(picture, (left, 0))
+        left += picture.width + margin
+    return sheet
+
+
 def captioned(picture: Image.Image, *lines: str, width: int = 0) -> Image.Image:
     """Lines of text above the picture, which becomes at least `width` wide; of long lines the middle is left out."""
     height = TEXT + 4

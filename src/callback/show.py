@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 def takers(trainer: Trainer, method: str) -> list[object]:
-    """The loggers that have the method `log_image` or `log_histogram`, on rank 0; on the others none."""
+    """The loggers that have the method `log_image`, `log_histogram` or `log_text`, on rank 0; on the others none."""
     return [logger for logger in trainer.loggers if hasattr(logger, method)] if trainer.is_global_zero else []
 
 
@@ -23,6 +23,12 @@ def show(trainer: Trainer, name: str, picture: Image) -> None:
     pixels_HWC = numpy.array(picture.convert("RGB"))
     for logger in takers(trainer, "log_image"):
         logger.log_image(name, pixels_HWC, steps(trainer))  # type: ignore[attr-defined]
+
+
+def show_text(trainer: Trainer, name: str, text: str) -> None:
+    """A file of that name, for what keeps figures as files: loggers of curves have no place for it."""
+    for logger in takers(trainer, "log_text"):
+        logger.log_text(name, text)  # type: ignore[attr-defined]
 
 
 def steps(trainer: Trainer) -> int:

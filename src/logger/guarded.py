@@ -63,10 +63,10 @@ class Group:
             if guard.thread is not None and self.deadline is not None:
                 guard.thread.join(max(0.0, self.deadline - time.monotonic()))
 
-    def left(self, without: Sequence["Guarded"] = ()) -> str:
+    def consolation(self, without: Sequence["Guarded"] = ()) -> str:
         """What still records the run, in words."""
         still = [guard.name for guard in self.guards if not guard.lost and guard not in without]
-        return " and ".join(["metrics.csv", *still])
+        return f"this run is still recorded by {' and '.join(['metrics.csv', *still])}"
 
 
 class Guarded(Logger):
@@ -167,7 +167,8 @@ class Guarded(Logger):
         # a job of a sweep that ended before anything was logged is missed by nobody else
         if self.thread is not None or record.get("sweep"):
             self.later(self.logger.flush)
-            self.later(self.logger.end, record)
+            if not self.logger.ended:
+                self.later(self.logger.end, record)
             self._hand_on("end")
             self.later(self.logger.close, record)
         self.closing.set()
@@ -204,7 +205,7 @@ class Guarded(Logger):
         self.busy_since = None
         self.calls.clear()
         where = f" ({scrub(self.logger.where)})" if self.logger.where else ""
-        log.warning(f"{self.name}{where}: {scrub(why)}; this run is still recorded by {self.group.left(together)}")
+        log.warning(f"{self.name}{where}: {scrub(why)}; {self.group.consolation(together)}")
 
 
 class Later:

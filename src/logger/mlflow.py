@@ -21,6 +21,7 @@ from run.folder import slug
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 BATCH = 1000  # metrics that the server takes at once
 RUN_ID = "patch_sets.run_id"
+NOT_THERE = "it does not know this run; was the run started in another directory?"
 # seconds and tries; by MLflow's own 120 and 8 it would take minutes to learn that a server is gone
 ANSWER = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
@@ -46,17 +47,26 @@ class MLflow(RunLogger):
 
     def open(self) -> None:
         if not self.uri:
+            if self.ended and not self.store.database.exists():
+                raise RuntimeError(NOT_THERE)
             self.store.prepare()
         self.experiment = MlflowClient(self.uri or self.store.uri)
         self.experiment_id, record = self._experiment_id(), self.read_record()
-        self.sweep = sweep_run(self.experiment, self.experiment_id, self.folder.parent) if record["sweep"] else None
-        run = self._find(record["id"]) if "resumed" in record else None
+        run = self._find(record["id"]) if self.ended or "resumed" in record else None
+        if self.ended and run is None:
+            raise RuntimeError(NOT_THERE)
+        in_sweep = record["sweep"] and not self.ended
+        self.sweep = sweep_run(self.experiment, self.experiment_id, self.folder.parent) if in_sweep else None
         if run is None:
             tags = {RUN_ID: record["id"], **described(record)} | ({PARENT: self.sweep} if self.sweep else {})
             run = self.experiment.create_run(self.experiment_id, tags=tags, run_name=self.folder.name)
         location = run.info.artifact_uri if self.uri else self.store.location(run.info.artifact_uri)
         self.run_id, self.params = run.info.run_id, run.data.params
         self.files = get_artifact_repository(location, tracking_uri=self.uri or None)
+        if not self.ended:
+            self._go_on(run)
+
+    def _go_on(self, run: Run) -> None:
         self.experiment.update_run(self.run_id, status="RUNNING")
         if "error" in run.data.tags:
             self.experiment.delete_tag(self.run_id, "error")
@@ -65,6 +75,8 @@ class MLflow(RunLogger):
 
     def _experiment_id(self) -> str:
         found = self.experiment.get_experiment_by_name(self.experiment_name)
+        if found is None and self.ended:
+            raise RuntimeError(NOT_THERE)
         if found is None:
             location = None if self.uri else f"{self.store.artifact_root}/{slug(self.experiment_name)}"
             try:

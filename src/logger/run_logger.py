@@ -18,6 +18,7 @@ class RunLogger(Logger):
     """
 
     experiment: Any  # what the library calls the run, once it is open
+    ended = False  # whether the run has: pictures are added, and what else was logged of it stays; `end` is not called
 
     def __init__(self, folder: str) -> None:
         super().__init__()

@@ -76,7 +76,7 @@ class WandB(RunLogger):
             tags=record["tags"],
             settings=wandb.Settings(**RUN, finish_timeout=self.patience / 2),  # before the guard loses its own
         )
-        self.known = self.experiment.step
+        self.known = 0 if self.ended else self.experiment.step
         said = {name: record[name] for name in ("command", "git", "host", "settings")}
         self.experiment.config.update({"run": said}, allow_val_change=True)
         if self.x_axis == "examples":
@@ -123,7 +123,7 @@ class WandB(RunLogger):
 
     def close(self, record: dict[str, Any]) -> None:
         try:
-            self.experiment.finish(exit_code=EXIT_CODES[record["status"]])
+            self.experiment.finish(exit_code=EXIT_CODES.get(record["status"], 1))  # a killed run's is `running`
         except TimeoutError as error:
             folder = Path(self.experiment.dir).parent
             raise RuntimeError(f"no end of the uploads; `wandb sync {folder}` sends what is missing") from error

@@ -4,7 +4,7 @@ import torch
 from given_logits import noise
 from PIL import Image
 
-from callback.picture import BOX, TEXT, WHITE, boxed, captioned, drawn, font, grid, mosaic, shortened
+from callback.picture import BOX, TEXT, WHITE, abreast, boxed, captioned, drawn, font, grid, mosaic, shortened
 
 
 def pixels(picture: Image.Image) -> torch.Tensor:
@@ -68,3 +68,10 @@ def test_of_a_text_too_long_beginning_and_end_are_kept():
     picture = captioned(Image.new("RGB", (80, 10), WHITE), "one", "two")
     assert picture.size == (80, 2 * (TEXT + 4) + 10)
     assert pixels(picture).min() < 100
+
+
+def test_side_by_side_each_as_wide_as_it_is():
+    sheet = abreast([Image.new("RGB", (3, 5), "red"), Image.new("RGB", (20, 2), "blue")], margin=4)
+    assert sheet.size == (27, 5)
+    colours = [sheet.getpixel(place) for place in ((2, 4), (3, 0), (7, 1), (26, 1), (7, 2))]
+    assert colours == [(255, 0, 0), (255, 255, 255), (0, 0, 255), (0, 0, 255), (255, 255, 255)]

@@ -1,0 +1,112 @@
+"""What the layers of a network make of one image, or of its patches."""
+
+# n images (one) or patches, C maps of h w, D features
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from callback.evidence import more_patches
+from callback.feature_picture import drawn_patches, drawn_stages
+from callback.one_item import cuts_or_takes_sets, item
+from callback.picture import boxed, drawn, framed, mosaic
+from callback.show import Tolerated, class_name, is_wanted, show
+
+log = logging.getLogger(__name__)
+
+PATCHES = 12  # rows of a picture, at most
+
+
+@dataclass
+class Stage:
+    """What a layer hands on, [n, C, h, w] or [n, D] on the CPU: after its normalisation and activation."""
+
+    name: str
+    values: Tensor
+
+
+class FeatureMaps(Callback):
+    """Of test image number `image` in its source: after each convolution; of a set, after each layer up to the pool.
+
+    Raises ValueError for what is no such number.
+    """
+
+    def __init__(self, image: int) -> None:
+        if type(image) is not int or image < 0:
+            raise ValueError(f"feature_maps.image={image}: choose a whole number >= 0, or feature_maps=null")
+        self.image = image
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.wanted, self.found = is_wanted(trainer) and trainer.is_global_zero, False
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        if self.wanted and not self.found:
+            with Tolerated("picture of the feature maps"):
+                for number in (batch[2] == self.image).nonzero()[:1, 0].tolist():
+                    self.found = True
+                    self._show(trainer, pl_module.network, int(batch[1][number]), *item(batch, number))
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.wanted and not self.found:
+            log.info(f"no picture of the feature maps: image {self.image} was not among those tested")
+
+    def _show(self, trainer: Trainer, network: Any, label: int, images: Any, index_1: Tensor) -> None:
+        kind = "image" if isinstance(images, Tensor) else "bag"
+        title = f"{kind} {self.image}, {class_name(trainer, label)}"
+        if not cuts_or_takes_sets(network):
+            if stages := stages_of(network, "", (nn.Conv2d,), network, images, index_1):
+                show(trainer, "pictures/feature_maps", framed(drawn_stages(drawn(images[0]), title, stages)))
+            return
+        with more_patches(network, PATCHES):
+            patches, corners = network.cut(images, index_1)
+            stages = stages_of(network, "embed.", (nn.Conv2d, nn.Linear), network.encode, patches, corners)
+            if network.encoder is not None:
+                stages.append(Stage("encoder", network.encode(patches, corners).values.detach().float().cpu()))
+        seen = list(patches.values[:PATCHES])
+        if corners is None:
+            whole, word = mosaic(seen), "element"
+        else:
+            whole, word = boxed(images[0], corners.values[:PATCHES], seen[0].shape[-1]), "patch"
+        show(trainer, "pictures/feature_maps", framed(drawn_patches(whole, title, word, seen, stages)))
+
+
+def stages_of(
+    network: nn.Module, prefix: str, kinds: tuple[type[nn.Module], ...], call: Any, *inputs: Any
+) -> list[Stage]:
+    """While `call(*inputs)` runs: what each layer of these kinds, whose name begins so, hands on to the next.
+
+    After normalisation and activation, but before pooling, which makes small what is to be seen.
+    """
+    stages: list[Stage] = []
+
+    def keep(name: str) -> Any:
+        def hook(part: nn.Module, inputs: Any, output: Any) -> None:
+            begins = isinstance(part, kinds)
+            if not isinstance(output, Tensor) or not (begins or stages) or "Pool" in type(part).__name__:
+                return
+            values = output.detach().float().cpu().clone()  # an activation in place would change it
+            if begins:
+                stages.append(Stage(name, values))
+            elif values.ndim == stages[-1].values.ndim:
+                stages[-1].values = values
+
+        return hook
+
+    parts = {name: part for name, part in network.named_modules() if name.startswith(prefix)}
+    layers = tuple(f"{name}." for name, part in parts.items() if isinstance(part, kinds))
+    handles = [
+        part.register_forward_hook(keep(name))
+        for name, part in parts.items()
+        if f"{name}." in layers or not (list(part.children()) or name.startswith(layers))  # a layer's own parts
+    ]
+    try:
+        call(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return stages

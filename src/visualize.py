@@ -1,0 +1,71 @@
+"""Look inside a trained network: figures in its run folder and on its loggers: `python src/visualize.py --help`."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+from run import cli
+from run.checkpoint import find_checkpoint, restore
+from run.console import print_summary
+from run.errors import UserError
+from run.job import job
+from run.resume import locked, read_record
+from run.settings import check
+
+log = logging.getLogger(__name__)
+
+
+@hydra.main(version_base="1.3", config_path="../config", config_name="visualize")
+@job
+def main(config: DictConfig) -> None:
+    check(config)
+    folder = Path(config.run)
+    checkpoint = find_checkpoint(folder, config.ckpt)
+    record = read_record(folder)
+    figures = [cli.build(figure) for figure in config.figures.values() if figure is not None]
+    data, model = cli.build(config.data), cli.build(config.model)
+    data.prepare_data()
+    data.setup()
+    images = data.summary()["test"]
+    if not images:
+        raise UserError("this data set has no test images: nothing to draw")
+    if config.figures.feature_maps is not None and config.figures.feature_maps.image >= images:
+        raise UserError(f"image={config.image}: choose one of the test images, 0 to {images - 1}")
+    restore(model, checkpoint)
+    files, loggers = cli.build(config.files), build_loggers(config, folder)
+    one_device = {"devices": 1, "num_nodes": 1, "strategy": "auto"}  # each of several would see a share of the images
+    silent = {"enable_checkpointing": False, "fast_dev_run": False}
+    bars = [cli.build(bar) for name, bar in config.callbacks.items() if name == "progress_bar" and bar is not None]
+    trainer = cli.build(
+        config.trainer,
+        **one_device,
+        **silent,
+        callbacks=[*bars, *figures],
+        logger=[files, *loggers],
+        enable_progress_bar=bool(bars),
+    )
+    trainer.test(model, data, verbose=False)
+    written = files.write()
+    for logger in loggers:
+        logger.close(record)
+    rows = {"of": checkpoint, "in": files.folder, "files": ", ".join(path.name for path in written)}
+    print_summary("Figures", rows, config.verbosity)
+
+
+def build_loggers(config: DictConfig, folder: Path) -> list[Any]:
+    """Those of the run that take pictures; none while it trains, as a run has one process that logs."""
+    try:
+        with locked(folder):
+            pass
+    except UserError:
+        log.info(f"{folder} is still going on: its loggers get no pictures")
+        return []
+    chosen = {name: logger for name, logger in config.loggers.items() if logger is not None}
+    return cli.build(config.guard, loggers=[cli.build(logger) for logger in chosen.values()], names=list(chosen))
+
+
+if __name__ == "__main__":
+    cli.start(main)
