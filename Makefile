@@ -7,11 +7,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # the main job needs no network and no data by default: scikit-learn's bundled digits
 ARGS ?= data=digits hparams.max_epochs=30
-PORT ?= 5000
 # a process per core, each with whole files of tests
 PARALLEL ?= --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: help train test test-slow lint format mlflow dashboard bench faults lock clean compare install
+.PHONY: help train test test-slow lint format mlflow explore dashboard bench faults lock clean compare install
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 
@@ -34,8 +33,13 @@ format: $(INSTALLED) ## mend what can be mended by a tool
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+mlflow: PORT ?= 5000
 mlflow: $(INSTALLED) ## MLflow's pages of the runs in mlruns/: http://localhost:5000, or PORT=
 	PATH="$(abspath $(BIN)):$$PATH" sh docker/mlflow_server.sh $(PORT) 127.0.0.1 'localhost:*,127.0.0.1:*'
+
+explore: PORT ?= 8501
+explore: $(INSTALLED) ## the page of trained runs in outputs/ and multirun/: http://localhost:8501, or PORT=
+	PATH="$(abspath $(BIN)):$$PATH" sh docker/explore_server.sh $(PORT) 127.0.0.1 localhost src
 
 dashboard: $(INSTALLED) ## Optuna's pages of the searches in multirun/optuna.db: http://localhost:8080
 	$(BIN)/optuna-dashboard sqlite:///multirun/optuna.db

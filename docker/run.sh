@@ -83,7 +83,7 @@ tz=$(setting TZ "")
 [[ -z $tz ]] || options+=(--env "TZ=$tz")
 
 bind=$(setting BIND 127.0.0.1)
-ports=$(setting PORTS "5000 6006 8888")
+ports=$(setting PORTS "5000 6006 8501 8888")
 for port in $ports; do
   [[ $port =~ ^[0-9]+$ ]] || die "PORTS=\"$ports\" are not port numbers separated by spaces"
   # what listens on all addresses answers on each; the engine itself reports what this does not see

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by tensorboard.sh, mlflow.sh and jupyter.sh: what they share is how a server is started in the container.
+# Sourced by tensorboard.sh, mlflow.sh, jupyter.sh and explore.sh, which share how a server is started in the container.
 source "$(dirname -- "${BASH_SOURCE[0]}")/settings.sh"
 
 STARTS_WITHIN=120 # seconds, for a slow machine: the wait ends as soon as the server answers or has ended

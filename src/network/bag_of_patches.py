@@ -41,7 +41,7 @@ class BagOfPatches(PatchNetwork):
         logits = self.encode(patches, corners).map(self.head)
         return heat_map(logits, corners, patches.values.shape[-1], images_BCHW.shape[2:])
 
-    def _scores(self, patches: SetBatch, corners: SetBatch, labels_B: Tensor) -> SetBatch:
+    def scores(self, patches: SetBatch, corners: SetBatch, labels_B: Tensor) -> SetBatch:
         """The votes for the label."""
         with torch.no_grad():
             logits = self.encode(patches, corners).map(self.head)

@@ -127,10 +127,10 @@ class PatchNetwork(nn.Module, ABC):
             images_BCHW, labels_B = images_BCHW.clone(), labels_B.clone()
             patches, corners = self.cut(images_BCHW, None if index_B is None else index_B.clone())
             assert corners is not None
-            scores = self._scores(patches, corners, labels_B)
+            scores = self.scores(patches, corners, labels_B)
             return heat_map(scores, corners, patches.values.shape[-1], images_BCHW.shape[2:])[:, 0]
 
-    def _scores(self, patches: SetBatch, corners: SetBatch, labels_B: Tensor) -> SetBatch:
+    def scores(self, patches: SetBatch, corners: SetBatch, labels_B: Tensor) -> SetBatch:
         """How much each patch counts, [N, 1]."""
         pool: Any = getattr(self, "pool", None)
         if hasattr(pool, "weights"):

@@ -126,7 +126,7 @@ def fetch(url: str, **headers: str) -> tuple[int, str]:
 
 def test_servers_answer_on_the_host(checkout, trained):
     checkout.call("run", "-d")
-    servers = dict(zip(["tensorboard", "mlflow", "jupyter"], checkout.ports, strict=True))
+    servers = dict(zip(["tensorboard", "mlflow", "jupyter", "explore"], checkout.ports, strict=True))
     starting = {name: checkout.start(name, str(port)) for name, port in servers.items()}
     urls = {}
     for name, process in starting.items():
@@ -143,6 +143,8 @@ def test_servers_answer_on_the_host(checkout, trained):
     _, token = urls["jupyter"].split("?token=")
     assert fetch(contents)[0] == 403
     assert fetch(f"{contents}?token={token}")[0] == 200
+
+    assert fetch(f"{urls['explore']}/_stcore/health") == (200, "ok")
 
     for name, port in servers.items():
         assert checkout.call(name, str(port))[0].strip() == urls[name]

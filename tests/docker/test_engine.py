@@ -124,7 +124,7 @@ def test_one_container_at_a_time(running):
     assert "docker/stop.sh" in errors
 
 
-@pytest.mark.parametrize("script", ["exec", "attach", "stop", "tensorboard", "mlflow", "jupyter"])
+@pytest.mark.parametrize("script", ["exec", "attach", "stop", "tensorboard", "mlflow", "jupyter", "explore"])
 def test_without_a_container_run_is_named(script, checkout):
     _, errors = checkout.call(script, code=1)
     assert "docker/run.sh" in errors

@@ -16,8 +16,8 @@ import pytest
 from engine import READ_BY_THE_SCRIPTS, copy_repository, free_ports
 from runs import REPOSITORY
 
-VERBS = ["build", "run", "exec", "attach", "stop", "tensorboard", "mlflow", "jupyter"]
-SERVERS = ["tensorboard", "mlflow", "jupyter"]
+SERVERS = {"tensorboard": "tensorboard", "mlflow": "mlflow", "jupyter": "jupyter", "explore": "streamlit"}  # programs
+VERBS = ["build", "run", "exec", "attach", "stop", *SERVERS]
 # all that the scripts may need of a host beside docker; the servers' part runs in the container
 PROGRAMS = ["bash", "cat", "dirname", "grep", "head", "hostname", "id", "sed", "sleep"]
 IN_CONTAINER = ["ln", "mkdir", "od", "sh", "tail", "tr"]
@@ -44,7 +44,7 @@ esac
 """
 FAKE_SERVER = """#!{python}
 import http.server, re, sys
-port = re.search(r"--port[= ](\\d+)", " ".join(sys.argv))[1]
+port = re.search(r"port[= ](\\d+)", " ".join(sys.argv))[1]
 print("arguments", *sys.argv, flush=True)
 http.server.HTTPServer(("127.0.0.1", int(port)), http.server.SimpleHTTPRequestHandler).serve_forever()
 """
@@ -337,13 +337,13 @@ def test_env_default_is_a_good_env(host):
     shutil.copy(REPOSITORY / ".env.default", host.clone / ".env")
     _, errors = host.call("run", "true", PORTS=None, BIND="127.0.0.77")  # where no other server is likely to listen
     assert errors == ""
-    assert values(host.last(), "--publish") == [f"127.0.0.77:{port}:{port}" for port in (5000, 6006, 8888)]
+    assert values(host.last(), "--publish") == [f"127.0.0.77:{port}:{port}" for port in (5000, 6006, 8501, 8888)]
     assert values(host.last(), "--env") == ["DATASET=/workspace/dataset", "TZ=UTC"]
 
 
 def test_default_ports_are_those_of_env_default(host):
     host.call("run", "true", PORTS=None, BIND="127.0.0.77")
-    assert values(host.last(), "--publish") == [f"127.0.0.77:{port}:{port}" for port in (5000, 6006, 8888)]
+    assert values(host.last(), "--publish") == [f"127.0.0.77:{port}:{port}" for port in (5000, 6006, 8501, 8888)]
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1", "0.0.0.0"])
@@ -450,7 +450,7 @@ def test_stop_takes_seconds(running):
     assert "'soon' is no number" in running.refusal("stop", "soon")
 
 
-# tensorboard.sh, mlflow.sh, jupyter.sh
+# tensorboard.sh, mlflow.sh, jupyter.sh, explore.sh
 
 
 def publish(host: Host, address: str = "127.0.0.1") -> int:
@@ -460,7 +460,7 @@ def publish(host: Host, address: str = "127.0.0.1") -> int:
 
 
 def install(host: Host, name: str, text: str = FAKE_SERVER.format(python=sys.executable)) -> None:
-    host.write_program(host.fake / "container" / name, text)
+    host.write_program(host.fake / "container" / SERVERS[name], text)
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -495,7 +495,9 @@ def test_a_server_for_the_network_is_named_by_the_host(running):
     assert running.call("tensorboard", str(port))[0] == f"http://{socket.gethostname()}:{port}\n"
 
 
-@pytest.mark.parametrize(("name", "port"), [("tensorboard", 6006), ("mlflow", 5000), ("jupyter", 8888)])
+@pytest.mark.parametrize(
+    ("name", "port"), [("tensorboard", 6006), ("mlflow", 5000), ("jupyter", 8888), ("explore", 8501)]
+)
 def test_a_port_that_is_not_published(name, port, running):
     assert f"PORTS={port} docker/run.sh" in running.refusal(name)
     assert "is no port" in running.refusal(name, "http")

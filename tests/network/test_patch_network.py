@@ -89,7 +89,7 @@ def test_gradient_times_input_of_a_linear_head_adds_up_to_the_logit():
 def test_behind_an_encoder_the_evidence_is_still_that_of_each_patch():
     network = build(pool=MEAN, encoder=SAB, position=SinusoidalPosition, patch_num_min=3, patch_num_max=3)
     patches, corners = network.cut(IMAGES)
-    scores = network._scores(patches, corners, LABELS).values[:, 0]
+    scores = network.scores(patches, corners, LABELS).values[:, 0]
     features = network._each_alone(patches, corners)
     shrunk = features.values.detach().clone()
     shrunk[4] *= 1 - 1e-3  # what the second patch of the second image says, by a small difference

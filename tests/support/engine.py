@@ -52,7 +52,7 @@ class Checkout:
     def __init__(self, repository: Path, workspace: Path, image: str, **process: Any) -> None:
         self.repository, self.workspace = repository, workspace
         self.container = f"patch_sets_test_{uuid.uuid4().hex[:8]}"
-        self.ports = free_ports(3)
+        self.ports = free_ports(4)
         self.process = process
         inherited = {name: value for name, value in os.environ.items() if name not in READ_BY_THE_SCRIPTS}
         names = {"PATCH_SETS_IMAGE": image, "PATCH_SETS_CONTAINER": self.container}

@@ -1,4 +1,4 @@
-"""Servers as a logger meets them: MLflow's own, one that accepts and never answers, and a port where nobody listens."""
+"""Servers: MLflow's and the page of trained runs as `make` starts them, one that never answers, a port without any."""
 
 import os
 import signal
@@ -36,9 +36,22 @@ def wait_for(url: str, process: subprocess.Popen, seconds: float = 60) -> None:
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     """What `make mlflow` starts in `folder`: its address and process."""
+    with _server(folder, "mlflow_server.sh", "127.0.0.1", "localhost:*,127.0.0.1:*", ready="health") as served:
+        yield served
+
+
+@contextmanager
+def explore_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """What `make explore` starts in `folder`: its address and process."""
+    code = str(REPOSITORY / "src")
+    with _server(folder, "explore_server.sh", "127.0.0.1", "localhost", code, ready="_stcore/health") as served:
+        yield served
+
+
+@contextmanager
+def _server(folder: Path, script: str, *arguments: str, ready: str) -> Iterator[tuple[str, subprocess.Popen]]:
     port = free_port()
-    script = REPOSITORY / "docker" / "mlflow_server.sh"
-    command = ["sh", str(script), str(port), "127.0.0.1", "localhost:*,127.0.0.1:*"]
+    command = ["sh", str(REPOSITORY / "docker" / script), str(port), *arguments]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment.pop("MLFLOW_TRACKING_URI", None)
     with TemporaryFile() as output:  # not in the folder, which may be this repository
@@ -46,7 +59,7 @@ def mlflow_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
             command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
         )
     try:
-        wait_for(f"http://127.0.0.1:{port}/health", process)
+        wait_for(f"http://127.0.0.1:{port}/{ready}", process)
         yield f"http://127.0.0.1:{port}", process
     finally:
         kill(process)

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# docker/explore.sh [port]
+#
+# Starts the page of trained runs, those in outputs/ and multirun/, in the running container and prints its URL (port
+# 8501): look at test images, click patches in and out, see what the network says.
+set -euo pipefail
+source "$(dirname -- "${BASH_SOURCE[0]}")/server.sh"
+
+name=$(setting BIND 127.0.0.1)
+[[ $name != 0.0.0.0 ]] || name=$(hostname)
+serve explore "${1-8501}" "set -- \"\$1\" 0.0.0.0 '$name' src
+$(<"$(dirname -- "${BASH_SOURCE[0]}")/explore_server.sh")"
+echo "$url"

@@ -1,0 +1,10 @@
+# shellcheck shell=sh
+# The page of trained runs, on outputs/ and multirun/ of this folder: what docker/explore.sh starts in the container, and
+# `make explore` without one.
+# $1: port; $2: the address to listen on; $3: the name under which it is reached, as pages under any other may not
+# connect; $4: the folder of the code
+command -v streamlit >/dev/null || { echo "Streamlit is not installed: make install, or pip install streamlit" >&2; exit 1; }
+export PYTHONPATH="$4${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # faster than two for one image
+exec streamlit run "$4/explore/app.py" --server.port "$1" --server.address "$2" --browser.serverAddress "$3" \
+  --server.headless true --server.fileWatcherType none --browser.gatherUsageStats false \
+  --client.toolbarMode minimal --theme.base light --theme.primaryColor '#d9701a'

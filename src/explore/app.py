@@ -1,0 +1,131 @@
+"""The page: which run is opened, what of it is looked at. `make explore`, or docker/explore.sh, starts it.
+
+PYTHONPATH=src streamlit run src/explore/app.py [-- FOLDER ...]     (folders of runs; outputs and multirun by default)
+"""
+
+import atexit
+import gc
+import sys
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from explore.image_view import image_view
+from explore.numbers_view import numbers_view
+from explore.opened_run import OpenedRun, data_key, open_data, open_network, read_config, version
+from explore.run_list import choosable, differing, label, reason, short
+from explore.test_set_view import test_set_view
+from run import cli
+from run.errors import UserError
+from run.record import in_a_line
+from table.collect import RunRecord
+
+FOLDERS = sys.argv[1:] or ["outputs", "multirun"]
+KEPT = {"true", "named", "show", "position", "number", "click_does", "subset"}
+STYLE = """<style>
+.block-container { padding: 2.2rem 2.6rem 2rem; max-width: 1500px }
+h1 { font-size: 1.5rem !important; padding: 0 0 .2rem !important }
+[data-testid=stCaptionContainer] p { line-height: 1.35 }
+</style>"""
+
+
+@st.cache_data(ttl=5, show_spinner=False)
+def found_runs(folders: tuple[str, ...]) -> tuple[list[RunRecord], list[RunRecord]]:
+    return choosable(list(folders))
+
+
+@st.cache_resource(show_spinner="Loading the test images ...", max_entries=4)
+def opened_data(key: str, folder: Path) -> tuple[Any, list[str]]:
+    return open_data(read_config(folder))
+
+
+@st.cache_resource(show_spinner="Opening the run ...", max_entries=8)
+def opened_network(folder: Path, written: float) -> Any:
+    network = open_network(folder, read_config(folder))
+    gc.collect()
+    gc.freeze()  # Streamlit collects garbage after every click: among torch's objects that takes half a second
+    return network
+
+
+@st.cache_resource
+def once() -> None:
+    cli.register_resolvers()
+    atexit.register(gc.unfreeze)  # or Triton reports at the end what it takes for leaks
+
+
+def opened(run: RunRecord) -> OpenedRun | None:
+    """None, and words on the page, where it cannot be opened."""
+    folder = Path(run.facts["folder"])
+    try:
+        source, class_names = opened_data(f"{data_key(read_config(folder))}", folder)
+        return OpenedRun(folder, opened_network(folder, version(folder)), source, class_names)
+    except Exception as error:  # the code of a network of one's own may raise anything: the page stays usable
+        words = str(error) if isinstance(error, UserError) else in_a_line(error)
+        st.error(f"{short(run)} cannot be opened: {words}")
+        return None
+
+
+def sidebar() -> tuple[RunRecord | None, RunRecord | None]:
+    """The run, and the one that it is compared with."""
+    st.sidebar.markdown("### PatchSets")
+    good, bad = found_runs(tuple(FOLDERS))
+    words = st.sidebar.text_input("Filter", placeholder="words: model, data, date, comment").lower().split()
+    matching = [run for run in good if all(word in label(run).lower() for word in words)]
+    by_folder = {run.facts["folder"]: run for run in matching}
+    first = second = ""
+    if matching:
+
+        def name(folder: str) -> str:
+            return "none" if not folder else label(by_folder[folder])
+
+        first = st.sidebar.selectbox(f"Run (of {len(matching)}, newest first)", list(by_folder), format_func=name)
+        others = [folder for folder in by_folder if folder != first]
+        second = st.sidebar.selectbox("Compared with", ["", *others], format_func=name)
+    elif good:
+        st.sidebar.info("No run has these words in its name.")
+    if bad:
+        with st.sidebar.expander(f"{len(bad)} that cannot be opened"):
+            for run in bad[:100]:
+                st.caption(f"{short(run)}: {reason(run)}")
+    return by_folder.get(first), by_folder.get(second)
+
+
+def page() -> None:
+    st.set_page_config("PatchSets", layout="wide", initial_sidebar_state=340)
+    st.html(STYLE)
+    once()
+    for name in KEPT & st.session_state.keys():  # of what is not on the page, Streamlit forgets the values
+        st.session_state[name] = st.session_state[name]
+    first, second = sidebar()
+    if first is None:
+        places = " and ".join(str(Path(folder).absolute()) for folder in FOLDERS)
+        st.info(f"No run to open in {places}. Train one: `python src/train.py data=digits`")
+        return
+    run = opened(first)
+    if run is None:
+        return
+    st.title(f"{first.known.get('model', '')} on {first.known.get('data', '')}")
+    tested = first.metrics.get("test_accuracy")
+    facts = [str(run.folder), f"test accuracy {tested:.4f}" if tested is not None else "", first.facts.get("comment")]
+    st.caption(" · ".join(str(fact) for fact in facts if fact))
+    other = None
+    if second is not None:
+        other = opened(second)
+        if other is not None and data_key(read_config(other.folder)) != data_key(read_config(run.folder)):
+            st.warning(f"{short(second)} has other test images: runs are compared on the same ones.")
+            other = None
+        elif other is not None:
+            st.caption(f"first / second run: {differing(first, second)}")
+    names = [label(each) for each in (first, second) if each is not None][: 1 + (other is not None)]
+    views = ["Image", "Test set", "Number of patches"]
+    view = st.segmented_control("View", views, default="Image", key="view", required=True, label_visibility="collapsed")
+    if view == "Image":
+        image_view(run, other, names)
+    elif view == "Test set":
+        test_set_view(run, other)
+    else:
+        numbers_view([run] if other is None else [run, other], names)
+
+
+page()

@@ -1,0 +1,35 @@
+"""Small runs of all kinds, trained once, in a folder of their own."""
+
+import runpy
+import sys
+
+import pytest
+from runs import REPOSITORY
+
+SMALL = ("data=digits", "callbacks=[basic]", "loggers=none", "hparams.batch_size=64", "experiment_name=small")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A folder with outputs/: of a set of patches (named by its comment, patches), and of a cnn."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for words in (
+            ["comment=patches", "hparams.max_epochs=4"],
+            ["comment=cnn", "model=cnn", "hparams.max_epochs=1"],
+        ):
+            patch.setattr(sys, "argv", [str(REPOSITORY / "src" / "train.py"), *SMALL, *words])
+            runpy.run_path(sys.argv[0], run_name="__main__")
+    return folder
+
+
+@pytest.fixture
+def run_of(trained):
+    """`run_of("cnn")` -> the folder of that run."""
+
+    def find(comment):
+        (folder,) = trained.glob(f"outputs/small/*/*_{comment}")
+        return folder
+
+    return find

@@ -1,0 +1,93 @@
+"""Runs that cannot be opened: said in words, and the page stays usable."""
+
+import json
+import shutil
+import sys
+
+import pytest
+from runs import REPOSITORY
+
+pytest.importorskip("streamlit", reason="Streamlit is not installed: make install")
+
+
+@pytest.fixture
+def copy(trained, run_of, tmp_path, monkeypatch):
+    """The run of patches, alone in a folder of its own, which is the current one."""
+    shutil.copytree(trained / "outputs", tmp_path / "outputs")
+    shutil.rmtree(tmp_path / run_of("cnn").relative_to(trained))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / run_of("patches").relative_to(trained)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """`opened()` -> the page, drawn once."""
+    import streamlit
+    from streamlit.testing.v1 import AppTest
+
+    def draw():
+        streamlit.cache_data.clear()
+        streamlit.cache_resource.clear()
+        monkeypatch.setattr(sys, "argv", ["app.py"])
+        page = AppTest.from_file(str(REPOSITORY / "src" / "explore" / "app.py"), default_timeout=60).run()
+        assert not page.exception
+        return page
+
+    return draw
+
+
+def test_a_whole_run_is_opened(copy, opened):
+    page = opened()
+    assert not page.error
+    assert [title.value for title in page.title] == ["patch_set on digits"]
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "words"),
+    [
+        ("checkpoints/best.ckpt", "nothing", "cannot read the checkpoint"),
+        (".hydra/config.yaml", None, "is missing or damaged"),
+        (".hydra/config.yaml", "data: {}\nmodel: {}\n", "cannot be opened"),
+    ],
+)
+def test_damage_is_said(path, content, words, copy, opened):
+    (copy / path).unlink() if content is None else (copy / path).write_text(content)
+    page = opened()
+    assert words in page.error[0].value
+    assert page.selectbox[0].label.startswith("Run (of 1")
+
+
+def test_runs_that_never_saved_or_lost_their_record_are_listed_with_the_reason(copy, opened):
+    shutil.copytree(copy, copy.with_name("00-00-01"))
+    (copy.with_name("00-00-01") / "run.json").write_text("{")
+    shutil.rmtree(copy / "checkpoints")
+    page = opened()
+    listed = " ".join(caption.value for caption in page.sidebar.caption)
+    assert "finished, without a checkpoint" in listed
+    assert "damaged: run.json is no JSON" in listed
+    assert "No run to open" in page.info[0].value
+
+
+def test_data_that_are_not_there_are_named(copy, opened, monkeypatch, tmp_path):
+    path = copy / ".hydra" / "config.yaml"
+    text = path.read_text()
+    begin, end = text.index("\ndata:\n"), text.index("\noptimizer:\n")
+    folder = "  _target_: datamodule.image_folder.ImageFolder\n  root: ${oc.env:DATASET}/pets\n  memory_limit_gib: 1\n"
+    monkeypatch.setenv("DATASET", str(tmp_path / "nowhere"))
+    kept = [line for line in text[begin + 7 : end].splitlines() if "_target_" not in line]
+    path.write_text(text[: begin + 7] + folder + "\n".join(kept) + text[end:])
+    page = opened()
+    assert "nowhere/pets" in page.error[0].value
+    assert f"DATASET={tmp_path / 'nowhere'}" in page.error[0].value
+
+
+def test_no_runs_at_all(tmp_path, monkeypatch, opened):
+    monkeypatch.chdir(tmp_path)
+    assert "python src/train.py data=digits" in opened().info[0].value
+
+
+def test_a_filter_that_nothing_matches(copy, opened):
+    page = opened()
+    page.text_input[0].set_value("elephant").run()
+    assert "these words" in page.sidebar.info[0].value
+    assert json.loads((copy / "run.json").read_text())["status"] == "finished"

@@ -1,0 +1,130 @@
+"""The page in a real browser, clicked through."""
+
+import re
+import runpy
+import shutil
+from types import SimpleNamespace
+
+import pytest
+from runs import REPOSITORY
+from servers import explore_server
+
+COUNT = re.compile(r"^(\d+) in the set")
+
+
+@pytest.fixture(scope="module")
+def page(trained):
+    """The page on the two small runs, the script that draws it for the README, and a browser that has opened it."""
+    pytest.importorskip("streamlit", reason="Streamlit is not installed: make install")
+    pytest.importorskip("playwright", reason="Playwright is not installed: make install")
+    if not (shutil.which("chromium") or shutil.which("google-chrome")):
+        pytest.skip("no Chromium")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(REPOSITORY / "docs")
+        draw = SimpleNamespace(**runpy.run_path(str(REPOSITORY / "docs" / "draw_explore.py")))
+    with explore_server(trained) as (address, _), draw.chromium() as page:
+        errors = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        draw.open_page(page, address)
+        yield SimpleNamespace(page=page, draw=draw, address=address)
+        assert not errors
+
+
+@pytest.fixture
+def at(page):
+    """Its first page, on the run of patches."""
+    page.draw.open_page(page.page, page.address)
+    page.draw.pick(page.page, "Run (of", "patches")
+    return page
+
+
+def count(at) -> int:
+    return int(COUNT.match(at.page.get_by_text(COUNT).inner_text())[1])
+
+
+def said(at) -> str:
+    return at.page.locator(".ps-bars").inner_text()
+
+
+def test_a_network_of_whole_images_shows_what_applies(page):
+    page.draw.open_page(page.page, page.address)
+    page.draw.pick(page.page, "Run (of", "cnn")
+    page.page.get_by_text("sees the whole image").wait_for()
+    assert page.page.get_by_role("button", name="Shuffle").count() == 0
+    assert len(said(page).split("\n")) >= 10
+
+
+def test_patches_go_out_and_in_by_clicks(at):
+    drawn, before = count(at), said(at)
+    at.draw.click_picture(at.page, "with its patches", 0.5, 0.5)
+    assert count(at) == drawn - 1
+    assert said(at) != before
+    at.draw.click_picture(at.page, "the elements of the set", 0.4 / 16, 0.4)
+    assert count(at) in (drawn, drawn - 2)  # comes in where it is the one that is out, else goes out
+    at.page.get_by_role("button", name="As drawn").click()
+    at.draw.settle(at.page)
+    assert (count(at), said(at)) == (drawn, before)
+
+    at.page.get_by_text("always puts in").click()
+    at.draw.settle(at.page)
+    at.draw.click_picture(at.page, "with its patches", 0.5, 0.5)
+    assert count(at) == drawn + 1
+
+
+def test_the_order_means_nothing_and_the_number_something(at):
+    before, gallery = said(at), at.page.get_by_alt_text("the elements of the set")
+    picture = gallery.get_attribute("src")
+    at.page.get_by_role("button", name="Shuffle").click()
+    at.draw.settle(at.page)
+    moved = re.search(r"no probability moved(?: by more than (\S+))?", at.page.get_by_text(COUNT).inner_text())
+    assert float((moved[1] or "0").rstrip(".")) < 1e-6
+    assert said(at) == before
+    assert gallery.get_attribute("src") != picture
+
+    drawn = count(at)
+    at.page.get_by_role("slider").press("ArrowLeft")
+    at.draw.settle(at.page)
+    assert count(at) == drawn - 1
+    assert said(at) != before
+    places = at.page.get_by_alt_text("with its patches").get_attribute("src")
+    at.page.get_by_role("button", name="Draw others").click()
+    at.draw.settle(at.page)
+    assert count(at) == drawn - 1
+    assert at.page.get_by_alt_text("with its patches").get_attribute("src") != places
+
+
+def test_two_runs_side_by_side_and_images_behind_the_matrix(at):
+    at.draw.pick(at.page, "Compared with", "cnn")
+    at.page.get_by_text("model: patch_set / cnn").wait_for()
+    assert len(re.findall(r"\d\.\d{4}", said(at))) == 20
+    at.page.get_by_text("Test set", exact=True).click()
+    at.page.get_by_text("are named wrongly").wait_for()
+    at.draw.settle(at.page)
+    at.page.locator("[data-testid=stVegaLiteChart] .mark-rect path").nth(99).click(force=True)  # nines named nine
+    at.page.get_by_text(re.compile(r"images of 9, named 9")).wait_for()
+    at.draw.settle(at.page)
+    at.draw.click_picture(at.page, "images of the cell", 0.05, 0.1)
+    at.page.get_by_text("with probability").wait_for()
+    assert "9 ✓" in said(at)
+
+    index = at.page.get_by_label("Image, 0 to").input_value()
+    at.page.get_by_text("Number of patches", exact=True).click()
+    at.page.get_by_text("does not choose how many patches it sees").wait_for()
+    at.page.locator("[data-testid=stVegaLiteChart]").wait_for()
+    at.page.get_by_text("Image", exact=True).click()
+    at.page.get_by_text("with probability").wait_for()
+    assert at.page.get_by_label("Image, 0 to").input_value() == index  # still the same
+
+
+def test_no_other_page_may_talk_to_it(page):
+    """A page of another origin, as an attack over DNS rebinding would be, gets no connection."""
+    opens = """(origin) => new Promise(done => {
+        const socket = new WebSocket(origin.replace("http", "ws") + "/_stcore/stream")
+        socket.onopen = () => done(true)
+        socket.onerror = () => done(false)
+    })"""
+    assert page.page.evaluate(opens, page.address)
+    stranger = page.page.context.browser.new_page()
+    stranger.goto("data:text/html,<p>elsewhere</p>")
+    assert not stranger.evaluate(opens, page.address)
+    stranger.close()
