@@ -70,7 +70,10 @@ def test_directions(path):
         assert third_party <= {"torch"}
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if part(p) in COMMANDS | {"run", "ask", "scaffold"}], ids=lambda p: p.name)
+FIRST = COMMANDS | {"run", "ask", "scaffold"}  # what is imported before a command knows what it is asked for
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if part(path) in FIRST], ids=lambda path: path.name)
 def test_nothing_slow_on_the_way_to_help(path):
     slow = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "sklearn", "mlflow", "rich"}
     assert not {name.partition(".")[0] for name, depth in imports(path).items() if depth == 0} & slow
