@@ -43,9 +43,9 @@ def start(main: Callable[[], Any]) -> None:
     full_error = os.environ.setdefault("HYDRA_FULL_ERROR", "0") not in ("", "0")
     try:
         with interruption.heeded():
-            if _command() == "train" and sys.argv[1:2] == ["-sc"]:  # TAB
+            if sys.argv[1:2] == ["-sc"]:  # TAB
                 register_resolvers()
-                completion.answer(main)
+                completion.answer(_command(), main)
                 return
             if _command() == "train":
                 sys.argv[1:] = settings_file.expanded(short_options.expanded(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""TAB after short options, of which Hydra, who answers for the rest, knows nothing."""
+"""TAB where Hydra, who answers for the rest, knows nothing: short options, paths, what is read before Hydra starts."""
 
 import io
 import os
@@ -9,14 +9,16 @@ from typing import Any
 from run import short_options
 
 HYDRAS = ("--cfg", "--help", "--hydra-help", "--multirun")
-ARE_PATHS = ("resume=", "settings_file=")  # the shells complete these, where they get no answer
+OF_TRAIN = ("resume_sweep=", "settings_file=")
+# without an answer the shells complete paths
+PATHS = ("run=", "resume=", "init_from=", "input=", "output=", "data.root=", *OF_TRAIN)
 
 
-def answer(ask_hydra: Callable[[], Any]) -> None:
+def answer(command: str, ask_hydra: Callable[[], Any]) -> None:
     """Print what may stand at the end of COMP_LINE, `python SCRIPT WORD ...`, a line each."""
     program, script, *words = os.environ["COMP_LINE"].split(" ")
     *before, last = words or [""]
-    options = short_options.declared()
+    options = short_options.declared() if command == "train" else {}
     if last.startswith("-"):
         print(*(name for name in [*options, *HYDRAS] if name.startswith(last)), sep="\n")
         return
@@ -24,11 +26,13 @@ def answer(ask_hydra: Callable[[], Any]) -> None:
     if before and before[-1] in options:
         settings = options[before.pop()].given(last)
         beginning = settings[-1].partition("=")[0] + "="
-        if beginning in ARE_PATHS:
-            return
-    line = [*short_options.expanded([word for word in before if word]), *settings]
-    os.environ["COMP_LINE"] = " ".join([program, script, *line])
+    if settings[-1].startswith(PATHS):
+        return
+    others = short_options.expanded([word for word in before if word]) if options else before
+    os.environ["COMP_LINE"] = " ".join([program, script, *others, *settings])
     answers = io.StringIO()
     with redirect_stdout(answers):
         ask_hydra()
     print(*(each.removeprefix(beginning) for each in answers.getvalue().splitlines()), sep="\n")
+    if options and last and not beginning:
+        print(*(name for name in OF_TRAIN if name.startswith(last)), sep="\n")

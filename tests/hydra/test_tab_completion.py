@@ -142,6 +142,8 @@ def test_completes(terminal: Terminal, python: str, typed: str, completed: str) 
         ("python src/train.py --lr ", "python src/train.py --lr 0.001"),
         ("python src/train.py --lr 0.1 hparams.ba", "python src/train.py --lr 0.1 hparams.batch_size="),
         ("python src/train.py --resume conf", "python src/train.py --resume config/?"),
+        ("python src/train.py resume_s", "python src/train.py resume_sweep="),
+        ("python src/predict.py run=x input=pyp", "python src/predict.py run=x input=pyproject.toml"),
         ("python src/train.py -c pyp", "python src/train.py -c pyproject.toml"),
         ("python pla", "python plain.py"),
     ],
