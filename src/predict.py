@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from run import cli
 from run.atomic import replacing
@@ -27,10 +27,10 @@ SAID = 5  # unreadable files on the terminal
 @job
 def main(config: DictConfig) -> None:
     check(config)
-    if OmegaConf.is_missing(config, "input"):
+    if not config.get("input"):  # empty: "$UNSET" would be the current directory
         raise UserError("which images? input=PATH: an image, a folder, a .zip, or a pattern such as 'photos/*.png'")
     folder, output = Path(config.run), Path(config.output).expanduser()
-    if not output.parent.is_dir() or output.is_dir():
+    if not output.parent.is_dir() or (output.exists() and not output.is_file()):
         raise UserError(f"output={output}: name a file in a folder that is there, such as output=predictions.csv")
     count_by_record(config, folder)
     checkpoint = find_checkpoint(folder, config.ckpt)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from runs import REPOSITORY
 
-from scaffold.project_name import ProjectName
+from scaffold.project_name import LONGEST, ProjectName, renamer
 
 # put together, as they would be words of this repository otherwise, which new_project.py refuses
 NEW = ProjectName("".join(("Zebra", "Finch")), "_".join(("zebra", "finch")))
@@ -89,6 +89,29 @@ def test_a_copy_of_the_copy_is_the_copy_of_this_that_it_would_have_been(copy, tm
         (tmp_path / name).mkdir()
         new_project(repository, tmp_path / name / THIRD)
     assert files(tmp_path / "two" / THIRD) == files(tmp_path / "one" / THIRD)
+
+
+@pytest.mark.parametrize("name", ["ab", "a" * LONGEST])
+def test_no_name_is_too_short_or_long_for_the_style(name, tmp_path):
+    own, new = ProjectName.of(REPOSITORY), ProjectName.typed(name)
+    for folder in ("src", "tests", "docs"):
+        for path in (REPOSITORY / folder).rglob("*.py"):
+            if own.pattern().search(text := path.read_text(encoding="utf-8")):
+                flat = "_".join(path.relative_to(REPOSITORY).parts)
+                (tmp_path / flat).write_text(renamer(own, new)(text), encoding="utf-8")
+    assert any(tmp_path.iterdir())
+    for words in (["format", "--diff"], ["check", "--quiet", "--select=E501"]):
+        command = [sys.executable, "-m", "ruff", *words, "--config", str(REPOSITORY / "pyproject.toml"), "--no-cache"]
+        done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+def test_the_name_that_the_readme_shows_by_example_may_be_taken(command, capfd, tmp_path):
+    shown = re.search(r"src/new_project\.py (\w+)", (REPOSITORY / "README.md").read_text(encoding="utf-8"))
+    assert command("new_project", f"./{shown[1]}") == 0
+    copy = tmp_path / shown[1]
+    assert ProjectName.of(copy) == ProjectName.typed(shown[1])
+    assert f"src/new_project.py {ProjectName.of(REPOSITORY).camel} " in (copy / "README.md").read_text(encoding="utf-8")
 
 
 def test_its_own_tests_pass(copy):

@@ -165,6 +165,7 @@ def test_needs_no_training_data(command, tmp_path, capsys):
         (["run=nowhere", "input=x"], "no run folder"),
         (["input=x"], "which run? run=FOLDER"),
         (["run={}"], "which images? input=PATH"),
+        (["run={}", "input="], "which images? input=PATH"),
         (["run={}", "input=nowhere.png"], "input=nowhere.png: nothing is there"),
         (["run={}", "input=empty"], "input=empty: no image there"),
         (["run={}", "input=broken.zip"], "broken.zip: not a readable .zip"),
@@ -172,6 +173,8 @@ def test_needs_no_training_data(command, tmp_path, capsys):
         (["run={}", "input=broken"], ", nor the other 1"),
         (["run={}", "input=3.png", "output=no/where.csv"], "name a file in a folder that is there"),
         (["run={}", "input=3.png", "output=empty"], "name a file in a folder that is there"),
+        (["run={}", "input=3.png", "output=pipe"], "name a file in a folder that is there"),
+        (["run={}", "input=3.png", "output=null"], "output=null: must be a text"),
         (["run={}", "input=3.png", "draws=0"], "draws=0: must be a whole number >= 1"),
         (["run={}", "input=3.png", "patch_num=0"], "patch_num=0: must be a whole number >= 1"),
         (["run={}", "input=3.png", "hparams.patch_replace=false", "hparams.patch_num_max=16", "patch_num=17"], "<= 16"),
@@ -185,6 +188,7 @@ def test_needs_no_training_data(command, tmp_path, capsys):
 def test_one_clear_line(patch_set, photos, command, tmp_path, capsys, arguments, line):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     for path in ("broken/a.png", "broken/b.png", "broken.zip"):
         (tmp_path / path).write_bytes(b"damaged")
     shutil.copy(next((photos / "3").iterdir()), tmp_path / "3.png")

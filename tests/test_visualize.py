@@ -75,7 +75,8 @@ def test_figures_come_as_files_and_to_the_run_s_loggers_which_get_nothing_else(t
     assert runs_after.keys() == runs_before.keys()
     for run_id, run in runs_after.items():
         assert run.to_dictionary() == runs_before[run_id].to_dictionary()
-    (run_id,) = [i for i, run in runs_after.items() if run.data.tags["patch_sets.run_id"] == record(folder)["id"]]
+    own = "patch_sets.run_id"
+    (run_id,) = [i for i, run in runs_after.items() if run.data.tags[own] == record(folder)["id"]]
     (found,) = [file for file in client.list_artifacts(run_id, "figures") if "worst_images" in file.path]
     with (
         Image.open(client.download_artifacts(run_id, found.path)) as kept,

@@ -56,14 +56,21 @@ def _classes(path: Path, part: str) -> dict[str, list[str]]:
 
 
 def names_in_folder(root: Path, part: str = ".") -> list[str]:
-    """What is below a part of the folder, relative to the root; the names of folders end in /."""
+    """What is below a part of the folder, relative to the root; the names of folders end in /.
+
+    Links are followed, except back to a folder in which they are.
+    """
     names = []
     for folder, folders, files in os.walk(root / part, followlinks=True):
         below = Path(folder).relative_to(root).as_posix()
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(Path(folder, name))]
         names += [f"{below}/{name}/" for name in folders]
         names += [f"{below}/{name}" for name in files]
     return names
+
+
+def _leads_back(folder: Path) -> bool:
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def names_in_zip(path: Path, remedy: str) -> list[str]:

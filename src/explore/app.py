@@ -5,6 +5,7 @@ PYTHONPATH=src streamlit run src/explore/app.py [-- FOLDER ...]     (folders of 
 
 import atexit
 import gc
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import streamlit as st
 from explore.image_view import image_view
 from explore.numbers_view import numbers_view
 from explore.opened_run import OpenedRun, data_key, open_data, open_network, read_config, version
-from explore.run_list import choosable, differing, label, reason, short
+from explore.run_list import choosable, differing, label, labels, reason, short
 from explore.test_set_view import test_set_view
 from run import cli
 from run.errors import UserError
@@ -25,6 +26,7 @@ FOLDERS = sys.argv[1:] or ["outputs", "multirun"]
 KEPT = {"true", "named", "show", "position", "number", "click_does", "subset"}
 STYLE = """<style>
 .block-container { padding: 2.2rem 2.6rem 2rem; max-width: 1500px }
+[data-testid=stSidebar] [data-baseweb=select], [data-baseweb=popover] li { font-size: .85rem }
 h1 { font-size: 1.5rem !important; padding: 0 0 .2rem !important }
 [data-testid=stCaptionContainer] p { line-height: 1.35 }
 </style>"""
@@ -36,8 +38,9 @@ def found_runs(folders: tuple[str, ...]) -> tuple[list[RunRecord], list[RunRecor
 
 
 @st.cache_resource(show_spinner="Loading the test images ...", max_entries=4)
-def opened_data(key: str, folder: Path) -> tuple[Any, list[str]]:
-    return open_data(read_config(folder))
+def opened_data(key: str, _folder: Path) -> tuple[Any, list[str]]:
+    """Once for all runs with this key: Streamlit leaves what begins with _ out of its own."""
+    return open_data(read_config(_folder))
 
 
 @st.cache_resource(show_spinner="Opening the run ...", max_entries=8)
@@ -66,24 +69,34 @@ def opened(run: RunRecord) -> OpenedRun | None:
         return None
 
 
+def literal(text: str) -> str:
+    """In Markdown, as a comment may hold what it reads as style or as a formula."""
+    return re.sub(r"([\\`*_~$:<\[])", r"\\\1", text)
+
+
+def chosen(key: str, words: str, options: list[str], name_of: dict[str, str]) -> str:
+    """What was chosen stays so as long as it is there, whatever is trained meanwhile; else the first."""
+    if st.session_state.get(key) not in options:
+        st.session_state[key] = options[0]
+    return st.sidebar.selectbox(words, options, format_func=name_of.__getitem__, key=key)
+
+
 def sidebar() -> tuple[RunRecord | None, RunRecord | None]:
     """The run, and the one that it is compared with."""
     st.sidebar.markdown("### PatchSets")
     good, bad = found_runs(tuple(FOLDERS))
     words = st.sidebar.text_input("Filter", placeholder="words: model, data, date, comment").lower().split()
-    matching = [run for run in good if all(word in label(run).lower() for word in words)]
-    by_folder = {run.facts["folder"]: run for run in matching}
+    by_folder, name_of = {run.facts["folder"]: run for run in good}, {"": "none", **labels(good)}
+    matching = [folder for folder in by_folder if all(word in f"{name_of[folder]} {folder}".lower() for word in words)]
     first = second = ""
     if matching:
-
-        def name(folder: str) -> str:
-            return "none" if not folder else label(by_folder[folder])
-
-        first = st.sidebar.selectbox(f"Run (of {len(matching)}, newest first)", list(by_folder), format_func=name)
-        others = [folder for folder in by_folder if folder != first]
-        second = st.sidebar.selectbox("Compared with", ["", *others], format_func=name)
+        first = chosen("run", f"Run (of {len(matching)}, newest first)", matching, name_of)
+        second = chosen("second", "Compared with", ["", *(each for each in matching if each != first)], name_of)
     elif good:
-        st.sidebar.info("No run has these words in its name.")
+        st.info("No run has these words in its name.")
+    else:
+        places = " and ".join(str(Path(folder).absolute()) for folder in FOLDERS)
+        st.info(f"No run to open in {places}. Train one: `python src/train.py data=digits`")
     if bad:
         with st.sidebar.expander(f"{len(bad)} that cannot be opened"):
             for run in bad[:100]:
@@ -92,23 +105,19 @@ def sidebar() -> tuple[RunRecord | None, RunRecord | None]:
 
 
 def page() -> None:
-    st.set_page_config("PatchSets", layout="wide", initial_sidebar_state=340)
+    st.set_page_config("PatchSets", layout="wide", initial_sidebar_state=400)
     st.html(STYLE)
     once()
     for name in KEPT & st.session_state.keys():  # of what is not on the page, Streamlit forgets the values
         st.session_state[name] = st.session_state[name]
     first, second = sidebar()
-    if first is None:
-        places = " and ".join(str(Path(folder).absolute()) for folder in FOLDERS)
-        st.info(f"No run to open in {places}. Train one: `python src/train.py data=digits`")
-        return
-    run = opened(first)
-    if run is None:
+    run = None if first is None else opened(first)
+    if first is None or run is None:
         return
     st.title(f"{first.known.get('model', '')} on {first.known.get('data', '')}")
     tested = first.metrics.get("test_accuracy")
     facts = [str(run.folder), f"test accuracy {tested:.4f}" if tested is not None else "", first.facts.get("comment")]
-    st.caption(" · ".join(str(fact) for fact in facts if fact))
+    st.caption(literal(" · ".join(str(fact) for fact in facts if fact)))
     other = None
     if second is not None:
         other = opened(second)
@@ -116,10 +125,11 @@ def page() -> None:
             st.warning(f"{short(second)} has other test images: runs are compared on the same ones.")
             other = None
         elif other is not None:
-            st.caption(f"first / second run: {differing(first, second)}")
+            st.caption(literal(f"first / second run: {differing(first, second)}"))
     names = [label(each) for each in (first, second) if each is not None][: 1 + (other is not None)]
     views = ["Image", "Test set", "Number of patches"]
-    view = st.segmented_control("View", views, default="Image", key="view", required=True, label_visibility="collapsed")
+    st.session_state.setdefault("view", views[0])
+    view = st.segmented_control("View", views, key="view", required=True, label_visibility="collapsed")
     if view == "Image":
         image_view(run, other, names)
     elif view == "Test set":

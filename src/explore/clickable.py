@@ -39,4 +39,4 @@ def clickable(picture: Image, key: str, name: str, clicked: Callable[[float, flo
 
 @st.cache_resource(show_spinner=False)
 def _component() -> Callable:
-    return st.components.v2.component("patch_sets_clickable", html=HTML, css=CSS, js=JS)
+    return st.components.v2.component("clickable_picture", html=HTML, css=CSS, js=JS)

@@ -11,9 +11,9 @@ from torch import Tensor
 from explore import drawing, reading
 from explore.looked import Looked
 
-WEIGHTS, LEAVING_OUT, COVERING = "weights of the pool", "leaving one out", "covering a square"
+WEIGHTS, LEAVING_OUT, COVERING = "pool's weights", "leaving one out", "a gray square"  # as short as their boxes
 NAMED, TRUE = -2, -1  # the predicted class, the true one; or a class by its number
-WORDS = {NAMED: "the predicted class", TRUE: "the true class"}
+WORDS = {NAMED: "predicted class", TRUE: "true class"}
 
 
 def show_evidence(looked: Looked, predicted: int) -> Tensor:
@@ -47,7 +47,7 @@ def _own(network: Any) -> str:
     """What `scores` of the network are."""
     if hasattr(getattr(network, "pool", None), "weights"):
         return WEIGHTS
-    return "votes of the patches" if hasattr(network, "heat_map") else "gradient x input"
+    return "patches' votes" if hasattr(network, "heat_map") else "gradient x input"
 
 
 def _in_words(way: str) -> str:

@@ -58,10 +58,11 @@ def _measured(run: OpenedRun) -> dict[int, float]:
     index_M = some(len(run.source), IMAGES)
     labels_M = run.source.labels.cpu()[index_M]
     most = run.network.max_patch_num or max(SIZES)
-    st.caption(
-        f"Measured here on {len(index_M)} test images; on all of them: "
-        f"`python src/evaluate.py run={run.folder} 'sizes={list(SIZES)}'`".replace(", ", ",")
-    )
+    words = f"Measured here on {len(index_M)} test images"
+    if len(index_M) < len(run.source):
+        sizes = f"{list(SIZES)}".replace(" ", "")
+        words += f"; on all of them: `python src/evaluate.py run={run.folder} 'sizes={sizes}'`"
+    st.caption(words)
     return {
         size: float((remembered(run, index_M, size, f"{size} patches").argmax(1) == labels_M).float().mean())
         for size in SIZES

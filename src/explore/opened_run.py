@@ -99,6 +99,9 @@ def data_key(config: DictConfig) -> str:
         "limit_train",
         "num_workers",
         "train_bags",
+        "crop_padding",
+        "flip",
+        "memory_limit_gib",
     )
     alike = {name: value for name, value in settings.items() if name not in trained}
     return f"{sorted(alike.items(), key=str)} {os.environ.get('DATASET')}"

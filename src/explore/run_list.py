@@ -1,5 +1,7 @@
 """The runs from which one chooses: newest first, named by what they are, and those that cannot be opened."""
 
+import re
+from collections import Counter
 from pathlib import Path
 
 from table.collect import RunRecord, read_runs
@@ -26,16 +28,26 @@ def reason(run: RunRecord) -> str:
 
 def label(run: RunRecord) -> str:
     """`patch_set · MNIST · 0.9890 · 2026-11-20 09-00-00`."""
+    comment = str(run.facts.get("comment") or "")
+    place = re.sub(r"( \d\d-\d\d-\d\d)_\S*", r"\1", short(run)) if comment else short(run)  # the comment said twice
     metrics = [run.metrics[name] for name in ("test_accuracy", "valid_accuracy") if name in run.metrics]
     words = [
         str(run.known.get("model", "?")),
         str(run.known.get("data", "?")),
         f"{metrics[0]:.4f}" if metrics else "",
         "" if run.facts["status"] == "finished" else run.facts["status"],
-        str(run.facts.get("comment") or ""),
-        short(run),
+        comment,
+        place,
     ]
     return " · ".join(word for word in words if word)
+
+
+def labels(runs: list[RunRecord]) -> dict[str, str]:
+    """Folder -> label, and the folder after it where two would be the same, which a list takes for one."""
+    words = [label(run) for run in runs]
+    number = Counter(words)
+    folders = [run.facts["folder"] for run in runs]
+    return {f: text if number[text] == 1 else f"{text} · {f}" for f, text in zip(folders, words, strict=True)}
 
 
 def short(run: RunRecord) -> str:

@@ -18,13 +18,18 @@ TESTED, CHUNK = 1000, 25  # test images, in all and at once: of each there may b
 
 
 class Exporter:
-    """`export` writes model.* and, of patch networks, model_patches.* into a folder, in each of the formats."""
+    """`export` writes model.* and, of patch networks, model_patches.* into a folder, in each of the formats.
+
+    Raises UserError for another `patches` than grid and all, and where no format is left.
+    """
 
     def __init__(self, channels: int, image_size: Sequence[int], patches: str, formats: Mapping[str, Any]) -> None:
         self.shape = (channels, *image_size)
         self.patches, self.formats = patches, [each for each in formats.values() if each is not None]
         if not self.formats:
             raise UserError("formats: every one is null; leave one")
+        if patches not in ("grid", "all"):
+            raise UserError(f"patches={patches}: choose grid (as few as cover the image) or all (every place)")
 
     def export(
         self, network: nn.Module, folder: Path, facts: Mapping[str, Any], tested: Tested

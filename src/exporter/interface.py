@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from network.fixed_patches import FixedPatches
 from network.padded_patches import PaddedPatches
 from network.patch_network import PatchNetwork
-from run.errors import UserError
 from set_module.patch_cutout import PatchCutout
 from set_module.set_batch import SetBatch
 
@@ -71,9 +70,7 @@ Interface = Images | Patches
 
 
 def interfaces(network: Any, image_size: Sequence[int], patches: str) -> list[Interface]:
-    """All that a network can be given. Raises UserError for another `patches` than grid and all."""
-    if patches not in ("grid", "all"):
-        raise UserError(f"patches={patches}: choose grid (as few as cover the image) or all (every place)")
+    """All that a network can be given."""
     of_sets = isinstance(network, PatchNetwork)
     takes_images = not of_sets or network.cutout is not None
     return [

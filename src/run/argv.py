@@ -43,7 +43,7 @@ def prepare_argv(argv: list[str]) -> list[str]:
     configs = [f"--config-path={folder / 'source' / 'config'}"]
     if name == "run":  # the command's own YAML: the run may be older than the command
         configs.append(f"--config-dir={REPOSITORY / 'config'}")
-    return [*configs, *recorded_overrides(folder, new), *same_folder, *new]
+    return options_first([*configs, *recorded_overrides(folder, new), *same_folder, *new])
 
 
 def options_first(argv: list[str]) -> list[str]:

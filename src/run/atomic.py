@@ -12,9 +12,11 @@ from typing import IO, Any
 from run.errors import UserError
 
 REMEDIES = {
-    errno.ENOSPC: "free some space; what was written before is whole, and resume= goes on from there",
-    errno.EDQUOT: "free some of your quota; what was written before is whole, and resume= goes on from there",
+    errno.ENOSPC: "free some space; what was written before is whole, and a training goes on by resume=",
+    errno.EDQUOT: "free some of your quota; what was written before is whole, and a training goes on by resume=",
     errno.ENOENT: "its folder is gone; start anew",
+    errno.EEXIST: "choose another name",
+    errno.ENOTDIR: "choose another name",
     errno.EROFS: "make it writable",
     errno.EACCES: "make it writable",
 }
@@ -24,8 +26,10 @@ REMEDIES = {
 def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file in the target's folder that takes the target's place when the block ends without error.
 
-    Raises a UserError where the file system refuses.
+    Raises a UserError where the file system refuses, and for what is no file: a device would be lost, /dev/stdout too.
     """
+    if path.exists() and not path.is_file():
+        raise UserError(f"cannot write {path}: that is no file; choose another name")
     with explained(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.errors import CompactHydraException, HydraException, InstantiationException
 from hydra.experimental.callback import Callback as HydraCallback
 from hydra.utils import get_method, instantiate
@@ -49,6 +50,8 @@ def start(main: Callable[[], Any]) -> None:
                 return
             if _command() == "train":
                 sys.argv[1:] = settings_file.expanded(short_options.expanded(sys.argv[1:]))
+            else:
+                short_options.refuse(sys.argv[1:])
             register_resolvers()
             ranks.refuse_alone(sys.argv[1:])
             if sweep := resumed_sweep(sys.argv[1:]):
@@ -59,6 +62,8 @@ def start(main: Callable[[], Any]) -> None:
                     write_start(folder, arguments)
                 run_sweep(folder, arguments)
             sys.argv[1:] = ranks.agreed("arguments", lambda: prepare_argv(sys.argv[1:]))
+            if any(argument.startswith("run=") for argument in sys.argv[1:]):
+                sys.argv.insert(1, f"--config-name={_own_config()}")
             if not ranks.is_rank_zero():
                 sys.argv.append("hydra.output_subdir=null")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing and exiting
@@ -92,6 +97,13 @@ def start(main: Callable[[], Any]) -> None:
 
 def _command() -> str:
     return Path(sys.argv[0]).stem
+
+
+def _own_config() -> str:
+    """The name of the command's own YAML as it is beside its code: in the config of a run may be an older one."""
+    name = f"{_command()}_as_here"
+    ConfigStore.instance().store(name, OmegaConf.load(CONFIG / f"{_command()}.yaml"))
+    return name
 
 
 def build(config: DictConfig, **arguments: Any) -> Any:

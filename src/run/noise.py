@@ -12,6 +12,7 @@ NOISE = (
     r"The `srun` command is available on your system but is not used",  # Lightning, on any machine of a cluster
     r"It is recommended to use `self.log\(.*sync_dist=True",  # torchmetrics has gathered the ranks
     r"`training_step` returned `None`",  # model.skip_nonfinite
+    r"Image size .* could be decompression bomb",  # Pillow, from 89 megapixels on: from 179 on it refuses to read
     r"Checkpoint directory .* exists and is not empty",  # a second `fit` or `test` in the same run folder
 )
 # what goes wrong in them a logger's guard says, once

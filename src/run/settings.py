@@ -113,6 +113,8 @@ OPTIONAL = {
     "data.train_bags": _whole(1),
     "data.test_bags": _whole(1),
     "sizes": _COUNTS,
+    "ckpt": _TEXT,
+    "output": _TEXT,
 }
 
 

@@ -44,6 +44,14 @@ def expanded(argv: list[str]) -> list[str]:
     return [setting for word in words for setting in _settings(word, words, options)]
 
 
+def refuse(argv: list[str]) -> None:
+    """For the commands that have none."""
+    for name in (word.partition("=")[0] for word in argv):
+        if name in declared() and name != "-c":
+            raise UserError(f"{name}: an option of train.py alone; settings are written name=value")
+        _refuse_unknown(name, [])
+
+
 def _settings(word: str, following: Iterator[str], options: dict[str, ShortOption]) -> list[str]:
     name, equals, value = word.partition("=")
     if name not in options:
@@ -64,5 +72,6 @@ def _refuse_unknown(name: str, short: list[str]) -> None:
     if not name.startswith("-") or any(other.startswith(name) for other in known):  # argparse takes abbreviations
         return
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-    words = f"did you mean {close[0]}?" if close else f"there are {', '.join(short)}, and what --hydra-help lists"
+    there = f"there are {', '.join(short)}, and" if short else "there is"
+    words = f"did you mean {close[0]}?" if close else f"{there} what --hydra-help lists"
     raise UserError(f"{name}: no such option; {words}")

@@ -22,7 +22,9 @@ def write_copy(repository: Path, name: ProjectName, folder: Path) -> int:
     texts = {path: text for path in files if (text := _text(repository / path)) is not None}
     cleaned = {path: _clean(path, text) for path, text in texts.items()}
     for path in files:
-        if path.name != "LICENSE" and (found := name.pattern().search(f"{path}\n{cleaned.get(path, '')}")):
+        if name.is_example or path.name == "LICENSE":
+            continue
+        if found := name.pattern().search(f"{path}\n{cleaned.get(path, '')}"):
             raise UserError(
                 f"{found[0]} is a word of this repository ({path}), from which a copy could not tell its name: "
                 f"choose another, such as {name.snake}_project"

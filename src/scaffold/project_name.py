@@ -1,4 +1,4 @@
-"""The project's name in the forms in which files write it, PatchSets, patch_sets, patch-sets and PATCH_SETS."""
+"""The project's name in the forms in which files write it: camel, snake, kebab, and the capitals of variables."""
 
 import keyword
 import re
@@ -14,6 +14,7 @@ from run.errors import UserError
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*([-_][A-Za-z0-9]+)*")  # what Docker, environment variables and PyPI all take
 WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # where one ends: MLPStudy is MLP and Study
 LONGEST = 40
+EXAMPLE = "LeafShapes"  # in every text that shows a name; a project of this name shows that of this one instead
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,23 @@ class ProjectName:
     def forms(self) -> tuple[str, ...]:
         return self.camel, self.snake, self.snake.replace("_", "-"), self.snake.upper()
 
+    @property
+    def is_example(self) -> bool:
+        return self.camel == EXAMPLE
+
     @classmethod
     def typed(cls, text: str) -> "ProjectName":
         """Of any of the forms. Raises a UserError for what is no name."""
-        if not NAME.fullmatch(text) or not 2 <= len(text) <= LONGEST:
+        snake = WORDS.sub("_", text).replace("-", "_").lower()
+        if not NAME.fullmatch(text) or not 2 <= len(snake) <= LONGEST:
             raise UserError(
                 f"{text!r} is no name: 2 to {LONGEST} letters (a to z), digits, single - or _ between them, a letter "
-                "first, such as LeafShapes"
+                f"first, such as {EXAMPLE}"
             )
         if keyword.iskeyword(text):
             raise UserError(f"{text} is a word of Python: choose another name, such as {text}_project")
         camel = "".join(word[0].upper() + word[1:] for word in re.split("[-_]", text))
-        return cls(camel, WORDS.sub("_", text).replace("-", "_").lower())
+        return cls(camel, snake)
 
     @classmethod
     def of(cls, repository: Path) -> "ProjectName":
@@ -54,14 +60,17 @@ class ProjectName:
         return cls(camel, kebab.replace("-", "_"))
 
     def pattern(self) -> re.Pattern[str]:
-        """Any of the forms as a word, or a part of one, PATCH_SETS_IMAGE; also right after an escaped character, as in
-        "\\nPATCH_SETS_IMAGE".
+        """Any of the forms as a word, or a part of one, as in NAME_IMAGE; also right after an escaped character, as in
+        "\\nNAME_IMAGE".
         """
         forms = "|".join(map(re.escape, self.forms))
         return re.compile(rf"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))({forms})(?![A-Za-z0-9])")
 
 
 def renamer(old: ProjectName, new: ProjectName) -> Callable[[str], str]:
-    """Puts each form of `new` for that of `old`."""
-    forms = dict(reversed(list(zip(old.forms, new.forms, strict=True))))  # where two are the same, the first holds
-    return lambda text: old.pattern().sub(lambda found: forms[found[0]], text)
+    """Puts each form of `new` for that of `old`; where `new` is the example, that of `old` for it, too."""
+    directions = [(old, new), (new, old)] if new.is_example else [(old, new)]
+    pairs = [pair for one, other in directions for pair in zip(one.forms, other.forms, strict=True)]
+    forms = dict(reversed(pairs))  # where two are the same, the first holds
+    words = re.compile("|".join(one.pattern().pattern for one, _ in directions))
+    return lambda text: words.sub(lambda found: forms[found[0]], text)

@@ -10,8 +10,10 @@ import command_line
 import cutout
 import data_path
 import epoch
+import explore_clicks
 import loggers
 import mnist_fast
+import predict_files
 import report_runs
 import sets
 import step_cost
@@ -27,6 +29,8 @@ PARTS = {
     "epoch": epoch,
     "command_line": command_line,
     "report_runs": report_runs,
+    "predict_files": predict_files,
+    "explore_clicks": explore_clicks,
     "mnist_fast": mnist_fast,
     "sweep_jobs": sweep_jobs,
 }

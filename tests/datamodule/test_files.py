@@ -45,6 +45,13 @@ def test_a_name_with_brackets_is_a_name_first(folder):
     assert len(find("[b]")[1]) == 2
 
 
+def test_follows_links_but_not_in_circles(folder):
+    (folder / "c").mkdir()
+    (folder / "c" / "linked").symlink_to("../b")
+    (folder / "c" / "back").symlink_to("..")
+    assert find("c")[1] == ["linked/0.png", "linked/1.jpg"] == [name.removeprefix("./") for name in find("c")[1]]
+
+
 def test_batches_hold_what_is_readable(folder):
     files = Files(".", channels=3, image_size=[2, 2], batch_size=2, num_workers=None)
     for each in (files, pickle.loads(pickle.dumps(files))):

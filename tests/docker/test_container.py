@@ -5,6 +5,8 @@ All of it from a path with spaces and, where the tests run as root, by a user wh
 
 import os
 import re
+import runpy
+import shutil
 import subprocess
 import tempfile
 import time
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from engine import Checkout, copy_repository, docker, require_engine, wait_until
-from runs import record
+from runs import REPOSITORY, record
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # a first build downloads gigabytes
 
@@ -51,7 +53,8 @@ def checkout() -> Iterator[Checkout]:
 
 def built(checkout: Checkout) -> list[str]:
     """The instructions of the Dockerfile that a build does not take from its cache."""
-    output, errors = checkout.call("build", "--progress=plain", PATCH_SETS_IMAGE=f"{IMAGE}_again")
+    again = {"PATCH_SETS_IMAGE": f"{IMAGE}_again"}
+    output, errors = checkout.call("build", "--progress=plain", **again)
     steps = dict(re.findall(r"^#(\d+) \[.*\d+/\d+\] ((?:RUN|COPY) .*)", output + errors, re.MULTILINE))
     assert len(steps) > 2
     cached = re.findall(r"^#(\d+) CACHED", output + errors, re.MULTILINE)
@@ -124,6 +127,18 @@ def fetch(url: str, **headers: str) -> tuple[int, str]:
         return error.code, ""
 
 
+def said_before_and_after_a_click(url: str) -> tuple[str, str]:
+    """The probabilities on the page of trained runs, in a browser on the host."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(REPOSITORY / "docs")
+        draw = runpy.run_path(str(REPOSITORY / "docs" / "draw_explore.py"))
+    with draw["chromium"]() as page:
+        draw["open_page"](page, url)
+        before = page.locator(".ps-bars").inner_text()
+        draw["click_picture"](page, "with its patches", 0.5, 0.5)
+        return before, page.locator(".ps-bars").inner_text()
+
+
 def test_servers_answer_on_the_host(checkout, trained):
     checkout.call("run", "-d")
     servers = dict(zip(["tensorboard", "mlflow", "jupyter", "explore"], checkout.ports, strict=True))
@@ -145,7 +160,12 @@ def test_servers_answer_on_the_host(checkout, trained):
     assert fetch(f"{contents}?token={token}")[0] == 200
 
     assert fetch(f"{urls['explore']}/_stcore/health") == (200, "ok")
+    if shutil.which("chromium") or shutil.which("google-chrome"):
+        before, after = said_before_and_after_a_click(urls["explore"])
+        assert before != after
 
+    published = docker("port", checkout.container).splitlines()
+    assert sorted(published) == sorted(f"{port}/tcp -> 127.0.0.1:{port}" for port in checkout.ports)
     for name, port in servers.items():
         assert checkout.call(name, str(port))[0].strip() == urls[name]
     assert {path.stat().st_uid for path in checkout.workspace.rglob("*")} == {checkout.workspace.stat().st_uid}

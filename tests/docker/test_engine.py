@@ -132,7 +132,7 @@ def test_without_a_container_run_is_named(script, checkout):
 
 
 def test_without_the_image_build_is_named(checkout):
-    _, errors = checkout.call("run", code=1, PATCH_SETS_IMAGE="patch_sets_test_absent")
+    _, errors = checkout.call("run", code=1, PATCH_SETS_IMAGE="of_nobody")
     assert "docker/build.sh" in errors
 
 

@@ -13,9 +13,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from engine import READ_BY_THE_SCRIPTS, copy_repository, free_ports
+from engine import CONTAINER, IMAGE, READ_BY_THE_SCRIPTS, copy_repository, free_ports
 from runs import REPOSITORY
 
+NAME = "patch_sets"  # of image and container
 SERVERS = {"tensorboard": "tensorboard", "mlflow": "mlflow", "jupyter": "jupyter", "explore": "streamlit"}  # programs
 VERBS = ["build", "run", "exec", "attach", "stop", *SERVERS]
 # all that the scripts may need of a host beside docker; the servers' part runs in the container
@@ -194,7 +195,7 @@ def test_without_a_container_run_is_named(script, host):
 
 
 def test_the_names_can_be_changed(host):
-    host.settings("PATCH_SETS_IMAGE=mine\nPATCH_SETS_CONTAINER=mine_too\n")
+    host.settings(f"{IMAGE}=mine\n{CONTAINER}=mine_too\n")
     host.call("run", "true")
     assert values(host.last(), "--name") == ["mine_too"]
     assert host.last()[-2:] == ["mine", "true"]
@@ -209,7 +210,7 @@ def test_build(host):
     host.call("build", "--build-arg", "A=two words", "--no-cache")
     user = ["--build-arg", f"UID={os.getuid()}", "--build-arg", f"GID={os.getgid()}"]
     options = ["--build-arg", "A=two words", "--no-cache"]
-    assert host.last() == ["build", "--tag", "patch_sets", *user, *options, str(host.clone)]
+    assert host.last() == ["build", "--tag", NAME, *user, *options, str(host.clone)]
     assert (host.fake / "buildkit").read_text() == "1"
 
 
@@ -236,17 +237,17 @@ ARGUMENTS = ["two words", "*", "it's", '"', "$HOME", "", "-d", "a=b,c"]
 def test_run(host):
     host.call("run", "python", *ARGUMENTS)
     assert host.last() == [
-        *("run", "--interactive", "--name", "patch_sets", "--rm", "--init", "--ipc=host", "--detach-keys", "ctrl-]"),
+        *("run", "--interactive", "--name", NAME, "--rm", "--init", "--ipc=host", "--detach-keys", "ctrl-]"),
         *("--mount", f'type=bind,"source={host.workspace}",target=/workspace', "--env", "DATASET=/workspace/dataset"),
         *(word for port in host.ports for word in ("--publish", f"127.0.0.1:{port}:{port}")),
-        *("--gpus", "all", "patch_sets", "python", *ARGUMENTS),
+        *("--gpus", "all", NAME, "python", *ARGUMENTS),
     ]
 
 
 def test_run_at_a_terminal(host):
     host.call("run", terminal=True)
     assert host.last()[:3] == ["run", "--interactive", "--tty"]
-    assert host.last()[-1] == "patch_sets"  # whose command is fish
+    assert host.last()[-1] == NAME  # whose command is fish
 
 
 def test_run_in_the_background(host):
@@ -263,7 +264,7 @@ def test_the_exit_code_of_run_is_kept(options, host):
 
 def test_options_of_run(host):
     host.call("run", "-d", "--gpus=none", "--", "-x")
-    assert host.last()[-2:] == ["patch_sets", "-x"]
+    assert host.last()[-2:] == [NAME, "-x"]
     assert "no option -x" in host.refusal("run", "-x")
     assert "--gpus needs a value" in host.refusal("run", "--gpus")
 
@@ -402,7 +403,7 @@ def test_without_a_gpu_one_line_says_why(says, reason, host):
 def test_which_gpus(which, docker_s, host):
     host.call("run", "--gpus", which, "true", GPUS="none")
     trial, run = host.calls()[-2:]
-    assert trial == ["run", "--rm", "--gpus", docker_s, "--entrypoint", "true", "patch_sets"]
+    assert trial == ["run", "--rm", "--gpus", docker_s, "--entrypoint", "true", NAME]
     assert values(run, "--gpus") == [docker_s]
 
 
@@ -417,16 +418,16 @@ def test_no_gpu_is_tried_where_none_is_wanted(host):
 
 def test_exec(running):
     running.call("exec", "python", *ARGUMENTS)
-    assert running.last() == ["exec", "--interactive", "patch_sets", "python", *ARGUMENTS]
+    assert running.last() == ["exec", "--interactive", NAME, "python", *ARGUMENTS]
     running.call("exec")
-    assert running.last() == ["exec", "--interactive", "patch_sets", "fish"]
+    assert running.last() == ["exec", "--interactive", NAME, "fish"]
     running.answer("exit", "7")
     running.call("exec", "false", code=7)
 
 
 def test_exec_at_a_terminal(running):
     running.call("exec", terminal=True)
-    assert running.last() == ["exec", "--interactive", "--tty", "--detach-keys", "ctrl-]", "patch_sets", "fish"]
+    assert running.last() == ["exec", "--interactive", "--tty", "--detach-keys", "ctrl-]", NAME, "fish"]
 
 
 def test_attach(running):
@@ -434,15 +435,15 @@ def test_attach(running):
     running.answer("exit", "1")  # of a Docker that is left by Ctrl-]
     running.call("attach", terminal=True)
     (attach,) = [call for call in running.calls() if call[0] == "attach"]
-    assert attach == ["attach", "--detach-keys", "ctrl-]", "patch_sets"]
+    assert attach == ["attach", "--detach-keys", "ctrl-]", NAME]
 
 
 @pytest.mark.parametrize(("arguments", "seconds"), [((), "30"), (("5",), "5")])
 def test_stop_lets_trainings_end_first(arguments, seconds, running):
     running.call("stop", *arguments)
     end, stop = [call for call in running.calls() if call[0] in ("exec", "stop")]
-    assert end == ["exec", "--interactive", "patch_sets", "sh", "-s", seconds]
-    assert stop == ["stop", "--time", "0", "patch_sets"]
+    assert end == ["exec", "--interactive", NAME, "sh", "-s", seconds]
+    assert stop == ["stop", "--time", "0", NAME]
     assert running.last()[:2] == ["container", "inspect"]  # it waited until the name was free
 
 

@@ -3,11 +3,14 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from runs import REPOSITORY
 
-pytest.importorskip("streamlit", reason="Streamlit is not installed: make install")
+from datamodule.digits import Digits
+
+streamlit = pytest.importorskip("streamlit", reason="Streamlit is not installed: make install")
 
 
 @pytest.fixture
@@ -22,7 +25,6 @@ def copy(trained, run_of, tmp_path, monkeypatch):
 @pytest.fixture
 def opened(monkeypatch):
     """`opened()` -> the page, drawn once."""
-    import streamlit
     from streamlit.testing.v1 import AppTest
 
     def draw():
@@ -86,8 +88,30 @@ def test_no_runs_at_all(tmp_path, monkeypatch, opened):
     assert "python src/train.py data=digits" in opened().info[0].value
 
 
+def test_a_newer_run_does_not_take_the_place_of_the_one_looked_at(copy, opened):
+    page = opened()
+    newer = copy.with_name("23-59-59")
+    shutil.copytree(copy, newer)
+    (newer / "run.json").write_text(json.dumps(json.loads((copy / "run.json").read_text()) | {"started": "2999"}))
+    streamlit.cache_data.clear()
+    page.run()
+    assert page.sidebar.selectbox[0].options[0].endswith(newer.name)
+    assert page.sidebar.selectbox[0].value == str(copy.relative_to(Path.cwd()))
+
+
+def test_runs_on_the_same_images_load_them_once(copy, opened, monkeypatch):
+    page, setup, loaded = opened(), Digits.setup, []
+    monkeypatch.setattr(Digits, "setup", lambda self, stage: (loaded.append(stage), setup(self, stage)))
+    shutil.copytree(copy, copy.with_name("23-59-59"))
+    streamlit.cache_data.clear()
+    shown = [page.run().sidebar.selectbox[0].select_index(index).run().main.caption[0].value for index in (0, 1)]
+    assert not page.error
+    assert shown[0] != shown[1]
+    assert loaded == []
+
+
 def test_a_filter_that_nothing_matches(copy, opened):
     page = opened()
     page.text_input[0].set_value("elephant").run()
-    assert "these words" in page.sidebar.info[0].value
+    assert "these words" in page.info[0].value
     assert json.loads((copy / "run.json").read_text())["status"] == "finished"

@@ -1,6 +1,6 @@
 import json
 
-from explore.run_list import choosable, differing, label, reason, short
+from explore.run_list import choosable, differing, label, labels, reason, short
 
 
 def write(folder, checkpoint="best", **facts):
@@ -26,6 +26,15 @@ def test_the_newest_first_and_those_without_a_checkpoint_apart(tmp_path):
     }
 
 
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / name / "2026-11-20" / "09-00-00")
+    write(tmp_path / "a" / "2026-11-20" / "10-00-00")
+    names = labels(choosable([str(tmp_path)])[0])
+    assert len(set(names.values())) == 3
+    assert sorted(name.count("/a/") for name in names.values()) == [0, 0, 1]
+
+
 def test_a_run_is_named_by_what_it_is(tmp_path):
     folder = write(
         tmp_path / "2026-11-20" / "09-00-00",
@@ -34,6 +43,8 @@ def test_a_run_is_named_by_what_it_is(tmp_path):
         metrics={"test_accuracy": 0.98765},
     )
     other = write(tmp_path / "2026-11-20" / "10-00-00", composed={"model": "lenet", "data": "digits"})
-    (second, first), _ = choosable([str(folder), str(other)])[0], None
+    (second, first), _ = choosable([str(folder), str(other)])
     assert label(first) == "cnn · digits · 0.9877 · more · 2026-11-20 09-00-00"
+    again = write(tmp_path / "2026-11-20" / "09-00-00_more", comment="more", started="2026", composed={"model": "cnn"})
+    assert label(choosable([str(again)])[0][0]) == "cnn · ? · more · 2026-11-20 09-00-00"  # not said twice
     assert differing(first, second) == "model: cnn / lenet, lr: 0.1 / None"

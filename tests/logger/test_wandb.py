@@ -101,7 +101,8 @@ def test_a_run_without_a_key_leaves_everything_offline(train):
             for name, value in row.items() - {("step", row["step"])}:
                 assert value == "" or logged[name] == float(value)
     (run,) = of(records, "run")
-    assert (run.run_id, run.project, run.run_group) == (record(folder)["id"], "PatchSets", "Default")
+    assert (run.run_id, run.run_group) == (record(folder)["id"], "Default")
+    assert run.project == "PatchSets"
     assert (run.display_name, run.notes, list(run.tags)) == (folder.name, "what I try, 日本", ["first", "2"])
     assert run.git.remote_url == run.git.commit == ""
     assert settings(records)["lr"] == 0.001

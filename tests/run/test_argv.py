@@ -30,6 +30,8 @@ def test_a_run_brings_its_config_and_overrides(tmp_path):
     assert prepared[1] == f"--config-dir={CONFIG}"  # has the YAML of commands that are younger than the run
     assert prepared[2:5] == ["data=digits", f"run='{tmp_path}'", f"hydra.run.dir='{tmp_path}'"]
     assert prepared[-1] == "hparams.lr=0.2"  # instead of the recorded 0.1: Hydra refuses a group that is chosen twice
+    shown = prepare_argv(["--cfg", "job", f"run={tmp_path}", "ckpt=last"])
+    assert shown[2:5] == ["--cfg", "job", "data=digits"]  # argparse takes settings in one block
     assert prepare_argv(prepared) == prepared  # the processes of other ranks are started with it
 
 

@@ -1,8 +1,10 @@
 import json
+import os
 
 import pytest
 
 from run.atomic import replacing, write_json
+from run.errors import UserError
 
 
 def test_an_error_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -34,3 +36,13 @@ def test_the_new_file_has_ordinary_permissions_and_unicode(tmp_path):
     write_json(path, {"comment": "日本語"})
     assert path.stat().st_mode == plain.stat().st_mode
     assert "日本語" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["pipe", "link"])
+def test_a_device_stays_what_it_is(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")  # as /dev/stdout is
+    with pytest.raises(UserError, match="is no file"):
+        write_json(tmp_path / name, {})
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()

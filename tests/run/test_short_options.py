@@ -1,7 +1,7 @@
 import pytest
 
 from run.errors import UserError
-from run.short_options import declared, expanded
+from run.short_options import declared, expanded, refuse
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,13 @@ def test_stand_for_settings(typed, settings):
 def test_refuses_in_a_line(typed, words):
     with pytest.raises(UserError, match=words):
         expanded(typed)
+
+
+@pytest.mark.parametrize(("option", "words"), [("--lr=1", "of train.py alone"), ("--wrong", "--hydra-help")])
+def test_other_commands_refuse_them(option, words):
+    refuse(["-c", "job", "--multirun", "run=x"])
+    with pytest.raises(UserError, match=words):
+        refuse(["run=x", option])
 
 
 def test_help_lists_them(command, capfd):

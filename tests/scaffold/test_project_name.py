@@ -2,7 +2,7 @@ import pytest
 from runs import REPOSITORY
 
 from run.errors import UserError
-from scaffold.project_name import ProjectName, renamer
+from scaffold.project_name import EXAMPLE, ProjectName, renamer
 
 OLD = ProjectName("FrogLegs", "frog_legs")
 TEXT = """FrogLegs' image frog_legs and frog-legs: FROG_LEGS_IMAGE "\\nFROG_LEGS_IMAGE" frog_legs_test FrogLegsは
@@ -20,6 +20,12 @@ def test_a_name_of_one_word_comes_back_where_its_forms_are_the_same():
     toes = renamer(OLD, ProjectName("Toes", "toes"))("FrogLegs frog_legs FROG_LEGS")
     assert toes == "Toes toes TOES"
     assert renamer(ProjectName("Toes", "toes"), OLD)(toes) == "FrogLegs frog_legs FROG_LEGS"
+
+
+def test_a_project_of_the_name_shown_by_example_shows_that_of_this_instead():
+    example = ProjectName.typed(EXAMPLE)
+    taken = renamer(OLD, example)(f"FrogLegs: new_project.py {EXAMPLE}, frog_legs, {example.snake}")
+    assert taken == f"{EXAMPLE}: new_project.py FrogLegs, {example.snake}, frog_legs"
 
 
 @pytest.mark.parametrize(
@@ -40,7 +46,7 @@ def test_any_form_may_be_typed(typed, camel, snake):
 
 @pytest.mark.parametrize(
     "typed",
-    ["", "a", "9toes", "big toes", "つま先", "big__toes", "_toes", "toes-", "toes.py", "a" * 41, "lambda"],
+    ["", "a", "9toes", "big toes", "つま先", "big__toes", "_toes", "toes-", "toes.py", "a" * 41, "AbCd" * 9, "lambda"],
 )
 def test_what_is_no_name_is_refused_with_the_rule(typed):
     with pytest.raises(UserError, match=r"is no name: 2 to 40 letters .* such as |is a word of Python"):

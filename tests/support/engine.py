@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from runs import REPOSITORY
 
-READ_BY_THE_SCRIPTS = ("DATASET", "PORTS", "BIND", "GPUS", "TZ", "PATCH_SETS_IMAGE", "PATCH_SETS_CONTAINER")
+IMAGE = "PATCH_SETS_IMAGE"
+CONTAINER = "PATCH_SETS_CONTAINER"
+READ_BY_THE_SCRIPTS = ("DATASET", "PORTS", "BIND", "GPUS", "TZ", IMAGE, CONTAINER)
 
 
 def docker(*arguments: str, **options: Any) -> str:
@@ -55,7 +57,7 @@ class Checkout:
         self.ports = free_ports(4)
         self.process = process
         inherited = {name: value for name, value in os.environ.items() if name not in READ_BY_THE_SCRIPTS}
-        names = {"PATCH_SETS_IMAGE": image, "PATCH_SETS_CONTAINER": self.container}
+        names = {IMAGE: image, CONTAINER: self.container}
         self.environment = inherited | names | {"PORTS": " ".join(map(str, self.ports))}
 
     def start(self, script: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
