@@ -13,6 +13,7 @@ from run.checkpoint import find_checkpoint, restore
 from run.console import print_summary
 from run.errors import UserError
 from run.job import job
+from run.one_device import build_trainer
 from run.settings import check
 
 log = logging.getLogger(__name__)
@@ -35,10 +36,7 @@ def main(config: DictConfig) -> None:
     if not data.has_test:
         raise UserError("this data set has no test images: nothing to evaluate on")
     restore(model, checkpoint)
-    one_device = {"devices": 1, "num_nodes": 1, "strategy": "auto"}  # each of several would see a share of the images
-    silent = {"logger": False, "enable_checkpointing": False, "fast_dev_run": False}
-    bars = [cli.build(bar) for name, bar in config.callbacks.items() if name == "progress_bar" and bar is not None]
-    trainer = cli.build(config.trainer, **one_device, **silent, callbacks=bars, enable_progress_bar=bool(bars))
+    trainer = build_trainer(config)
 
     result = {"checkpoint": str(checkpoint), "images": data.summary()["test"]}
     result |= measure(trainer.predict(model, data.test_dataloader()), model, data.class_names)

@@ -4,10 +4,10 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from run import plain_command
 from run.errors import UserError
 from run.source import REPOSITORY
 from scaffold.clean_copy import write_copy
@@ -77,10 +77,4 @@ def begin_history(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    plain_command.start(main)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from run import cli
 from run.atomic import replacing
@@ -14,6 +14,7 @@ from run.classes import class_names, count_by_record
 from run.console import print_summary
 from run.errors import UserError
 from run.job import job
+from run.one_device import build_trainer
 from run.settings import check
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ SAID = 5  # unreadable files on the terminal
 @job
 def main(config: DictConfig) -> None:
     check(config)
-    if not config.get("input"):  # empty: "$UNSET" would be the current directory
+    if not OmegaConf.select(config, "input"):  # empty: "$UNSET" would be the current directory
         raise UserError("which images? input=PATH: an image, a folder, a .zip, or a pattern such as 'photos/*.png'")
     folder, output = Path(config.run), Path(config.output).expanduser()
     if not output.parent.is_dir() or (output.exists() and not output.is_file()):
@@ -37,15 +38,10 @@ def main(config: DictConfig) -> None:
     files, model = cli.build(config.files), cli.build(config.model)
     restore(model, checkpoint)
     predictor = cli.build(config.predictor)(model.network)
-    one_device = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
-    silent = {"logger": False, "enable_checkpointing": False, "fast_dev_run": False}
-    bars = [cli.build(bar) for name, bar in config.callbacks.items() if name == "progress_bar" and bar is not None]
-
     with replacing(output) as file:
         names = class_names(config, folder)
         table = cli.build(config.table)(file, files.names, names, spread=predictor.draws > 1)
-        callbacks = {"callbacks": [*bars, table], "enable_progress_bar": bool(bars)}
-        trainer = cli.build(config.trainer, **one_device, **silent, **callbacks)
+        trainer = build_trainer(config, [table])
         trainer.predict(predictor, files.loader(), return_predictions=False)
         refuse_none(table)
     say(table)

@@ -3,10 +3,10 @@
 It composes nothing and trains nothing: no Hydra, no torch.
 """
 
-import os
 import sys
 from pathlib import Path
 
+from run import plain_command
 from run.errors import UserError
 from table.collect import read_runs
 from table.files import write
@@ -66,12 +66,4 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:  # `| head` has seen enough; nothing may be flushed there at the exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    plain_command.start(main)

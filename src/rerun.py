@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from run import plain_command
 from run.argv import recorded_overrides
 from run.errors import UserError
 from run.folder import make_run_folder
@@ -95,10 +96,4 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    plain_command.start(main)

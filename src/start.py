@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ask import gpus, questions
 from ask.interview import arguments, ask
+from run import plain_command
 from run.errors import UserError
 from run.source import REPOSITORY
 
@@ -62,10 +63,4 @@ def python() -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except (KeyboardInterrupt, EOFError):
-        sys.exit(130)
+    plain_command.start(main)

@@ -12,6 +12,7 @@ from run.checkpoint import find_checkpoint, restore
 from run.console import print_summary
 from run.errors import UserError
 from run.job import job
+from run.one_device import build_trainer
 from run.resume import locked, read_record
 from run.settings import check
 
@@ -36,17 +37,7 @@ def main(config: DictConfig) -> None:
         raise UserError(f"image={config.image}: choose one of the test images, 0 to {images - 1}")
     restore(model, checkpoint)
     files, loggers = cli.build(config.files), build_loggers(config, folder)
-    one_device = {"devices": 1, "num_nodes": 1, "strategy": "auto"}  # each of several would see a share of the images
-    silent = {"enable_checkpointing": False, "fast_dev_run": False}
-    bars = [cli.build(bar) for name, bar in config.callbacks.items() if name == "progress_bar" and bar is not None]
-    trainer = cli.build(
-        config.trainer,
-        **one_device,
-        **silent,
-        callbacks=[*bars, *figures],
-        logger=[files, *loggers],
-        enable_progress_bar=bool(bars),
-    )
+    trainer = build_trainer(config, figures, [files, *loggers])
     trainer.test(model, data, verbose=False)
     written = files.write()
     for logger in loggers:

@@ -63,6 +63,15 @@ def test_agrees_with_the_training_s_own_test(cnn, photos, command):
     assert list(cnn.parent.iterdir()) == [cnn], "no run of its own"
 
 
+def test_the_commands_own_yaml_is_that_of_its_code(cnn, photos, command, tmp_path):
+    """Not that of the run's copy, which may be older."""
+    folder = shutil.copytree(cnn, tmp_path / "old")
+    (folder / "source" / "config" / "predict.yaml").write_text("draws: [")
+    (folder / "source" / "config" / "hydra" / "help" / "predict.yaml").unlink()
+    assert command("predict", f"run={folder}", f"input={photos}", "draws=1") == 0
+    assert len(table(folder / "predictions.csv")) == 355
+
+
 def test_draws_depend_on_the_image_alone(patch_set, photos, command, tmp_path):
     run = f"run={patch_set}"
     assert command("predict", run, f"input={photos}", "output=all.csv") == 0

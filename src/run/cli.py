@@ -111,7 +111,7 @@ def build(config: DictConfig, **arguments: Any) -> Any:
     try:
         return instantiate(config, **arguments)
     except InstantiationException as error:
-        raise UserError(hints.for_instantiation(error)) from error
+        raise find_user_error(error) or UserError(hints.for_instantiation(error)) from error
 
 
 def run_sweep(folder: Path, arguments: list[str]) -> NoReturn:

@@ -1,0 +1,17 @@
+"""Lightning's Trainer for a network that is trained already: on one device, without checkpoints, with the run's bar."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from run import cli
+
+
+def build_trainer(config: DictConfig, callbacks: Sequence[Any] = (), loggers: Sequence[Any] = ()) -> Any:
+    """That of the config, which may be for several devices: each would see a share of the images only."""
+    bar = OmegaConf.select(config, "callbacks.progress_bar")
+    bars = [] if bar is None else [cli.build(bar)]
+    one = {"devices": 1, "num_nodes": 1, "strategy": "auto", "enable_checkpointing": False, "fast_dev_run": False}
+    logging = {"logger": list(loggers) or False, "enable_progress_bar": bool(bars)}
+    return cli.build(config.trainer, **one, **logging, callbacks=[*bars, *callbacks])
