@@ -62,7 +62,7 @@ def start(main: Callable[[], Any]) -> None:
                     write_start(folder, arguments)
                 run_sweep(folder, arguments)
             sys.argv[1:] = ranks.agreed("arguments", lambda: prepare_argv(sys.argv[1:]))
-            if any(argument.startswith("run=") for argument in sys.argv[1:]):
+            if _command() != "train" and any(argument.startswith("run=") for argument in sys.argv[1:]):
                 sys.argv.insert(1, f"--config-name={_own_config()}")
             if not ranks.is_rank_zero():
                 sys.argv.append("hydra.output_subdir=null")
