@@ -35,7 +35,13 @@ def image_folder(question: str, default: str | None) -> str:
     if default is None and _holds_images(around := os.environ.get("DATASET", "dataset")):
         default = around
     refusal = "neither a folder with train/<class>/<image> in it nor a .zip"
-    path = questionary.path(question, default=default or "", validate=lambda path: _holds_images(path) or refusal)
+    # by TAB alone: where completions are shown, Enter closes these instead of answering
+    path = questionary.path(
+        question,
+        default=default or "",
+        validate=lambda path: _holds_images(path) or refusal,
+        complete_while_typing=False,
+    )
     return str(Path(_answer(path)).expanduser())
 
 
