@@ -179,15 +179,16 @@ class Guarded(Logger):
                 self.log_artifact(path)
 
     def _work(self) -> None:
-        ends = False
+        closed = False
         try:
             self._call(self.logger.open)
-            while not (ends or self.lost):
-                ends = self.closing.wait(INTERVAL)
+            while not (closed or self.lost):
+                self.closing.wait(INTERVAL)
                 while self.calls and not self.lost:
                     call, arguments = self.calls.popleft()
                     self._call(call, *arguments)
-                if not ends:
+                    closed = call == self.logger.close
+                if not (closed or self.lost):
                     self._call(self.logger.flush)
         except BaseException as error:  # also SystemExit, with which some libraries end
             self._lose(reason(error))
