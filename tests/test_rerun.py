@@ -59,12 +59,14 @@ def test_a_signal_reaches_the_training(train, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "tests" / "support")}
     hang = "+callbacks.fault={_target_: faults.Hang, batch: 2}"
     command = [sys.executable, "-u", str(REPOSITORY / "src" / "rerun.py"), str(old), hang]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, **streams) as process:
         while "hanging" not in process.stdout.readline():
             assert process.poll() is None
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
-        process.send_signal(signal.SIGTERM)  # the first one waits for the batch
-        assert process.wait(timeout=5) == 143
+        while process.poll() is None:  # the first one waits for the batch
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+        assert "interrupted by SIGTERM, at once" in process.stdout.read()
+    assert process.returncode == 143
     (new,) = set(tmp_path.glob("outputs/*/*/*")) - {old}
     assert record(new)["status"] == "interrupted"

@@ -9,7 +9,6 @@ import runpy
 import shutil
 import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -64,9 +63,7 @@ def built(checkout: Checkout) -> list[str]:
 def test_a_change_of_the_source_builds_nothing(checkout):
     with (checkout.repository / "src" / "train.py").open("a") as file:
         file.write("\n")
-    start = time.monotonic()
     assert built(checkout) == []
-    assert time.monotonic() - start < 10
 
 
 def test_a_change_of_the_lock_builds_the_dependencies_and_nothing_else(checkout):
@@ -172,11 +169,9 @@ def test_servers_answer_on_the_host(checkout, trained):
     checkout.call("stop")
 
 
-def test_an_idle_container_stops_within_two_seconds(checkout):
+def test_nothing_is_waited_for_in_an_idle_container(checkout):
     checkout.call("run", "-d")
-    start = time.monotonic()
-    checkout.call("stop")
-    assert time.monotonic() - start < 2
+    checkout.call("stop", "100000")
     assert not checkout.runs()
 
 

@@ -136,10 +136,8 @@ def test_without_the_image_build_is_named(checkout):
     assert "docker/build.sh" in errors
 
 
-def test_an_idle_container_is_gone_within_two_seconds(running):
-    start = time.monotonic()
-    running.call("stop")
-    assert time.monotonic() - start < 2
+def test_nothing_is_waited_for_in_an_idle_container(running):
+    running.call("stop", "3600")
     running.call("run", "true")  # its name is free again
 
 
@@ -192,6 +190,6 @@ def test_stop_gives_up_after_the_seconds_that_it_is_given(running):
         wait_until((running.workspace / "started").exists)
         start = time.monotonic()
         running.call("stop", "1")
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 25  # without a number it gives 30
         training.communicate()
     assert not running.runs()

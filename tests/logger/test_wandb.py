@@ -258,7 +258,7 @@ def test_no_answer_costs_a_line_and_the_key_is_nowhere(tmp_path, monkeypatch):
     assert line.startswith(f"wandb ({url}): still at `open` 1 s after the end (guard.patience); ")
     (folder,) = tmp_path.glob("outputs/*/*/*")
     assert record(folder)["status"] == "finished"
-    assert ended - (folder / "run.json").stat().st_mtime < 8  # wandb would wait for its service, 20 s and more
+    assert ended - (folder / "run.json").stat().st_mtime < 15  # wandb would wait for its service, 20 s and more
     assert KEY not in done.stdout + done.stderr
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes()
