@@ -27,6 +27,11 @@ KEPT = {"true", "named", "show", "position", "number", "click_does", "subset"}
 STYLE = """<style>
 .block-container { padding: 2.2rem 2.6rem 2rem; max-width: 1500px }
 [data-testid=stSidebar] [data-baseweb=select], [data-baseweb=popover] li { font-size: .85rem }
+@media (max-width: 1150px) {
+  .block-container { padding: 1.5rem 1rem }
+  [data-testid=stHorizontalBlock] { flex-wrap: wrap; gap: .6rem }
+  [data-testid=stColumn] { min-width: 110px }
+}
 h1 { font-size: 1.5rem !important; padding: 0 0 .2rem !important }
 [data-testid=stCaptionContainer] p { line-height: 1.35 }
 </style>"""

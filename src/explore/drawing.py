@@ -68,7 +68,7 @@ def gallery(patches: Sequence[Tensor], scores: Sequence[float | None], columns: 
     Those that are out have no score, but None.
     """
     pitch, width = tile + GAP, tile // 26
-    sheet = Image.new("RGB", (columns * pitch, ceil(len(patches) / columns) * pitch), WHITE)
+    sheet = Image.new("RGB", (columns * pitch, rows(len(patches), columns) * pitch), WHITE)
     pen = ImageDraw.Draw(sheet)
     largest = max((abs(score) for score in scores if score is not None and score == score), default=0.0) or 1.0
     for place, (patch_Cpp, score) in enumerate(zip(patches, scores, strict=True)):
@@ -94,7 +94,7 @@ def mixed(strength: float) -> tuple[int, ...]:
 def contact_sheet(pictures: Sequence[Image.Image], captions: Sequence[Sequence[str]], columns: int) -> Image.Image:
     """Pictures of at most CELL pixels in rows, each with short lines under it, in cells of one size (see `cell`)."""
     pitch_x, pitch_y = CELL + GAP, CELL + GAP + LINE * max(map(len, captions), default=0)
-    sheet = Image.new("RGB", (columns * pitch_x, max(1, ceil(len(pictures) / columns)) * pitch_y), WHITE)
+    sheet = Image.new("RGB", (columns * pitch_x, rows(len(pictures), columns) * pitch_y), WHITE)
     pen = ImageDraw.Draw(sheet)
     for place, (picture, lines) in enumerate(zip(pictures, captions, strict=True)):
         left, top = place % columns * pitch_x, place // columns * pitch_y
@@ -105,8 +105,12 @@ def contact_sheet(pictures: Sequence[Image.Image], captions: Sequence[Sequence[s
     return sheet
 
 
+def rows(count: int, columns: int) -> int:
+    """Of a sheet of so many cells."""
+    return max(1, ceil(count / columns))
+
+
 def cell(x: float, y: float, count: int, columns: int) -> int | None:
     """Which of `count` cells in rows lies at these parts of the sheet's width and height."""
-    rows = max(1, ceil(count / columns))
-    place = int(y * rows) * columns + int(x * columns)
+    place = int(y * rows(count, columns)) * columns + int(x * columns)
     return place if place < count else None

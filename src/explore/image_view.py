@@ -2,6 +2,8 @@
 
 # N elements, C H W of an image, K classes
 
+from math import ceil
+
 import streamlit as st
 import torch
 from torch import Tensor
@@ -63,7 +65,8 @@ def _image(looked: Looked) -> None:
             st.toast("A set has at least one patch: put another in first.")
 
     picture = drawing.outlined(looked.image, chosen, size)
-    clickable(picture, "image", f"test image {looked.index} with its patches", clicked)
+    grid = (ceil(2 * width / size), ceil(2 * height / size))  # half patches
+    clickable(picture, "image", f"test image {looked.index} with its patches", grid, clicked)
     st.caption("Pale: no patch sees it. A click on a patch takes it out, one on an empty place puts a patch in.")
 
 
@@ -82,5 +85,11 @@ def _gallery(looked: Looked, scores_N: Tensor, columns: int, tile: int) -> None:
             st.toast("A set has at least one element: put another in first.")
 
     picture = drawing.gallery(patches, [score_of.get(number) for number in numbers], columns, tile)
-    clickable(picture, "gallery", "the elements of the set, in their order", clicked)
+    clickable(
+        picture,
+        "gallery",
+        "the elements of the set, in their order",
+        (columns, drawing.rows(len(numbers), columns)),
+        clicked,
+    )
     st.caption("The set, in the order in which the network gets it; the frames are the evidence. A click: out, or in.")

@@ -134,6 +134,7 @@ def _cell_images(
         if place is not None:
             look_for(ALL, shown[place])
 
-    clickable(drawing.contact_sheet(pictures, captions, COLUMNS), "cell_images", "images of the cell", clicked)
+    sheet = drawing.contact_sheet(pictures, captions, COLUMNS)
+    clickable(sheet, "cell_images", "images of the cell", (COLUMNS, drawing.rows(len(pictures), COLUMNS)), clicked)
     more = f"The first {MOST}. " if len(found_F) > MOST else ""
     st.caption(f"{more}A click opens an image.")

@@ -38,6 +38,15 @@ def at(page):
     return page
 
 
+def wait_for(at, condition) -> None:
+    """A machine may stall: what a click asks for comes later then, not never."""
+    for _ in range(600):
+        if condition():
+            return
+        at.page.wait_for_timeout(100)
+    raise AssertionError("not within a minute")
+
+
 def count(at) -> int:
     return int(COUNT.match(at.page.get_by_text(COUNT).inner_text())[1])
 
@@ -57,46 +66,50 @@ def test_a_network_of_whole_images_shows_what_applies(page):
 def test_patches_go_out_and_in_by_clicks(at):
     drawn, before = count(at), said(at)
     at.draw.click_picture(at.page, "with its patches", 0.5, 0.5)
-    assert count(at) == drawn - 1
-    assert said(at) != before
+    wait_for(at, lambda: count(at) == drawn - 1 and said(at) != before)
     at.draw.click_picture(at.page, "the elements of the set", 0.4 / 16, 0.4)
-    assert count(at) in (drawn, drawn - 2)  # comes in where it is the one that is out, else goes out
+    wait_for(at, lambda: count(at) in (drawn, drawn - 2))  # comes in where it is the one that is out, else goes out
     at.page.get_by_role("button", name="As drawn").click()
-    at.draw.settle(at.page)
-    assert (count(at), said(at)) == (drawn, before)
+    wait_for(at, lambda: (count(at), said(at)) == (drawn, before))
 
     at.page.get_by_text("always puts in").click()
     at.draw.settle(at.page)
     at.draw.click_picture(at.page, "with its patches", 0.5, 0.5)
-    assert count(at) == drawn + 1
+    wait_for(at, lambda: count(at) == drawn + 1)
+
+
+def test_patches_go_out_and_in_by_keys(at):
+    drawn, before = count(at), said(at)
+    at.page.get_by_alt_text("the elements of the set").focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp", "ArrowLeft", "Enter"):
+        at.page.keyboard.press(key)
+    wait_for(at, lambda: count(at) == drawn - 1 and said(at) != before)
+    at.page.keyboard.press(" ")  # the picture that is drawn anew keeps the focus and the place
+    wait_for(at, lambda: (count(at), said(at)) == (drawn, before))
 
 
 def test_the_order_means_nothing_and_the_number_something(at):
     before, gallery = said(at), at.page.get_by_alt_text("the elements of the set")
     picture = gallery.get_attribute("src")
     at.page.get_by_role("button", name="Shuffle").click()
-    at.draw.settle(at.page)
+    wait_for(at, lambda: gallery.get_attribute("src") != picture and "moved" in at.page.get_by_text(COUNT).inner_text())
     moved = re.search(r"no probability moved(?: by more than (\S+))?", at.page.get_by_text(COUNT).inner_text())
     assert float((moved[1] or "0").rstrip(".")) < 1e-6
     assert said(at) == before
-    assert gallery.get_attribute("src") != picture
 
     drawn = count(at)
     at.page.get_by_role("slider").press("ArrowLeft")
-    at.draw.settle(at.page)
-    assert count(at) == drawn - 1
-    assert said(at) != before
-    places = at.page.get_by_alt_text("with its patches").get_attribute("src")
+    wait_for(at, lambda: count(at) == drawn - 1 and said(at) != before)
+    image = at.page.get_by_alt_text("with its patches")
+    places = image.get_attribute("src")
     at.page.get_by_role("button", name="Draw others").click()
-    at.draw.settle(at.page)
-    assert count(at) == drawn - 1
-    assert at.page.get_by_alt_text("with its patches").get_attribute("src") != places
+    wait_for(at, lambda: count(at) == drawn - 1 and image.get_attribute("src") != places)
 
 
 def test_two_runs_side_by_side_and_images_behind_the_matrix(at):
     at.draw.pick(at.page, "Compared with", "cnn")
     at.page.get_by_text("model: patch_set / cnn").wait_for()
-    assert len(re.findall(r"\d\.\d{4}", said(at))) == 20
+    wait_for(at, lambda: len(re.findall(r"\d\.\d{4}", said(at))) == 20)
     at.page.get_by_text("Test set", exact=True).click()
     at.page.get_by_text("are named wrongly").wait_for()
     at.draw.settle(at.page)
@@ -105,7 +118,7 @@ def test_two_runs_side_by_side_and_images_behind_the_matrix(at):
     at.draw.settle(at.page)
     at.draw.click_picture(at.page, "images of the cell", 0.05, 0.1)
     at.page.get_by_text("with probability").wait_for()
-    assert "9 ✓" in said(at)
+    wait_for(at, lambda: "9 ✓" in said(at))
 
     index = at.page.get_by_label("Image, 0 to").input_value()
     at.page.get_by_text("Number of patches", exact=True).click()
