@@ -135,18 +135,32 @@ def test_srun(whole, tmp_path):
     assert_same(whole, only_run(tmp_path))
 
 
-@pytest.mark.parametrize("during", ["train", "validation"])
-def test_goes_on_exactly_after_a_signal_to_one_rank(during, whole, tmp_path):
-    fault = f"+callbacks.fault={{_target_: rank_faults.OnRank, rank: 1, name: SIGTERM, batch: 27, during: {during}}}"
-    code, stderr = alone(tmp_path, *LENET, fault)
+def break_off_and_resume(folder, during, batch, *options):
+    """By a signal to one rank in the second epoch."""
+    fault = f"{{_target_: rank_faults.OnRank, rank: 1, name: SIGTERM, batch: {batch}, during: {during}}}"
+    code, stderr = alone(folder, *options, f"+callbacks.fault={fault}")
     assert (code, stderr) == (128 + signal.SIGTERM, "interrupted by SIGTERM\n")
-    broken = only_run(tmp_path)
+    broken = only_run(folder)
     assert record(broken)["status"] == "interrupted"
     progress = torch.load(broken / LAST, weights_only=True)["loops"]["fit_loop"]["epoch_progress"]["current"]
-    assert (progress["started"], progress["processed"]) == (2, 1)  # in the middle of the second epoch
-    code, stderr = alone(tmp_path, "resume=last", "~callbacks.fault")
+    assert (progress["started"], progress["processed"]) == (2, 1)
+    code, stderr = alone(folder, "resume=last", "~callbacks.fault")
     assert code == 0, stderr
-    assert_same(whole, only_run(tmp_path))
+    return only_run(folder)
+
+
+def test_goes_on_exactly_after_a_signal_in_a_validation(whole, tmp_path):
+    assert_same(whole, break_off_and_resume(tmp_path, "validation", 27, *LENET))
+
+
+def test_goes_on_exactly_with_the_sums_and_random_states_of_all_ranks(tmp_path):
+    """Those of BatchNorm and dropout."""
+    options = (*SHORT, "trainer=ddp_cpu", "hparams.batch_size=32", "model=vgg11_bn")
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    code, stderr = alone(tmp_path / "whole", *options)
+    assert code == 0, stderr
+    assert_same(only_run(tmp_path / "whole"), break_off_and_resume(tmp_path / "broken", "train", 6, *options))
 
 
 def test_goes_on_exactly_after_a_signal_to_torchrun(whole, tmp_path):

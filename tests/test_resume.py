@@ -211,37 +211,6 @@ def test_the_curves_of_tensorboard_go_on(train, broken_off, resume):
     assert curves[0] == curves[1]
 
 
-def test_two_processes_share_a_run_exactly(train, tmp_path):
-    """Several ranks: their sums and random states are all in the checkpoint."""
-    options = (
-        *SHORT,
-        "+trainer.log_every_n_steps=2",
-        "callbacks.last.every_n_steps=1",
-        "model=vgg11_bn",
-        "loggers=none",
-    )
-    options = (*options, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "hparams.batch_size=8")
-    environment = {"PYTHONPATH": str(REPOSITORY / "tests" / "support"), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
-
-    def start(*overrides):
-        command = [sys.executable, str(REPOSITORY / "src" / "train.py"), *overrides]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False, timeout=300)
-
-    done = start(*options)
-    assert done.returncode == 0, done.stderr
-    (whole,) = tmp_path.glob("outputs/*/*/*")
-    stop = "+callbacks.fault={_target_: faults.Signal, name: SIGTERM, batch: 23}"
-    assert start(*options, stop).returncode == 143
-    (broken,) = set(tmp_path.glob("outputs/*/*/*")) - {whole}
-    assert record(broken)["status"] == "interrupted"
-    assert (
-        torch.load(broken / LAST, weights_only=True)["loops"]["fit_loop"]["epoch_progress"]["current"]["started"] == 2
-    )
-    done = start(f"resume={broken}", "~callbacks.fault")
-    assert done.returncode == 0, done.stderr
-    assert_same(whole, broken)
-
-
 def test_damaged_files_are_named(train, command, capsys):
     folder = train(*SHORT, "model=cnn", "hparams.max_epochs=1")
     (folder / LAST).write_bytes((folder / LAST).read_bytes()[:1000])
