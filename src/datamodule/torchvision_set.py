@@ -1,6 +1,7 @@
 """MNIST, FashionMNIST, CIFAR10 and CIFAR100 as torchvision downloads and reads them."""
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,14 @@ class TorchvisionSet(ImageDataModule):
         from torchvision import datasets
 
         dataset_class = getattr(datasets, self.dataset_name)
+        folder = _files(dataset_class, self.root)[0][0].parent
+        absent = [each for each in (folder, *folder.parents) if not each.exists()]
         try:
             return dataset_class(self.root, train=part == "train", download=download)
         except Exception as error:  # torchvision lets through what sockets, archives, pickle and assert raise
+            for each in absent:
+                with suppress(OSError):  # some of the files are there
+                    each.rmdir()
             if damaged := next(filter(_is_damaged, _files(dataset_class, self.root)), None):
                 raise UserError(f"{damaged[0]}: damaged: delete it, and the next run downloads it again") from error
             if isinstance(error, PermissionError):
@@ -54,7 +60,6 @@ class TorchvisionSet(ImageDataModule):
                     f"{error.filename or self.root}: permission denied: set data.root to a folder of yours"
                 ) from error
             reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
-            folder = _files(dataset_class, self.root)[0][0].parent
             raise UserError(
                 f"{folder}: {self.dataset_name} is not there and cannot be downloaded ({reason.strip()}): "
                 "put its files there, set data.root, or use data=digits, which needs no download"

@@ -89,9 +89,11 @@ def test_names_a_truncated_file(mnist, tmp_path, file, size):
 
 @pytest.mark.parametrize(("name", "folder"), [("FashionMNIST", "FashionMNIST/raw"), ("CIFAR10", "cifar-10-batches-py")])
 def test_says_what_to_do_when_the_download_fails(mnist, tmp_path, name, folder):
+    root = tmp_path / "mistyped" / "folder"
     with pytest.raises(UserError, match=r"use data=digits, which needs no download$") as caught:
-        mnist(name).prepare_data()
-    assert str(caught.value).startswith(f"{tmp_path / folder}: {name} is not there and cannot be downloaded (")
+        mnist(name, root=str(root)).prepare_data()
+    assert not (tmp_path / "mistyped").exists()
+    assert str(caught.value).startswith(f"{root / folder}: {name} is not there and cannot be downloaded (")
     assert "no route to host" in str(caught.value)
     assert "\n" not in str(caught.value)
 
