@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from run import interruption, ranks, requeue, sweep_record
+from run import interruption, launcher, ranks, requeue, sweep_record
 from run.argv import quote
 from run.errors import PastHydraError
 from run.isolation import isolated
@@ -37,7 +37,7 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
                     return _job_of_sweep(function, config)
                 return function(config)
         except interruption.Interrupted as interrupted:
-            if not in_sweep(HydraConfig.get()) or is_serial(HydraConfig.get()):
+            if not in_sweep(HydraConfig.get()) or launcher.is_serial(HydraConfig.get().launcher):
                 raise
             if requeue.in_submitit():
                 requeue.after(interrupted, Path(HydraConfig.get().sweep.dir, ".stop"))
@@ -104,12 +104,3 @@ def _objective(score: Any) -> float | None:
 
 def in_sweep(hydra: Any) -> bool:
     return hydra.mode == RunMode.MULTIRUN
-
-
-def is_serial(hydra: Any) -> bool:
-    """Whether the jobs of a sweep run one after the other in the process of the sweep."""
-    if hydra.launcher._target_.endswith(".JoblibLauncher"):
-        from joblib import effective_n_jobs
-
-        return effective_n_jobs(hydra.launcher.n_jobs) == 1
-    return hydra.launcher._target_.endswith(".BasicLauncher")

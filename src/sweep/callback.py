@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from run import cli, interruption, job, ranks, sweep_plan, sweep_record
+from run import cli, interruption, job, launcher, ranks, sweep_plan, sweep_record
 from run.console import share
 from run.errors import PastHydraError, UserError
 from run.hints import first_line
@@ -56,7 +56,7 @@ class Sweep(cli.HydraCallback):
         self.progress = Progress(self.folder, sweep_plan.varied(config), config)
         study.prepare(config, self.folder)
         stop.allow(self.folder)
-        if not job.is_serial(config.hydra):
+        if not launcher.is_serial(config.hydra.launcher):
             device.offer(config)
             self.until_end.enter_context(self.progress.watching())
             self.until_end.enter_context(interruption.at_first(self._stop_workers))

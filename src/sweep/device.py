@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 from omegaconf import DictConfig, open_dict, read_write
 
+from run.launcher import JOBLIB, LOCAL, kind
 from sweep import stop
 
 # one CUDA_VISIBLE_DEVICES for each slot, empty without a GPU: told by the sweep's own process, as submitit_local
@@ -51,9 +52,9 @@ def gpus_per_job() -> int:
 def offer(config: DictConfig) -> None:
     """In the sweep's own process, before Hydra builds the launcher: say which slots there are."""
     launcher = config.hydra.launcher
-    if _is_joblib(launcher) or _is_local(launcher):
+    if kind(launcher) in (JOBLIB, LOCAL):
         os.environ[SLOTS] = ",".join(gpus() or [""] * at_once(launcher.get("cpus_per_task") or 1))
-    if _is_local(launcher):
+    if kind(launcher) == LOCAL:
         with read_write(config), open_dict(config):  # submitit has a `setup`, the plugin's type of its config has not
             config.hydra.launcher = {**launcher, "setup": [HEED_NO_CTRL_C]}
 
@@ -65,8 +66,8 @@ def take(launcher: DictConfig, folder: Path) -> None:
     More workers than slots share the GPUs in turn. Raises Interrupted if the sweep ends meanwhile.
     """
     global _taken
-    local = _is_local(launcher)
-    if _taken is not None or not (local or _is_joblib(launcher)):
+    local = kind(launcher) == LOCAL
+    if _taken is not None or not (local or kind(launcher) == JOBLIB):
         return
     slots = os.environ[SLOTS].split(",")
     while (_taken := _first_free(folder / ".slots", len(slots) if local else None)) is None:
@@ -78,14 +79,6 @@ def take(launcher: DictConfig, folder: Path) -> None:
         from joblib import cpu_count
 
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cpu_count() // len(slots))))
-
-
-def _is_joblib(launcher: DictConfig) -> bool:
-    return launcher._target_.endswith(".JoblibLauncher")
-
-
-def _is_local(launcher: DictConfig) -> bool:
-    return launcher._target_.endswith(".LocalLauncher")
 
 
 def _first_free(folder: Path, number: int | None) -> int | None:

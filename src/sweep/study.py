@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from run import cli
+from run import cli, launcher
 from run.errors import UserError
 from sweep import device
 from sweep.study_name import study_name
@@ -140,13 +140,9 @@ def open_study(storage: Any, name: str, direction: Literal["minimize", "maximize
     return study
 
 
-def at_once(launcher: DictConfig) -> int:
-    """How many jobs run at a time on this machine; of a cluster nobody knows."""
-    kind = launcher._target_.rpartition(".")[2]
-    if kind == "BasicLauncher":
-        return 1
-    if kind == "JoblibLauncher":
-        from joblib import effective_n_jobs
-
-        return int(effective_n_jobs(launcher.n_jobs))
-    return device.at_once(launcher.cpus_per_task or 1) if kind == "LocalLauncher" else ON_CLUSTER
+def at_once(chosen: DictConfig) -> int:
+    """How many jobs that launcher runs at a time on this machine; of a cluster nobody knows."""
+    kind = launcher.kind(chosen)
+    if kind in (launcher.BASIC, launcher.JOBLIB):
+        return launcher.workers(chosen)
+    return device.at_once(chosen.cpus_per_task or 1) if kind == launcher.LOCAL else ON_CLUSTER
