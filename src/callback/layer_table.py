@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from rich import get_console
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
@@ -16,7 +15,7 @@ from callback.evidence import more_patches
 from callback.layer_text import as_csv, as_markdown, as_picture, as_rich
 from callback.one_item import by, in_words, item
 from callback.show import Tolerated, is_wanted, show, show_text
-from run.console import shown
+from run.console import open_console
 
 
 @dataclass
@@ -62,10 +61,9 @@ class LayerTable(Callback):
         show_text(trainer, "layer_table.md", as_markdown(title, layers))
         show_text(trainer, "layer_table.csv", as_csv(layers))
         show(trainer, "pictures/layer_table", as_picture(title, layers))
-        if shown(self.verbosity) > 0:
-            console = get_console()
-            # what is no terminal has no width
-            console.print(as_rich(title, layers), width=None if console.is_terminal else 200)
+        console = open_console(self.verbosity)
+        # what is no terminal has no width
+        console.print(as_rich(title, layers), width=None if console.is_terminal else 200)
 
 
 def layers_of(network: nn.Module, *inputs: Any) -> list[Layer]:

@@ -4,6 +4,7 @@
 """
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any, TextIO
@@ -60,7 +61,7 @@ def _is_own(record: logging.LogRecord) -> bool:
 
 def print_start(run: Run) -> None:
     """The run's folder and what was chosen for it, or the whole config."""
-    console = _console(run.config.verbosity)
+    console = open_console(run.config.verbosity)
     console.print(_text(run.folder), style="bold", highlight=False, soft_wrap=True)
     if run.config.verbosity > 1:
         console.print(_tree(OmegaConf.to_container(run.config, resolve=True)))
@@ -95,7 +96,7 @@ def print_summary(title: str, rows: dict[str, Any], verbosity: int) -> None:
     table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(escape(name), escape(_text(value)))  # [a] in the name of a file is no style
-    _console(verbosity).print(table)
+    open_console(verbosity).print(table)
 
 
 def number(value: float) -> str:
@@ -117,7 +118,19 @@ def _text(value: Any) -> str:
     return f"{value:,}" if type(value) is int else str(value)
 
 
-def _console(verbosity: int) -> Any:
+def open_console(verbosity: int) -> Any:
     from rich.console import Console
 
-    return Console(quiet=shown(verbosity) == 0 or not is_rank_zero())
+    class Outlasting(Console):
+        """Of a process that goes on when its reader has left (`| head`; Rich would end it) or the disk is full."""
+
+        def on_broken_pipe(self) -> None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+        def print(self, *objects: Any, **options: Any) -> None:
+            try:
+                super().print(*objects, **options)
+            except OSError:
+                self.on_broken_pipe()
+
+    return Outlasting(quiet=shown(verbosity) == 0 or not is_rank_zero())

@@ -1,4 +1,6 @@
 import logging
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,6 +71,23 @@ def test_the_table(capsys):
     ]
     print_summary("Result", rows, 0)
     assert capsys.readouterr().out == ""
+
+
+WRITES = (
+    "from run.console import print_summary as p; p('Result', {'a': 1}, 1); p('Result', {'b': 2}, 1); print('x' * 9999)"
+)
+
+
+@pytest.mark.parametrize("reader", ["gone", "full"])
+def test_a_reader_that_is_gone_and_a_full_disk_end_nothing(reader):
+    if reader == "full" and not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "w") if reader == "gone" else Path("/dev/full").open("w") as output:
+        command, environment = [sys.executable, "-c", WRITES], {"PYTHONPATH": str(REPOSITORY / "src")}
+        done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.4, "0:00"), (65, "1:05"), (3599.6, "1:00:00"), (7325, "2:02:05")])
