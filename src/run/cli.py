@@ -154,7 +154,7 @@ def _user_error(error: BaseException) -> str | None:
         return str(mistake)
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
         return hints.for_composition(error, CONFIG, _known_settings)
-    return None
+    return hints.for_no_name(error, CONFIG, sys.argv[1:]) if isinstance(error, ValueError) else None
 
 
 def _known_settings() -> list[str]:

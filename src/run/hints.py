@@ -23,6 +23,10 @@ def for_composition(error: Exception, config: Path, known_settings: Callable[[],
         return for_setting(setting[1], known_settings())
     if option := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
         return for_option(option[1], option[2], sorted(path.stem for path in (config / option[1]).glob("*.yaml")))
+    if missing := re.search(r"Interpolation key '([^']+)' not found", text):
+        place = getattr(error, "full_key", None)
+        where = f"{place}: " if place else ""
+        return f"{where}there is no setting {missing[1]}; a ${{ of the text itself is written \\${{"
     if sweep := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{sweep[1]}: several values are a sweep, which -m starts; a list is written [a,b]"
     if unreadable := getattr(error, "override", None):
@@ -42,6 +46,17 @@ def for_setting(name: str, known: Iterable[str]) -> str:
     if parent in known or any(other.startswith(f"{parent}.") for other in known):
         return f"{name}: not set so far; to add it write +{name}=..."
     return f"{name}: no such setting; `--cfg job` shows all of them"
+
+
+def for_no_name(error: Exception, config: Path, arguments: list[str]) -> str | None:
+    """A group was given null, a truth value or a number; Hydra does not say which."""
+    if "Config group override must be a string" not in str(error):
+        return None
+    for argument in reversed(arguments):
+        group, _, value = argument.lstrip("+").partition("=")
+        if (config / group).is_dir() and re.fullmatch(r"null|true|false|[-+.\d]+", value, re.IGNORECASE):
+            return for_option(group, value, sorted(path.stem for path in (config / group).glob("*.yaml")))
+    return None
 
 
 def for_option(group: str, option: str, options: list[str]) -> str:

@@ -1,3 +1,9 @@
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationKeyError
+
 from run import hints
 
 KNOWN = [
@@ -38,3 +44,21 @@ def test_an_unknown_option_gets_the_nearest_and_the_list():
     line = hints.for_option("data", "mnist", ["CIFAR10", "MNIST"])
     assert "did you mean data=MNIST?" in line
     assert "CIFAR10" in line
+
+
+def test_a_reference_to_nothing_is_said_with_where_it_stands():
+    with pytest.raises(InterpolationKeyError) as caught:
+        OmegaConf.to_container(OmegaConf.create({"data": {"root": "/tmp/${x}"}}), resolve=True)
+    line = hints.for_composition(caught.value, Path(), lambda: KNOWN)
+    assert line == "data.root: there is no setting x; a ${ of the text itself is written \\${"
+
+
+def test_a_group_without_a_name_is_found_among_the_arguments(tmp_path):
+    for option in ("cosine", "none"):
+        (tmp_path / "scheduler").mkdir(exist_ok=True)
+        (tmp_path / "scheduler" / f"{option}.yaml").touch()
+    error = ValueError("Config group override must be a string or a list. Got NoneType")
+    arguments = ["comment=null", "scheduler=null", "hparams.lr=0.1"]
+    line = hints.for_no_name(error, tmp_path, arguments)
+    assert line == "scheduler=null: no such option (there are cosine, none)"
+    assert hints.for_no_name(ValueError("another"), tmp_path, arguments) is None
