@@ -11,10 +11,9 @@ from typing import Any
 
 from run import plain_command
 from run.argv import recorded_overrides
-from run.errors import UserError
 from run.folder import make_run_folder
 from run.interruption import SIGNALS
-from run.resume import read_record
+from run.resume import no_run, read_record
 from run.source import source_differences
 
 HELP = """\
@@ -38,7 +37,7 @@ def main(words: list[str]) -> int:
     folder, *new = words
     old = Path(folder).absolute()
     if not (old / "source" / "src" / "train.py").is_file() or not (old / "run.json").is_file():
-        raise UserError(f"{folder}: no run folder (one with run.json and source/, such as outputs/Default/...)")
+        raise no_run("", old)
     record = read_record(old)
     for line in differences(old, record):
         print(line)

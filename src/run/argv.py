@@ -7,7 +7,7 @@ import yaml
 
 from run import sweep_record
 from run.errors import UserError
-from run.resume import find_run
+from run.resume import find_run, no_run
 from run.secrets import refuse_in_arguments
 from run.source import REPOSITORY
 
@@ -32,8 +32,8 @@ def prepare_argv(argv: list[str]) -> list[str]:
     if set(SWEEP) & set(argv):
         raise UserError(f"{name}= is of one run: without -m")
     folder = find_run(value, finished=bool(new)) if name == "resume" else Path(value).absolute()
-    if not (folder / "source" / "config").is_dir():
-        raise UserError(f"{name}={folder}: no run folder (one with run.json and source/, such as outputs/Default/...)")
+    if not (folder / "source" / "config").is_dir() or (folder / sweep_record.NAME).is_file():
+        raise no_run(f"{name}=", folder)
     same_folder = [
         quote(f"{name}={folder}"),
         quote(f"hydra.run.dir={folder}"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from run import sweep_record
 from run.errors import UserError
 from run.ranks import is_rank_zero
 
@@ -41,12 +42,19 @@ def find_run(which: str, finished: bool = False) -> Path:
     if which != "last":
         folder = Path(which)
         if not (folder / "run.json").is_file():
-            raise UserError(f"resume={which}: no run folder (one with run.json, such as outputs/Default/...)")
+            raise no_run("resume=", folder)
         return folder.absolute()
     for folder in _latest_first():
         if _can_go_on(folder, finished):
             return folder.absolute()
     raise UserError("resume=last: no run that was broken off below outputs/ or multirun/ here; give its folder")
+
+
+def no_run(setting: str, folder: Path) -> UserError:
+    """What is said of a folder that `setting` names for one."""
+    if (folder / sweep_record.NAME).is_file():
+        return UserError(f"{setting}{folder}: a sweep: name one of its jobs, {folder}/0 (all: train.py resume_sweep=)")
+    return UserError(f"{setting}{folder}: no run folder (one with run.json and source/, such as outputs/Default/...)")
 
 
 def _can_go_on(folder: Path, finished: bool) -> bool:

@@ -38,6 +38,8 @@ def write_start(folder: Path, arguments: list[str]) -> None:
 
 def read(folder: Path) -> dict[str, Any]:
     path = folder / NAME
+    if not path.exists() and (folder / "run.json").is_file():
+        raise UserError(f"{folder}: a run, no sweep: resume={folder} goes on with it")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         record["resumed"], record["command"]
@@ -52,8 +54,10 @@ def read(folder: Path) -> dict[str, Any]:
 
 def find(which: str) -> Path:
     """A folder, or `last`: the sweep below multirun/ that began last."""
+    if not which:
+        raise UserError("resume_sweep=: name the folder of a sweep, or last")
     if which != "last":
-        return Path(which or "resume_sweep=").absolute()
+        return Path(which).absolute()
     found = [path.parent for path in Path("multirun").glob(f"*/*/*/{NAME}")]
     if not found:
         raise UserError("resume_sweep=last: no sweep below multirun/ here; give its folder")

@@ -1,7 +1,7 @@
 import pytest
 from configs import CONFIG
 
-from run.argv import prepare_argv, quote
+from run.argv import prepare_argv, quote, resumed_sweep
 from run.errors import UserError
 
 
@@ -57,6 +57,18 @@ def test_resume_brings_them_as_well(tmp_path, monkeypatch):
 def test_a_folder_that_is_no_run(tmp_path):
     with pytest.raises(UserError, match="no run folder"):
         prepare_argv([f"run={tmp_path}"])
+
+
+def test_a_sweep_and_a_run_are_not_taken_for_each_other(tmp_path):
+    sweep, run = tmp_path / "sweep", tmp_path / "run"
+    for folder, record in ((sweep, "sweep.json"), (run, "run.json")):
+        (folder / "source" / "config").mkdir(parents=True)
+        (folder / record).write_text("{}")
+    for name in ("run", "resume"):
+        with pytest.raises(UserError, match=rf"{sweep}: a sweep: name one of its jobs, {sweep}/0 "):
+            prepare_argv([f"{name}={sweep}"])
+    with pytest.raises(UserError, match=rf"{run}: a run, no sweep: resume={run} goes on with it"):
+        resumed_sweep([f"resume_sweep={run}"])
 
 
 def test_settings_may_stand_around_options():

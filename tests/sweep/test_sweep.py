@@ -207,6 +207,7 @@ def test_the_progress(command, tmp_path, capfd):
         (("hparams.lr=0.1,high", "-m"), "hparams.lr=high: must be a number >= 0"),
         (("hparams.seed=0,1", "hparams.batch_size=0", "-m"), "hparams.batch_size=0: must be a whole number >= 1"),
         (("resume_sweep=nowhere",), "no folder of a sweep"),
+        (("resume_sweep=",), "resume_sweep=: name the folder of a sweep, or last"),
         (("resume_sweep=last",), "resume_sweep=last: no sweep below multirun/ here"),
         (("hparams.lr=interval(0,1)", "-m"), "a grid needs values"),
         (("hparams.batch_sise=1,2", "-m"), "did you mean hparams.batch_size?"),
