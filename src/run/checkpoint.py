@@ -21,10 +21,12 @@ def find_checkpoint(folder: Path, which: str) -> Path:
     path = folder / "checkpoints" / f"{which}.ckpt" if which in ("best", "last") else Path(which)
     if which == "best" and not path.exists():
         path = path.with_name("last.ckpt")
+    if not path.is_file() and which not in ("best", "last"):
+        raise UserError(f"no checkpoint {path}: name that of a file, best or last")
     if not path.is_file():
-        raise UserError(
-            f"no checkpoint {path}: did the run finish an epoch (debug runs keep none)? try ckpt=last or a path"
-        )
+        others = sorted(path.parent.glob("*.ckpt"))
+        instead = f"there is {others[0]}" if others else "resume= goes on with that run, or name another one"
+        raise UserError(f"no checkpoint {path}: did the run finish an epoch (debug runs keep none)? {instead}")
     return path
 
 
