@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,8 @@ def end_together(folder: Path, alone: tuple[list[str], str], record_failure: Cal
         watch.done.set()
         rank_launch.end(watch.children, patience)
         _disconnect()
-        (folder / WORD).unlink(missing_ok=True)
+        with suppress(OSError):  # a folder in which nothing may be written
+            (folder / WORD).unlink(missing_ok=True)
 
 
 class Watch:

@@ -1,10 +1,13 @@
+import errno
 import threading
+from pathlib import Path
 
 import pytest
 
 from run import ranks
 from run.errors import UserError
 from run.rank_channel import FolderChannel
+from run.rank_end import end_together
 
 SRUN = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}
 
@@ -108,3 +111,12 @@ def test_one_run_is_what_ranks_are_for(monkeypatch):
     ranks.refuse_alone(["hparams.lr=0.1"])
     variables(monkeypatch, NODE_RANK="1", LOCAL_RANK="1", SLURM_NTASKS="1")
     ranks.refuse_alone([])
+
+
+def test_a_folder_that_takes_no_writing_hides_no_error(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(UserError, match="the first error"), end_together(tmp_path, ([], ""), print):
+        raise UserError("the first error")
