@@ -1,7 +1,7 @@
 """Classifier: a network, its loss, its optimizer and its metrics as a LightningModule. It knows no architecture."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import signature
 from math import nan
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
+from set_module.reduce import accumulable
 from set_module.set_batch import SetBatch
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,17 @@ class Classifier(pl.LightningModule):
         else:
             super().__setattr__(name, value)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Classifier":
+        """Under `trainer.precision=bf16-true` only the network becomes bf16: sums in bf16 stop growing at 256."""
+
+        def moved(x: Tensor) -> Tensor:
+            converted = fn(x)
+            return x.to(converted.device) if converted.dtype in (torch.bfloat16, torch.float16) else converted
+
+        for module in self.children() if recurse else ():
+            module._apply(fn if module is self.network else moved)
+        return super()._apply(moved, recurse=False)
+
     def forward(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None = None) -> Tensor:
         return self.network(images_BCHW, index_B)
 
@@ -83,7 +95,7 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         images_BCHW, labels_B, index_B = batch
         logits_BK = self.network(images_BCHW, index_B)
-        loss = self.loss(logits_BK, labels_B)
+        loss = self.loss(accumulable(logits_BK), labels_B)
         if self.skip_nonfinite and not torch.isfinite(loss):
             step = self.trainer.fit_loop.total_batch_idx
             log.warning(f"step {step}: the loss of images {index_B.tolist()} is {loss.item()}; left out")
@@ -169,7 +181,7 @@ class Classifier(pl.LightningModule):
         """The logits [B, K], which callbacks get as `outputs`."""
         images_BCHW, labels_B, index_B = batch
         logits_BK = self.network(images_BCHW, index_B)
-        results.update(logits_BK, labels_B, self.loss(logits_BK, labels_B))
+        results.update(logits_BK, labels_B, self.loss(accumulable(logits_BK), labels_B))
         return logits_BK
 
     def on_validation_epoch_end(self) -> None:

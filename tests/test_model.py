@@ -22,7 +22,7 @@ class Linear(nn.Module):
         self.epochs.append(epoch)
 
     def forward(self, images, index=None):
-        return self.layer(images.flatten(1).float() / 255)
+        return self.layer(images.flatten(1).to(self.layer.weight.dtype) / 255)
 
 
 def batches(sizes, seed):
@@ -207,3 +207,27 @@ def test_metrics_are_not_rounded_under_mixed_precision():
     with torch.autocast("cpu", torch.bfloat16):
         results.update(logits, labels, torch.tensor(0.0))
     assert float(results.compute()["valid_auroc"]) == 1
+
+
+def test_half_precision_does_not_round_sums(tmp_path):
+    images = batches([1] * 300, 1)
+    model, plain = build(lr=0.0), build().network.to(torch.bfloat16)
+    trainer, _ = fit(model, images, images, tmp_path, precision="bf16-true")
+    losses = [nn.functional.cross_entropy(plain(x).float(), y).item() for x, y, _ in images]
+    for stage in ("train", "valid"):
+        assert float(trainer.callback_metrics[f"{stage}_loss"]) == pytest.approx(sum(losses) / 300, rel=1e-5), stage
+
+
+def test_half_precision_is_that_of_the_network_alone():
+    model = build()
+    model.loss.weight = torch.tensor([0.1, 1.0, 3.0])
+    model.loss_sum.fill_(1000.1)  # as in the middle of an epoch, resumed
+    model.to(torch.bfloat16)
+    assert model.loss_sum.item() == pytest.approx(1000.1, rel=1e-6)
+    (batch,) = batches([8], 1)
+    logits = model.network(batch[0])
+    assert logits.dtype == torch.bfloat16
+    loss = model.training_step(batch, 0)
+    expected = nn.functional.cross_entropy(logits.float(), batch[1], torch.tensor([0.1, 1.0, 3.0]))
+    torch.testing.assert_close(loss, expected)
+    assert model.double().training_step(batch, 0).dtype == torch.float64
