@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from set_module.reduce import accumulable
+
 FEWEST, MOST = 2, 8  # bits
 EDGE_BITS = 8  # of the first and the last layer, as in Esser et al. 2020, arXiv:1902.08153
 MOMENTUM = 0.1  # of the running magnitude of activations, as in BatchNorm
@@ -26,7 +28,7 @@ class FakeQuantize(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-        return (x / scale).round_().clamp_(low, high).mul_(scale)
+        return (x / scale).round_().clamp_(low, high).mul_(scale).to(x.dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int, int], output: Tensor) -> None:
@@ -53,7 +55,7 @@ class QuantizeWeight(nn.Module):
         self.scale = best_scale(*self.levels)
 
     def forward(self, weight: Tensor) -> Tensor:
-        rms = weight.detach().square().mean(tuple(range(1, weight.ndim)), keepdim=True).sqrt()
+        rms = accumulable(weight.detach()).square().mean(tuple(range(1, weight.ndim)), keepdim=True).sqrt()
         return FakeQuantize.apply(weight, rms.clamp_min(SMALLEST) * self.scale, *self.levels)
 
 
@@ -74,7 +76,7 @@ class QuantizeActivation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            self.rms.lerp_(x.detach().float().square().mean().sqrt(), MOMENTUM)
+            self.rms.lerp_(accumulable(x.detach()).square().mean().sqrt().to(self.rms.dtype), MOMENTUM)
         return FakeQuantize.apply(x, self.rms.clamp_min(SMALLEST) * self.scale, *self.levels)
 
 

@@ -173,6 +173,31 @@ def test_every_parameter_learns(precision):
         assert parameter.grad.any(), name
 
 
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float64])
+def test_every_parameter_of_another_type_learns(precision):
+    torch.manual_seed(0)
+    network = quantized(SMALL, 4).to(precision)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(precision)  # as trainer.precision=bf16-true does
+    try:
+        logits = network(images_of(16))
+    finally:
+        torch.set_default_dtype(before)
+    assert logits.dtype == precision
+    logits.square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("magnitude", [1e-4, 300])
+def test_magnitudes_that_fp16_cannot_square_are_quantised(magnitude):
+    weight = magnitude * torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
+    got = QuantizeWeight(8)(weight.half())
+    assert got.dtype == torch.float16
+    torch.testing.assert_close(got.float(), QuantizeWeight(8)(weight), rtol=0, atol=0.05 * magnitude)
+
+
 @pytest.mark.parametrize("bits", [1, 9, 2.0, True, None])
 def test_other_bits_are_refused(bits):
     with pytest.raises(ValueError, match="choose a whole number from 2 to 8"):
