@@ -6,14 +6,12 @@ from math import ceil, isfinite
 from typing import Any
 
 import torch
-from PIL.Image import Image, fromarray
+from PIL.Image import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from callback.picture import captioned, drawn, fitted, framed, grid
+from callback.picture import captioned, drawn, framed, grid, tinted
 from callback.show import Tolerated, class_name, is_patch_network, is_wanted, show
-
-FOR, AGAINST = (1.0, 0.1, 0.1), (0.1, 0.4, 1.0)
 
 
 class Evidence(Callback):
@@ -89,16 +87,5 @@ def more_patches(network: Any, number: int) -> Iterator[None]:
 
 
 def overlaid(image_CHW: Tensor, map_HW: Tensor) -> Image:
-    """The image as brightness, the map as red and blue; where no patch lies, the image alone.
-
-    What has two signs is drawn from 0, weights from their smallest, to that which 5% of the pixels exceed: at the
-    border, under few patches, there can be many times what is elsewhere.
-    """
-    brightness_HW1 = 100 + 155 * image_CHW[:3].float().mean(0).cpu()[..., None] / 255
-    map_HW = map_HW.float().cpu()
-    said_HW = (map_HW - map_HW.nan_to_num(nan=torch.inf).min().clamp(min=0)).nan_to_num(nan=0.0)
-    largest = said_HW.abs().flatten().kthvalue(ceil(0.95 * said_HW.numel())).values
-    strength_HW1 = (said_HW / largest.clamp(min=torch.finfo(torch.float32).tiny)).clamp(-1, 1)[..., None]
-    colour_3 = torch.where(strength_HW1 > 0, torch.tensor(FOR), torch.tensor(AGAINST))
-    pixels_HW3 = brightness_HW1 * torch.lerp(torch.ones(3), colour_3, strength_HW1.abs())
-    return fitted(fromarray(pixels_HW3.round().to(torch.uint8).numpy()))
+    """See `tinted`: what has two signs is drawn from 0, weights from their smallest."""
+    return tinted(image_CHW, map_HW - map_HW.nan_to_num(nan=torch.inf).min().clamp(min=0))

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from math import ceil, sqrt
 
 import numpy
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 SIDE = 224  # pixels of an image in a picture: four fit into 1000
 MARGIN = 8
 TEXT = 15  # pixels
+RED, BLUE = (1.0, 0.1, 0.1), (0.1, 0.4, 1.0)  # parts of the brightness
 WHITE, BLACK, BOX = (255, 255, 255), (0, 0, 0), (255, 96, 0)
 
 
@@ -28,6 +30,27 @@ def fitted(image: Image.Image, side: int = SIDE) -> Image.Image:
     whole = ceil(factor)
     squares = image.resize((image.width * whole, image.height * whole), Image.Resampling.NEAREST)
     return squares.resize([max(1, round(length * factor)) for length in image.size], Image.Resampling.BOX)
+
+
+def tinted(
+    image_CHW: Tensor, map_HW: Tensor, side: int = SIDE, uncovered: tuple[int, int, int] | None = None
+) -> Image.Image:
+    """The image as brightness, the map as red (above 0) and blue; where it is NaN a colour, or the image alone.
+
+    Full colour is what 5% of the covered pixels exceed: at the border, under few patches, there can be many times the
+    rest.
+    """
+    image_CHW, map_HW = image_CHW.cpu(), map_HW.float().cpu()
+    covered_HW = ~map_HW.isnan()
+    said_N = map_HW[covered_HW].abs()
+    largest = said_N.kthvalue(ceil(0.95 * len(said_N))).values if len(said_N) else torch.tensor(1.0)
+    strength_HW1 = (map_HW / largest.clamp(min=torch.finfo(torch.float32).tiny)).clamp(-1, 1).nan_to_num()[..., None]
+    brightness_HW1 = 100 + 155 * image_CHW[:3].float().mean(0)[..., None] / 255
+    colour_HW3 = torch.where(strength_HW1 > 0, torch.tensor(RED), torch.tensor(BLUE))
+    pixels_HW3 = brightness_HW1 * torch.lerp(torch.ones(3), colour_HW3, strength_HW1.abs())
+    if uncovered:
+        pixels_HW3[~covered_HW] = torch.tensor(uncovered).float()
+    return fitted(Image.fromarray(pixels_HW3.round().to(torch.uint8).numpy()), side)
 
 
 def boxed(image_CHW: Tensor, corners_N2: Tensor, patch_size: int) -> Image.Image:

@@ -9,14 +9,13 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from callback.picture import drawn, fitted, font, shortened
+from callback.picture import drawn, font, shortened, tinted
 from explore.chosen_set import ChosenSet
 
 SIDE = 448  # pixels of an image on the page, at most
 CELL, GAP, LINE = 96, 6, 14  # an image in a sheet of several
 IN, OUT, UNSEEN = (255, 140, 40), (130, 140, 158), (240, 243, 248)
 FOR, AGAINST, CALM = (214, 40, 40), (40, 96, 214), (205, 210, 218)
-RED, BLUE = (1.0, 0.1, 0.1), (0.1, 0.4, 1.0)  # parts of the brightness
 WHITE, INK = (255, 255, 255), (70, 78, 92)
 
 
@@ -47,19 +46,8 @@ def outlined(image_CHW: Tensor, chosen: ChosenSet, patch_size: int) -> Image.Ima
 
 
 def heat(image_CHW: Tensor, map_HW: Tensor) -> Image.Image:
-    """The image as brightness, the map as red (above 0) and blue, pale where it is NaN.
-
-    Full colour is what 5% of the pixels exceed: at the border, under few patches, there can be many times the rest.
-    """
-    seen_HW = ~map_HW.isnan()
-    said = map_HW[seen_HW].abs()
-    largest = said.kthvalue(ceil(0.95 * len(said))).values if len(said) else torch.tensor(1.0)
-    strength_HW1 = (map_HW / largest.clamp(min=1e-12)).clamp(-1, 1).nan_to_num()[..., None]
-    brightness_HW1 = 100 + 155 * image_CHW[:3].float().mean(0)[..., None] / 255
-    colour_HW3 = torch.where(strength_HW1 > 0, torch.tensor(RED), torch.tensor(BLUE))
-    pixels_HW3 = brightness_HW1 * torch.lerp(torch.ones(3), colour_HW3, strength_HW1.abs())
-    pixels_HW3 = torch.where(seen_HW[..., None], pixels_HW3, torch.tensor(UNSEEN).float())
-    return fitted(Image.fromarray(pixels_HW3.round().to(torch.uint8).numpy()), SIDE)
+    """See `tinted`; pale where no patch lies."""
+    return tinted(image_CHW, map_HW, SIDE, UNSEEN)
 
 
 def gallery(patches: Sequence[Tensor], scores: Sequence[float | None], columns: int, tile: int) -> Image.Image:

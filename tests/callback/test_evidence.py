@@ -88,6 +88,14 @@ def test_red_is_for_blue_against_and_where_no_patch_lies_the_image_alone():
     assert nothing[0] == nothing[1] == nothing[2] > 0
 
 
+def test_under_few_patches_too_the_colours_are_of_what_they_say():
+    said_HW = torch.full((10, 10), torch.nan)
+    said_HW[0, :2] = torch.tensor([-2.0, 1.0])  # 2% of the pixels
+    strong, weak = numpy.array(overlaid(noise(1, 3, 10, 10)[0], said_HW)).astype(int)[11, [11, 33]]
+    assert strong[0] < 0.2 * strong[2]
+    assert weak[1] > 0.4 * weak[0]
+
+
 @pytest.mark.parametrize("said", [0.0, 3.0, torch.nan, 1e-42])
 def test_whatever_is_said_can_be_drawn(said):
     assert overlaid(noise(1, 3, 1, 1)[0], torch.full((1, 1), said)).size == (224, 224)
