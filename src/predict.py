@@ -35,7 +35,8 @@ def main(config: DictConfig) -> None:
         raise UserError(f"output={output}: name a file in a folder that is there, such as output=predictions.csv")
     count_by_record(config, folder)
     checkpoint = find_checkpoint(folder, config.ckpt)
-    files, model = cli.build(config.files), cli.build(config.model)
+    files = cli.build(config.files)(config.input)  # here: Hydra would look for a setting x where a path has ${x}
+    model = cli.build(config.model)
     restore(model, checkpoint)
     predictor = cli.build(config.predictor)(model.network)
     with replacing(output) as file:
@@ -44,7 +45,7 @@ def main(config: DictConfig) -> None:
         trainer = build_trainer(config, [table])
         trainer.predict(predictor, files.loader(), return_predictions=False)
         refuse_none(table)
-    say(table)
+    say(table, files.others)
     print_summary("Prediction", {**totals(table), "table": output}, config.verbosity)
 
 
@@ -54,8 +55,8 @@ def refuse_none(table: "Table") -> None:
         raise UserError(table.unreadable[0] + others)
 
 
-def say(table: "Table") -> None:
-    """The first predictions, and at the end what could not be read: predict.log has all of that."""
+def say(table: "Table", others: str) -> None:
+    """The first predictions, and at the end what could not be read: predict.log has all of that. Then the `others`."""
     for line in table.first:
         log.info(line)
     if more := table.counts.total() - len(table.first):
@@ -66,6 +67,8 @@ def say(table: "Table") -> None:
         logging.getLogger("failure").error(line)
     if more := len(table.unreadable[SAID:]):
         log.warning(f"and {more:,} others that cannot be read; predict.log in the run folder names all")
+    if others:
+        log.info(others)
 
 
 def totals(table: "Table") -> dict[str, int]:

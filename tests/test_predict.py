@@ -112,12 +112,14 @@ def test_any_image_under_any_name_and_the_unreadable_at_the_end(cnn, command, tm
     (folder / "empty.png").touch()
     (folder / ".hidden.png").touch()
     (folder / "notes.txt").touch()
+    Image.fromarray(noise[..., 0]).save(folder / "${x}\n.png")
     assert command("predict", f"run={cnn}", f"input={folder}", "output=out.csv") == 0
     names = [row["file"].removeprefix(f"{folder}/") for row in table(tmp_path / "out.csv")]
-    assert sorted(names) == sorted(["[red]grey.png", 'a "quoted", name.JPG', "\\xff.png", "日本/犬.png"])
+    assert sorted(names) == sorted(["[red]grey.png", 'a "quoted", name.JPG', "\\xff.png", "日本/犬.png", r"${x}\n.png"])
     assert (tmp_path / "out.csv").read_bytes().startswith(b"\xef\xbb\xbf"), "Excel reads Japanese by this"
     shown = capsys.readouterr().out
     assert "[red]grey.png" in shown
+    assert "left out by their ending: 1 (.txt)" in shown
     for name in ("broken.jpg", "empty.png"):
         line = f"{folder}/{name}: cannot be read as an image"
         assert line in shown
@@ -141,6 +143,12 @@ def test_a_zip_a_pattern_and_workers_see_the_same(cnn, photos, command, tmp_path
     monkeypatch.chdir(photos)
     assert command("predict", f"run={cnn}", "input=1/*.png", f"output={tmp_path}/relative.csv") == 0
     assert table(tmp_path / "relative.csv")[0]["file"].startswith("1/")
+
+
+def test_a_path_is_no_interpolation(cnn, photos, command, tmp_path):
+    shutil.copytree(photos / "3", tmp_path / "${x}")
+    assert command("predict", f"run={cnn}", "input=${x}", "output=${y}.csv") == 0
+    assert table(tmp_path / "${y}.csv")[0]["file"].startswith("${x}/")
 
 
 def test_needs_no_training_data(command, tmp_path, capsys):
@@ -176,6 +184,8 @@ def test_needs_no_training_data(command, tmp_path, capsys):
         (["run={}"], "which images? input=PATH"),
         (["run={}", "input="], "which images? input=PATH"),
         (["run={}", "input=nowhere.png"], "input=nowhere.png: nothing is there"),
+        (["run={}", f"input={300 * 'x'}"], "File name too long: give an image"),
+        (["run={}", "input=~nobody_at_all/x"], "Could not determine home directory.: give an image"),
         (["run={}", "input=empty"], "input=empty: no image there"),
         (["run={}", "input=broken.zip"], "broken.zip: not a readable .zip"),
         (["run={}", "input=broken"], "a.png: cannot be read as an image"),
@@ -186,6 +196,7 @@ def test_needs_no_training_data(command, tmp_path, capsys):
         (["run={}", "input=3.png", "output=null"], "output=null: must be a text"),
         (["run={}", "input=3.png", "draws=0"], "draws=0: must be a whole number >= 1"),
         (["run={}", "input=3.png", "patch_num=0"], "patch_num=0: must be a whole number >= 1"),
+        (["run={}", "input=3.png", "patch_num=100000000000000"], "more than the memory holds: choose a smaller"),
         (["run={}", "input=3.png", "hparams.patch_replace=false", "hparams.patch_num_max=16", "patch_num=17"], "<= 16"),
         (["run={}", "input=3.png", "hparams.patch_mode=grid", "patch_num=4"], "does not draw patches"),
         (["run={}", "input=3.png", "hparams.patch_mode=null"], "patch_mode=null is for bags"),

@@ -2,7 +2,9 @@
 
 import glob
 import os
+import unicodedata
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +22,8 @@ from run.errors import UserError
 
 KINDS = "give an image, a folder, a .zip of images, or a pattern such as 'photos/**/*.png'"
 FEW = 500  # images below which starting workers takes longer than they save
+SAID = 8  # endings that a line names
+UNSHOWN = ("Cc", "Zl", "Zp")  # Unicode's controls, line and paragraph separators
 
 Batch = tuple[Tensor, Tensor, dict[int, str]]
 
@@ -28,7 +32,8 @@ class Files(Dataset[Batch]):
     """Image files as training would see them; a batch is (images_BCHW uint8, index_B, {index: why it is unreadable}).
 
     `input` is an image, a folder (with all below it), a .zip, or a pattern, `**` for any folders; `names` are sorted.
-    Hidden files, and in a folder or .zip files of other types, are left out. Raises UserError where nothing is found.
+    Hidden files, and in a folder or .zip files of other types, are left out; `others` is a line about the latter, or
+    empty. Raises UserError where nothing is found.
     """
 
     def __init__(
@@ -36,11 +41,12 @@ class Files(Dataset[Batch]):
     ) -> None:
         if channels not in (1, 3):
             raise UserError(f"the network takes {channels} channels: files are read as grey (1) or RGB (3)")
-        root, names = find(input)
+        root, names, others = find(input)
         if not names:
             raise UserError(f"input={input}: no image there ({' '.join(EXTENSIONS)}): {KINDS}")
         self.source = FileSource(root, {"": names}, [0], (channels, image_size[0], image_size[1]))
         self.names = [printable(root / name) for name in names]
+        self.others = _left_out(others)
         self.batch_size, self.num_workers = batch_size, num_workers
 
     def __len__(self) -> int:
@@ -66,28 +72,47 @@ class Files(Dataset[Batch]):
         return DataLoader(self, self.batch_size, num_workers=workers, collate_fn=as_it_is, generator=torch.Generator())
 
 
-def find(pattern: str) -> tuple[Path, list[str]]:
-    """The folder or .zip of what `input` names, and the sorted names in it."""
-    path = Path(pattern).expanduser()
-    if path.is_dir():
-        return path, _images(names_in_folder(path))
-    if path.is_file() and path.suffix.lower() == ".zip":
-        return path, _images(names_in_zip(path, KINDS))
-    if path.is_file():
-        return path.parent, [path.name]
+def find(pattern: str) -> tuple[Path, list[str], list[str]]:
+    """The folder or .zip of what `input` names, the sorted names in it, and those that are left out by their ending."""
+    try:
+        path = Path(pattern).expanduser()
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except (OSError, RuntimeError) as error:  # a name that is too long, ~ of somebody unknown
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"input={pattern}: {reason}: {KINDS}") from error
+    if is_folder:
+        return path, *_images(names_in_folder(path))
+    if is_file and path.suffix.lower() == ".zip":
+        return path, *_images(names_in_zip(path, KINDS))
+    if is_file:
+        return path.parent, [path.name], []
     # not Path.glob: it takes hidden files too
     found = [name for name in glob.glob(str(path), recursive=True) if Path(name).is_file()]  # noqa: PTH207
     if not found:
         raise UserError(f"input={pattern}: nothing is there: {KINDS}")
-    return Path(path.anchor), sorted(name.removeprefix(path.anchor) for name in found)
+    return Path(path.anchor), sorted(name.removeprefix(path.anchor) for name in found), []
 
 
-def _images(names: list[str]) -> list[str]:
-    return sorted(
-        name for name in names if name.lower().endswith(EXTENSIONS) and not is_hidden(PurePosixPath(name).parts)
+def _images(names: list[str]) -> tuple[list[str], list[str]]:
+    files = sorted(name for name in names if not name.endswith("/") and not is_hidden(PurePosixPath(name).parts))
+    images = [name for name in files if name.lower().endswith(EXTENSIONS)]
+    return images, [name for name in files if not name.lower().endswith(EXTENSIONS)]
+
+
+def _left_out(others: list[str]) -> str:
+    if not others:
+        return ""
+    endings = Counter(PurePosixPath(name).suffix.lower() or "none" for name in others)
+    shown = " ".join([ending for ending, _ in endings.most_common(SAID)] + ["..."] * (len(endings) > SAID))
+    return (
+        f"left out by their ending: {len(others):,} ({printable(shown)}); a pattern such as 'photos/*.gif' takes them"
     )
 
 
 def printable(text: object) -> str:
-    r"""Bytes of a file's name that are no UTF-8 as \xff: they could be neither shown nor written."""
-    return os.fsencode(str(text)).decode(errors="backslashreplace")
+    r"""With what cannot be shown or written in a line as \xff or \n: bytes that are no UTF-8, line breaks, controls."""
+    letters = os.fsencode(str(text)).decode(errors="backslashreplace")
+    return "".join(
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in UNSHOWN else letter
+        for letter in letters
+    )

@@ -16,7 +16,8 @@ class Predictor(LightningModule):
 
     Draw d has the same places in every image, so that what is said of an image depends on nothing but the image. A
     network that draws nothing looks once. `patch_num` patches in each draw; None: as many as in training. Raises
-    UserError for draws < 1, for a network of bags, and for a patch_num that the network cannot have.
+    UserError for draws < 1, for a network of bags, for a patch_num that the network cannot have, and for more than the
+    memory holds.
     """
 
     stage = "predict"  # what a bar calls it
@@ -43,7 +44,14 @@ class Predictor(LightningModule):
         images_BCHW, index_B, _ = batch
         if len(index_B) == 0:
             return images_BCHW.new_empty(0, 1, dtype=torch.float32), None
-        draws_DBK = torch.stack(
-            [self.network(images_BCHW, torch.full_like(index_B, d)).float().softmax(1) for d in range(self.draws)]
-        )
+        try:
+            draws_DBK = torch.stack(
+                [self.network(images_BCHW, torch.full_like(index_B, d)).float().softmax(1) for d in range(self.draws)]
+            )
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+                fewer = " or patch_num" if hasattr(self.network, "patch_num") else ""
+                size = f"{len(index_B)} images at once are more than the memory holds"
+                raise UserError(f"{size}: choose a smaller hparams.batch_size{fewer}") from error
+            raise
         return draws_DBK.mean(0), draws_DBK.std(0) if self.draws > 1 else None

@@ -1,10 +1,11 @@
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from datamodule.files import Files, find
+from datamodule.files import Files, find, printable
 from run.errors import UserError
 
 
@@ -35,7 +36,7 @@ def folder(tmp_path, monkeypatch):
 )
 def test_what_a_name_stands_for(folder, pattern, names):
     for given, expected in ((pattern, names), (f"{folder}/{pattern}", [f"{folder}/{name}" for name in names])):
-        root, found = find(given)
+        root, found, _ = find(given)
         assert [str(root / name) for name in found] == expected
 
 
@@ -61,6 +62,28 @@ def test_batches_hold_what_is_readable(folder):
         assert batches[0][0][:, 0, 0, 0].tolist() == [1, 0]
         assert batches[0][2] == {}
         assert batches[1][2][2].startswith("b/1.jpg: cannot be read as an image")
+
+
+def test_what_is_left_out_for_its_ending_is_counted(folder):
+    def others(given):
+        return Files(given, channels=3, image_size=[2, 2], batch_size=2, num_workers=None).others
+
+    assert others("b") == others("*") == others("notes.txt") == ""
+    for name in ("x.gif", "b/y.GIF", ".hidden/z.gif", ".z.gif", "README"):
+        (folder / name).touch()
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.mkdir("b")
+        for name in ("a.PNG", "x.gif", "b/y.GIF", ".hidden/z.gif", "notes.txt", "README"):
+            archive.write(name)
+    line = "left out by their ending: 4 (.gif none .txt); a pattern such as 'photos/*.gif' takes them"
+    assert others("all.zip") == line
+    (folder / "all.zip").unlink()
+    assert others(".") == line
+
+
+def test_a_name_is_shown_and_written_in_a_line():
+    assert printable("a\nb\r\x1b[2J\u2028\udcff") == r"a\nb\r\x1b[2J\u2028\xff"
+    assert printable("日本\u3000犬 \u202fPM é.png") == "日本\u3000犬 \u202fPM é.png"
 
 
 def test_refuses_what_no_file_can_be_read_as(folder):

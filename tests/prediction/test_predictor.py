@@ -18,6 +18,16 @@ class Drawing(nn.Module):
         return self.logits[index_B] + images_BCHW.flatten(1).float()
 
 
+class Unlimited(Drawing):
+    def forward(self, images_BCHW, index_B):
+        return torch.empty(10**14)
+
+
+class Broken(Drawing):
+    def forward(self, images_BCHW, index_B):
+        return self.logits @ self.logits
+
+
 IMAGES = torch.tensor([[1, 0], [0, 3]], dtype=torch.uint8).view(2, 1, 1, 2)
 
 
@@ -58,6 +68,13 @@ def test_the_number_of_patches_is_set_or_refused():
             Predictor(Drawing(), 2, wrong)
     with pytest.raises(UserError, match="does not draw patches"):
         Predictor(nn.Flatten(), 2, 5)
+
+
+def test_more_than_the_memory_holds_is_refused():
+    with pytest.raises(UserError, match=r"2 images at once .* choose a smaller hparams.batch_size or patch_num"):
+        predicted(Unlimited(), 2)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        predicted(Broken(), 2)
 
 
 def test_bags_are_no_images():
