@@ -158,6 +158,20 @@ def test_shellcheck_has_nothing_to_say():
     subprocess.run([program, *sorted((REPOSITORY / "docker").glob("*.sh"))], check=True)
 
 
+def test_the_page_says_what_to_do_where_its_port_is_taken(tmp_path):
+    (tmp_path / "streamlit").symlink_to("/bin/true")
+    search = {"PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    script = ["sh", REPOSITORY / "docker" / "explore_server.sh"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        arguments = [str(port), "127.0.0.1", "localhost", "src"]
+        refused = subprocess.run([*script, *arguments], env=search, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert f"port {port} is taken: choose another, as in make explore PORT={port + 1} or" in refused.stderr
+    free = subprocess.run([*script, *arguments], env=search, capture_output=True, text=True)
+    assert (free.returncode, free.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("script", VERBS)
 def test_help_is_the_comment_at_the_top_and_needs_no_docker(script, host):
     (host.programs / "docker").unlink()
