@@ -98,9 +98,10 @@ def select(runs: list[RunRecord], query: Query) -> list[RunRecord]:
     known = dict.fromkeys(("folder", *FACTS))
     for run in runs:
         known |= dict.fromkeys((*run.known, *run.metrics))
-    for name in [each.name for each in query.filters] + ([query.sort] if query.sort is not None else []):
+    asked = [(each.name, [*known, *OPTIONS]) for each in query.filters]
+    for name, words in asked + ([(query.sort, [*known])] if query.sort is not None else []):
         if runs and name not in known:
-            close = nearest(name, known)
+            close = nearest(name, words)
             raise UserError(
                 f"{name}: no run has such a setting or metric"
                 + (f"; did you mean {close}?" if close else f" (there are {', '.join(sorted(known))})")

@@ -85,6 +85,8 @@ def test_words(tmp_path, monkeypatch):
     [
         ("hparams.batch_sise=3", "did you mean hparams.batch_size?"),
         ("lr=0.1", "did you mean hparams.lr?"),
+        ("grup=true", "did you mean group?"),
+        ("outptu=runs.md", "did you mean output?"),
         ("sort=test_acuracy", "did you mean test_accuracy?"),
         ("qqqqqqqq=1", "there are best_score, comment, data,"),
         ("nowhere", "nowhere: no such folder; a comparison needs quotes"),
