@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from run import cli
 from run.atomic import write_json
 from run.checkpoint import find_checkpoint, restore
+from run.classes import refuse_other_classes
 from run.console import print_summary
 from run.errors import UserError
 from run.job import job
@@ -35,6 +36,7 @@ def main(config: DictConfig) -> None:
     data.setup()
     if not data.has_test:
         raise UserError("this data set has no test images: nothing to evaluate on")
+    refuse_other_classes(folder, data.class_names)
     restore(model, checkpoint)
     trainer = build_trainer(config)
 

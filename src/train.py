@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from run import cli, ranks
 from run.checkpoint import init_from, resume_point
+from run.classes import refuse_other_classes
 from run.console import print_start, print_summary
 from run.errors import UserError
 from run.job import job, record
@@ -48,6 +49,8 @@ def train(config: DictConfig, run: Run) -> float | None:
             "training, hparams.monitor=train_loss hparams.monitor_mode=min"
         )
     checkpoint = resume_point(run, model) if run.resumed else None
+    if checkpoint is not None:
+        refuse_other_classes(run.folder, data.class_names)
     if config.init_from is not None and checkpoint is None:
         init_from(model, config.init_from)
     state = cli.build(

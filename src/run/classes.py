@@ -1,7 +1,9 @@
 """The classes of a run as its own record has them: whoever uses the network need not have its data."""
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 
 import yaml
@@ -19,6 +21,20 @@ def count_by_record(config: DictConfig, folder: Path) -> None:
     with suppress(OSError, ValueError, yaml.YAMLError, KeyError, TypeError):  # damaged: the data are asked
         recorded = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         config.data.num_classes = recorded["data"]["num_classes"]
+
+
+def refuse_other_classes(folder: Path, names: Sequence[str]) -> None:
+    """Raise a UserError where the classes of data are not, in this order, those that the run learned by number."""
+    trained = None
+    with suppress(UserError):  # damaged: as a run that has none there
+        trained = read_record(folder).get("class_names")
+    for number, (name, known) in enumerate(zip_longest(names, trained or names)):
+        if name != known:
+            here, there = ("no class" if each is None else repr(each) for each in (name, known))
+            raise UserError(
+                f"class {number} is {here} in these data, and was {there} where {folder} was trained: name the classes "
+                "as they were, or choose the data of the run"
+            )
 
 
 def class_names(config: DictConfig, folder: Path) -> list[str]:
