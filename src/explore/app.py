@@ -15,9 +15,10 @@ import streamlit as st
 from explore.image_view import image_view
 from explore.numbers_view import numbers_view
 from explore.opened_run import OpenedRun, data_key, open_data, open_network, read_config, version
-from explore.run_list import choosable, differing, label, labels, reason, short
+from explore.run_list import choosable, differing, labels, reason, short
 from explore.test_set_view import test_set_view
 from run import cli
+from run.classes import refuse_other_classes
 from run.errors import UserError
 from run.record import in_a_line
 from table.collect import RunRecord
@@ -67,6 +68,7 @@ def opened(run: RunRecord) -> OpenedRun | None:
     folder = Path(run.facts["folder"])
     try:
         source, class_names = opened_data(f"{data_key(read_config(folder))}", folder)
+        refuse_other_classes(folder, class_names)
         return OpenedRun(folder, opened_network(folder, version(folder)), source, class_names)
     except Exception as error:  # the code of a network of one's own may raise anything: the page stays usable
         words = str(error) if isinstance(error, UserError) else in_a_line(error)
@@ -131,7 +133,8 @@ def page() -> None:
             other = None
         elif other is not None:
             st.caption(literal(f"first / second run: {differing(first, second)}"))
-    names = [label(each) for each in (first, second) if each is not None][: 1 + (other is not None)]
+    shown = [each for each in (first, second) if each is not None][: 1 + (other is not None)]
+    names = list(labels(shown).values())
     views = ["Image", "Test set", "Number of patches"]
     st.session_state.setdefault("view", views[0])
     view = st.segmented_control("View", views, key="view", required=True, label_visibility="collapsed")

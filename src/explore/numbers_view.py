@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import altair
@@ -9,7 +10,9 @@ import pandas
 import streamlit as st
 
 from explore.measured import remembered, some
-from explore.opened_run import OpenedRun
+from explore.opened_run import OpenedRun, version
+from run.checkpoint import find_checkpoint
+from run.errors import UserError
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 IMAGES = 1000
@@ -46,11 +49,15 @@ def numbers_view(runs: Iterable[OpenedRun], names: list[str]) -> None:
 
 
 def recorded(run: OpenedRun) -> dict[int, float]:
-    """What evaluate.py measured on all test images, by the number of patches; empty where it did not."""
+    """What evaluate.py measured of these weights on these test images, by the number of patches; empty if nothing."""
+    path = run.folder / "evaluation.json"
     try:
-        sizes = json.loads((run.folder / "evaluation.json").read_text(encoding="utf-8"))["sizes"]
-        return {int(name.rpartition("=")[2]): float(value) for name, value in sizes.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        of, now = (Path(each).parts[-3:] for each in (found["checkpoint"], find_checkpoint(run.folder, "best")))
+        if of != now or found["images"] != len(run.source) or path.stat().st_mtime < version(run.folder):
+            return {}
+        return {int(name.rpartition("=")[2]): float(value) for name, value in found["sizes"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
         return {}
 
 

@@ -59,6 +59,26 @@ def test_damage_is_said(path, content, words, copy, opened):
     assert page.selectbox[0].label.startswith("Run (of 1")
 
 
+def test_data_of_other_classes_are_refused(copy, opened):
+    record = json.loads((copy / "run.json").read_text())
+    record["class_names"][3] = "drei"
+    (copy / "run.json").write_text(json.dumps(record))
+    assert "class 3 is '3' in these data, and was 'drei'" in opened().error[0].value
+
+
+def test_two_runs_of_one_name_have_a_line_each(copy, opened):
+    other = copy.parents[2] / "other" / copy.parent.name / copy.name
+    for folder, accuracy in ((copy, 0.25), (shutil.copytree(copy, other), 0.75)):
+        facts = {"checkpoint": f"{folder}/checkpoints/best.ckpt", "images": 355, "sizes": {"n=4": accuracy}}
+        (folder / "evaluation.json").write_text(json.dumps(facts))
+    page = opened()
+    page.sidebar.selectbox[1].select_index(1).run()
+    page.session_state["view"] = "Number of patches"
+    page.run()
+    assert not page.exception
+    assert sorted(page.dataframe[0].value[4]) == [0.25, 0.75]
+
+
 def test_runs_that_never_saved_or_lost_their_record_are_listed_with_the_reason(copy, opened):
     shutil.copytree(copy, copy.with_name("00-00-01"))
     (copy.with_name("00-00-01") / "run.json").write_text("{")

@@ -1,6 +1,7 @@
 """A run as it is opened, and what is measured of it, against evaluate's own way."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -68,10 +69,25 @@ def test_runs_on_the_same_images_share_them(run_of):
 
 
 def test_what_evaluate_wrote_is_read(tmp_path):
-    run = OpenedRun(tmp_path, None, None, [])
+    checkpoint, result = tmp_path / "run" / "checkpoints" / "best.ckpt", tmp_path / "run" / "evaluation.json"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    run = OpenedRun(tmp_path / "run", None, range(7), [])
     assert recorded(run) == {}
-    (tmp_path / "evaluation.json").write_text('{"sizes": {"test_accuracy/n=4": 0.5, "test_accuracy/n=16": 0.75}}')
-    assert recorded(run) == {4: 0.5, 16: 0.75}
+    sizes = {"test_accuracy/n=4": 0.5, "test_accuracy/n=16": 0.75}
+    facts = {"checkpoint": f"/before/it/moved/{checkpoint.relative_to(tmp_path)}", "images": 7, "sizes": sizes}
+
+    def read(**others):
+        result.write_text(json.dumps(facts | others))
+        return recorded(run)
+
+    assert read() == {4: 0.5, 16: 0.75}
+    assert read(checkpoint=str(checkpoint.with_name("last.ckpt"))) == {}
+    assert read(images=8) == {}, "of other data"
+    assert read() != {}
+    later = result.stat().st_mtime + 1
+    os.utime(checkpoint, (later, later))
+    assert recorded(run) == {}, "the run went on"
 
 
 def test_a_config_that_is_missing_or_damaged_is_named(tmp_path):
