@@ -9,8 +9,9 @@ from omegaconf import DictConfig
 from run import cli
 from run.atomic import explained
 from run.checkpoint import find_checkpoint, restore
-from run.classes import class_names, count_by_record
+from run.classes import class_names, count_by_record, refuse_other_classes
 from run.console import print_summary
+from run.errors import UserError
 from run.job import job
 from run.settings import check
 from run.source import git_state
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 @job
 def main(config: DictConfig) -> None:
     check(config)
+    if not isinstance(config.exporter, DictConfig):
+        raise UserError("exporter: leave it as it is; formats.NAME=null leaves a format out")
     folder, output = Path(config.run), Path(config.output).expanduser()
     count_by_record(config, folder)
     checkpoint = find_checkpoint(folder, config.ckpt)
@@ -35,11 +38,16 @@ def main(config: DictConfig) -> None:
         "project": config.project_name,
         "commit": (git_state() or {}).get("commit", ""),
     }
-    tested = cli.build(config.tested, data=cli.build(config.data))
+    tested = []
+    if config.tested is not None:
+        data = cli.build(config.data)
+        tested = cli.build(config.tested, data=data)
+        if tested:
+            refuse_other_classes(folder, data.class_names)
     with explained(output):
         output.mkdir(parents=True, exist_ok=True)
     if not tested:
-        log.info("the test set is not here: compared on noise alone")
+        log.info("no test set here: compared on noise alone")
     rows: dict[str, object] = {}
     for path, interface, found in exporter.export(model.network, output, facts, tested):
         size = f"{path.stat().st_size / 2**20:.1f} MiB"

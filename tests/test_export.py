@@ -87,7 +87,10 @@ def test_four_files_that_agree_with_the_network(patch_set, images, command, tmp_
         (["run=nowhere"], "no run folder"),
         ([], "which run? run=FOLDER"),
         (["run={}", "patches=random"], "patches=random: choose grid"),
-        (["run={}", "formats.onnx=null", "formats.pt2=null"], "formats: every one is null"),
+        (["run={}", "formats.onnx=null", "formats.pt2=null"], "formats: none is left"),
+        (["run={}", "formats=null"], "formats: none is left"),
+        (["run={}", "formats.onnx=x"], "formats.onnx=x: null leaves it out"),
+        (["run={}", "exporter=null"], "exporter: leave it"),
         (["run={}", "ckpt={}/run.json"], "cannot read the checkpoint"),
         (["run={}", "hparams.patch_size=3"], "does not fit"),
         (["run={}", "output=file"], "cannot write"),
@@ -102,6 +105,14 @@ def test_one_clear_line(patch_set, command, tmp_path, capsys, arguments, line):
     assert "\n" not in error
     assert line in error
     assert {path.name for path in set(patch_set.iterdir()) - set(before)} <= {"export.log"}
+
+
+def test_without_the_test_set_noise_is_compared(patch_set, command, tmp_path, capsys):
+    assert command("export", f"run={patch_set}", "tested=null", "formats.onnx=null", "output=files") == 0
+    assert (tmp_path / "files" / "model.pt2").exists()
+    shown = capsys.readouterr().out
+    assert "noise alone" in shown
+    assert "accuracy" not in shown
 
 
 def test_what_is_missing_is_named(patch_set, command, capsys, monkeypatch):

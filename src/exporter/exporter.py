@@ -1,6 +1,6 @@
 """A network into files: traced once for each kind of input, written in each format, checked before it has a name."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,30 @@ TESTED, CHUNK = 1000, 25  # test images, in all and at once: of each there may b
 class Exporter:
     """`export` writes model.* and, of patch networks, model_patches.* into a folder, in each of the formats.
 
-    Raises UserError for another `patches` than grid and all, and where no format is left.
+    Raises UserError for another `patches` than grid and all, for what is no format, and where none is left.
     """
 
     def __init__(self, channels: int, image_size: Sequence[int], patches: str, formats: Mapping[str, Any]) -> None:
         self.shape = (channels, *image_size)
-        self.patches, self.formats = patches, [each for each in formats.values() if each is not None]
-        if not self.formats:
-            raise UserError("formats: every one is null; leave one")
+        given = formats if isinstance(formats, Mapping) else {}
+        chosen = {name: kind for name, kind in given.items() if kind is not None}
+        self.patches, self.formats = patches, list(chosen.values())
+        if not chosen:
+            raise UserError("formats: none is left; formats.NAME=null leaves one out")
+        if wrong := [name for name, kind in chosen.items() if not hasattr(kind, "write")]:
+            raise UserError(f"formats.{wrong[0]}={chosen[wrong[0]]}: null leaves it out; else leave it as it is")
         if patches not in ("grid", "all"):
             raise UserError(f"patches={patches}: choose grid (as few as cover the image) or all (every place)")
 
     def export(
         self, network: nn.Module, folder: Path, facts: Mapping[str, Any], tested: Tested
-    ) -> Iterator[tuple[Path, Interface, Agreement]]:
-        """Yields what was written. The `tested` images or bags are compared too; facts go into the files."""
+    ) -> list[tuple[Path, Interface, Agreement]]:
+        """Check all files, then write them; returns what was written.
+
+        The `tested` images or bags are compared too; facts go into the files. Raises UserError where a file differs.
+        """
         network.eval()
+        checked = []
         for interface in interfaces(network, self.shape[1:], self.patches):
             with quiet():
                 program = self._traced(interface)
@@ -44,10 +52,11 @@ class Exporter:
                     content = kind.write(program, interface, {**facts, "input": interface.words})
                     run = kind.open(content, interface.names)
                 found = agreement(interface, run, self.shape, tested)
-                path = folder / f"{interface.file_name}{kind.suffix}"
-                with replacing(path, "wb") as file:
-                    file.write(content)
-                yield path, interface, found
+                checked.append((folder / f"{interface.file_name}{kind.suffix}", content, interface, found))
+        for path, content, *_ in checked:
+            with replacing(path, "wb") as file:
+                file.write(content)
+        return [(path, interface, found) for path, _, interface, found in checked]
 
     def _traced(self, interface: Interface) -> ExportedProgram:
         # 3: sizes 0 and 1 would be taken for constants, and so would two axes of one size

@@ -30,9 +30,9 @@ class Wrong(PT2):
         return lambda images: run(images) + (len(images) == 7) * 1e-3 * torch.eye(7, 3)[: len(images)]
 
 
-def test_a_difference_in_one_batch_leaves_no_file(cnn, tmp_path):
+def test_a_difference_in_one_batch_of_one_format_leaves_no_file(cnn, tmp_path):
     with pytest.raises(UserError, match=r"differs from its original by 0\.001 in a logit.*in a batch of 7"):
-        list(Exporter(1, [8, 8], "grid", {"pt2": Wrong()}).export(cnn, tmp_path, {}, []))
+        list(Exporter(1, [8, 8], "grid", {"pt2": PT2(), "wrong": Wrong()}).export(cnn, tmp_path, {}, []))
     assert not list(tmp_path.iterdir())
     ((path, _, found),) = Exporter(1, [8, 8], "grid", {"onnx": None, "pt2": PT2()}).export(cnn, tmp_path, {}, [])
     assert path.name == "model.pt2"
