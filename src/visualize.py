@@ -1,6 +1,7 @@
 """Look inside a trained network: figures in its run folder and on its loggers: `python src/visualize.py --help`."""
 
 import logging
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import hydra
 from omegaconf import DictConfig
 
 from run import cli
+from run.atomic import explained
 from run.checkpoint import find_checkpoint, restore
+from run.classes import refuse_other_classes
 from run.console import print_summary
 from run.errors import UserError
 from run.job import job
@@ -26,17 +29,26 @@ def main(config: DictConfig) -> None:
     folder = Path(config.run)
     checkpoint = find_checkpoint(folder, config.ckpt)
     record = read_record(folder)
-    figures = [cli.build(figure) for figure in config.figures.values() if figure is not None]
+    all_figures = config.figures if isinstance(config.figures, DictConfig) else {}
+    chosen = {name: figure for name, figure in all_figures.items() if figure is not None}
+    if not chosen:
+        raise UserError("figures: none is left to draw; figures.NAME=null leaves one out")
+    figures = [cli.build(figure) for figure in chosen.values()]
     data, model = cli.build(config.data), cli.build(config.model)
     data.prepare_data()
     data.setup()
     images = data.summary()["test"]
     if not images:
         raise UserError("this data set has no test images: nothing to draw")
-    if config.figures.feature_maps is not None and config.figures.feature_maps.image >= images:
+    refuse_other_classes(folder, data.class_names)
+    if "feature_maps" in chosen and chosen["feature_maps"].image >= images:
         raise UserError(f"image={config.image}: choose one of the test images, 0 to {images - 1}")
     restore(model, checkpoint)
-    files, loggers = cli.build(config.files), build_loggers(config, folder)
+    files = cli.build(config.files)
+    with explained(files.folder):  # before a logger writes: TensorBoard's thread would print a traceback
+        files.folder.mkdir(exist_ok=True)
+        tempfile.TemporaryFile(dir=files.folder).close()
+    loggers = build_loggers(config, folder)
     trainer = build_trainer(config, figures, [files, *loggers])
     trainer.test(model, data, verbose=False)
     written = files.write()

@@ -2,6 +2,7 @@
 
 import csv
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -120,6 +121,8 @@ def test_again_with_what_is_wanted_only(trained, command, monkeypatch, tmp_path,
         (["run={}", "ckpt={}/run.json"], "cannot read the checkpoint"),
         (["run={}", "model=lenet"], "does not fit"),
         (["run={}", "image=355"], "image=355: choose one of the test images, 0 to 354"),
+        (["run={}", "image=-1"], "figures.feature_maps: image=-1: choose a whole number >= 0"),
+        (["run={}", "figures=null"], "figures: none is left to draw"),
         (["run={}", "image=x"], "image=x: choose a whole number"),
         (["run={}", "figures.embedding.of=pixels"], "embedding.of=pixels: must be one of images, patches"),
         (["run={}", "figures.embedding.points=2"], "choose >= 3"),
@@ -136,6 +139,17 @@ def test_one_clear_line(trained, command, capsys, arguments, line):
     assert "\n" not in error
     assert line in error
     assert contents(trained, "visualize.log") == before
+
+
+def test_where_nothing_can_be_written_no_logger_has_begun(trained, command, tmp_path, capsys):
+    folder = shutil.copytree(trained, tmp_path / "copy")
+    shutil.rmtree(folder / "figures", ignore_errors=True)
+    (folder / "figures").touch()
+    assert command("visualize", f"run={folder}", "loggers=tensorboard", "figures.embedding=null") == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith(f"error: cannot write {folder / 'figures'}: ")
+    assert "\n" not in error
+    assert not (folder / "tensorboard").exists()
 
 
 def test_a_debug_run_has_no_checkpoint(train, command, capsys):

@@ -36,7 +36,7 @@ class FeatureMaps(Callback):
 
     def __init__(self, image: int) -> None:
         if type(image) is not int or image < 0:
-            raise ValueError(f"feature_maps.image={image}: choose a whole number >= 0, or feature_maps=null")
+            raise ValueError(f"image={image}: choose a whole number >= 0")
         self.image = image
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

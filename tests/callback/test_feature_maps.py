@@ -109,5 +109,5 @@ def test_an_image_that_is_not_tested_is_said(tmp_path, caplog):
 
 @pytest.mark.parametrize("number", [-1, "x", 1.5])
 def test_what_is_no_number_of_an_image_is_refused(number):
-    with pytest.raises(ValueError, match=r"feature_maps\.image="):
+    with pytest.raises(ValueError, match=r"^image=.*: choose a whole number >= 0$"):
         FeatureMaps(number)
