@@ -187,7 +187,7 @@ class Guarded(Logger):
                 while self.calls and not self.lost:
                     call, arguments = self.calls.popleft()
                     self._call(call, *arguments)
-                    closed = call == self.logger.close
+                    closed = self.at == "close"
                 if not (closed or self.lost):
                     self._call(self.logger.flush)
         except BaseException as error:  # also SystemExit, with which some libraries end
