@@ -7,9 +7,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # the main job needs no network and no data by default: scikit-learn's bundled digits
 ARGS ?= data=digits hparams.max_epochs=30
-# a process more than there are cores, as tests also wait for what they start; each with whole files of tests
-CORES := $(shell getconf _NPROCESSORS_ONLN)
-PARALLEL ?= --numprocesses $(shell expr $(CORES) + 1) --maxprocesses 8 --dist loadfile
+# a process per core, each with whole files of tests
+PARALLEL ?= --numprocesses logical --maxprocesses 8 --dist loadfile
 
 .PHONY: help train test test-slow lint format mlflow explore dashboard bench faults lock clean compare install
 help: ## this list
