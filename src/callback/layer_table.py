@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from rich import get_console
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
@@ -15,7 +16,7 @@ from callback.evidence import more_patches
 from callback.layer_text import as_csv, as_markdown, as_picture, as_rich
 from callback.one_item import by, in_words, item
 from callback.show import Tolerated, is_wanted, show, show_text
-from run.console import open_console
+from run.console import open_console, shown
 
 
 @dataclass
@@ -61,9 +62,10 @@ class LayerTable(Callback):
         show_text(trainer, "layer_table.md", as_markdown(title, layers))
         show_text(trainer, "layer_table.csv", as_csv(layers))
         show(trainer, "pictures/layer_table", as_picture(title, layers))
-        console = open_console(self.verbosity)
-        # what is no terminal has no width
-        console.print(as_rich(title, layers), width=None if console.is_terminal else 200)
+        if shown(self.verbosity) > 0 and get_console().is_terminal:
+            get_console().print(as_rich(title, layers))  # above the bar, which is drawn on this one
+        else:
+            open_console(self.verbosity).print(as_rich(title, layers), width=200)  # there is no width
 
 
 def layers_of(network: nn.Module, *inputs: Any) -> list[Layer]:
