@@ -35,12 +35,14 @@ def start(command, folder, **environment):
 
 
 def ended(*processes):
-    """[(exit code, stderr)]; none outlives the test."""
+    """[(exit code, stderr)]; none outlives the test, and neither do the processes of an agent of torchrun."""
     try:
         return [(process.communicate(timeout=200)[1], process.returncode)[::-1] for process in processes]
     finally:
         for process in processes:
-            process.kill()
+            process.terminate()
+        for process in processes:
+            process.communicate()
 
 
 def alone(folder, *options):

@@ -37,11 +37,13 @@ def end_together(folder: Path, alone: tuple[list[str], str], record_failure: Cal
             rank_launch.end_with_parent(GRACE)
         try:
             yield
+            _disconnect()
         except Exception as error:
             _first(folder, error)
             raise ranks.ToldError from error
         except Interrupted as interrupted:
             _first(folder, interrupted)
+            _disconnect()
             raise
         return
     _remove_remnant(folder / WORD)
@@ -162,7 +164,7 @@ def _remove_remnant(path: Path) -> None:
 
 
 def _disconnect() -> None:
-    """So that the next job of a sweep connects anew."""
+    """So that the next job of a sweep connects anew. A rank that ends connected is aborted where another ends first."""
     import torch
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():

@@ -1,11 +1,15 @@
 import errno
+import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from torch import distributed
 
 from run import ranks
 from run.errors import UserError
+from run.interruption import Interrupted
 from run.rank_channel import FolderChannel
 from run.rank_end import end_together
 
@@ -120,3 +124,16 @@ def test_a_folder_that_takes_no_writing_hides_no_error(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "unlink", refused)
     with pytest.raises(UserError, match="the first error"), end_together(tmp_path, ([], ""), print):
         raise UserError("the first error")
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_no_rank_ends_connected_to_the_others(rank, interrupted, monkeypatch, tmp_path):
+    """Python's end would abort it where another is gone; torchrun's other agent then waits for minutes."""
+    variables(monkeypatch, RANK=rank)
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    with suppress(Interrupted), end_together(tmp_path, ([], ""), print):
+        assert distributed.is_initialized()
+        if interrupted:
+            raise Interrupted(signal.SIGTERM)
+    assert not distributed.is_initialized()
