@@ -3,8 +3,9 @@
 import re
 import shutil
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
+
+from pathspec import GitIgnoreSpec
 
 from run.errors import UserError
 from scaffold.project_name import ProjectName, renamer
@@ -43,14 +44,13 @@ def write_copy(repository: Path, name: ProjectName, folder: Path) -> int:
 
 def _files(repository: Path) -> Iterator[Path]:
     """Relative paths of what .gitignore does not name, read here: a download comes without git."""
-    ignored = repository / ".gitignore"
-    lines = ignored.read_text(encoding="utf-8").splitlines() if ignored.is_file() else []
-    rules = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    file = repository / ".gitignore"
+    ignored = GitIgnoreSpec.from_lines(file.read_text(encoding="utf-8").splitlines() if file.is_file() else [])
     folders = [repository]
     while folders:
         for path in sorted(folders.pop().iterdir()):
             relative = path.relative_to(repository)
-            if path.name == ".git" or _is_ignored(relative, path.is_dir(), rules):
+            if path.name == ".git" or ignored.match_file(f"{relative}/" if path.is_dir() else relative):
                 continue
             if path.is_dir() and not path.is_symlink():
                 if not (path / "pyvenv.cfg").exists() and not (path / ".git").exists():  # an environment, a repository
@@ -61,17 +61,6 @@ def _files(repository: Path) -> Iterator[Path]:
 
 def _shows_results(path: Path) -> bool:
     return path == PAGE_OF_RESULTS or (path.parts[0] == "docs" and path.suffix in PICTURES)
-
-
-def _is_ignored(path: Path, is_folder: bool, rules: list[str]) -> bool:
-    """As git reads .gitignore, but for ** in the middle; the last rule that fits holds."""
-    ignored = False
-    for rule in rules:
-        pattern = rule.removeprefix("!").rstrip("/")
-        name = str(path) if "/" in pattern else path.name
-        if (is_folder or not rule.endswith("/")) and fnmatchcase(name, pattern.removeprefix("/")):
-            ignored = not rule.startswith("!")
-    return ignored
 
 
 def _text(path: Path) -> str | None:
