@@ -43,7 +43,10 @@ def prepare_argv(argv: list[str]) -> list[str]:
     configs = [f"--config-path={folder / 'source' / 'config'}"]
     if name == "run":  # the command's own YAML: the run may be older than the command
         configs.append(f"--config-dir={REPOSITORY / 'config'}")
-    return options_first([*configs, *recorded_overrides(folder, new), *same_folder, *new])
+    recorded = recorded_overrides(folder, new)
+    if name == "run":  # how much the training said is no matter of other commands
+        recorded = [override for override in recorded if not override.startswith("verbosity=")]
+    return options_first([*configs, *recorded, *same_folder, *new])
 
 
 def options_first(argv: list[str]) -> list[str]:

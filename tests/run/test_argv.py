@@ -24,7 +24,7 @@ def test_other_arguments_stay_as_they_are():
 def test_a_run_brings_its_config_and_overrides(tmp_path):
     (tmp_path / "source" / "config").mkdir(parents=True)
     (tmp_path / ".hydra").mkdir()
-    (tmp_path / ".hydra" / "overrides.yaml").write_text("- data=digits\n- hparams.lr=0.1\n")
+    (tmp_path / ".hydra" / "overrides.yaml").write_text("- data=digits\n- verbosity=0\n- hparams.lr=0.1\n")
     prepared = prepare_argv([f"run={tmp_path}", "hparams.lr=0.2"])
     assert prepared[0] == f"--config-path={tmp_path}/source/config"
     assert prepared[1] == f"--config-dir={CONFIG}"  # has the YAML of commands that are younger than the run
