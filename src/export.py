@@ -11,7 +11,6 @@ from run.atomic import explained
 from run.checkpoint import find_checkpoint, restore
 from run.classes import class_names, count_by_record, refuse_other_classes
 from run.console import print_summary
-from run.errors import UserError
 from run.job import job
 from run.settings import check
 from run.source import git_state
@@ -23,8 +22,6 @@ log = logging.getLogger(__name__)
 @job
 def main(config: DictConfig) -> None:
     check(config)
-    if not isinstance(config.exporter, DictConfig):
-        raise UserError("exporter: leave it as it is; formats.NAME=null leaves a format out")
     folder, output = Path(config.run), Path(config.output).expanduser()
     count_by_record(config, folder)
     checkpoint = find_checkpoint(folder, config.ckpt)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from run.errors import UserError
 
@@ -16,17 +16,13 @@ class Predictor(LightningModule):
 
     Draw d has the same places in every image, so that what is said of an image depends on nothing but the image. A
     network that draws nothing looks once. `patch_num` patches in each draw; None: as many as in training. Raises
-    UserError for draws < 1, for a network of bags, for a patch_num that the network cannot have, and for more than the
-    memory holds.
+    UserError for a network of bags, for a patch_num that the network cannot have, and for more than the memory holds.
     """
 
     stage = "predict"  # what a bar calls it
 
-    def __init__(self, network: nn.Module, draws: int, patch_num: int | None) -> None:
+    def __init__(self, network: Any, draws: int, patch_num: int | None) -> None:
         super().__init__()
-        chooser: Any = network
-        if type(draws) is not int or draws < 1:
-            raise UserError(f"draws={draws}: must be a whole number >= 1")
         if hasattr(network, "cutout") and network.cutout is None:
             raise UserError("this network takes bags of images, not images: nothing to predict for a file")
         self.network, self.draws = network, draws if hasattr(network, "patch_num") else 1
@@ -34,10 +30,9 @@ class Predictor(LightningModule):
             return
         if not hasattr(network, "patch_num"):
             raise UserError(f"patch_num={patch_num}: this network does not draw patches: leave it out")
-        if type(patch_num) is not int or not 1 <= patch_num <= (chooser.max_patch_num or patch_num):
-            most = f" and <= {chooser.max_patch_num} (hparams.patch_replace=false)" if chooser.max_patch_num else ""
-            raise UserError(f"patch_num={patch_num}: must be a whole number >= 1{most}")
-        chooser.patch_num = patch_num
+        if network.max_patch_num and patch_num > network.max_patch_num:
+            raise UserError(f"patch_num={patch_num}: must be <= {network.max_patch_num} (hparams.patch_replace=false)")
+        network.patch_num = patch_num
 
     def predict_step(self, batch: tuple[Tensor, Tensor, Any], batch_idx: int) -> tuple[Tensor, Tensor | None]:
         """Probabilities [B, K], and their spread [B, K] where there are several draws. B may be 0."""

@@ -37,6 +37,7 @@ def _one_of(*values: object) -> Rule:
     return Rule("one of " + ", ".join(map(str, values)), lambda v: any(v == x and type(v) is type(x) for x in values))
 
 
+_PART = Rule("what its YAML describes: leave it out here", lambda v: isinstance(v, DictConfig))
 _TEXT = Rule("a text", lambda v: isinstance(v, str) and v != "")
 _SWITCH = Rule("true or false", lambda v: type(v) is bool)
 _NAMES = Rule(
@@ -61,6 +62,7 @@ _COUNTS = Rule(
 )
 
 RULES = {
+    **dict.fromkeys(("hparams", "data", "model", "optimizer", "run_state", "guard"), _PART),
     "debug": _SWITCH,
     "verbosity": _one_of(0, 1, 2),
     "metrics": Rule("a list of names such as [accuracy,top_5]", lambda v: isinstance(v, ListConfig)),
@@ -115,6 +117,10 @@ OPTIONAL = {
     "sizes": _COUNTS,
     "ckpt": _TEXT,
     "output": _TEXT,
+    "draws": _whole(1),
+    "patch_num": _whole(1).or_null(),
+    **dict.fromkeys(("files", "predictor", "table", "exporter"), _PART),
+    "tested": _PART.or_null(),
 }
 
 

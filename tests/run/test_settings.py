@@ -11,6 +11,7 @@ VALID = {
     "comment": None,
     "tags": [],
     "guard": {"patience": 10},
+    "run_state": {"_target_": "RunState"},
     "hparams": {
         "batch_size": 1,
         "optimizer": "SGD",
@@ -101,6 +102,10 @@ def test_seed_0_lr_0_and_one_number_of_patches_are_valid():
         ("hparams.seed=4294967296", "from 0 to 4294967295"),
         ("hparams.monitor=valid_acc", "valid_loss, valid_f1, train_loss, train_accuracy are"),
         ("debug=1", "true or false"),
+        ("guard=null", "guard=null: must be what its YAML describes: leave it out here"),
+        ("hparams=null", "hparams=null: must be what"),
+        ("predictor=null", "predictor=null: must be what"),
+        ("tested=true", "tested=True: must be what its YAML describes: leave it out here, or null"),
         ("verbosity=3", "verbosity=3: must be one of 0, 1, 2"),
         ("verbosity=true", "one of 0, 1, 2"),
         ("metrics=f1", "metrics=f1: must be a list of names"),
