@@ -1,5 +1,6 @@
 """start.py at a real pseudo-terminal, the keys typed one after the other; the GPUs are those of a made-up driver."""
 
+import codecs
 import json
 import os
 import pty
@@ -42,7 +43,8 @@ class Terminal:
             START, cwd=folder, env=environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
         )
         os.close(slave)
-        self.screen = ""
+        self.decoder = codecs.getincrementaldecoder("utf-8")()
+        self.rest = self.screen = ""
 
     def until(self, pattern):
         """Waits for what comes after the last match."""
@@ -50,9 +52,19 @@ class Terminal:
         while not (match := re.search(pattern, self.screen)):
             ready, _, _ = select.select([self.master], [], [], max(0, end - time.monotonic()))
             assert ready, f"no {pattern!r} within {TIMEOUT} s in:\n{self.screen}"
-            self.screen += re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", os.read(self.master, 4096).decode())
+            self.read()
         self.screen = self.screen[match.end() :]
         return match
+
+    def read(self):
+        """A read may end within a letter, or within a control sequence: then the rest comes with the next."""
+        chunk = os.read(self.master, 4096)
+        text = self.rest + self.decoder.decode(chunk)
+        begun = re.search(r"\x1b(\[[\d;?]*)?$", text)
+        end = begun.start() if begun else len(text)
+        self.rest = text[end:]
+        self.screen += re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text[:end])
+        return chunk
 
     def answer(self, question, *keys):
         self.until(re.escape(question))
@@ -62,8 +74,8 @@ class Terminal:
     def code(self):
         """Reads to the end, as a process waits for a terminal that nobody reads."""
         try:
-            while chunk := os.read(self.master, 4096):
-                self.screen += chunk.decode()
+            while self.read():
+                pass
         except OSError:  # what Linux says instead of an end
             pass
         return self.process.wait(TIMEOUT)
