@@ -1,11 +1,10 @@
 """visualize.py draws what is inside a trained network, and changes nothing else of its run."""
 
 import csv
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
+import module_run
 import pytest
 import torch
 from configs import CONFIG, composed
@@ -14,7 +13,7 @@ from hydra.utils import instantiate
 from mlflow import MlflowClient
 from PIL import Image
 from pytorch_lightning import Trainer
-from runs import REPOSITORY, record
+from runs import record
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from logger.figure_files import FigureFiles
@@ -88,14 +87,8 @@ def test_figures_come_as_files_and_to_the_run_s_loggers_which_get_nothing_else(t
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run of a CNN, for tests that leave it as it is."""
-    folder = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", [str(REPOSITORY / "src" / "train.py"), *TRAINING, "model=cnn", "loggers=mlflow"])
-        runpy.run_path(sys.argv[0], run_name="__main__")
-    (run,) = folder.glob("outputs/*/*/*")
-    return run
+    """A run of a CNN; tests may draw its figures anew."""
+    return module_run.trained(tmp_path_factory.mktemp("trained"), *TRAINING, "model=cnn", "loggers=mlflow")
 
 
 def test_again_with_what_is_wanted_only(trained, command, monkeypatch, tmp_path, capsys):

@@ -1,10 +1,7 @@
 """Small runs of all kinds, trained once, in a folder of their own."""
 
-import runpy
-import sys
-
+import module_run
 import pytest
-from runs import REPOSITORY
 
 SMALL = ("data=digits", "callbacks=[basic]", "loggers=none", "hparams.batch_size=64", "experiment_name=small")
 
@@ -13,14 +10,8 @@ SMALL = ("data=digits", "callbacks=[basic]", "loggers=none", "hparams.batch_size
 def trained(tmp_path_factory):
     """A folder with outputs/: of a set of patches (named by its comment, patches), and of a cnn."""
     folder = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for words in (
-            ["comment=patches", "hparams.max_epochs=4"],
-            ["comment=cnn", "model=cnn", "hparams.max_epochs=1"],
-        ):
-            patch.setattr(sys, "argv", [str(REPOSITORY / "src" / "train.py"), *SMALL, *words])
-            runpy.run_path(sys.argv[0], run_name="__main__")
+    module_run.trained(folder, *SMALL, "comment=patches", "hparams.max_epochs=4")
+    module_run.trained(folder, *SMALL, "comment=cnn", "model=cnn", "hparams.max_epochs=1")
     return folder
 
 
