@@ -5,24 +5,27 @@ PYTHONPATH=src streamlit run src/explore/app.py [-- FOLDER ...]     (folders of 
 
 import atexit
 import gc
+import logging
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from omegaconf import DictConfig
 
+from explore.confusion_view import confusion_view
 from explore.image_view import image_view
 from explore.numbers_view import numbers_view
 from explore.opened_run import OpenedRun, data_key, open_data, open_network, read_config, version
 from explore.run_list import choosable, differing, labels, reason, short
-from explore.test_set_view import test_set_view
 from run import cli
 from run.classes import refuse_other_classes
 from run.errors import UserError
 from run.record import in_a_line
 from table.collect import RunRecord
 
+log = logging.getLogger(__name__)
 FOLDERS = sys.argv[1:] or ["outputs", "multirun"]
 KEPT = {"true", "named", "show", "position", "number", "click_does", "subset"}
 STYLE = """<style>
@@ -44,14 +47,14 @@ def found_runs(folders: tuple[str, ...]) -> tuple[list[RunRecord], list[RunRecor
 
 
 @st.cache_resource(show_spinner="Loading the test images ...", max_entries=4)
-def opened_data(key: str, _folder: Path) -> tuple[Any, list[str]]:
+def opened_data(key: str, _config: DictConfig) -> tuple[Any, list[str]]:
     """Once for all runs with this key: Streamlit leaves what begins with _ out of its own."""
-    return open_data(read_config(_folder))
+    return open_data(_config)
 
 
 @st.cache_resource(show_spinner="Opening the run ...", max_entries=8)
-def opened_network(folder: Path, written: float) -> Any:
-    network = open_network(folder, read_config(folder))
+def opened_network(folder: Path, written: float, _config: DictConfig) -> Any:
+    network = open_network(folder, _config)
     gc.collect()
     gc.freeze()  # Streamlit collects garbage after every click: among torch's objects that takes half a second
     return network
@@ -67,13 +70,18 @@ def opened(run: RunRecord) -> OpenedRun | None:
     """None, and words on the page, where it cannot be opened."""
     folder = Path(run.facts["folder"])
     try:
-        source, class_names = opened_data(f"{data_key(read_config(folder))}", folder)
+        config = read_config(folder)
+        key = data_key(config)
+        source, class_names = opened_data(key, config)
         refuse_other_classes(folder, class_names)
-        return OpenedRun(folder, opened_network(folder, version(folder)), source, class_names)
-    except Exception as error:  # the code of a network of one's own may raise anything: the page stays usable
-        words = str(error) if isinstance(error, UserError) else in_a_line(error)
-        st.error(f"{short(run)} cannot be opened: {words}")
-        return None
+        return OpenedRun(folder, key, opened_network(folder, version(folder), config), source, class_names)
+    except UserError as error:
+        words = str(error)
+    except Exception as error:  # code of one's own may raise anything: the page stays usable
+        words = f"{in_a_line(error)} (the traceback is in the terminal of this page)"
+        log.exception(f"{folder} cannot be opened")
+    st.error(f"{short(run)} cannot be opened: {words}")
+    return None
 
 
 def literal(text: str) -> str:
@@ -128,7 +136,7 @@ def page() -> None:
     other = None
     if second is not None:
         other = opened(second)
-        if other is not None and data_key(read_config(other.folder)) != data_key(read_config(run.folder)):
+        if other is not None and other.data_key != run.data_key:
             st.warning(f"{short(second)} has other test images: runs are compared on the same ones.")
             other = None
         elif other is not None:
@@ -141,7 +149,7 @@ def page() -> None:
     if view == "Image":
         image_view(run, other, names)
     elif view == "Test set":
-        test_set_view(run, other)
+        confusion_view(run, other)
     else:
         numbers_view([run] if other is None else [run, other], names)
 

@@ -8,17 +8,12 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from explore.measured import remembered, some
+from explore.measured import predicted, some
 from explore.opened_run import OpenedRun
 
 ANY = -1  # class
 ALL, WRONG = "all images", "named wrongly"
 ONLY_FIRST, ONLY_SECOND = "only the first is right", "only the second is right"
-
-
-def most_patches(run: OpenedRun) -> int | None:
-    """The number for measures of the test set: the most that it was trained on; None where it is not free."""
-    return run.network.patch_num[1] if run.chooses else None
 
 
 def look_for(show: str, position: int = 0) -> None:
@@ -64,7 +59,7 @@ def _matching(run: OpenedRun, other: OpenedRun | None, true: int, named: int, sh
     labels_M = run.source.labels.cpu()[index_M]
     keep_M = torch.ones(len(index_M), dtype=torch.bool) if true == ANY else labels_M == true
     if named != ANY or show != ALL:
-        said_M = _predicted(run, index_M)
+        said_M = predicted(run, index_M)
         keep_M &= torch.ones_like(keep_M) if named == ANY else said_M == named
         right_M = said_M == labels_M
         if show in (WRONG, ONLY_SECOND):
@@ -72,9 +67,5 @@ def _matching(run: OpenedRun, other: OpenedRun | None, true: int, named: int, sh
         if show == ONLY_FIRST:
             keep_M &= right_M
         if other is not None and show in (ONLY_FIRST, ONLY_SECOND):
-            keep_M &= (_predicted(other, index_M) == labels_M) == (show == ONLY_SECOND)
+            keep_M &= (predicted(other, index_M) == labels_M) == (show == ONLY_SECOND)
     return index_M[keep_M]
-
-
-def _predicted(run: OpenedRun, index_M: Tensor) -> Tensor:
-    return remembered(run, index_M, most_patches(run), f"Naming {len(index_M)} test images").argmax(1)

@@ -39,6 +39,16 @@ def logits(run: OpenedRun, index_M: Tensor, number: int | None, progress: Callab
     return torch.cat(parts)
 
 
+def most_patches(run: OpenedRun) -> int | None:
+    """The number for measures of the test set: the most that it was trained on; None where it is not free."""
+    return run.network.patch_num[1] if run.chooses else None
+
+
+def predicted(run: OpenedRun, index_M: Tensor) -> Tensor:
+    """The class [M] of each image, from the most patches."""
+    return remembered(run, index_M, most_patches(run), f"Naming {len(index_M)} test images").argmax(1)
+
+
 def remembered(run: OpenedRun, index_M: Tensor, number: int | None, what: str) -> Tensor:
     """`logits`, with a bar that says what is measured, the first time."""
     key = (run.folder, version(run.folder), len(index_M), number)

@@ -9,6 +9,7 @@ import altair
 import pandas
 import streamlit as st
 
+from explore.bars import COLOURS
 from explore.measured import remembered, some
 from explore.opened_run import OpenedRun, version
 from run.checkpoint import find_checkpoint
@@ -37,7 +38,7 @@ def numbers_view(runs: Iterable[OpenedRun], names: list[str]) -> None:
         .encode(
             x=altair.X("patches:Q", scale=altair.Scale(type="log", base=2), axis=altair.Axis(values=list(SIZES))),
             y=altair.Y("accuracy:Q", scale=altair.Scale(domain=[low, 1.0]), axis=altair.Axis(format=".2f")),
-            color=altair.Color("run:N", sort=names, scale=altair.Scale(range=["#f08a24", "#5b7fd6"]), title=None),
+            color=altair.Color("run:N", sort=names, scale=altair.Scale(range=COLOURS), title=None),
             tooltip=["run", "patches", altair.Tooltip("accuracy:Q", format=".4f")],
         )
         .properties(height=420)

@@ -13,12 +13,17 @@ from run import cli
 from run.checkpoint import find_checkpoint, restore
 from run.errors import UserError
 
+# settings of `data` that change no test image
+OF_TRAINING = {"batch_size", "seed", "split_seed", "valid", "fold", "num_folds", "limit_train", "train_bags"}
+OF_TRAINING |= {"crop_padding", "flip", "num_workers", "memory_limit_gib", "mean", "std"}
+
 
 @dataclass(frozen=True)
 class OpenedRun:
     """`network` in evaluation mode, on the CPU; `source` has the test images and their labels."""
 
     folder: Path
+    data_key: str  # the same for runs on the same test images
     network: Any
     source: Any
     class_names: list[str]
@@ -48,8 +53,8 @@ def read_config(folder: Path) -> DictConfig:
     path = folder / ".hydra" / "config.yaml"
     try:
         config = OmegaConf.load(path)
-        assert isinstance(config, DictConfig)
-        assert {"data", "model"} <= config.keys()
+        if not isinstance(config, DictConfig) or not (config.data._target_ and config.model._target_):
+            raise ValueError("neither data nor model")
         return config
     except Exception as error:  # YAML's, OmegaConf's and the system's have nothing in common
         raise UserError(f"{path} is missing or damaged: restore it, or choose another run") from error
@@ -89,19 +94,5 @@ def data_key(config: DictConfig) -> str:
     """The same for runs on the same test images."""
     settings = OmegaConf.to_container(config.data, resolve=True)
     assert isinstance(settings, dict)
-    trained = (
-        "batch_size",
-        "seed",
-        "split_seed",
-        "valid",
-        "fold",
-        "num_folds",
-        "limit_train",
-        "num_workers",
-        "train_bags",
-        "crop_padding",
-        "flip",
-        "memory_limit_gib",
-    )
-    alike = {name: value for name, value in settings.items() if name not in trained}
+    alike = {name: value for name, value in settings.items() if name not in OF_TRAINING}
     return f"{sorted(alike.items(), key=str)} {os.environ.get('DATASET')}"

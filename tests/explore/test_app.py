@@ -49,7 +49,7 @@ def test_a_whole_run_is_opened(copy, opened):
     [
         ("checkpoints/best.ckpt", "nothing", "cannot read the checkpoint"),
         (".hydra/config.yaml", None, "is missing or damaged"),
-        (".hydra/config.yaml", "data: {}\nmodel: {}\n", "cannot be opened"),
+        (".hydra/config.yaml", "data: {}\nmodel: {}\n", "is missing or damaged"),
     ],
 )
 def test_damage_is_said(path, content, words, copy, opened):
@@ -57,6 +57,15 @@ def test_damage_is_said(path, content, words, copy, opened):
     page = opened()
     assert words in page.error[0].value
     assert page.selectbox[0].label.startswith("Run (of 1")
+
+
+def test_the_traceback_of_code_of_ones_own_is_in_the_terminal(copy, opened, monkeypatch, caplog):
+    def broken(*_):
+        raise ZeroDivisionError("in my data")
+
+    monkeypatch.setattr(Digits, "setup", broken)
+    assert "in my data (the traceback is in the terminal of this page)" in opened().error[0].value
+    assert "in broken" in caplog.text
 
 
 def test_data_of_other_classes_are_refused(copy, opened):

@@ -10,24 +10,25 @@ from torch import Tensor
 
 from callback.picture import drawn, fitted, mosaic
 from explore import drawing
+from explore.bars import COLOURS
 from explore.clickable import clickable
-from explore.image_choice import ALL, ONLY_FIRST, ONLY_SECOND, look_for, most_patches
-from explore.measured import remembered, some
+from explore.image_choice import ALL, ONLY_FIRST, ONLY_SECOND, look_for
+from explore.measured import most_patches, predicted, some
 from explore.opened_run import OpenedRun
 
 COLUMNS, MOST = 6, 36
 
 
-def test_set_view(run: OpenedRun, other: OpenedRun | None) -> None:
+def confusion_view(run: OpenedRun, other: OpenedRun | None) -> None:
     index_M = chosen_subset(len(run.source))
     labels_M = run.source.labels.cpu()[index_M]
-    said_M = _predicted(run, index_M)
+    said_M = predicted(run, index_M)
     right_M = said_M == labels_M
     number = most_patches(run)
     patches = f", {number} patches each" if number else ""
     st.markdown(f"**{right_M.float().mean():.4f}** of {len(index_M)} test images are named rightly{patches}.")
     if other is not None:
-        _agreement(right_M, _predicted(other, index_M) == labels_M)
+        _agreement(right_M, predicted(other, index_M) == labels_M)
     left, right = st.columns([1, 1], gap="large")
     with left:
         cell = _matrix(labels_M, said_M, run.class_names)
@@ -48,22 +49,15 @@ def chosen_subset(total: int) -> Tensor:
     return some(total, count or total)
 
 
-def _predicted(run: OpenedRun, index_M: Tensor) -> Tensor:
-    return remembered(run, index_M, most_patches(run), f"Naming {len(index_M)} test images").argmax(1)
-
-
 def _agreement(right_M: Tensor, also_M: Tensor) -> None:
     columns = st.columns(4)
     counts = [right_M & also_M, right_M & ~also_M, ~right_M & also_M, ~right_M & ~also_M]
-    words = ["both right", "only the first is right", "only the second is right", "both wrong"]
+    words = ["both right", ONLY_FIRST, ONLY_SECOND, "both wrong"]
     for column, both_M, word in zip(columns, counts, words, strict=True):
         column.metric(word, int(both_M.sum()))
 
-    def show(kind: str) -> None:
-        look_for(kind)
-
-    columns[1].button("Look at them", on_click=show, args=[ONLY_FIRST], key="only first")
-    columns[2].button("Look at them", on_click=show, args=[ONLY_SECOND], key="only second")
+    columns[1].button("Look at them", on_click=look_for, args=[ONLY_FIRST], key="only first")
+    columns[2].button("Look at them", on_click=look_for, args=[ONLY_SECOND], key="only second")
 
 
 def _matrix(labels_M: Tensor, said_M: Tensor, class_names: list[str]) -> tuple[int, int] | None:
@@ -92,7 +86,7 @@ def _matrix(labels_M: Tensor, said_M: Tensor, class_names: list[str]) -> tuple[i
         tooltip=["true", "predicted", "images"],
     )
     squares = base.mark_rect(cursor="pointer").encode(
-        color=altair.Color("part:Q", scale=altair.Scale(range=["#f4f6fa", "#f08a24"], interpolate="rgb"), legend=None),
+        color=altair.Color("part:Q", scale=altair.Scale(range=["#f4f6fa", COLOURS[0]], interpolate="rgb"), legend=None),
         stroke=altair.condition(picked, altair.value("#2b3445"), altair.value("white")),
         strokeWidth=altair.condition(picked, altair.value(2.5), altair.value(1)),
     )
