@@ -45,7 +45,7 @@ dashboard: $(INSTALLED) ## Optuna's pages of the searches in multirun/optuna.db:
 	$(BIN)/optuna-dashboard sqlite:///multirun/optuna.db
 
 bench: $(INSTALLED) ## measure every claim of speed in the README, both sides in one run
-	PYTHONPATH=src:tests/support:docs $(BIN)/python tests/bench/bench.py $(PARTS)
+	PYTHONPATH=src:tests/support $(BIN)/python tests/bench/bench.py $(PARTS)
 
 faults: $(INSTALLED) ## kill runs at random and resume them: make faults KILLS=6 NETWORKS="cnn lenet"
 	PYTHONPATH=tests/support $(BIN)/python tests/faults/kills.py $(if $(KILLS),--kills $(KILLS)) $(NETWORKS)

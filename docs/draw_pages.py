@@ -7,56 +7,23 @@ PYTHONPATH=tests/support python docs/draw_pages.py FOLDER [--output docs]
 import argparse
 import io
 import json
-import shutil
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy
+from browser import SECONDS, chromium, save, wait_until
 from mlflow import MlflowClient
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 from servers import free_port, kill, mlflow_server, wait_for
 
 CURVES = ["grad_norm", "lr", "train_accuracy_step", "train_loss_step", "valid_accuracy", "valid_loss"]
 LAST = "test_accuracy"  # logged at the end of a run: where it is, the rest is
-SECONDS = 120  # for whatever is waited for: machines may be busy
-# as a user has left the pages who wants curves only: no panes of settings, no assistant
-REMEMBERED = {
-    "_tb_global_settings": {
-        "timeSeriesSettingsPaneOpened": False,
-        "stepSelectorEnabled": False,
-        "sideBarWidthInPercent": 22,
-        "scalarSmoothing": 0,
-        "ignoreOutliers": False,
-    },
-    "mlflow.workflowType_v1": "machine_learning",
-    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": True,
-}
-
-
-@contextmanager
-def chromium() -> Iterator[Page]:
-    """An empty page of a browser to which the network ends at this machine."""
-    executable = shutil.which("chromium") or shutil.which("google-chrome")
-    if executable is None:
-        raise SystemExit("no Chromium: install Debian's package chromium, or Google Chrome")
-    with sync_playwright() as playwright:
-        only_here = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-        browser = playwright.chromium.launch(executable_path=executable, args=[only_here], timeout=1000 * SECONDS)
-        try:
-            page = browser.new_page()
-            page.set_default_timeout(1000 * SECONDS)
-            for name, value in REMEMBERED.items():
-                page.add_init_script(f"localStorage.setItem({json.dumps(name)}, {json.dumps(json.dumps(value))})")
-            yield page
-        finally:
-            browser.close()
 
 
 @contextmanager
@@ -78,14 +45,6 @@ def tensorboard_server(folder: Path) -> Iterator[str]:
         yield address
     finally:
         kill(process)
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not done():
-        if time.monotonic() > end:
-            raise TimeoutError(f"not within {SECONDS} s: {done.__qualname__}")
-        time.sleep(0.2)
 
 
 def coloured(picture: Locator) -> bool:
@@ -121,13 +80,6 @@ def open_mlflow(page: Page, address: str, experiment: str, metrics: list[str]) -
 
 def one_of(names: list[str]) -> str:
     return f"^({'|'.join(names)})$"
-
-
-def save(page: Page, path: Path) -> None:
-    page.evaluate("document.activeElement.blur()")  # no cursor blinks in a field
-    page.wait_for_timeout(1000)  # menus fade, scroll bars go
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.quantize(dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":

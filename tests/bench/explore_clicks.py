@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from draw_explore import open_page, settle
-from draw_pages import chromium
+from browser import chromium
+from explore_page import open_page, settle
 from playwright.sync_api import Page
 from runs import REPOSITORY
 from servers import explore_server

@@ -5,7 +5,6 @@ All of it from a path with spaces and, where the tests run as root, by a user wh
 
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from engine import Checkout, copy_repository, docker, require_engine, wait_until
-from runs import REPOSITORY, record
+from runs import record
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # a first build downloads gigabytes
 
@@ -126,13 +125,13 @@ def fetch(url: str, **headers: str) -> tuple[int, str]:
 
 def said_before_and_after_a_click(url: str) -> tuple[str, str]:
     """The probabilities on the page of trained runs, in a browser on the host."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(REPOSITORY / "docs")
-        draw = runpy.run_path(str(REPOSITORY / "docs" / "draw_explore.py"))
-    with draw["chromium"]() as page:
-        draw["open_page"](page, url)
+    from browser import chromium
+    from explore_page import click_picture, open_page
+
+    with chromium() as page:
+        open_page(page, url)
         before = page.locator(".ps-bars").inner_text()
-        draw["click_picture"](page, "with its patches", 0.5, 0.5)
+        click_picture(page, "with its patches", 0.5, 0.5)
         return before, page.locator(".ps-bars").inner_text()
 
 

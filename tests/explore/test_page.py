@@ -1,40 +1,36 @@
 """The page in a real browser, clicked through."""
 
 import re
-import runpy
 import shutil
 from types import SimpleNamespace
 
 import pytest
-from runs import REPOSITORY
 from servers import explore_server
 
+pytest.importorskip("streamlit", reason="Streamlit is not installed: make install")
+browser = pytest.importorskip("browser", reason="Playwright is not installed: make install")
+explore_page = pytest.importorskip("explore_page")
 COUNT = re.compile(r"^(\d+) in the set")
 
 
 @pytest.fixture(scope="module")
 def page(trained):
-    """The page on the two small runs, the script that draws it for the README, and a browser that has opened it."""
-    pytest.importorskip("streamlit", reason="Streamlit is not installed: make install")
-    pytest.importorskip("playwright", reason="Playwright is not installed: make install")
+    """The page on the two small runs, and its address."""
     if not (shutil.which("chromium") or shutil.which("google-chrome")):
         pytest.skip("no Chromium")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(REPOSITORY / "docs")
-        draw = SimpleNamespace(**runpy.run_path(str(REPOSITORY / "docs" / "draw_explore.py")))
-    with explore_server(trained) as (address, _), draw.chromium() as page:
+    with explore_server(trained) as (address, _), browser.chromium() as page:
         errors = []
         page.on("pageerror", lambda error: errors.append(str(error)))
-        draw.open_page(page, address)
-        yield SimpleNamespace(page=page, draw=draw, address=address)
+        explore_page.open_page(page, address)
+        yield SimpleNamespace(page=page, address=address)
         assert not errors
 
 
 @pytest.fixture
 def at(page):
     """Its first page, on the run of patches."""
-    page.draw.open_page(page.page, page.address)
-    page.draw.pick(page.page, "Run (of", "patches")
+    explore_page.open_page(page.page, page.address)
+    explore_page.pick(page.page, "Run (of", "patches")
     return page
 
 
@@ -56,8 +52,8 @@ def said(at) -> str:
 
 
 def test_a_network_of_whole_images_shows_what_applies(page):
-    page.draw.open_page(page.page, page.address)
-    page.draw.pick(page.page, "Run (of", "cnn")
+    explore_page.open_page(page.page, page.address)
+    explore_page.pick(page.page, "Run (of", "cnn")
     page.page.get_by_text("sees the whole image").wait_for()
     assert page.page.get_by_role("button", name="Shuffle").count() == 0
     assert len(said(page).split("\n")) >= 10
@@ -65,16 +61,16 @@ def test_a_network_of_whole_images_shows_what_applies(page):
 
 def test_patches_go_out_and_in_by_clicks(at):
     drawn, before = count(at), said(at)
-    at.draw.click_picture(at.page, "with its patches", 0.5, 0.5)
+    explore_page.click_picture(at.page, "with its patches", 0.5, 0.5)
     wait_for(at, lambda: count(at) == drawn - 1 and said(at) != before)
-    at.draw.click_picture(at.page, "the elements of the set", 0.4 / 16, 0.4)
+    explore_page.click_picture(at.page, "the elements of the set", 0.4 / 16, 0.4)
     wait_for(at, lambda: count(at) in (drawn, drawn - 2))  # comes in where it is the one that is out, else goes out
     at.page.get_by_role("button", name="As drawn").click()
     wait_for(at, lambda: (count(at), said(at)) == (drawn, before))
 
     at.page.get_by_text("always puts in").click()
-    at.draw.settle(at.page)
-    at.draw.click_picture(at.page, "with its patches", 0.5, 0.5)
+    explore_page.settle(at.page)
+    explore_page.click_picture(at.page, "with its patches", 0.5, 0.5)
     wait_for(at, lambda: count(at) == drawn + 1)
 
 
@@ -107,16 +103,16 @@ def test_the_order_means_nothing_and_the_number_something(at):
 
 
 def test_two_runs_side_by_side_and_images_behind_the_matrix(at):
-    at.draw.pick(at.page, "Compared with", "cnn")
+    explore_page.pick(at.page, "Compared with", "cnn")
     at.page.get_by_text("model: patch_set / cnn").wait_for()
     wait_for(at, lambda: len(re.findall(r"\d\.\d{4}", said(at))) == 20)
     at.page.get_by_text("Test set", exact=True).click()
     at.page.get_by_text("are named wrongly").wait_for()
-    at.draw.settle(at.page)
+    explore_page.settle(at.page)
     at.page.locator("[data-testid=stVegaLiteChart] .mark-rect path").nth(99).click(force=True)  # nines named nine
     at.page.get_by_text(re.compile(r"images of 9, named 9")).wait_for()
-    at.draw.settle(at.page)
-    at.draw.click_picture(at.page, "images of the cell", 0.05, 0.1)
+    explore_page.settle(at.page)
+    explore_page.click_picture(at.page, "images of the cell", 0.05, 0.1)
     at.page.get_by_text("with probability").wait_for()
     wait_for(at, lambda: "9 ✓" in said(at))
 
