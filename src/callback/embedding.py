@@ -11,9 +11,9 @@ from torch import Tensor
 
 from callback.embedding_picture import drawn_points
 from callback.embedding_points import Point, points_of_images, points_of_patches
-from callback.one_item import cuts_or_takes_sets
 from callback.picture import captioned, framed
-from callback.show import Tolerated, class_name, is_patch_network, is_wanted, show
+from callback.sets import cuts_or_takes_sets, is_patch_network
+from callback.show import Tolerated, class_name, is_wanted, show
 
 WHAT, METHODS = ("images", "patches"), ("tsne", "pca")
 EACH = 4  # patches of an image, at most: from another image one learns more

@@ -1,7 +1,5 @@
 """Where in some test images the network saw what it named."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import ceil, isfinite
 from typing import Any
 
@@ -11,7 +9,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from callback.picture import captioned, drawn, framed, grid, tinted
-from callback.show import Tolerated, class_name, is_patch_network, is_wanted, show
+from callback.sets import is_patch_network, more_patches
+from callback.show import Tolerated, class_name, is_wanted, show
 
 
 class Evidence(Callback):
@@ -70,20 +69,6 @@ class Evidence(Callback):
             )
             for image_CHW, map_HW, label, predicted, probability in rows
         ]
-
-
-@contextmanager
-def more_patches(network: Any, number: int) -> Iterator[None]:
-    """As many patches as there can be, up to a number; afterwards as many as before."""
-    if not hasattr(network, "patch_num"):
-        yield
-        return
-    before = network.patch_num
-    network.patch_num = min(number, network.max_patch_num or number)
-    try:
-        yield
-    finally:
-        network.patch_num = before
 
 
 def overlaid(image_CHW: Tensor, map_HW: Tensor) -> Image:

@@ -1,31 +1,21 @@
 """What the layers of a network make of one image, or of its patches."""
 
-# n images (one) or patches, C maps of h w, D features
-
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from callback.evidence import more_patches
 from callback.feature_picture import drawn_patches, drawn_stages
-from callback.one_item import cuts_or_takes_sets, item
+from callback.one_item import item
 from callback.picture import boxed, drawn, framed, mosaic
+from callback.sets import cuts_or_takes_sets, more_patches
 from callback.show import Tolerated, class_name, is_wanted, show
+from callback.stages import Stage, stages_of
 
 log = logging.getLogger(__name__)
 
 PATCHES = 12  # rows of a picture, at most
-
-
-@dataclass
-class Stage:
-    """What a layer hands on, [n, C, h, w] or [n, D] on the CPU: after its normalisation and activation."""
-
-    name: str
-    values: Tensor
 
 
 class FeatureMaps(Callback):
@@ -73,40 +63,3 @@ class FeatureMaps(Callback):
         else:
             whole, word = boxed(images[0], corners.values[:PATCHES], seen[0].shape[-1]), "patch"
         show(trainer, "pictures/feature_maps", framed(drawn_patches(whole, title, word, seen, stages)))
-
-
-def stages_of(
-    network: nn.Module, prefix: str, kinds: tuple[type[nn.Module], ...], call: Any, *inputs: Any
-) -> list[Stage]:
-    """While `call(*inputs)` runs: what each layer of these kinds, whose name begins so, hands on to the next.
-
-    After normalisation and activation, but before pooling, which makes small what is to be seen.
-    """
-    stages: list[Stage] = []
-
-    def keep(name: str) -> Any:
-        def hook(part: nn.Module, inputs: Any, output: Any) -> None:
-            begins = isinstance(part, kinds)
-            if not isinstance(output, Tensor) or not (begins or stages) or "Pool" in type(part).__name__:
-                return
-            values = output.detach().float().cpu().clone()  # an activation in place would change it
-            if begins:
-                stages.append(Stage(name, values))
-            elif values.ndim == stages[-1].values.ndim:
-                stages[-1].values = values
-
-        return hook
-
-    parts = {name: part for name, part in network.named_modules() if name.startswith(prefix)}
-    layers = tuple(f"{name}." for name, part in parts.items() if isinstance(part, kinds))
-    handles = [
-        part.register_forward_hook(keep(name))
-        for name, part in parts.items()
-        if f"{name}." in layers or not (list(part.children()) or name.startswith(layers))  # a layer's own parts
-    ]
-    try:
-        call(*inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return stages

@@ -3,7 +3,6 @@
 # n patches, C maps of h w, D features
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from PIL.Image import Image, Resampling, fromarray
@@ -11,9 +10,7 @@ from torch import Tensor
 
 from callback.one_item import by
 from callback.picture import abreast, captioned, drawn, fitted, grid
-
-if TYPE_CHECKING:
-    from callback.feature_maps import Stage
+from callback.stages import Stage
 
 MAPS, SIDE = 12, 76  # of an image: maps of a layer, and pixels of one
 PATCH_MAPS, PATCH_SIDE = 6, 44  # of a patch
@@ -22,7 +19,7 @@ BAR = 320  # pixels of the features of a patch, at most
 HEAT = torch.tensor([[8, 6, 24], [84, 18, 109], [187, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=torch.float32)
 
 
-def drawn_stages(image: Image, title: str, stages: Sequence["Stage"]) -> Image:
+def drawn_stages(image: Image, title: str, stages: Sequence[Stage]) -> Image:
     """Each map on its own scale, from its smallest value to its largest."""
     rows = []
     for stage in stages:
@@ -37,7 +34,7 @@ def drawn_stages(image: Image, title: str, stages: Sequence["Stage"]) -> Image:
     return grid([captioned(image, title, note, width=MAPS * (SIDE + 4)), *rows], 1)
 
 
-def drawn_patches(whole: Image, title: str, word: str, patches: Sequence[Tensor], stages: Sequence["Stage"]) -> Image:
+def drawn_patches(whole: Image, title: str, word: str, patches: Sequence[Tensor], stages: Sequence[Stage]) -> Image:
     """A row for each patch or element; the values of a layer on one scale, so that they can be compared."""
     columns = [column_of(stage, len(patches)) for stage in stages]
     thumbs = [fitted(drawn(patch_Cpp), PATCH_SIDE) for patch_Cpp in patches]

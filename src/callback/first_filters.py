@@ -10,8 +10,9 @@ from PIL.Image import Image, fromarray
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from callback.one_item import by, cuts_or_takes_sets, item
+from callback.one_item import by, item
 from callback.picture import captioned, fitted, framed, grid
+from callback.sets import cuts_or_takes_sets
 from callback.show import Tolerated, is_wanted, show
 
 RED, BLUE = (0.75, 0.02, 0.1), (0.02, 0.25, 0.7)

@@ -8,7 +8,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from callback.picture import SIDE, boxed, captioned, drawn, framed, grid, mosaic
-from callback.show import Tolerated, class_name, is_patch_network, is_wanted, show
+from callback.sets import is_patch_network
+from callback.show import Tolerated, class_name, is_wanted, show
 
 
 class Inputs(Callback):

@@ -3,15 +3,12 @@
 import csv
 from collections.abc import Sequence
 from io import StringIO
-from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 from rich.table import Table
 
+from callback.layers import Layer
 from callback.picture import BLACK, TEXT, WHITE, captioned, font, framed
-
-if TYPE_CHECKING:
-    from callback.layer_table import Layer
 
 HEAD = ("layer", "type", "output", "parameters", "multiply-adds")
 TO_THE_RIGHT = (False, False, True, True, True)
@@ -19,7 +16,7 @@ NOTE = "Multiply-adds: of convolutions, matrix products and attention."
 GRAY, STRIPE = (110, 110, 110), (243, 245, 248)
 
 
-def cells(layers: Sequence["Layer"]) -> list[tuple[str, ...]]:
+def cells(layers: Sequence[Layer]) -> list[tuple[str, ...]]:
     """A row for each layer, and the sum."""
     rows = [
         (layer.name, layer.kind, layer.shape, _count(layer.parameters), _count(layer.multiply_adds)) for layer in layers
@@ -32,7 +29,7 @@ def _count(number: int) -> str:
     return f"{number:,}" if number else ""
 
 
-def as_markdown(title: str, layers: Sequence["Layer"]) -> str:
+def as_markdown(title: str, layers: Sequence[Layer]) -> str:
     """Aligned, so that it can be read as it is."""
     rows = [HEAD, *cells(layers)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -49,7 +46,7 @@ def as_markdown(title: str, layers: Sequence["Layer"]) -> str:
     return "\n".join([title, "", line(HEAD), f"|{'|'.join(rule)}|", *map(line, rows[1:]), "", NOTE, ""])
 
 
-def as_csv(layers: Sequence["Layer"]) -> str:
+def as_csv(layers: Sequence[Layer]) -> str:
     """Numbers as they are, without the sum."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -58,7 +55,7 @@ def as_csv(layers: Sequence["Layer"]) -> str:
     return text.getvalue()
 
 
-def as_rich(title: str, layers: Sequence["Layer"]) -> Table:
+def as_rich(title: str, layers: Sequence[Layer]) -> Table:
     table = Table(title=title, caption=NOTE, title_justify="left", title_style="bold", caption_justify="left")
     for name, right in zip(HEAD, TO_THE_RIGHT, strict=True):
         table.add_column(name, justify="right" if right else "left", overflow="fold")
@@ -70,7 +67,7 @@ def as_rich(title: str, layers: Sequence["Layer"]) -> Table:
     return table
 
 
-def as_picture(title: str, layers: Sequence["Layer"]) -> Image.Image:
+def as_picture(title: str, layers: Sequence[Layer]) -> Image.Image:
     """Rows on stripes, numbers at the right of their columns."""
     rows = [HEAD, *cells(layers)]
     gap, height = 24, TEXT + 7

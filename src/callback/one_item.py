@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from callback.sets import cuts_or_takes_sets
+
 
 def item(batch: Any, number: int) -> tuple[Any, Tensor]:
     """The images [1, C, H, W] or a SetBatch of one bag, and the index [1]; the batch is not kept."""
@@ -14,11 +16,6 @@ def item(batch: Any, number: int) -> tuple[Any, Tensor]:
     else:
         images_1CHW = images_BCHW.select(torch.tensor([number], device=index_B.device))
     return images_1CHW, index_B[number : number + 1].clone()
-
-
-def cuts_or_takes_sets(network: Any) -> bool:
-    """Whether it is one of sets: of patches, which it cuts, or of the elements of bags."""
-    return hasattr(network, "cut") and hasattr(network, "encode")
 
 
 def in_words(network: Any, images_1CHW: Any, index_1: Tensor) -> str:

@@ -4,7 +4,7 @@ import logging
 
 import numpy
 from PIL.Image import Image
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +59,3 @@ def class_name(trainer: Trainer, label: int) -> str:
     names = getattr(getattr(trainer, "datamodule", None), "class_names", ())
     name = names[label] if label < len(names) else ""
     return name if name and all(ord(letter) < 256 for letter in name) else str(label)
-
-
-def is_patch_network(pl_module: LightningModule) -> bool:
-    """Whether its network cuts the images that it gets."""
-    return getattr(getattr(pl_module, "network", None), "cutout", None) is not None

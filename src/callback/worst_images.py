@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from callback.picture import SIDE, boxed, captioned, drawn, framed, grid, mosaic
 from callback.run_state import of_all_ranks
-from callback.show import Tolerated, class_name, is_patch_network, is_wanted, show
+from callback.sets import is_patch_network
+from callback.show import Tolerated, class_name, is_wanted, show
 
 WITH_OUTLINES = 16  # patches, at most
 

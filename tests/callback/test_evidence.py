@@ -7,7 +7,8 @@ import torch
 from given_logits import noise, shown_in_test
 from torch import nn
 
-from callback.evidence import Evidence, more_patches, overlaid
+from callback.evidence import Evidence, overlaid
+from callback.sets import more_patches
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
 from set_module.reduce_pool import ReducePool

@@ -6,8 +6,9 @@ from given_logits import noise, shown_in_test
 from torch import nn
 
 from callback import feature_maps
-from callback.feature_maps import FeatureMaps, stages_of
+from callback.feature_maps import FeatureMaps
 from callback.feature_picture import heated, most_varied, scaled
+from callback.stages import stages_of
 from network.cnn_embed import CNNEmbed
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet

@@ -5,8 +5,9 @@ import torch
 from given_logits import noise, shown_in_test
 from torch import nn
 
-from callback.layer_table import LayerTable, layers_of, shape_of
+from callback.layer_table import LayerTable
 from callback.layer_text import as_csv, as_markdown
+from callback.layers import layers_of, shape_of
 from logger.figure_files import FigureFiles
 from set_module.attention import MultiheadAttention
 from set_module.set_batch import SetBatch
