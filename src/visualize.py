@@ -1,7 +1,6 @@
 """Look inside a trained network: figures in its run folder and on its loggers: `python src/visualize.py --help`."""
 
 import logging
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import hydra
 from omegaconf import DictConfig
 
 from run import cli
-from run.atomic import explained
 from run.checkpoint import find_checkpoint, restore
 from run.classes import refuse_other_classes
 from run.console import print_summary
@@ -45,9 +43,7 @@ def main(config: DictConfig) -> None:
         raise UserError(f"image={config.image}: choose one of the test images, 0 to {images - 1}")
     restore(model, checkpoint)
     files = cli.build(config.files)
-    with explained(files.folder):  # before a logger writes: TensorBoard's thread would print a traceback
-        files.folder.mkdir(exist_ok=True)
-        tempfile.TemporaryFile(dir=files.folder).close()
+    files.prepare()  # before a logger writes: TensorBoard's thread would print a traceback
     loggers = build_loggers(config, folder)
     trainer = build_trainer(config, figures, [files, *loggers])
     trainer.test(model, data, verbose=False)

@@ -22,8 +22,9 @@ class Images:
     axes: tuple[dict[int, str], ...] = ({0: "batch"},)
     names: tuple[str, ...] = ("images",)
 
-    def __init__(self, network: nn.Module, image_size: Sequence[int], patches: str) -> None:
-        self.network, self.patches, self.module = network, patches, network
+    def __init__(self, network: Any, image_size: Sequence[int], patches: str) -> None:
+        self.network, self.patches = network, patches
+        self.module: nn.Module = network
         self.words = "images"
         if isinstance(network, PatchNetwork):
             self.module = FixedPatches(network, image_size, patches)
@@ -34,7 +35,7 @@ class Images:
 
     def logits(self, images_BCHW: Any) -> Tensor:
         """As the network itself has them, untraced: what the file is compared with."""
-        if not isinstance(self.network, PatchNetwork) or not isinstance(self.module, FixedPatches):
+        if not isinstance(self.module, FixedPatches):
             return self.network(images_BCHW)
         cutout = PatchCutout(self.module.size, mode=self.patches)
         corners = cutout.positions(images_BCHW.shape, torch.arange(len(images_BCHW)))
@@ -59,8 +60,9 @@ class Patches:
     def inputs(self, images_BCHW: Any) -> tuple[Tensor, ...]:
         """Of images that are cut as the network cuts them, or of bags."""
         patches, corners = self.network.cut(images_BCHW)
-        known = self.network.position is not None and corners is not None
-        return (*patches.pad(), corners.pad()[0]) if known and corners is not None else patches.pad()
+        if self.network.position is None or corners is None:
+            return patches.pad()
+        return (*patches.pad(), corners.pad()[0])
 
     def logits(self, images_BCHW: Any) -> Tensor:
         return self.network(images_BCHW)

@@ -1,6 +1,7 @@
 """The figures of a run as files, for who has no logger's page open."""
 
 import io
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,14 @@ class FigureFiles(Logger):
     def log_text(self, name: str, text: str) -> None:
         self.files[name] = text.encode()
 
-    def write(self) -> list[Path]:
-        """Replace the files of these names; raises a UserError where the file system refuses."""
+    def prepare(self) -> None:
+        """Make the folder; raises a UserError where the file system refuses it or a file in it."""
         with explained(self.folder):
             self.folder.mkdir(exist_ok=True)
+            tempfile.TemporaryFile(dir=self.folder).close()
+
+    def write(self) -> list[Path]:
+        """Replace the files of these names; raises a UserError where the file system refuses."""
         for name, content in self.files.items():
             with replacing(self.folder / name, "wb") as file:
                 file.write(content)

@@ -10,9 +10,10 @@ PICTURE = numpy.arange(24, dtype=numpy.uint8).reshape(2, 4, 3)
 
 def test_nothing_is_written_before_the_end(tmp_path):
     files = FigureFiles(str(tmp_path / "figures"))
+    files.prepare()
     files.log_image("pictures/one", PICTURE, 7)
     files.log_text("two.md", "zwei: ü")
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "figures").iterdir())
     assert files.write() == [tmp_path / "figures" / "one.png", tmp_path / "figures" / "two.md"]
     with Image.open(tmp_path / "figures" / "one.png") as image:
         assert numpy.array_equal(numpy.array(image), PICTURE)
@@ -22,7 +23,5 @@ def test_nothing_is_written_before_the_end(tmp_path):
 
 def test_a_folder_that_cannot_be_is_said_in_a_line(tmp_path):
     (tmp_path / "figures").write_text("a file")
-    files = FigureFiles(str(tmp_path / "figures"))
-    files.log_image("one", PICTURE, 0)
     with pytest.raises(UserError, match="cannot write"):
-        files.write()
+        FigureFiles(str(tmp_path / "figures")).prepare()
