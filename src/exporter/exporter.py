@@ -20,7 +20,7 @@ TESTED, CHUNK = 1000, 25  # test images, in all and at once: of each there may b
 class Exporter:
     """`export` writes model.* and, of patch networks, model_patches.* into a folder, in each of the formats.
 
-    Raises UserError for another `patches` than grid and all, for what is no format, and where none is left.
+    Raises UserError if `patches` is neither grid nor all, if a format is none, and if no format is left.
     """
 
     def __init__(self, channels: int, image_size: Sequence[int], patches: str, formats: Mapping[str, Any]) -> None:
