@@ -3,15 +3,20 @@
 import csv
 import json
 import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from module_run import trained
 from PIL import Image
-from runs import record
+from runs import REPOSITORY, record
 from sklearn.datasets import load_digits
 
 NAMES = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"]
@@ -118,6 +123,7 @@ def test_any_image_under_any_name_and_the_unreadable_at_the_end(cnn, command, tm
     assert sorted(names) == sorted(["[red]grey.png", 'a "quoted", name.JPG', "\\xff.png", "日本/犬.png", r"${x}\n.png"])
     assert (tmp_path / "out.csv").read_bytes().startswith(b"\xef\xbb\xbf"), "Excel reads Japanese by this"
     shown = capsys.readouterr().out
+    assert re.search(r"images +│ 5 .*\n.*unreadable +│ 2 .*\n.*predicted +│ \d: \d", shown)
     assert "[red]grey.png" in shown
     assert "left out by their ending: 1 (.txt)" in shown
     for name in ("broken.jpg", "empty.png"):
@@ -194,6 +200,8 @@ def test_needs_no_training_data(command, tmp_path, capsys):
         (["run={}", "input=3.png", "output=empty"], "name a file in a folder that is there"),
         (["run={}", "input=3.png", "output=pipe"], "name a file in a folder that is there"),
         (["run={}", "input=3.png", "output=null"], "output=null: must be a text"),
+        (["run={}", "input=3.png", f"output={300 * 'x'}"], "File name too long: name a file"),
+        (["run={}", "input=3.png", f"ckpt={300 * 'x'}"], "File name too long: name a file, best or last"),
         (["run={}", "input=3.png", "draws=0"], "draws=0: must be a whole number >= 1"),
         (["run={}", "input=3.png", "patch_num=0"], "patch_num=0: must be a whole number >= 1"),
         (["run={}", "input=3.png", "patch_num=100000000000000"], "more than the memory holds: choose a smaller"),
@@ -221,6 +229,19 @@ def test_one_clear_line(patch_set, photos, command, tmp_path, capsys, arguments,
     assert line in error
     assert (patch_set / "predictions.csv").read_text() == "as it was"
     assert sorted(tmp_path.rglob("*")) == before, "nothing is left behind"
+
+
+def test_ctrl_c_at_a_terminal_comes_to_workers_too_and_is_one_line(patch_set, photos, tmp_path):
+    program = [sys.executable, str(REPOSITORY / "src" / "predict.py"), f"run={patch_set}", f"input={photos}"]
+    long = ("draws=100000", "data.num_workers=1", "output=out.csv")
+    process = subprocess.Popen(
+        [*program, *long], cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    while not psutil.Process(process.pid).children():
+        assert process.poll() is None, process.communicate()[1]
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate()[1] == b"interrupted by SIGINT\n"
+    assert process.returncode == 130
 
 
 def test_ctrl_c_leaves_the_old_table(cnn, photos, command, tmp_path, capsys):

@@ -15,6 +15,7 @@ SAME = 0.3  # seconds within which a shell, a process group and a container runt
 
 how_to_go_on: list[Callable[[], str]] = []  # for who was interrupted; nothing where all is done
 
+_owner = os.getpid()
 _received: int | None = None
 _received_at = 0.0
 _deferred = False
@@ -43,11 +44,11 @@ def heeded() -> Iterator[None]:
 
     A second signal calls what `at_abort` was given and ends the process. Threads other than the first see no signals.
     """
-    global _received
+    global _owner, _received
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _received = None
+    _owner, _received = os.getpid(), None
     before = {signum: signal.getsignal(signum) for signum in _signals()}
     take()
     try:
@@ -114,6 +115,8 @@ def at_abort(action: Callable[[], None]) -> Iterator[None]:
 
 def _handle(signum: int, frame: FrameType | None) -> None:
     global _received, _received_at
+    if os.getpid() != _owner:  # forked off, a worker that loads images: Ctrl-C comes to it too, but the job ends it
+        return
     now = time.monotonic()
     if _received is not None:
         if now - _received_at > SAME and not _scheduled():  # it announces, ends and kills: none of them is impatient
