@@ -7,13 +7,14 @@ import hydra
 from omegaconf import DictConfig
 
 from run import cli
-from run.atomic import explained
+from run.atomic import refuse_closed
 from run.checkpoint import find_checkpoint, restore
 from run.classes import class_names, count_by_record, refuse_other_classes
 from run.console import print_summary
 from run.job import job
+from run.resume import read_record
 from run.settings import check
-from run.source import git_state
+from run.typed_path import typed_path
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,8 @@ log = logging.getLogger(__name__)
 @job
 def main(config: DictConfig) -> None:
     check(config)
-    folder, output = Path(config.run), Path(config.output).expanduser()
+    folder, output = Path(config.run), typed_path("output", config.output, "name a folder")
+    refuse_closed(output if output.exists() else output.parent, "output=FOLDER")
     count_by_record(config, folder)
     checkpoint = find_checkpoint(folder, config.ckpt)
     exporter = cli.build(config.exporter)
@@ -33,7 +35,7 @@ def main(config: DictConfig) -> None:
         "run": str(folder),
         "checkpoint": checkpoint.name,
         "project": config.project_name,
-        "commit": (git_state() or {}).get("commit", ""),
+        "commit": trained_commit(folder),
     }
     tested = []
     if config.tested is not None:
@@ -41,15 +43,23 @@ def main(config: DictConfig) -> None:
         tested = cli.build(config.tested, data=data)
         if tested:
             refuse_other_classes(folder, data.class_names)
-    with explained(output):
-        output.mkdir(parents=True, exist_ok=True)
     if not tested:
         log.info("no test set here: compared on noise alone")
     rows: dict[str, object] = {}
-    for path, interface, found in exporter.export(model.network, output, facts, tested):
+    written = exporter.export(model.network, output, facts, tested)
+    for path, interface, found in written:
         size = f"{path.stat().st_size / 2**20:.1f} MiB"
         rows[path.name] = "; ".join([f"{interface.words} -> logits", size, *found.words()])
+    others = sorted({path.name for path in output.glob("model*")} - rows.keys())
+    if others:
+        log.warning(f"of an earlier export, and not written now: {', '.join(others)}")
     print_summary("Export", {**rows, "folder": output}, config.verbosity)
+
+
+def trained_commit(folder: Path) -> str:
+    """Of the code that trained the weights, with a + where it was changed; empty where nobody recorded it."""
+    git = read_record(folder).get("git") or {}
+    return str(git.get("commit") or "") + ("+" if git.get("dirty") else "")
 
 
 if __name__ == "__main__":

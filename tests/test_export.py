@@ -11,6 +11,7 @@ from configs import composed
 from hydra.utils import instantiate
 from module_run import trained
 
+from exporter.interface import interfaces
 from run.checkpoint import load_weights
 
 ALONE = """
@@ -90,10 +91,11 @@ def test_four_files_that_agree_with_the_network(patch_set, images, command, tmp_
         (["run={}", "formats.onnx=null", "formats.pt2=null"], "formats: none is left"),
         (["run={}", "formats=null"], "formats: none is left"),
         (["run={}", "formats.onnx=x"], "formats.onnx=x: null leaves it out"),
-        (["run={}", "exporter=null"], "exporter: leave it"),
+        (["run={}", "exporter=null"], "exporter=null: must be what"),
         (["run={}", "ckpt={}/run.json"], "cannot read the checkpoint"),
         (["run={}", "hparams.patch_size=3"], "does not fit"),
         (["run={}", "output=file"], "cannot write"),
+        (["run={}", "output=~nobody_at_all/x"], "Could not determine home directory.: name a folder"),
     ],
 )
 def test_one_clear_line(patch_set, command, tmp_path, capsys, arguments, line):
@@ -105,6 +107,30 @@ def test_one_clear_line(patch_set, command, tmp_path, capsys, arguments, line):
     assert "\n" not in error
     assert line in error
     assert {path.name for path in set(patch_set.iterdir()) - set(before)} <= {"export.log"}
+
+
+def test_broken_weights_are_blamed_and_nothing_is_written(patch_set, command, tmp_path, capsys):
+    broken = torch.load(patch_set / "checkpoints" / "best.ckpt", weights_only=True)
+    next(reversed(broken["state_dict"].values())).fill_(torch.nan)
+    torch.save(broken, tmp_path / "nan.ckpt")
+    assert command("export", f"run={patch_set}", "ckpt=nan.ckpt", "formats.onnx=null", "output=files") == 1
+    assert "the network's own outputs are not finite" in capsys.readouterr().err
+    assert not (tmp_path / "files").exists()
+
+
+def test_what_an_earlier_export_left_is_named(patch_set, command, tmp_path, capsys):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "model.onnx").touch()
+    assert command("export", f"run={patch_set}", "tested=null", "formats.onnx=null", "output=files") == 0
+    assert "of an earlier export, and not written now: model.onnx" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("mode", "patches"), [("all", "all"), ("grid", "grid"), ("random", "grid")])
+def test_patches_are_those_of_the_network_or_a_grid(mode, patches):
+    config = composed("data=digits", f"hparams.patch_mode={mode}", "hparams.patch_size=3", "run=x", name="export")
+    (images, _) = interfaces(instantiate(config.model, _convert_="all").network, (8, 8), config.patches)
+    assert images.patches == patches
+    assert images.module.num_patches == {"all": 36, "grid": 9}[patches]
 
 
 def test_without_the_test_set_noise_is_compared(patch_set, command, tmp_path, capsys):

@@ -52,6 +52,8 @@ def _difference(interface: Interface, run: Callable[..., Tensor], images: Any) -
     with torch.no_grad():
         expected_BK, logits_BK = interface.logits(images), run(*interface.inputs(images))
     difference = float((logits_BK - expected_BK).abs().max()) if logits_BK.shape == expected_BK.shape else torch.inf
+    if not expected_BK.isfinite().all():
+        raise UserError("the network's own outputs are not finite: its weights are broken, take others by ckpt=")
     tolerance = getattr(interface.network, "tolerance", TOLERANCE)
     allowed = tolerance * max(1.0, float(expected_BK.abs().max()))
     if not difference <= allowed:

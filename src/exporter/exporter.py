@@ -1,5 +1,6 @@
 """A network into files: traced once for each kind of input, written in each format, checked before it has a name."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,23 @@ from torch.export import ExportedProgram
 from exporter.check import Agreement, Tested, agreement
 from exporter.interface import Interface, interfaces, random_input
 from exporter.quiet import quiet
-from run.atomic import replacing
+from run.atomic import explained, replacing
 from run.errors import UserError
 
+log = logging.getLogger(__name__)
 TESTED, CHUNK = 1000, 25  # test images, in all and at once: of each there may be hundreds of patches
 
 
 class Exporter:
     """`export` writes model.* and, of patch networks, model_patches.* into a folder, in each of the formats.
 
-    Raises UserError if `patches` is neither grid nor all, if a format is none, and if no format is left.
+    `patches` None: as the network cuts, and a grid where it draws. Raises UserError if `patches` is neither grid nor
+    all, if a format is none, and if no format is left.
     """
 
-    def __init__(self, channels: int, image_size: Sequence[int], patches: str, formats: Mapping[str, Any]) -> None:
+    def __init__(
+        self, channels: int, image_size: Sequence[int], patches: str | None, formats: Mapping[str, Any]
+    ) -> None:
         self.shape = (channels, *image_size)
         given = formats if isinstance(formats, Mapping) else {}
         chosen = {name: kind for name, kind in given.items() if kind is not None}
@@ -32,7 +37,7 @@ class Exporter:
             raise UserError("formats: none is left; formats.NAME=null leaves one out")
         if wrong := [name for name, kind in chosen.items() if not hasattr(kind, "write")]:
             raise UserError(f"formats.{wrong[0]}={chosen[wrong[0]]}: null leaves it out; else leave it as it is")
-        if patches not in ("grid", "all"):
+        if patches not in (None, "grid", "all"):
             raise UserError(f"patches={patches}: choose grid (as few as cover the image) or all (every place)")
 
     def export(
@@ -52,7 +57,10 @@ class Exporter:
                     content = kind.write(program, interface, {**facts, "input": interface.words})
                     run = kind.open(content, interface.names)
                 found = agreement(interface, run, self.shape, tested)
+                log.info(f"{interface.file_name}{kind.suffix}: {', '.join(found.words())}")
                 checked.append((folder / f"{interface.file_name}{kind.suffix}", content, interface, found))
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         for path, content, *_ in checked:
             with replacing(path, "wb") as file:
                 file.write(content)

@@ -16,17 +16,21 @@ from set_module.set_batch import SetBatch
 
 
 class Images:
-    """images uint8 [B, C, H, W] -> logits [B, K], B >= 1. A patch network takes the patches of the mode grid or all."""
+    """images uint8 [B, C, H, W] -> logits [B, K], B >= 1. A patch network takes the patches of the mode grid or all.
+
+    None: those of its own mode; of a network that draws patches, a grid.
+    """
 
     file_name = "model"
     axes: tuple[dict[int, str], ...] = ({0: "batch"},)
     names: tuple[str, ...] = ("images",)
 
-    def __init__(self, network: Any, image_size: Sequence[int], patches: str) -> None:
-        self.network, self.patches = network, patches
+    def __init__(self, network: Any, image_size: Sequence[int], patches: str | None) -> None:
+        self.network, self.words = network, "images"
         self.module: nn.Module = network
-        self.words = "images"
         if isinstance(network, PatchNetwork):
+            own = network.cutout.mode if network.cutout is not None else "grid"
+            self.patches = patches = patches or ("all" if own == "all" else "grid")
             self.module = FixedPatches(network, image_size, patches)
             self.words = f"images, by {self.module.num_patches} patches of each (patches={patches})"
 
@@ -71,7 +75,7 @@ class Patches:
 Interface = Images | Patches
 
 
-def interfaces(network: Any, image_size: Sequence[int], patches: str) -> list[Interface]:
+def interfaces(network: Any, image_size: Sequence[int], patches: str | None) -> list[Interface]:
     """All that a network can be given."""
     of_sets = isinstance(network, PatchNetwork)
     takes_images = not of_sets or network.cutout is not None
