@@ -87,16 +87,24 @@ def _tree(settings: Any) -> Any:
 
 
 def print_summary(title: str, rows: dict[str, Any], verbosity: int) -> None:
-    """Print a table of two columns; floats with four digits, paths relative to where the command was given."""
+    """Print a table of two columns; floats with four digits.
+
+    Below it paths, relative to where the command was given, each in one line: they are copied.
+    """
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=title, show_header=False, title_justify="left", title_style="bold")
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
+    paths = {name: value for name, value in rows.items() if isinstance(value, Path)}
     for name, value in rows.items():
-        table.add_row(escape(name), escape(_text(value)))  # [a] in the name of a file is no style
-    open_console(verbosity).print(table)
+        if name not in paths:
+            table.add_row(escape(name), escape(_text(value)))  # [a] in the name of a file is no style
+    console = open_console(verbosity)
+    console.print(table)
+    for name, path in paths.items():
+        console.print(f"{name}: {_text(path)}", soft_wrap=True, highlight=False, markup=False)
 
 
 def number(value: float) -> str:
