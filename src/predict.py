@@ -1,6 +1,7 @@
 """Let a trained network name images, and write predictions.csv: `python src/predict.py --help`."""
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from run import cli
-from run.atomic import replacing
+from run.atomic import refuse_closed, replacing
 from run.checkpoint import find_checkpoint, restore
 from run.classes import class_names, count_by_record
 from run.console import print_summary
@@ -16,12 +17,14 @@ from run.errors import UserError
 from run.job import job
 from run.one_device import build_trainer
 from run.settings import check
+from run.typed_path import typed_path
 
 if TYPE_CHECKING:
     from prediction.table import Table
 
 log = logging.getLogger(__name__)
-SAID = 5  # unreadable files on the terminal
+OUTPUT = "name a file in a folder that is there, such as output=predictions.csv"
+LISTED = 5  # unreadable files on the terminal
 
 
 @hydra.main(version_base="1.3", config_path="../config", config_name="predict")
@@ -30,9 +33,10 @@ def main(config: DictConfig) -> None:
     check(config)
     if not OmegaConf.select(config, "input"):  # empty: "$UNSET" would be the current directory
         raise UserError("which images? input=PATH: an image, a folder, a .zip, or a pattern such as 'photos/*.png'")
-    folder, output = Path(config.run), Path(config.output).expanduser()
+    folder, output = Path(config.run), typed_path("output", config.output, OUTPUT)
     if not output.parent.is_dir() or (output.exists() and not output.is_file()):
-        raise UserError(f"output={output}: name a file in a folder that is there, such as output=predictions.csv")
+        raise UserError(f"output={output}: {OUTPUT}")
+    refuse_closed(output.parent, "output=predictions.csv")
     count_by_record(config, folder)
     checkpoint = find_checkpoint(folder, config.ckpt)
     files = cli.build(config.files)(config.input)  # here: Hydra would look for a setting x where a path has ${x}
@@ -45,8 +49,8 @@ def main(config: DictConfig) -> None:
         trainer = build_trainer(config, [table])
         trainer.predict(predictor, files.loader(), return_predictions=False)
         refuse_none(table)
-    say(table, files.others)
-    print_summary("Prediction", {**totals(table), "table": output}, config.verbosity)
+    say(table, files.others, folder / "predict.log")
+    print_summary("Prediction", {**table.totals(), "table": output}, config.verbosity)
 
 
 def refuse_none(table: "Table") -> None:
@@ -55,26 +59,21 @@ def refuse_none(table: "Table") -> None:
         raise UserError(table.unreadable[0] + others)
 
 
-def say(table: "Table", others: str) -> None:
-    """The first predictions, and at the end what could not be read: predict.log has all of that. Then the `others`."""
+def say(table: "Table", others: list[str], log_file: Path) -> None:
+    """The first predictions, and at the end what could not be read: the log file has all of that. Then the `others`."""
     for line in table.first:
         log.info(line)
     if more := table.counts.total() - len(table.first):
         log.info(f"and {more:,} others")
-    for line in table.unreadable[:SAID]:
+    listed = LISTED if os.access(log_file, os.W_OK) else len(table.unreadable)
+    for line in table.unreadable[:listed]:
         log.warning(line)
-    for line in table.unreadable[SAID:]:
+    for line in table.unreadable[listed:]:
         logging.getLogger("failure").error(line)
-    if more := len(table.unreadable[SAID:]):
-        log.warning(f"and {more:,} others that cannot be read; predict.log in the run folder names all")
-    if others:
-        log.info(others)
-
-
-def totals(table: "Table") -> dict[str, int]:
-    """How many images each class got, and all together."""
-    unreadable = {"unreadable": len(table.unreadable)} if table.unreadable else {}
-    return {**dict(table.counts.most_common()), "images": table.counts.total(), **unreadable}
+    if more := len(table.unreadable[listed:]):
+        log.warning(f"and {more:,} others that cannot be read; {log_file} names all")
+    for line in others:
+        log.warning(line)
 
 
 if __name__ == "__main__":

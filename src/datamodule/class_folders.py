@@ -9,7 +9,7 @@ The root may be a .zip with that inside, also below one top folder.
 
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from run.errors import UserError
@@ -55,18 +55,24 @@ def _classes(path: Path, part: str) -> dict[str, list[str]]:
     return {name: sorted(found[name]) for name in sorted(found)}
 
 
-def names_in_folder(root: Path, part: str = ".") -> list[str]:
+def names_in_folder(root: Path, part: str = ".", closed: Callable[[OSError], None] | None = None) -> list[str]:
     """What is below a part of the folder, relative to the root; the names of folders end in /.
 
-    Links are followed, except back to a folder in which they are.
+    Links are followed, except back to a folder in which they are. A folder that may not be opened goes to `closed`,
+    or raises a UserError: nothing is left out in silence.
     """
     names = []
-    for folder, folders, files in os.walk(root / part, followlinks=True):
+    for folder, folders, files in os.walk(root / part, onerror=closed or _refuse, followlinks=True):
         below = Path(folder).relative_to(root).as_posix()
         folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(Path(folder, name))]
         names += [f"{below}/{name}/" for name in folders]
         names += [f"{below}/{name}" for name in files]
     return names
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):  # valid/ and test/ need not be there
+        raise UserError(f"{error.filename}: {error.strerror}: make it readable, or move it elsewhere") from error
 
 
 def _leads_back(folder: Path) -> bool:

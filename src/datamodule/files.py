@@ -5,7 +5,7 @@ import os
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import torch
@@ -17,6 +17,7 @@ from datamodule.class_folders import EXTENSIONS, is_hidden, names_in_folder, nam
 from datamodule.image_folder import FileSource, UnreadableImageError
 from datamodule.loader import as_it_is
 from run.errors import UserError
+from run.typed_path import typed_path
 
 # B readable images of a batch, C channels, H height, W width
 
@@ -32,8 +33,8 @@ class Files(Dataset[Batch]):
     """Image files as training would see them; a batch is (images_BCHW uint8, index_B, {index: why it is unreadable}).
 
     `input` is an image, a folder (with all below it), a .zip, or a pattern, `**` for any folders; `names` are sorted.
-    Hidden files, and in a folder or .zip files of other types, are left out; `others` is a line about the latter, or
-    empty. Raises UserError where nothing is found.
+    Hidden files, and in a folder or .zip files of other types, are left out; `others` are lines about the latter and
+    about folders that may not be opened. Raises UserError where nothing is found.
     """
 
     def __init__(
@@ -41,12 +42,15 @@ class Files(Dataset[Batch]):
     ) -> None:
         if channels not in (1, 3):
             raise UserError(f"the network takes {channels} channels: files are read as grey (1) or RGB (3)")
-        root, names, others = find(input)
+        closed: list[OSError] = []
+        root, names, others = find(input, closed.append)
+        self.others = [f"{printable(error.filename)}: {error.strerror}: its images are left out" for error in closed]
         if not names:
-            raise UserError(f"input={input}: no image there ({' '.join(EXTENSIONS)}): {KINDS}")
+            why = f"no image there ({' '.join(EXTENSIONS)})" if not closed else self.others[0]
+            raise UserError(f"input={input}: {why}: {KINDS}")
         self.source = FileSource(root, {"": names}, [0], (channels, image_size[0], image_size[1]))
         self.names = [printable(root / name) for name in names]
-        self.others = _left_out(others)
+        self.others += _left_out(others)
         self.batch_size, self.num_workers = batch_size, num_workers
 
     def __len__(self) -> int:
@@ -72,19 +76,17 @@ class Files(Dataset[Batch]):
         return DataLoader(self, self.batch_size, num_workers=workers, collate_fn=as_it_is, generator=torch.Generator())
 
 
-def find(pattern: str) -> tuple[Path, list[str], list[str]]:
-    """The folder or .zip of what `input` names, the sorted names in it, and those that are left out by their ending."""
-    try:
-        path = Path(pattern).expanduser()
-        is_folder, is_file = path.is_dir(), path.is_file()
-    except (OSError, RuntimeError) as error:  # a name that is too long, ~ of somebody unknown
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"input={pattern}: {reason}: {KINDS}") from error
-    if is_folder:
-        return path, *_images(names_in_folder(path))
-    if is_file and path.suffix.lower() == ".zip":
+def find(pattern: str, closed: Callable[[OSError], None]) -> tuple[Path, list[str], list[str]]:
+    """The folder or .zip of what `input` names, the sorted names in it, and those that are left out by their ending.
+
+    `closed` is told of folders that may not be opened.
+    """
+    path = typed_path("input", pattern, KINDS)
+    if path.is_dir():
+        return path, *_images(names_in_folder(path, closed=closed))
+    if path.is_file() and path.suffix.lower() == ".zip":
         return path, *_images(names_in_zip(path, KINDS))
-    if is_file:
+    if path.is_file():
         return path.parent, [path.name], []
     # not Path.glob: it takes hidden files too
     found = [name for name in glob.glob(str(path), recursive=True) if Path(name).is_file()]  # noqa: PTH207
@@ -99,14 +101,14 @@ def _images(names: list[str]) -> tuple[list[str], list[str]]:
     return images, [name for name in files if not name.lower().endswith(EXTENSIONS)]
 
 
-def _left_out(others: list[str]) -> str:
+def _left_out(others: list[str]) -> list[str]:
     if not others:
-        return ""
+        return []
     endings = Counter(PurePosixPath(name).suffix.lower() or "none" for name in others)
     shown = " ".join([ending for ending, _ in endings.most_common(SAID)] + ["..."] * (len(endings) > SAID))
-    return (
+    return [
         f"left out by their ending: {len(others):,} ({printable(shown)}); a pattern such as 'photos/*.gif' takes them"
-    )
+    ]
 
 
 def printable(text: object) -> str:

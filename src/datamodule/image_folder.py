@@ -59,14 +59,18 @@ class FileSource:
         try:
             return decode(self._read(name), self.shape[0], self.shape[1:])
         except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, and others
-            reason = " ".join(str(error).partition("<_io.BytesIO")[0].split()) or type(error).__name__
+            said = getattr(error, "strerror", None) or str(error)
+            reason = " ".join(said.partition("<_io.BytesIO")[0].split()) or type(error).__name__
             raise UnreadableImageError(
                 f"{self.root / name}: cannot be read as an image ({reason}): replace or remove it"
             ) from error
 
     def _read(self, name: str) -> bytes:
         if not self._zipped:
-            return Path(f"{self.root}/{name}").read_bytes()
+            path = Path(f"{self.root}/{name}")
+            if not path.is_file():  # a pipe, which would never answer; a link to nothing
+                raise OSError("no file")
+            return path.read_bytes()
         # a handle has one position in the file: threads and forked workers must not share it
         reader = (os.getpid(), threading.get_ident())
         if reader not in self._archives:

@@ -16,7 +16,8 @@ class Predictor(LightningModule):
 
     Draw d has the same places in every image, so that what is said of an image depends on nothing but the image. A
     network that draws nothing looks once. `patch_num` patches in each draw; None: as many as in training. Raises
-    UserError for a network of bags, for a patch_num that the network cannot have, and for more than the memory holds.
+    UserError for a network of bags, for a patch_num that the network cannot have, for more than the memory holds, and
+    where probabilities are not finite.
     """
 
     stage = "predict"  # what a bar calls it
@@ -49,4 +50,6 @@ class Predictor(LightningModule):
                 size = f"{len(index_B)} images at once are more than the memory holds"
                 raise UserError(f"{size}: choose a smaller hparams.batch_size{fewer}") from error
             raise
+        if not draws_DBK.isfinite().all():
+            raise UserError("the network's outputs are not finite: its weights are broken, take others by ckpt=")
         return draws_DBK.mean(0), draws_DBK.std(0) if self.draws > 1 else None

@@ -9,6 +9,7 @@ from typing import IO, Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 FIRST = 8  # predictions that a terminal shows
+CLASSES = 10  # whose numbers of images it shows
 
 
 class Table(Callback):
@@ -44,3 +45,10 @@ class Table(Callback):
             if len(self.first) < FIRST:
                 found = " ± ".join(f"{value:.4f}" for value in (means[label], *std))
                 self.first.append(f"{name}  {class_name}  {found}")
+
+    def totals(self) -> dict[str, object]:
+        """How many images there were, and how many each class got."""
+        classes = [f"{name}: {count:,}" for name, count in self.counts.most_common(CLASSES)]
+        more = [f"{len(self.counts) - CLASSES:,} other classes"] if len(self.counts) > CLASSES else []
+        unreadable = {"unreadable": len(self.unreadable)} if self.unreadable else {}
+        return {"images": self.counts.total(), **unreadable, "predicted": ", ".join(classes + more)}

@@ -45,6 +45,12 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             raise
 
 
+def refuse_closed(folder: Path, remedy: str) -> None:
+    """Raise a UserError, before anything is done, where nothing may be written: a colleague's run."""
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write into {folder}: choose another place, {remedy}")
+
+
 def remove_remnants(folder: Path) -> None:
     """What a kill in the middle of writing leaves in a run folder: as large as a checkpoint, and of no use."""
     for path in (*folder.glob(".*.????????"), *folder.glob("checkpoints/.*.????????")):

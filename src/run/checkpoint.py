@@ -10,6 +10,7 @@ import yaml
 from run.errors import UserError
 from run.record import Run
 from run.resume import NEW_PATIENCE, compare, touches
+from run.typed_path import typed_path
 
 BATCHES = ("hparams.batch_size", "trainer.devices", "trainer.num_nodes")  # decide which images a batch holds
 
@@ -18,7 +19,10 @@ log = logging.getLogger(__name__)
 
 def find_checkpoint(folder: Path, which: str) -> Path:
     """`best` or `last` of the run in `folder`, or a path as it is; without a validation, best is the last."""
-    path = folder / "checkpoints" / f"{which}.ckpt" if which in ("best", "last") else Path(which)
+    if which in ("best", "last"):
+        path = folder / "checkpoints" / f"{which}.ckpt"
+    else:
+        path = typed_path("ckpt", which, "name a file, best or last")
     if which == "best" and not path.exists():
         path = path.with_name("last.ckpt")
     if not path.is_file() and which not in ("best", "last"):

@@ -1,5 +1,8 @@
+import errno
+import os
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,21 +39,51 @@ def folder(tmp_path, monkeypatch):
 )
 def test_what_a_name_stands_for(folder, pattern, names):
     for given, expected in ((pattern, names), (f"{folder}/{pattern}", [f"{folder}/{name}" for name in names])):
-        root, found, _ = find(given)
+        root, found, _ = find(given, print)
         assert [str(root / name) for name in found] == expected
 
 
 def test_a_name_with_brackets_is_a_name_first(folder):
     (folder / "[b]").mkdir()
     (folder / "b").rename(folder / "[b]" / "c")
-    assert len(find("[b]")[1]) == 2
+    assert len(find("[b]", print)[1]) == 2
 
 
 def test_follows_links_but_not_in_circles(folder):
     (folder / "c").mkdir()
     (folder / "c" / "linked").symlink_to("../b")
     (folder / "c" / "back").symlink_to("..")
-    assert find("c")[1] == ["linked/0.png", "linked/1.jpg"] == [name.removeprefix("./") for name in find("c")[1]]
+    assert (
+        find("c", print)[1]
+        == ["linked/0.png", "linked/1.jpg"]
+        == [name.removeprefix("./") for name in find("c", print)[1]]
+    )
+
+
+def test_a_folder_that_may_not_be_opened_is_told(folder, monkeypatch):
+    scandir = os.scandir
+
+    def closed(path):
+        if Path(path).name == "b":  # root may open every folder
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    files = Files(".", channels=3, image_size=[2, 2], batch_size=2, num_workers=None)
+    assert files.names == ["a.PNG"]
+    assert files.others[0] == "./b: Permission denied: its images are left out"
+    with pytest.raises(UserError, match=r"input=b: b: Permission denied"):
+        Files("b", channels=3, image_size=[2, 2], batch_size=2, num_workers=None)
+
+
+def test_a_pipe_is_no_image(folder):
+    os.mkfifo(folder / "pipe.png")
+    (folder / "nothing.png").symlink_to("absent")
+    files = Files(".", channels=3, image_size=[2, 2], batch_size=9, num_workers=None)
+    ((_, _, unreadable),) = files.loader()
+    assert [line for line in unreadable.values() if "(no file)" in line] == [
+        f"{name}.png: cannot be read as an image (no file): replace or remove it" for name in ("nothing", "pipe")
+    ]
 
 
 def test_batches_hold_what_is_readable(folder):
@@ -68,7 +101,7 @@ def test_what_is_left_out_for_its_ending_is_counted(folder):
     def others(given):
         return Files(given, channels=3, image_size=[2, 2], batch_size=2, num_workers=None).others
 
-    assert others("b") == others("*") == others("notes.txt") == ""
+    assert others("b") == others("*") == others("notes.txt") == []
     for name in ("x.gif", "b/y.GIF", ".hidden/z.gif", ".z.gif", "README"):
         (folder / name).touch()
     with zipfile.ZipFile(folder / "all.zip", "w") as archive:
@@ -76,9 +109,9 @@ def test_what_is_left_out_for_its_ending_is_counted(folder):
         for name in ("a.PNG", "x.gif", "b/y.GIF", ".hidden/z.gif", "notes.txt", "README"):
             archive.write(name)
     line = "left out by their ending: 4 (.gif none .txt); a pattern such as 'photos/*.gif' takes them"
-    assert others("all.zip") == line
+    assert others("all.zip") == [line]
     (folder / "all.zip").unlink()
-    assert others(".") == line
+    assert others(".") == [line]
 
 
 def test_a_name_is_shown_and_written_in_a_line():
