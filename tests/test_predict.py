@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -237,8 +238,10 @@ def test_ctrl_c_at_a_terminal_comes_to_workers_too_and_is_one_line(patch_set, ph
     process = subprocess.Popen(
         [*program, *long], cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
-    while not psutil.Process(process.pid).children():
+    parent = psutil.Process(process.pid)
+    while not any(child.cmdline() == parent.cmdline() and child.num_threads() > 1 for child in parent.children()):
         assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate()[1] == b"interrupted by SIGINT\n"
     assert process.returncode == 130
