@@ -68,10 +68,13 @@ def _settings(word: str, following: Iterator[str], options: dict[str, ShortOptio
 
 
 def _refuse_unknown(name: str, short: list[str]) -> None:
-    known = [*short, *get_args_parser()._option_string_actions]
-    if not name.startswith("-") or any(other.startswith(name) for other in known):  # argparse takes abbreviations
+    hydras = [*get_args_parser()._option_string_actions]
+    if not name.startswith("-") or name in (*hydras, "-", "--"):
         return
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    meant = [other for other in short if other.startswith(name)]
+    if not meant and any(other.startswith(name) for other in hydras):  # which argparse takes by their beginnings
+        return
+    close = meant or difflib.get_close_matches(name, [*short, *hydras], n=1, cutoff=0.7)
     there = f"there are {', '.join(short)}, and" if short else "there is"
     words = f"did you mean {close[0]}?" if close else f"{there} what --hydra-help lists"
     raise UserError(f"{name}: no such option; {words}")

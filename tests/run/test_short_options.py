@@ -31,6 +31,9 @@ def test_stand_for_settings(typed, settings):
         (["--lr", "--bs", "64"], "what follows --lr is missing"),
         (["--lr="], "what follows --lr is missing"),
         (["--epoch5"], "did you mean --epochs"),
+        (["--epoch", "3"], "--epoch: no such option; did you mean --epochs?"),
+        (["--res=last"], "did you mean --resume?"),  # argparse would take it for --resolve
+        (["--e", "3"], "did you mean --epochs?"),
         (["--wrong"], "--hydra-help"),
     ],
 )
