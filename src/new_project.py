@@ -47,6 +47,10 @@ def main(words: list[str]) -> int:
             begin_history(folder)
             folder.rename(target)
     except OSError as error:
+        if error.filename and Path(error.filename).is_relative_to(REPOSITORY):
+            raise UserError(
+                f"cannot read {error.filename}: {error.strerror}; make it readable, or name it in .gitignore"
+            ) from error
         raise UserError(
             f"cannot write {target}: {error.strerror or error}; name another place: python src/new_project.py "
             f"FOLDER/{target.name}"
@@ -60,6 +64,8 @@ def main(words: list[str]) -> int:
 
 
 def refuse_place(target: Path) -> None:
+    if target == REPOSITORY:
+        raise UserError(f"{target} is this repository: choose another name, such as ../LeafShapes")
     if target.is_relative_to(REPOSITORY):
         raise UserError(f"{target} is inside this repository: name a place beside it, such as ../{target.name}")
     if not target.parent.is_dir():

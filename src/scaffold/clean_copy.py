@@ -55,7 +55,7 @@ def _files(repository: Path) -> Iterator[Path]:
             if path.is_dir() and not path.is_symlink():
                 if not (path / "pyvenv.cfg").exists() and not (path / ".git").exists():  # an environment, a repository
                     folders.append(path)
-            elif path.is_file() and not _shows_results(relative):
+            elif (path.is_file() or (path.is_symlink() and path.exists())) and not _shows_results(relative):
                 yield relative
 
 

@@ -68,9 +68,18 @@ class ProjectName:
 
 
 def renamer(old: ProjectName, new: ProjectName) -> Callable[[str], str]:
-    """Puts each form of `new` for that of `old`; where `new` is the example, that of `old` for it, too."""
+    """Puts each form of `new` for that of `old`; where `new` is the example, that of `old` for it, too.
+
+    Of a name such as X1, whose capitals are its camel form, X1_IMAGE is a variable.
+    """
     directions = [(old, new), (new, old)] if new.is_example else [(old, new)]
     pairs = [pair for one, other in directions for pair in zip(one.forms, other.forms, strict=True)]
     forms = dict(reversed(pairs))  # where two are the same, the first holds
+    capitals = {one.snake.upper(): other.snake.upper() for one, other in directions}
     words = re.compile("|".join(one.pattern().pattern for one, _ in directions))
-    return lambda text: words.sub(lambda found: forms[found[0]], text)
+
+    def new_form(found: re.Match[str]) -> str:
+        is_variable = re.match("_[A-Z]", found.string[found.end() :])
+        return capitals.get(found[0], forms[found[0]]) if is_variable else forms[found[0]]
+
+    return lambda text: words.sub(new_form, text)

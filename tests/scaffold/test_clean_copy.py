@@ -63,16 +63,21 @@ def repository(tmp_path):
     (folder / "tool").chmod(0o755)
     (folder / "docs" / "link").symlink_to("../LICENSE")
     (folder / "nothing").symlink_to("absent")
+    (folder / "docs" / "tests").symlink_to("../tests")
     return folder
 
 
 def test_what_is_copied_and_in_which_words(repository, tmp_path):
     new = tmp_path / "new"
     number = write_copy(repository, NEW, new)
-    files = {str(path.relative_to(new)): path for path in new.rglob("*") if not path.is_dir()}
+    files = {str(path.relative_to(new)): path for path in new.rglob("*") if not path.is_dir() or path.is_symlink()}
     assert number == len(files)
-    assert set(files) == {name.replace("frog_legs", "big_toes") for name in KEPT} | {"tool", "docs/link"}
-    texts = {name: path.read_bytes().decode() for name, path in files.items() if name != "tool"}
+    assert set(files) == {name.replace("frog_legs", "big_toes") for name in KEPT} | {
+        "tool",
+        "docs/link",
+        "docs/tests",
+    }
+    texts = {name: path.read_bytes().decode() for name, path in files.items() if path.is_file() and name != "tool"}
     assert texts["README.md"] == "# BigToes\n\n![A badge](https://example.org/badge.png) stays.\n\n## License\n"
     assert texts["CHANGELOG.md"] == "# Changelog\n\nOf BigToes.\n\n## Unreleased\n"
     assert texts["config/experiment/fast.yaml"] == "# Fast.\nlr: 1 # ± 0\n"
@@ -92,7 +97,11 @@ def test_gitignore_is_read_as_git_does(repository, tmp_path):
     command = ["git", "-C", repository, "ls-files", "--others", "--exclude-standard"]
     listed = set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
     write_copy(repository, NEW, tmp_path / "new")
-    new = {str(path.relative_to(tmp_path / "new")) for path in (tmp_path / "new").rglob("*") if not path.is_dir()}
+    new = {
+        str(path.relative_to(tmp_path / "new"))
+        for path in (tmp_path / "new").rglob("*")
+        if not path.is_dir() or path.is_symlink()
+    }
     assert new == {name.replace("frog_legs", "big_toes") for name in listed} - {"docs/frog.png", "docs/results.md"}
 
 

@@ -22,6 +22,12 @@ def test_a_name_of_one_word_comes_back_where_its_forms_are_the_same():
     assert renamer(ProjectName("Toes", "toes"), OLD)(toes) == "FrogLegs frog_legs FROG_LEGS"
 
 
+def test_a_variable_of_a_name_in_capitals_stays_one():
+    x1 = renamer(OLD, ProjectName("X1", "x1"))("FrogLegs FROG_LEGS_IMAGE frog_legs")
+    assert x1 == "X1 X1_IMAGE x1"
+    assert renamer(ProjectName("X1", "x1"), OLD)(x1) == "FrogLegs FROG_LEGS_IMAGE frog_legs"
+
+
 def test_a_project_of_the_name_shown_by_example_shows_that_of_this_instead():
     example = ProjectName.typed(EXAMPLE)
     taken = renamer(OLD, example)(f"FrogLegs: new_project.py {EXAMPLE}, frog_legs, {example.snake}")
