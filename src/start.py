@@ -37,13 +37,12 @@ def main(words: list[str]) -> int:
         )
     found, answers = gpus.listed(), dict[str, str]()
     if not found:
-        print("No GPU is seen: the processor trains.")
+        print("No GPU of NVIDIA's is seen: src/train.py takes what it finds, else the processor.")
     while True:
         answers = ask(found, answers)
         command = [min(os.path.relpath(TRAIN), str(TRAIN), key=len), *arguments(answers)]
-        several_kinds = "--device" in command and len({gpu.name for gpu in found}) > 1
-        # the driver's list counts by slots, CUDA would count the fastest first
-        order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if several_kinds else {}
+        by_slot = "--device" in command and gpus.are_several_kinds()
+        order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if by_slot else {}
         print(f"\n  {shlex.join([*(f'{name}={value}' for name, value in order.items()), python(), *command])}\n")
         todo = questions.select("Run it?", {RUN: "", TRY: "one batch of everything, debug=True", CHANGE: "", QUIT: ""})
         if todo == QUIT:

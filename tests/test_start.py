@@ -140,7 +140,7 @@ def test_a_change_proposes_the_answers_and_nothing_runs_before_the_last(tmp_path
 @pytest.mark.parametrize("key", [ESC, CTRL_C])
 def test_leaves_without_a_word(tmp_path, key):
     with Terminal(tmp_path, CUDA_VISIBLE_DEVICES="") as terminal:
-        terminal.until("No GPU is seen: ")
+        terminal.until("No GPU of NVIDIA's is seen: ")
         terminal.answer("A recipe?", ENTER)
         terminal.answer("Which data?", key)
         assert terminal.code() == 130

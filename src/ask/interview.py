@@ -15,7 +15,7 @@ def ask(gpus: list[GPU], before: dict[str, str]) -> dict[str, str]:
     if gpus:
         devices = {f"GPU {gpu.number}": str(gpu) for gpu in gpus}
         devices |= {ALL: "each takes a part of the training images"} if len(gpus) > 1 else {}
-        freest = f"GPU {max(gpus, key=lambda gpu: gpu.free).number}"
+        freest = f"GPU {max(gpus, key=lambda gpu: gpu.free or 0).number}"
         answers["device"] = questions.select("Where?", devices | {CPU: ""}, before.get("device", freest))
     recipes = {OWN: "data and model of your choice", **choices.options("experiment")}
     answers["recipe"] = questions.select("A recipe?", recipes, before.get("recipe"))

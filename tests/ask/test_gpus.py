@@ -31,6 +31,7 @@ def driver(monkeypatch):
         "DeviceGetCount": lambda: 2,
         "DeviceGetHandleByIndex": lambda index: f"slot {index}",
         "DeviceGetHandleByUUID": lambda uuid: uuid if uuid in MEMORY else no_such(uuid),
+        "DeviceGetUUID": lambda handle: f"GPU-{'ab'[int(handle[-1])]}1234",
         "DeviceGetName": lambda handle: f"Card of {handle}",
         "DeviceGetMemoryInfo": Memory,
         "DeviceGetUtilizationRates": utilization,
@@ -55,6 +56,30 @@ def test_those_that_the_environment_shows_are_numbered_as_cuda_does(driver, monk
         (2, "Card of slot 0", 97),
     ]
     assert str(listed()[1]) == "Card of MIG-slice: 5 of 20 GiB free"
+
+
+@pytest.mark.parametrize(
+    ("names", "seen"),
+    [("1,7,0", ["slot 1"]), ("1,-1,0", ["slot 1"]), ("GPU-b12,0", ["slot 1", "slot 0"]), ("GPU-c,0", [])],
+)
+def test_read_as_cuda_reads_it(driver, monkeypatch, names, seen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
+    assert [gpu.name for gpu in listed()] == [f"Card of {slot}" for slot in seen]
+
+
+def test_one_that_says_nothing_of_its_memory_is_listed(driver, monkeypatch):
+    def unknown(handle):
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", unknown)
+    assert [str(gpu) for gpu in listed()] == ["Card of slot 0: 97 % busy", "Card of slot 1: 97 % busy"]
+
+
+def test_kinds_are_those_of_all_cards(driver, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert gpus.are_several_kinds()
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetName", lambda handle: "Card")
+    assert not gpus.are_several_kinds()
 
 
 @pytest.mark.parametrize("hidden", ["", "-1"])
