@@ -119,7 +119,7 @@ def test_again_with_what_is_wanted_only(trained, command, monkeypatch, tmp_path,
         (["run={}", "image=x"], "image=x: choose a whole number"),
         (["run={}", "figures.embedding.of=pixels"], "embedding.of=pixels: must be one of images, patches"),
         (["run={}", "figures.embedding.points=2"], "choose >= 3"),
-        (["run={}", "figures.first_filters.count=0"], "choose >= 1"),
+        (["run={}", "figures.first_filters.count=x"], "first_filters.count=x: choose a whole number >= 1"),
         (["run={}", "figures.embeding=null"], "did you mean figures.embedding?"),
     ],
 )

@@ -5,7 +5,7 @@
 import colorsys
 from collections.abc import Mapping, Sequence
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 from callback.embedding_points import Point
@@ -39,7 +39,7 @@ def drawn_points(places_M2: Tensor, points: Sequence[Point], names: Mapping[int,
     sheet = sheet.resize((SIDE, SIDE), Image.Resampling.BOX)
     for number in apart(pixels_M2, side):
         place(sheet, points[number], side, pixels_M2[number].tolist(), colours[points[number].label])
-    return abreast([sheet, legend({names[label]: colours[label] for label in sorted(names)})])
+    return abreast([sheet, legend([(names[label], colours[label]) for label in sorted(names)])])
 
 
 def palette(count: int) -> list[str]:
@@ -72,11 +72,14 @@ def place(sheet: Image.Image, point: Point, side: int, centre: Sequence[float], 
     tile = mosaic(list(point.picture), side) if point.picture.ndim > 3 else drawn(point.picture, side)
     framed = Image.new("RGB", (tile.width + 2 * FRAME, tile.height + 2 * FRAME), colour)
     framed.paste(tile, (FRAME, FRAME))
+    if point.is_wrong:
+        framed = ImageOps.expand(framed, FRAME, BLACK)
     sheet.paste(framed, (round(centre[0] - framed.width / 2), round(centre[1] - framed.height / 2)))
 
 
-def legend(colours: Mapping[str, str]) -> Image.Image:
-    named = list(colours.items())[:NAMED]
+def legend(colours: Sequence[tuple[str, str]]) -> Image.Image:
+    """Of names and their colours; two classes may have one name."""
+    named = colours[:NAMED]
     short = [shortened(name, 140) for name, _ in named]
     more = [f"and {len(colours) - NAMED} more"] if len(colours) > NAMED else []
     height, left = TEXT + 7, 2 * MARGIN + TEXT

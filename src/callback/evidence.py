@@ -23,7 +23,7 @@ class Evidence(Callback):
     def __init__(self, count: int, patches: int) -> None:
         for name, number in (("count", count), ("patches", patches)):
             if number < 1:
-                raise ValueError(f"callbacks.evidence.{name}={number}: choose >= 1, or callbacks.evidence=null")
+                raise ValueError(f"evidence.{name}={number}: choose >= 1, or evidence=null")
         self.count, self.patches = count, patches
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -43,7 +43,8 @@ class FeatureMaps(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.wanted and not self.found:
-            log.info(f"no picture of the feature maps: image {self.image} was not among those tested")
+            here = "" if trainer.world_size == 1 else " by the first process; visualize.py tests all in one"
+            log.info(f"no picture of the feature maps: image {self.image} was not among those tested{here}")
 
     def _show(self, trainer: Trainer, network: Any, label: int, images: Any, index_1: Tensor) -> None:
         kind = "image" if isinstance(images, Tensor) else "bag"

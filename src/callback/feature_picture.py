@@ -30,7 +30,7 @@ def drawn_stages(image: Image, title: str, stages: Sequence[Stage]) -> Image:
         still = f"; {constant} are the same everywhere" if constant else ""
         chosen = f", the {len(tiles)} that vary most" if len(tiles) < len(maps_Chw) else ""
         rows.append(captioned(grid(tiles, MAPS, margin=4), f"{words}{chosen}{still}", width=MAPS * (SIDE + 4)))
-    note = "After each convolution. Dark to bright: smallest to largest value of a map."
+    note = "After each convolution with normalisation and activation. Dark to bright: lowest to highest of a map."
     return grid([captioned(image, title, note, width=MAPS * (SIDE + 4)), *rows], 1)
 
 

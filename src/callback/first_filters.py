@@ -28,8 +28,8 @@ class FirstFilters(Callback):
     """
 
     def __init__(self, count: int) -> None:
-        if count < 1:
-            raise ValueError(f"first_filters.count={count}: choose >= 1, or first_filters=null")
+        if type(count) is not int or count < 1:
+            raise ValueError(f"first_filters.count={count}: choose a whole number >= 1, or first_filters=null")
         self.count = count
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

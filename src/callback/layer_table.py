@@ -45,4 +45,4 @@ class LayerTable(Callback):
         if shown(self.verbosity) > 0 and get_console().is_terminal:
             get_console().print(as_rich(title, layers))  # above the bar, which is drawn on this one
         else:
-            open_console(self.verbosity).print(as_rich(title, layers), width=200)  # no terminal: no width to fit
+            open_console(self.verbosity, width=200).print(as_rich(title, layers))  # no terminal: no width to fit

@@ -1,6 +1,7 @@
 """How callbacks show pictures and histograms: to the loggers that take them, and never at the training's cost."""
 
 import logging
+import unicodedata
 
 import numpy
 from PIL.Image import Image
@@ -55,7 +56,10 @@ class Tolerated:
 
 
 def class_name(trainer: Trainer, label: int) -> str:
-    """As the data calls it; the label itself where the pictures' font lacks the letters of the name."""
+    """As the data calls it, without accents; `class 3` where the pictures' font lacks the letters, 3 without a name."""
     names = getattr(getattr(trainer, "datamodule", None), "class_names", ())
     name = names[label] if label < len(names) else ""
-    return name if name and all(ord(letter) < 256 for letter in name) else str(label)
+    if not name:
+        return str(label)
+    letters = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+    return letters if letters.isascii() else f"class {label}"

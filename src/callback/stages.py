@@ -21,7 +21,8 @@ def stages_of(
 ) -> list[Stage]:
     """While `call(*inputs)` runs: what each layer of these kinds, whose name begins so, hands on to the next.
 
-    After normalisation and activation, but before pooling, which makes small what is to be seen.
+    After normalisation and activation, and a pooling between them, but before one that follows: it makes small what is
+    to be seen.
     """
     stages: list[Stage] = []
 

@@ -37,8 +37,8 @@ class WorstImages(Callback):
     """
 
     def __init__(self, count: int) -> None:
-        if count < 1:
-            raise ValueError(f"callbacks.worst_images.count={count}: choose >= 1, or callbacks.worst_images=null")
+        if type(count) is not int or count < 1:
+            raise ValueError(f"worst_images.count={count}: choose a whole number >= 1, or worst_images=null")
         self.count = count
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -126,7 +126,7 @@ def _text(value: Any) -> str:
     return f"{value:,}" if type(value) is int else str(value)
 
 
-def open_console(verbosity: int) -> Any:
+def open_console(verbosity: int, width: int | None = None) -> Any:
     from rich.console import Console
 
     class Outlasting(Console):
@@ -141,4 +141,4 @@ def open_console(verbosity: int) -> Any:
             except OSError:
                 self.on_broken_pipe()
 
-    return Outlasting(quiet=shown(verbosity) == 0 or not is_rank_zero())
+    return Outlasting(width=width, quiet=shown(verbosity) == 0 or not is_rank_zero())

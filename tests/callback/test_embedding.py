@@ -3,11 +3,12 @@ from functools import partial
 import pytest
 import torch
 from given_logits import noise, shown_in_test
+from PIL import Image
 from torch import nn
 
 from callback import embedding
 from callback.embedding import Embedding, in_the_plane
-from callback.embedding_picture import APART, COLOURS, TILE, apart, drawn_points, palette
+from callback.embedding_picture import APART, COLOURS, TILE, apart, drawn_points, legend, palette, place
 from callback.embedding_points import Point, last_linear, points_of_images, points_of_patches, small
 from network.bag_of_patches import BagOfPatches
 from network.mlp_embed import MLPEmbed
@@ -171,3 +172,16 @@ def test_the_last_linear_layer_is_that_of_the_head():
 def test_what_there_is_not_is_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         Embedding(*arguments, seed=0)
+
+
+def test_two_classes_of_one_name_have_a_line_each():
+    one, two = (legend([("1", colour) for colour in COLOURS[:count]]) for count in (1, 2))
+    assert two.height == 2 * one.height
+
+
+def test_what_is_named_wrongly_has_a_black_outline_as_a_picture_too():
+    white = torch.full((1, 4, 4), 255, dtype=torch.uint8)
+    for is_wrong in (False, True):
+        sheet = Image.new("RGB", (80, 80), "white")
+        place(sheet, Point(torch.zeros(1), 0, is_wrong, white), TILE, (40, 40), COLOURS[0])
+        assert ((0, 0, 0) in {colour for _, colour in sheet.getcolors()}) == is_wrong

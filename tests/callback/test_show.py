@@ -37,8 +37,8 @@ def test_on_other_ranks_nobody_takes_them(tmp_path, monkeypatch):
 def test_names_that_the_font_lacks_become_numbers(tmp_path):
     named = trainer()
     assert class_name(named, 3) == "3"  # nobody knows a name
-    named.datamodule = Given(noise(1, 1, 2, 2), None, 1, ["café", "猫", ""])
-    assert [class_name(named, label) for label in range(4)] == ["café", "1", "2", "3"]
+    named.datamodule = Given(noise(1, 1, 2, 2), None, 1, ["Café", "猫", ""])
+    assert [class_name(named, label) for label in range(4)] == ["Cafe", "class 1", "2", "3"]
 
 
 def test_two_processes_show_what_one_does(tmp_path):
