@@ -1,6 +1,7 @@
 """Write a trained network as ONNX and .pt2, for programs that know nothing of it: `python src/export.py --help`."""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 import hydra
@@ -11,6 +12,7 @@ from run.atomic import refuse_closed
 from run.checkpoint import find_checkpoint, restore
 from run.classes import class_names, count_by_record, refuse_other_classes
 from run.console import print_summary
+from run.errors import UserError
 from run.job import job
 from run.resume import read_record
 from run.settings import check
@@ -58,7 +60,9 @@ def main(config: DictConfig) -> None:
 
 def trained_commit(folder: Path) -> str:
     """Of the code that trained the weights, with a + where it was changed; empty where nobody recorded it."""
-    git = read_record(folder).get("git") or {}
+    git: dict[str, object] = {}
+    with suppress(UserError):  # damaged
+        git = read_record(folder).get("git") or {}
     return str(git.get("commit") or "") + ("+" if git.get("dirty") else "")
 
 

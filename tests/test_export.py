@@ -1,6 +1,7 @@
 """export.py: the files say what the network says, to programs that have nothing of this repository."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -94,7 +95,7 @@ def test_four_files_that_agree_with_the_network(patch_set, images, command, tmp_
         (["run={}", "exporter=null"], "exporter=null: must be what"),
         (["run={}", "ckpt={}/run.json"], "cannot read the checkpoint"),
         (["run={}", "hparams.patch_size=3"], "does not fit"),
-        (["run={}", "output=file"], "cannot write"),
+        (["run={}", "output=file"], "cannot write into file: choose another place, output=FOLDER"),
         (["run={}", "output=~nobody_at_all/x"], "Could not determine home directory.: name a folder"),
     ],
 )
@@ -116,6 +117,12 @@ def test_broken_weights_are_blamed_and_nothing_is_written(patch_set, command, tm
     assert command("export", f"run={patch_set}", "ckpt=nan.ckpt", "formats.onnx=null", "output=files") == 1
     assert "the network's own outputs are not finite" in capsys.readouterr().err
     assert not (tmp_path / "files").exists()
+
+
+def test_a_damaged_record_costs_the_names_alone(patch_set, command, tmp_path):
+    copy = shutil.copytree(patch_set, tmp_path / "copy")
+    (copy / "run.json").write_text("{")
+    assert command("export", f"run={copy}", "tested=null", "formats.onnx=null", "output=files") == 0
 
 
 def test_what_an_earlier_export_left_is_named(patch_set, command, tmp_path, capsys):

@@ -71,7 +71,7 @@ def names_in_folder(root: Path, part: str = ".", closed: Callable[[OSError], Non
 
 
 def _refuse(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):  # valid/ and test/ need not be there
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):  # valid/ and test/ need not be there
         raise UserError(f"{error.filename}: {error.strerror}: make it readable, or move it elsewhere") from error
 
 

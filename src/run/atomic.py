@@ -46,8 +46,8 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def refuse_closed(folder: Path, remedy: str) -> None:
-    """Raise a UserError, before anything is done, where nothing may be written: a colleague's run."""
-    if folder.is_dir() and not os.access(folder, os.W_OK):
+    """Raise a UserError, before anything is done, where nothing may be written: a colleague's run, or no folder."""
+    if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise UserError(f"cannot write into {folder}: choose another place, {remedy}")
 
 
