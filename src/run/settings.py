@@ -62,7 +62,7 @@ _COUNTS = Rule(
 )
 
 RULES = {
-    **dict.fromkeys(("hparams", "data", "model", "optimizer", "run_state", "guard"), _PART),
+    **dict.fromkeys(("hparams", "optimizer", "run_state", "guard"), _PART),
     "debug": _SWITCH,
     "verbosity": _one_of(0, 1, 2),
     "metrics": Rule("a list of names such as [accuracy,top_5]", lambda v: isinstance(v, ListConfig)),
