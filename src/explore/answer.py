@@ -7,6 +7,7 @@ from torch import Tensor
 
 from explore import reading
 from explore.bars import bars, legend
+from explore.literal import literal
 from explore.looked import Looked
 from explore.opened_run import OpenedRun
 
@@ -27,8 +28,8 @@ def show_answer(looked: Looked, logits_K: Tensor, also_K: Tensor | None, names: 
 
     class_names = looked.run.class_names
     predicted = int(probability_K.argmax())
-    verdict = "right" if predicted == looked.label else f"wrong: it is {class_names[looked.label]}"
-    st.markdown(f"**{class_names[predicted]}**, with probability {now[predicted]:.4f}: {verdict}")
+    verdict = "right" if predicted == looked.label else f"wrong: it is {literal(class_names[looked.label])}"
+    st.markdown(f"**{literal(class_names[predicted])}**, with probability {now[predicted]:.4f}: {verdict}")
     rows = [now] if also_K is None else [now, also_K.softmax(0).tolist()]
     st.html(bars(class_names, rows, said["before"], looked.label))
     if also_K is not None:
@@ -42,7 +43,8 @@ def show_answer(looked: Looked, logits_K: Tensor, also_K: Tensor | None, names: 
     if said["before"] is not None:
         words.append("Gray marks: before the last change")
     if chosen.shuffles:
-        places = sorted(range(count), key=lambda place: chosen.inside()[place])
+        inside = chosen.inside()
+        places = sorted(range(count), key=lambda place: inside[place])
         as_drawn_K = reading.read_sets(looked.run.network, looked.elements, [places])[0].softmax(0)
         moved = float((as_drawn_K - probability_K).abs().max())
         words.append(

@@ -6,7 +6,6 @@ PYTHONPATH=src streamlit run src/explore/app.py [-- FOLDER ...]     (folders of 
 import atexit
 import gc
 import logging
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from omegaconf import DictConfig
 
 from explore.confusion_view import confusion_view
 from explore.image_view import image_view
+from explore.literal import literal
 from explore.numbers_view import numbers_view
 from explore.opened_run import OpenedRun, data_key, open_data, open_network, read_config, version
 from explore.run_list import choosable, differing, labels, reason, short
@@ -29,12 +29,13 @@ log = logging.getLogger(__name__)
 FOLDERS = sys.argv[1:] or ["outputs", "multirun"]
 KEPT = {"true", "named", "show", "position", "number", "click_does", "subset"}
 STYLE = """<style>
-.block-container { padding: 2.2rem 2.6rem 2rem; max-width: 1500px }
+.block-container { padding: 1.2rem 2.6rem 2rem; max-width: 1500px }
 [data-testid=stSidebar] [data-baseweb=select], [data-baseweb=popover] li { font-size: .85rem }
 @media (max-width: 1150px) {
   .block-container { padding: 1.5rem 1rem }
   [data-testid=stHorizontalBlock] { flex-wrap: wrap; gap: .6rem }
   [data-testid=stColumn] { min-width: 110px }
+  [class*=st-key-looked] [data-testid=stColumn] { min-width: 240px }
 }
 h1 { font-size: 1.5rem !important; padding: 0 0 .2rem !important }
 [data-testid=stCaptionContainer] p { line-height: 1.35 }
@@ -80,13 +81,8 @@ def opened(run: RunRecord) -> OpenedRun | None:
     except Exception as error:  # code of one's own may raise anything: the page stays usable
         words = f"{in_a_line(error)} (the traceback is in the terminal of this page)"
         log.exception(f"{folder} cannot be opened")
-    st.error(f"{short(run)} cannot be opened: {words}")
+    st.error(literal(f"{short(run)} cannot be opened: {words}"))
     return None
-
-
-def literal(text: str) -> str:
-    """In Markdown, as a comment may hold what it reads as style or as a formula."""
-    return re.sub(r"([\\`*_~$:<\[])", r"\\\1", text)
 
 
 def chosen(key: str, words: str, options: list[str], name_of: dict[str, str]) -> str:
@@ -115,13 +111,13 @@ def sidebar() -> tuple[RunRecord | None, RunRecord | None]:
     if bad:
         with st.sidebar.expander(f"{len(bad)} that cannot be opened"):
             for run in bad[:100]:
-                st.caption(f"{short(run)}: {reason(run)}")
+                st.caption(literal(f"{short(run)}: {reason(run)}"))
     return by_folder.get(first), by_folder.get(second)
 
 
 def page() -> None:
     st.set_page_config("PatchSets", layout="wide", initial_sidebar_state=400)
-    st.html(STYLE)
+    st.html(f"{STYLE}<i></i>")  # of style alone Streamlit keeps until its next message, as a toast
     once()
     for name in KEPT & st.session_state.keys():  # of what is not on the page, Streamlit forgets the values
         st.session_state[name] = st.session_state[name]

@@ -53,12 +53,12 @@ class ChosenSet:
         ]
         self.added.append((corner[0], corner[1]))
 
-    def under(self, y: float, x: float, patch_size: int) -> int | None:
-        """The patch over the pixel whose centre is nearest, of those that are in."""
+    def under(self, y: float, x: float, patch_size: int, out: bool = False) -> int | None:
+        """The patch over the pixel whose centre is nearest, of those that are in, or that are out."""
 
         def distance(number: int) -> float:
             top, left = self.corner(number)
             return max(abs(top + patch_size / 2 - y), abs(left + patch_size / 2 - x))
 
-        nearest = min(self.inside(), key=distance)
-        return nearest if distance(nearest) <= patch_size / 2 else None
+        nearest = min(self.out if out else self.inside(), key=distance, default=None)
+        return nearest if nearest is not None and distance(nearest) <= patch_size / 2 else None

@@ -2,6 +2,8 @@
 
 # M images that are looked at, K classes
 
+from typing import Any
+
 import altair
 import pandas
 import streamlit as st
@@ -13,7 +15,8 @@ from explore import drawing
 from explore.bars import COLOURS
 from explore.clickable import clickable
 from explore.image_choice import ALL, ONLY_FIRST, ONLY_SECOND, look_for
-from explore.measured import most_patches, predicted, some
+from explore.literal import literal
+from explore.measured import most_patches, predicted, some, subsets
 from explore.opened_run import OpenedRun
 
 COLUMNS, MOST = 6, 36
@@ -28,7 +31,9 @@ def confusion_view(run: OpenedRun, other: OpenedRun | None) -> None:
     patches = f", {number} patches each" if number else ""
     st.markdown(f"**{right_M.float().mean():.4f}** of {len(index_M)} test images are named rightly{patches}.")
     if other is not None:
-        _agreement(right_M, predicted(other, index_M) == labels_M)
+        also_M = predicted(other, index_M) == labels_M
+        st.markdown(f"**{also_M.float().mean():.4f}** by the second run.")
+        _agreement(right_M, also_M)
     left, right = st.columns([1, 1], gap="large")
     with left:
         cell = _matrix(labels_M, said_M, run.class_names)
@@ -38,9 +43,7 @@ def confusion_view(run: OpenedRun, other: OpenedRun | None) -> None:
 
 def chosen_subset(total: int) -> Tensor:
     """Positions of the images that are measured, as many as was chosen."""
-    counts = sorted({min(total, count) for count in (500, 2000, 10000, total)})
-    if st.session_state.get("subset") not in counts:
-        st.session_state["subset"] = counts[min(1, len(counts) - 1)]
+    counts = subsets(total)
     if len(counts) == 1:
         return torch.arange(total)
     count = st.segmented_control(
@@ -75,14 +78,15 @@ def _matrix(labels_M: Tensor, said_M: Tensor, class_names: list[str]) -> tuple[i
         }
     )
     angle = 0 if max(map(len, class_names)) <= 3 and classes <= 20 else -45
+    overlap: Any = False if classes <= 40 else "greedy"  # then not every class has its name there; a tooltip has it
     picked = altair.selection_point(name="cell", fields=["cell"], on="click", empty=False)
     base = altair.Chart(rows).encode(
         x=altair.X(
             "predicted:N",
             sort=class_names,
-            axis=altair.Axis(orient="top", labelAngle=angle, labelLimit=90, labelOverlap=False),
+            axis=altair.Axis(orient="top", labelAngle=angle, labelLimit=90, labelOverlap=overlap),
         ),
-        y=altair.Y("true:N", sort=class_names, axis=altair.Axis(labelLimit=90, labelOverlap=False)),
+        y=altair.Y("true:N", sort=class_names, axis=altair.Axis(labelLimit=90, labelOverlap=overlap)),
         tooltip=["true", "predicted", "images"],
     )
     squares = base.mark_rect(cursor="pointer").encode(
@@ -110,7 +114,7 @@ def _cell_images(
         st.markdown(f"**{len(found_F)} images are named wrongly.** A cell of the matrix shows its own.")
     else:
         found_F = index_M[(labels_M == cell[0]) & (said_M == cell[1])]
-        true, named = (run.class_names[number] for number in cell)
+        true, named = (literal(run.class_names[number]) for number in cell)
         st.markdown(f"**{len(found_F)} images of {true}, named {named}.**")
     if not len(found_F):
         return

@@ -8,7 +8,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from explore.measured import predicted, some
+from explore.measured import predicted, some, subsets
 from explore.opened_run import OpenedRun
 
 ANY = -1  # class
@@ -48,6 +48,8 @@ def chosen_image(run: OpenedRun, other: OpenedRun | None) -> int | None:
     def any_image() -> None:
         st.session_state["position"] = random.randint(0, last)
 
+    if (named != ANY or show != ALL) and st.session_state["subset"] < len(run.source):
+        st.caption(f"Of the {st.session_state['subset']:,} test images that are measured: Test set chooses how many.")
     columns[4].button("Any", on_click=any_image, width="stretch", help="An image by chance")
     return int(matching_M[st.session_state["position"]])
 
@@ -55,7 +57,8 @@ def chosen_image(run: OpenedRun, other: OpenedRun | None) -> int | None:
 def _matching(run: OpenedRun, other: OpenedRun | None, true: int, named: int, show: str) -> Tensor:
     index_M = torch.arange(len(run.source))
     if named != ANY or show != ALL:
-        index_M = some(len(run.source), st.session_state.get("subset", len(run.source)))
+        subsets(len(run.source))
+        index_M = some(len(run.source), st.session_state["subset"])
     labels_M = run.source.labels.cpu()[index_M]
     keep_M = torch.ones(len(index_M), dtype=torch.bool) if true == ANY else labels_M == true
     if named != ANY or show != ALL:

@@ -38,13 +38,13 @@ def image_view(run: OpenedRun, other: OpenedRun | None, names: list[str]) -> Non
         with left:
             _gallery(looked, scores, columns=6, tile=104)
         return
-    left, middle, right = st.columns(3, gap="medium")
+    left, middle, right = st.container(key="looked").columns(3, gap="medium")
     with left:
         _image(looked)
+    with right:  # before the evidence, which may take longer
+        show_answer(looked, logits_K, also_K, names)
     with middle:
         scores = show_evidence(looked, predicted)
-    with right:
-        show_answer(looked, logits_K, also_K, names)
     if looked.elements is not None:
         _gallery(looked, scores, columns=16, tile=52)
 
@@ -59,6 +59,8 @@ def _image(looked: Looked) -> None:
 
     def clicked(x: float, y: float) -> None:
         under = chosen.under(y * height, x * width, size)
+        if under is None:
+            under = chosen.under(y * height, x * width, size, out=True)
         if under is None or st.session_state["click_does"] == IN:
             chosen.put_in(y * height, x * width, size, (height, width))
         elif not chosen.toggle(under):
@@ -67,7 +69,7 @@ def _image(looked: Looked) -> None:
     picture = drawing.outlined(looked.image, chosen, size)
     grid = (ceil(2 * width / size), ceil(2 * height / size))  # half patches
     clickable(picture, "image", f"test image {looked.index} with its patches", grid, clicked)
-    st.caption("Pale: no patch sees it. A click on a patch takes it out, one on an empty place puts a patch in.")
+    st.caption("Pale: no patch sees it. A click on a patch takes it out, or in again; beside them it puts one in.")
 
 
 def _gallery(looked: Looked, scores_N: Tensor, columns: int, tile: int) -> None:

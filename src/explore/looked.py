@@ -58,8 +58,11 @@ def _controls(run: OpenedRun) -> int | None:
     if run.chooses:
         low, high = run.network.patch_num
         most = run.network.max_patch_num or max(128, 2 * high)
-        state["number"] = min(state.get("number", min(high, 16)), most)
-        number = columns[0].slider("Patches drawn", 1, most, key="number", help=f"Trained on {low} to {high}")
+        number = state["number"] = min(state.get("number", min(high, 16)), most)
+        if most > 1:
+            number = columns[0].slider("Patches drawn", 1, most, key="number", help=f"Trained on {low} to {high}")
+        else:
+            columns[0].caption("There is one place for a patch.")
     else:
         columns[0].caption(f"patch_mode={run.network.cutout.mode} says which patches there are.")
     buttons(columns[1:4], draws=run.chooses)

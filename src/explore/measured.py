@@ -39,6 +39,14 @@ def logits(run: OpenedRun, index_M: Tensor, number: int | None, progress: Callab
     return torch.cat(parts)
 
 
+def subsets(total: int) -> list[int]:
+    """How many images may be chosen to be measured; what is chosen is one of them, at first the second."""
+    counts = sorted({min(total, count) for count in (500, 2000, 10000, total)})
+    if st.session_state.get("subset") not in counts:
+        st.session_state["subset"] = counts[min(1, len(counts) - 1)]
+    return counts
+
+
 def most_patches(run: OpenedRun) -> int | None:
     """The number for measures of the test set: the most that it was trained on; None where it is not free."""
     return run.network.patch_num[1] if run.chooses else None

@@ -10,6 +10,7 @@ import pandas
 import streamlit as st
 
 from explore.bars import COLOURS
+from explore.literal import literal
 from explore.measured import remembered, some
 from explore.opened_run import OpenedRun, version
 from run.checkpoint import find_checkpoint
@@ -24,7 +25,7 @@ def numbers_view(runs: Iterable[OpenedRun], names: list[str]) -> None:
     for run, name in zip(runs, names, strict=False):
         if not run.chooses:
             why = "The data of {} are sets already" if run.bags else "{} does not choose how many patches it sees"
-            st.info(f"{why.format(name)}: there is nothing to vary.")
+            st.info(literal(f"{why.format(name)}: there is nothing to vary."))
             continue
         sizes = recorded(run) or _measured(run)
         rows += [{"run": name, "patches": size, "accuracy": value} for size, value in sizes.items()]

@@ -38,6 +38,10 @@ def opened(monkeypatch):
     return draw
 
 
+def plain(markdown):
+    return markdown.replace("\\", "")
+
+
 def test_a_whole_run_is_opened(copy, opened):
     page = opened()
     assert not page.error
@@ -68,6 +72,14 @@ def test_the_traceback_of_code_of_ones_own_is_in_the_terminal(copy, opened, monk
     assert "in broken" in caplog.text
 
 
+def test_what_people_have_typed_is_no_markdown(copy, opened):
+    (copy / "checkpoints" / "best.ckpt").write_text("nothing")
+    other = copy.parents[2] / "__debug__" / "$x$"
+    shutil.copytree(copy, other / copy.name)
+    shutil.rmtree(copy)
+    assert r"/\_\_debug\_\_/\$x\$/" in opened().error[0].value
+
+
 def test_data_of_other_classes_are_refused(copy, opened):
     record = json.loads((copy / "run.json").read_text())
     record["class_names"][3] = "drei"
@@ -93,7 +105,7 @@ def test_runs_that_never_saved_or_lost_their_record_are_listed_with_the_reason(c
     (copy.with_name("00-00-01") / "run.json").write_text("{")
     shutil.rmtree(copy / "checkpoints")
     page = opened()
-    listed = " ".join(caption.value for caption in page.sidebar.caption)
+    listed = " ".join(plain(caption.value) for caption in page.sidebar.caption)
     assert "finished, without a checkpoint" in listed
     assert "damaged: run.json is no JSON" in listed
     assert "No run to open" in page.info[0].value
@@ -108,8 +120,8 @@ def test_data_that_are_not_there_are_named(copy, opened, monkeypatch, tmp_path):
     kept = [line for line in text[begin + 7 : end].splitlines() if "_target_" not in line]
     path.write_text(text[: begin + 7] + folder + "\n".join(kept) + text[end:])
     page = opened()
-    assert "nowhere/pets" in page.error[0].value
-    assert f"DATASET={tmp_path / 'nowhere'}" in page.error[0].value
+    assert "nowhere/pets" in plain(page.error[0].value)
+    assert f"DATASET={tmp_path / 'nowhere'}" in plain(page.error[0].value)
 
 
 def test_no_runs_at_all(tmp_path, monkeypatch, opened):

@@ -45,6 +45,8 @@ def test_a_click_finds_the_patch_whose_centre_is_nearest(at, number):
 
 def test_a_patch_that_is_out_is_not_found():
     assert ChosenSet(DRAWN, out={0}).under(1.5, 1.5, 4) is None
+    assert ChosenSet(DRAWN, out={0}).under(1.5, 1.5, 4, out=True) == 0
+    assert ChosenSet(DRAWN).under(1.5, 1.5, 4, out=True) is None
 
 
 @pytest.mark.parametrize(("at", "corner"), [((6.0, 6.0), (4, 4)), ((0.1, 11.9), (0, 8))])

@@ -21,7 +21,7 @@ def opened(run_of):
         folder = run_of(comment)
         config = read_config(folder)
         source, names = open_data(config)
-        return OpenedRun(folder, open_network(folder, config), source, names)
+        return OpenedRun(folder, "", open_network(folder, config), source, names)
 
     return run
 
@@ -72,7 +72,7 @@ def test_what_evaluate_wrote_is_read(tmp_path):
     checkpoint, result = tmp_path / "run" / "checkpoints" / "best.ckpt", tmp_path / "run" / "evaluation.json"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
-    run = OpenedRun(tmp_path / "run", None, range(7), [])
+    run = OpenedRun(tmp_path / "run", "", None, range(7), [])
     assert recorded(run) == {}
     sizes = {"test_accuracy/n=4": 0.5, "test_accuracy/n=16": 0.75}
     facts = {"checkpoint": f"/before/it/moved/{checkpoint.relative_to(tmp_path)}", "images": 7, "sizes": sizes}

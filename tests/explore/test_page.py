@@ -137,3 +137,15 @@ def test_no_other_page_may_talk_to_it(page):
     stranger.goto("data:text/html,<p>elsewhere</p>")
     assert not stranger.evaluate(opens, page.address)
     stranger.close()
+
+
+def test_the_last_patch_stays_in_and_what_is_said_changes_no_design(at):
+    size = "getComputedStyle(document.querySelector('h1')).fontSize"
+    before = at.page.evaluate(size)
+    at.page.get_by_role("slider").press("Home")
+    wait_for(at, lambda: count(at) == 1)
+    explore_page.click_picture(at.page, "the elements of the set", 0.5 / 16, 0.4)
+    at.page.get_by_text("A set has at least one").wait_for()
+    at.page.wait_for_timeout(300)
+    assert count(at) == 1
+    assert at.page.evaluate(size) == before
