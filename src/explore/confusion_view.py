@@ -29,10 +29,10 @@ def confusion_view(run: OpenedRun, other: OpenedRun | None) -> None:
     right_M = said_M == labels_M
     number = most_patches(run)
     patches = f", {number} patches each" if number else ""
-    st.markdown(f"**{right_M.float().mean():.4f}** of {len(index_M)} test images are named rightly{patches}.")
-    if other is not None:
-        also_M = predicted(other, index_M) == labels_M
-        st.markdown(f"**{also_M.float().mean():.4f}** by the second run.")
+    also_M = None if other is None else predicted(other, index_M) == labels_M
+    second = "" if also_M is None else f"; **{also_M.float().mean():.4f}** by the second run"
+    st.markdown(f"**{right_M.float().mean():.4f}** of {len(index_M)} test images are named rightly{patches}{second}.")
+    if also_M is not None:
         _agreement(right_M, also_M)
     left, right = st.columns([1, 1], gap="large")
     with left:
