@@ -13,6 +13,7 @@ from run.errors import UserError
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*([-_][A-Za-z0-9]+)*")  # what Docker, environment variables and PyPI all take
 WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # where one ends: MLPStudy is MLP and Study
+VARIABLE = re.compile("_[A-Z]")  # what follows the name in one
 LONGEST = 40
 EXAMPLE = "LeafShapes"  # in every text that shows a name; a project of this name shows that of this one instead
 
@@ -79,7 +80,7 @@ def renamer(old: ProjectName, new: ProjectName) -> Callable[[str], str]:
     words = re.compile("|".join(one.pattern().pattern for one, _ in directions))
 
     def new_form(found: re.Match[str]) -> str:
-        is_variable = re.match("_[A-Z]", found.string[found.end() :])
-        return capitals.get(found[0], forms[found[0]]) if is_variable else forms[found[0]]
+        is_variable = VARIABLE.match(found.string, found.end())
+        return (capitals if is_variable and found[0] in capitals else forms)[found[0]]
 
     return lambda text: words.sub(new_form, text)
