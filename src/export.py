@@ -7,16 +7,15 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from run import cli
-from run.atomic import refuse_closed
+from command import cli
+from command.classes import class_names, count_by_record, refuse_other_classes
+from command.job import job
+from command.settings import check
+from process.console import print_summary
+from process.errors import UserError
+from process.files import refuse_closed, typed_path
 from run.checkpoint import find_checkpoint, restore
-from run.classes import class_names, count_by_record, refuse_other_classes
-from run.console import print_summary
-from run.errors import UserError
-from run.job import job
 from run.resume import read_record
-from run.settings import check
-from run.typed_path import typed_path
 
 log = logging.getLogger(__name__)
 

@@ -1,21 +1,82 @@
-"""The metrics of validation and test, by their names: `metrics=[accuracy,top_5,f1]`."""
+"""The metrics of validation and test, by their names: `metrics=[accuracy,top_5,f1]`.
 
+The names are known without torch, which takes seconds to import; only `build` imports it.
+"""
+
+import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torchmetrics.classification
-from torchmetrics import Metric
+from process.errors import first_line, nearest
 
-from run.hints import first_line, nearest
-from run.metric_names import Choice, choices
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
+SHORT: dict[str, tuple[str, dict[str, Any]]] = {  # name -> Multiclass... of torchmetrics.classification, its arguments
+    "accuracy": ("Accuracy", {"average": "micro"}),
+    "f1": ("F1Score", {}),
+    "precision": ("Precision", {}),
+    "recall": ("Recall", {}),
+    "auroc": ("AUROC", {}),
+    "average_precision": ("AveragePrecision", {}),
+    "calibration_error": ("CalibrationError", {}),
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One entry of `metrics=`: as written, the name in results, torchmetrics' class without `Multiclass`, arguments."""
+
+    written: str
+    name: str
+    kind: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+def choices(entries: Sequence[str | Mapping[str, Mapping[str, Any]]]) -> list[Choice]:
+    """Raise a ValueError for what cannot be a metric, and for two of one name."""
+    found = [_choice(entry) for entry in entries]
+    names = [choice.name for choice in found]
+    for choice in found:
+        if names.count(choice.name) > 1:
+            raise ValueError(f"{choice.written}: there are two metrics {choice.name}: leave one of them out")
+    return found
+
+
+def names(entries: Sequence[str | Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    return [choice.name for choice in choices(entries)]
+
+
+def _choice(entry: str | Mapping[str, Mapping[str, Any]]) -> Choice:
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if (
+        not isinstance(entry, Mapping)
+        or len(entry) != 1
+        or not all(isinstance(each, Mapping) for each in entry.values())
+    ):
+        raise ValueError(f"{entry}: write the name of a metric, or {{name: {{argument: value}}}}")
+    ((written, arguments),) = entry.items()
+    if top := re.fullmatch(r"top_([1-9]\d*)", written):
+        return Choice(written, written, "Accuracy", {"average": "micro", "top_k": int(top[1]), **arguments})
+    if written in SHORT:
+        kind, own = SHORT[written]
+        return Choice(written, written, kind, {**own, **arguments})
+    if not written[:1].isupper():
+        close = nearest(written, SHORT)
+        hint = f"did you mean {close}?" if close else f"there are {', '.join(SHORT)}, top_5 and the like"
+        raise ValueError(f"{written}: no such metric; {hint} (or a class of torchmetrics.classification: CohenKappa)")
+    plain = written.removeprefix("Multiclass")
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", plain).lower()
+    return Choice(written, snake, plain, dict(arguments))
+
 
 PREFIX = "Multiclass"
-KNOWN = [name.removeprefix(PREFIX) for name in dir(torchmetrics.classification) if name.startswith(PREFIX)]
 
 
-def build(names: Sequence[str | Mapping[str, Mapping[str, Any]]], num_classes: int) -> dict[str, Metric]:
+def build(names: Sequence[str | Mapping[str, Mapping[str, Any]]], num_classes: int) -> dict[str, "Metric"]:
     """{name in results: metric of probabilities [B, num_classes] and labels [B]}.
 
     Raises a ValueError for an unknown name, arguments that do not fit, and a metric that is not one number.
@@ -23,16 +84,19 @@ def build(names: Sequence[str | Mapping[str, Mapping[str, Any]]], num_classes: i
     return {choice.name: _build(choice, num_classes) for choice in choices(names)}
 
 
-def _build(choice: Choice, num_classes: int) -> Metric:
-    if choice.kind not in KNOWN:
-        close = nearest(choice.kind, KNOWN)
-        hint = f"did you mean {close}?" if close else f"there are {', '.join(KNOWN)}"
+def _build(choice: Choice, num_classes: int) -> "Metric":
+    from torchmetrics import classification
+
+    known = [name.removeprefix(PREFIX) for name in dir(classification) if name.startswith(PREFIX)]
+    if choice.kind not in known:
+        close = nearest(choice.kind, known)
+        hint = f"did you mean {close}?" if close else f"there are {', '.join(known)}"
         raise ValueError(f"{choice.written}: torchmetrics.classification has no such metric of several classes; {hint}")
     if choice.arguments.get("top_k", 1) >= max(num_classes, 2):  # always right
         remedy = f"choose top_{num_classes - 1} or less" if num_classes > 2 else "leave it out"
         raise ValueError(f"{choice.written}: there are {num_classes} classes: {remedy}")
     try:
-        kind = getattr(torchmetrics.classification, PREFIX + choice.kind)
+        kind = getattr(classification, PREFIX + choice.kind)
         metric: Metric = kind(num_classes=num_classes, **choice.arguments)
         shape = _shape_of_result(metric, num_classes)
     except Exception as error:  # each class refuses in its own way
@@ -47,8 +111,10 @@ def _build(choice: Choice, num_classes: int) -> Metric:
     return metric
 
 
-def _shape_of_result(metric: Metric, num_classes: int) -> tuple[int, ...] | None:
-    """Of two images, one right; None where it is not a tensor."""
+def _shape_of_result(metric: "Metric", num_classes: int) -> tuple[int, ...] | None:
+    """Shape of the result on two images, one of them right; None where it is not a tensor."""
+    import torch
+
     probabilities_BK = torch.full((2, num_classes), 1 / num_classes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes without an image

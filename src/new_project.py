@@ -7,8 +7,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from run import plain_command
-from run.errors import UserError
+from command import plain_command
+from process.errors import UserError
 from run.source import REPOSITORY
 from scaffold.clean_copy import write_copy
 from scaffold.project_name import ProjectName

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from run import cli
-from run.atomic import refuse_closed, replacing
+from command import cli
+from command.classes import class_names, count_by_record
+from command.job import job
+from command.one_device import build_trainer
+from command.settings import check
+from process.console import print_summary
+from process.errors import UserError
+from process.files import refuse_closed, replacing, typed_path
 from run.checkpoint import find_checkpoint, restore
-from run.classes import class_names, count_by_record
-from run.console import print_summary
-from run.errors import UserError
-from run.job import job
-from run.one_device import build_trainer
-from run.settings import check
-from run.typed_path import typed_path
 
 if TYPE_CHECKING:
     from prediction.table import Table

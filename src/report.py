@@ -6,8 +6,8 @@ It composes nothing and trains nothing: no Hydra, no torch.
 import sys
 from pathlib import Path
 
-from run import plain_command
-from run.errors import UserError
+from command import plain_command
+from process.errors import UserError
 from table.collect import read_runs
 from table.files import write
 from table.query import parse, select, why_none

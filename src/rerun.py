@@ -9,10 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from run import plain_command
-from run.argv import recorded_overrides
+from command import plain_command
+from command.arguments import recorded_overrides
+from process.interruption import SIGNALS
 from run.folder import make_run_folder
-from run.interruption import SIGNALS
 from run.resume import no_run, read_record
 from run.source import source_differences
 

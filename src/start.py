@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ask import gpus, questions
 from ask.interview import arguments, ask
-from run import plain_command
-from run.errors import UserError
+from command import plain_command
+from process.errors import UserError
 from run.source import REPOSITORY
 
 HELP = """\

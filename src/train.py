@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from run import cli, ranks
+from command import cli
+from command.classes import refuse_other_classes
+from command.job import job, record
+from process import ranks
+from process.console import print_start, print_summary
+from process.errors import UserError
 from run.checkpoint import init_from, resume_point
-from run.classes import refuse_other_classes
-from run.console import print_start, print_summary
-from run.errors import UserError
-from run.job import job, record
 from run.record import Run
 from run.resume import NEW_PATIENCE, NEW_SCHEDULE, in_words, touches
 
@@ -66,7 +67,7 @@ def train(config: DictConfig, run: Run) -> float | None:
         run.proceed()
         announce_resume(run, checkpoint)
     else:
-        print_start(run)
+        print_start(run.folder, run.chosen_in_words(), config)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     device = trainer.strategy.root_device
     run.update(data=data.summary(), class_names=data.class_names, parameters=parameters, device=str(device))

@@ -7,15 +7,15 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from run import cli
+from command import cli
+from command.classes import refuse_other_classes
+from command.job import job
+from command.one_device import build_trainer
+from command.settings import check
+from process.console import print_summary
+from process.errors import UserError
 from run.checkpoint import find_checkpoint, restore
-from run.classes import refuse_other_classes
-from run.console import print_summary
-from run.errors import UserError
-from run.job import job
-from run.one_device import build_trainer
 from run.resume import locked, read_record
-from run.settings import check
 
 log = logging.getLogger(__name__)
 

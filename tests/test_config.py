@@ -5,8 +5,8 @@ from configs import CONFIG, composed
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from run.errors import UserError
-from run.settings import RULES, check
+from command.settings import RULES, check
+from process.errors import UserError
 
 GROUPS = [
     path.relative_to(CONFIG) for path in sorted(CONFIG.rglob("*.yaml")) if len(path.relative_to(CONFIG).parts) > 1

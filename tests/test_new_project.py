@@ -15,7 +15,12 @@ from scaffold.project_name import LONGEST, ProjectName, renamer
 NEW = ProjectName("".join(("Zebra", "Finch")), "_".join(("zebra", "finch")))
 THIRD = "-".join(("sea", "urchin"))
 OWN_TESTS = [
-    *("tests/test_vscode.py", "tests/docs/test_links.py", "tests/docs/test_readme_ja.py", "tests/run/test_settings.py"),
+    *(
+        "tests/test_vscode.py",
+        "tests/docs/test_links.py",
+        "tests/docs/test_readme_ja.py",
+        "tests/command/test_settings.py",
+    ),
     *("--noconftest", "-k", "not launched_program_succeeds[1]"),  # conftest.py's MLflow store takes seconds
 ]
 

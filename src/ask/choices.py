@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from run.errors import UserError
+from process.errors import UserError
 from run.source import REPOSITORY
 
 CONFIG = REPOSITORY / "config"

@@ -4,7 +4,7 @@ import re
 
 from ask import choices, questions
 from ask.gpus import GPU
-from run.argv import quote, quoted
+from command.arguments import quote, quoted
 
 OWN, ALL, CPU = "none", "all GPUs", "processor"
 

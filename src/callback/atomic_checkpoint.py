@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from run.atomic import replacing
+from process.files import replacing
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

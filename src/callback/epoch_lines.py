@@ -8,7 +8,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 
 from callback.pace import Pace
-from run.console import clock, number
+from process.console import clock, number
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from run.errors import UserError
+from process.errors import UserError
 
 
 class FiniteLoss(Callback):

@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
-from run import interruption
+from process import interruption
 
 TOGETHER = 10  # batches, at most, between two questions to the other ranks, each of which makes a GPU wait
 SECONDS = 1.0  # between two questions, where batches take long

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from callback.epoch_lines import EpochLines
-from run.console import clock, number, shown
+from process.console import clock, number, shown
 
 
 def for_terminal(verbosity: int) -> EpochLines:

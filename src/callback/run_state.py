@@ -9,6 +9,8 @@ import numpy
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from process.ranks import gather_from_ranks
+
 KEY = "run_state"
 
 
@@ -45,7 +47,7 @@ class RunState(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[KEY] = {
-            "random": of_all_ranks(trainer, random_state()),
+            "random": gather_from_ranks(random_state(), trainer.world_size),
             "loggers": {logger.name: logger.state_dict() for logger in stateful(trainer)},
             "metrics": {**self.metrics} | {name: float(value) for name, value in trainer.callback_metrics.items()},
             "should_stop": trainer.should_stop,
@@ -77,14 +79,6 @@ class RunState(Callback):
 def stateful(trainer: Trainer) -> list[Any]:
     """The loggers that can be cut back to where they were at a checkpoint."""
     return [logger for logger in trainer.loggers if hasattr(logger, "load_state_dict")]
-
-
-def of_all_ranks(trainer: Trainer, value: Any) -> list[Any]:
-    """The value that each rank has."""
-    values = [value] * trainer.world_size
-    if trainer.world_size > 1:
-        torch.distributed.all_gather_object(values, value)
-    return values
 
 
 def random_state() -> dict[str, Any]:

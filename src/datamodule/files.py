@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 from datamodule.class_folders import EXTENSIONS, is_hidden, names_in_folder, names_in_zip
 from datamodule.image_folder import FileSource, UnreadableImageError
 from datamodule.loader import as_it_is
-from run.errors import UserError
-from run.typed_path import typed_path
+from process.errors import UserError
+from process.files import typed_path
 
 # B readable images of a batch, C channels, H height, W width
 

@@ -18,7 +18,7 @@ from datamodule.loader import Batch, Part, ResumableLoader, as_it_is
 from datamodule.order import EpochOrder, ResumableBatches
 from datamodule.source import MemorySource, Source, has_room
 from datamodule.split import split, split_hash
-from run.errors import UserError
+from process.errors import UserError
 
 # B items of a batch (images or bags), C channels, H height, W width
 

@@ -18,7 +18,7 @@ from datamodule.decode import decode
 from datamodule.image import ImageDataModule
 from datamodule.loader import Part, as_it_is
 from datamodule.source import MemorySource, Source
-from run.errors import UserError
+from process.errors import UserError
 
 # N images of the source, B images of a batch, C channels, H height, W width
 

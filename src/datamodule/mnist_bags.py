@@ -7,7 +7,7 @@ import torch
 from counter_rng import FIXED, random_int
 from datamodule.source import BagSource, MemorySource, Source
 from datamodule.torchvision_set import TorchvisionSet
-from run.errors import UserError
+from process.errors import UserError
 from set_module.set_batch import SetBatch
 
 # N digits, B bags, M digits in all bags

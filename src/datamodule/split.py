@@ -5,7 +5,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from run.errors import UserError
+from process.errors import UserError
 
 
 def split(

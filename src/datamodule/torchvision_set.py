@@ -9,7 +9,7 @@ import torch
 
 from datamodule.image import ImageDataModule
 from datamodule.source import MemorySource, Source
-from run.errors import UserError
+from process.errors import UserError
 
 
 class TorchvisionSet(ImageDataModule):

@@ -13,15 +13,15 @@ from typing import Any
 import streamlit as st
 from omegaconf import DictConfig
 
+from command import cli
+from command.classes import refuse_other_classes
 from explore.confusion_view import confusion_view
 from explore.image_view import image_view
 from explore.literal import literal
 from explore.numbers_view import numbers_view
 from explore.opened_run import OpenedRun, data_key, open_data, open_network, read_config, version
 from explore.run_list import choosable, differing, labels, reason, short
-from run import cli
-from run.classes import refuse_other_classes
-from run.errors import UserError
+from process.errors import UserError
 from run.record import in_a_line
 from table.collect import RunRecord
 

@@ -10,7 +10,6 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from callback.picture import drawn, fitted, mosaic
 from explore import drawing
 from explore.bars import COLOURS
 from explore.clickable import clickable
@@ -18,6 +17,7 @@ from explore.image_choice import ALL, ONLY_FIRST, ONLY_SECOND, look_for
 from explore.literal import literal
 from explore.measured import most_patches, predicted, some, subsets
 from explore.opened_run import OpenedRun
+from figure.picture import drawn, fitted, mosaic
 
 COLUMNS, MOST = 6, 36
 

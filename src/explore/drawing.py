@@ -9,8 +9,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from callback.picture import drawn, font, shortened, tinted
 from explore.chosen_set import ChosenSet
+from figure.picture import drawn, font, shortened, tinted
 
 SIDE = 448  # pixels of an image on the page, at most
 CELL, GAP, LINE = 96, 6, 14  # an image in a sheet of several

@@ -8,7 +8,6 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from callback.picture import drawn
 from explore import drawing, reading
 from explore.answer import logits_of, logits_of_other, show_answer
 from explore.clickable import clickable
@@ -16,6 +15,7 @@ from explore.evidence import show_evidence
 from explore.image_choice import chosen_image
 from explore.looked import IN, Looked, buttons, look
 from explore.opened_run import OpenedRun
+from figure.picture import drawn
 
 
 @st.fragment

@@ -13,8 +13,8 @@ from explore.bars import COLOURS
 from explore.literal import literal
 from explore.measured import remembered, some
 from explore.opened_run import OpenedRun, version
+from process.errors import UserError
 from run.checkpoint import find_checkpoint
-from run.errors import UserError
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 IMAGES = 1000

@@ -9,9 +9,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from run import cli
+from command import cli
+from process.errors import UserError
 from run.checkpoint import find_checkpoint, restore
-from run.errors import UserError
 
 # settings of `data` that change no test image
 OF_TRAINING = {"batch_size", "seed", "split_seed", "valid", "fold", "num_folds", "limit_train", "train_bags"}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from exporter.interface import Interface, random_input
-from run.errors import UserError
+from process.errors import UserError
 
 # B images or bags, K classes
 

@@ -12,8 +12,8 @@ from torch.export import ExportedProgram
 from exporter.check import Agreement, Tested, agreement
 from exporter.interface import Interface, interfaces, random_input
 from exporter.quiet import quiet
-from run.atomic import explained, replacing
-from run.errors import UserError
+from process.errors import UserError
+from process.files import explained, replacing
 
 log = logging.getLogger(__name__)
 TESTED, CHUNK = 1000, 25  # test images, in all and at once: of each there may be hundreds of patches

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from run.errors import UserError
+from process.errors import UserError
 
 
 class ONNX:

@@ -9,7 +9,7 @@ from numpy import ndarray
 from PIL import Image
 from pytorch_lightning.loggers import Logger
 
-from run.atomic import explained, replacing
+from process.files import explained, replacing
 
 
 class FigureFiles(Logger):

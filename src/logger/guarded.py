@@ -18,8 +18,8 @@ from pytorch_lightning.loggers import Logger
 from logger.lightning_logger import LightningLogger
 from logger.metrics_csv import MetricsCSV
 from logger.run_logger import RunLogger
-from run.ranks import is_rank_zero
-from run.secrets import scrub
+from process.ranks import is_rank_zero
+from process.secrets import scrub
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from run.atomic import explained, replacing
+from process.files import explained, replacing
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from logger.run_logger import RunLogger
-from run.metric_names import names
+from metrics import names
 
 TEXTS = (".yaml", ".json")
 

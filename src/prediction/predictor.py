@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
-from run.errors import UserError
+from process.errors import UserError
 
 
 class Predictor(LightningModule):

@@ -1,1 +1,1 @@
-"""The run folder and the command line: what every command shares and what report and evaluate read."""
+"""The run folder: its record, its checkpoints, the copy of the code that ran, and how a run is resumed."""

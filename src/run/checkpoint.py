@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 
-from run.errors import UserError
+from process.errors import UserError
+from process.files import typed_path
 from run.record import Run
 from run.resume import NEW_PATIENCE, compare, touches
-from run.typed_path import typed_path
 
 BATCHES = ("hparams.batch_size", "trainer.devices", "trainer.num_nodes")  # decide which images a batch holds
 

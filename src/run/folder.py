@@ -5,8 +5,8 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
-from run.errors import UserError
-from run.ranks import agreed
+from process.errors import UserError
+from process.ranks import agreed
 
 
 def make_run_folder(kind: str, experiment_name: str, comment: str | None) -> str:

@@ -20,14 +20,13 @@ from uuid import uuid4
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from run import interruption, sweep_record
-from run.atomic import remove_remnants, replacing, write_json
-from run.errors import UserError, find_user_error
-from run.rank_end import end_together
-from run.ranks import is_rank_zero
+from process import interruption
+from process.errors import UserError, find_user_error
+from process.files import remove_remnants, replacing, write_json
+from process.ranks import end_together, is_rank_zero
+from process.secrets import scrub
+from run import sweep_record
 from run.resume import Change, changes, locked, read_record, refuse_fixed
-from run.secrets import scrub
-from run.settings import check
 from run.source import copy_source, git_state, source_differences
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf")
@@ -47,9 +46,10 @@ class Run:
         overrides: list[str],
         chosen: dict[str, Any],
         alone: tuple[list[str], str],
+        check: Callable[[DictConfig], None],
         in_sweep: bool = False,
     ) -> None:
-        self.alone = alone
+        self.alone, self.check = alone, check
         self.folder, self.config, self.chosen, self.in_sweep = folder, config, chosen, in_sweep
         self.overrides = [override for override in overrides if not override.startswith("resume=")]
         self.began = time.monotonic()  # a clock that jumps changes `started` and `ended`, not `seconds`
@@ -72,13 +72,13 @@ class Run:
             stack.enter_context(interruption.at_abort(self._abort))
             if self.resumed:
                 self.facts = read_record(self.folder)
-                check(self.config)
+                self.check(self.config)
                 self._compose()
                 self.changes = changes(self.folder, yaml.safe_load(self.composed[".hydra/config.yaml"]))
                 refuse_fixed(self.changes, self.folder)
             else:
                 self.proceed()
-                check(self.config)
+                self.check(self.config)
                 self._compose()
                 self._write_composed()
                 if is_rank_zero():
@@ -132,6 +132,12 @@ class Run:
             **{kind: {k: v for k, v in chosen.items() if k != "resume"} for kind, chosen in self.chosen.items()},
             seed=self.config.hparams.seed,
         )
+
+    def chosen_in_words(self) -> list[str]:
+        """The data, the model, and every other override of the command."""
+        chosen = {name: f"{name}={self.chosen['composed'][name]}" for name in ("data", "model")}
+        others = [override for override in self.overrides if override.partition("=")[0] not in chosen]
+        return [*chosen.values(), *others]
 
     @property
     def settings(self) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
+from process.errors import UserError
+from process.ranks import is_rank_zero
 from run import sweep_record
-from run.errors import UserError
-from run.ranks import is_rank_zero
 
 ABSENT = "(not set)"
 # what no checkpoint can follow, by the beginning of the name; of `data` all but what is listed

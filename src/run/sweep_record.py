@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from run.atomic import write_json
-from run.errors import UserError
-from run.secrets import scrub
+from process.errors import UserError
+from process.files import write_json
+from process.secrets import scrub
 from run.source import git_state
 
 NAME = "sweep.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from run.errors import UserError
+from process.errors import UserError
 from scaffold.project_name import ProjectName, renamer
 
 RESULTS = re.compile(r"^<!-- results -->\n.*?^<!-- /results -->\n+", re.M | re.S)  # a part of a page

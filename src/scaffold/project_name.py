@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from run.errors import UserError
+from process.errors import UserError
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*([-_][A-Za-z0-9]+)*")  # what Docker, environment variables and PyPI all take
 WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # where one ends: MLPStudy is MLP and Study

@@ -10,13 +10,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from run import cli, interruption, job, launcher, ranks, sweep_plan, sweep_record
-from run.console import share
-from run.errors import PastHydraError, UserError
-from run.hints import first_line
+from command import cli, job, launcher
+from process import interruption, ranks
+from process.console import share
+from process.errors import PastHydraError, UserError, first_line
+from run import sweep_record
 from run.resume import locked
 from run.source import REPOSITORY, copy_source
-from sweep import device, stop, study
+from sweep import device, plan, stop, study
 from sweep.progress import Progress, shown
 from sweep.summary import print_table
 
@@ -41,7 +42,7 @@ class Sweep(cli.HydraCallback):
                 self._begin(config)
                 return
             ranks.refuse_alone(["-m"])  # also where a YAML of hparams_search makes it a sweep
-            sweep_plan.refuse_impossible(config, config_name)
+            plan.refuse_impossible(config, config_name)
             folder = Path(config.hydra.sweep.dir).absolute()  # made by its resolver
             if (folder / sweep_record.NAME).exists():
                 raise UserError(f"{folder} holds a sweep already: resume_sweep={folder} runs what is left of it")
@@ -53,7 +54,7 @@ class Sweep(cli.HydraCallback):
     def _begin(self, config: DictConfig) -> None:
         self.folder, self.until_end = REPOSITORY.parent, ExitStack()
         self.until_end.enter_context(locked(self.folder))
-        self.progress = Progress(self.folder, sweep_plan.varied(config), config)
+        self.progress = Progress(self.folder, plan.varied(config), config)
         study.prepare(config, self.folder)
         stop.allow(self.folder)
         if not launcher.is_serial(config.hydra.launcher):

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from omegaconf import DictConfig, open_dict, read_write
 
-from run.launcher import JOBLIB, LOCAL, kind
+from command.launcher import JOBLIB, LOCAL, kind
 from sweep import stop
 
 # one CUDA_VISIBLE_DEVICES for each slot, empty without a GPU: told by the sweep's own process, as submitit_local

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from run.console import clock, number
+from process.console import clock, number
 from run.sweep_record import REFUSED, refusal
 from table.collect import RunRecord, read_runs
 from table.query import as_text

@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from run.interruption import Interrupted
+from process.interruption import Interrupted
 
 NAME = ".stop"
 INTERVAL = 1.0  # seconds

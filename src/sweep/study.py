@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from run import cli, launcher
-from run.errors import UserError
+from command import cli, launcher
+from process.errors import UserError
 from sweep import device
 from sweep.study_name import study_name
 

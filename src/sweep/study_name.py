@@ -5,7 +5,7 @@ import json
 
 from omegaconf import DictConfig, OmegaConf
 
-from run import sweep_plan
+from sweep import plan
 
 # what a trial's value does not depend on
 INDIFFERENT = (
@@ -19,7 +19,7 @@ def study_name(config: DictConfig) -> str:
 
     Bounds of an interval may change from sweep to sweep; other choices Optuna would refuse in the same study.
     """
-    varied = sweep_plan.varied(config)
+    varied = plan.varied(config)
     fixed = OmegaConf.create(OmegaConf.to_container(config))  # a copy; interpolations stay as they are written
     for name in {*INDIFFERENT, *varied}:
         parent, _, key = name.rpartition(".")

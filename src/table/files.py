@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from run.atomic import replacing
-from run.errors import UserError
+from process.errors import UserError
+from process.files import replacing
 from table.rows import Spread, Table, is_loss
 from table.text import cell_text, comma_separated, markdown
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from run.errors import UserError
-from run.hints import nearest
+from process.errors import UserError, nearest
 from table.collect import FACTS, RunRecord
 
 WORD = re.compile(r"(?P<name>[^=<>!]+)(?P<operator>!=|>=|<=|=|>|<)(?P<value>.*)", re.DOTALL)

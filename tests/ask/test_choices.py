@@ -2,7 +2,7 @@ import pytest
 from configs import CONFIG, composed
 
 from ask import choices
-from run.errors import UserError
+from process.errors import UserError
 
 
 @pytest.mark.parametrize(("group", "default"), [("data", "MNIST"), ("model", "patch_set"), ("experiment", None)])

@@ -7,8 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from ask import interview, questions
 from ask.gpus import GIB, GPU
 from ask.interview import arguments, ask
-from run.argv import prepare_argv
-from run.short_options import expanded
+from command.arguments import expand_short_options, prepare_argv
 
 COMMENTS = [
     "plain",
@@ -57,7 +56,7 @@ def test_any_folder_too(root):
 )
 def test_the_device(device, words):
     answers = {"recipe": "mnist_fast", "comment": ""} | ({"device": device} if device else {})
-    assert expanded(arguments(answers)) == [*words, "experiment=mnist_fast"]
+    assert expand_short_options(arguments(answers)) == [*words, "experiment=mnist_fast"]
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from logger.mlflow import MLflow
 from logger.neptune import Neptune
 from logger.tensorboard import TensorBoard
 from logger.wandb import WandB
-from run.atomic import write_json
+from process.files import write_json
 
 EPOCHS = 5
 INTERVAL, DEFAULT = 5, 50  # steps between two rows: here, and in a training

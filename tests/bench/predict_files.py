@@ -18,10 +18,10 @@ from timing import cpu_seconds, in_turn, ratio, row
 from torch import Tensor, nn
 
 from callback.progress_bar import ProgressBar
+from command import cli
 from datamodule.files import Files
 from prediction.predictor import Predictor
 from prediction.table import Table
-from run import cli
 
 CLASSES = [str(label) for label in range(10)]
 SIDES = (("cnn", 1, 2000, 1000), ("patch_set", 16, 400, 100))  # model, draws, images of the one side and of the other

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from datamodule.class_folders import count_classes, list_images
-from run.errors import UserError
+from process.errors import UserError
 
 NAMES = ["train/cat/a.PNG", "train/cat/deep/er/b.jpg", "train/dog/c.Jpeg", "valid/dog/d.bmp"]
 IGNORED = [

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from datamodule.files import Files, find, printable
-from run.errors import UserError
+from process.errors import UserError
 
 
 @pytest.fixture

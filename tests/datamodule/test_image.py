@@ -5,7 +5,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from datamodule import image
 from datamodule.source import MemorySource
-from run.errors import UserError
+from process.errors import UserError
 
 # Lightning 2.6 asks torch's pytree for a class that torch 2.15 deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")

@@ -10,7 +10,7 @@ from PIL import Image
 from datamodule import image_folder
 from datamodule.image_folder import ImageFolder
 from datamodule.source import MemorySource
-from run.errors import UserError
+from process.errors import UserError
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from datamodule import image
 from datamodule.mnist_bags import MNISTBags, draw_bags
 from datamodule.source import BagSource
 from model import Classifier
-from run.errors import UserError
+from process.errors import UserError
 from set_module.set_batch import SetBatch
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from datamodule.split import split, split_hash
-from run.errors import UserError
+from process.errors import UserError
 
 
 @pytest.mark.parametrize(("valid", "expected"), [(0.25, 25), (10, 10), (0, 0), (99, 99)])

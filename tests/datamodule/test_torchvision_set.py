@@ -11,7 +11,7 @@ from tiny_mnist import write_mnist
 from torchvision import datasets
 
 from datamodule.torchvision_set import TorchvisionSet
-from run.errors import UserError
+from process.errors import UserError
 
 
 @pytest.fixture

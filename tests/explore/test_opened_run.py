@@ -6,11 +6,11 @@ import os
 import pytest
 import torch
 
+from command import cli
 from explore.measured import logits, some
 from explore.numbers_view import recorded
 from explore.opened_run import OpenedRun, data_key, open_data, open_network, read_config
-from run import cli
-from run.errors import UserError
+from process.errors import UserError
 
 
 @pytest.fixture

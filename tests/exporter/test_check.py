@@ -10,7 +10,7 @@ from exporter.interface import Images, Patches, random_input
 from exporter.pt2 import PT2
 from network.cnn import CNN
 from network.patch_set import PatchSet
-from run.errors import UserError
+from process.errors import UserError
 from set_module.reduce_pool import ReducePool
 
 FACTS = {"channels": 1, "image_size": [8, 8], "num_classes": 3, "mean": [0.5], "std": [0.5]}

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from logger.figure_files import FigureFiles
-from run.errors import UserError
+from process.errors import UserError
 
 PICTURE = numpy.arange(24, dtype=numpy.uint8).reshape(2, 4, 3)
 

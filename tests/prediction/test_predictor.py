@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from prediction.predictor import Predictor
-from run.errors import UserError
+from process.errors import UserError
 
 # B images, D draws, K classes
 

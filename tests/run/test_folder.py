@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from run.errors import UserError
+from process.errors import UserError
 from run.folder import make_run_folder, slug
 
 

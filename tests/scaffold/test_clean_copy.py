@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from run.errors import UserError
+from process.errors import UserError
 from scaffold.clean_copy import write_copy
 from scaffold.project_name import ProjectName
 

@@ -1,7 +1,7 @@
 import pytest
 from runs import REPOSITORY
 
-from run.errors import UserError
+from process.errors import UserError
 from scaffold.project_name import EXAMPLE, ProjectName, renamer
 
 OLD = ProjectName("FrogLegs", "frog_legs")

@@ -4,7 +4,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from runs import REPOSITORY
 
-from run import cli
+from command import cli
 
 CONFIG = REPOSITORY / "config"
 FOLDER = "${hydra:runtime.output_dir}"

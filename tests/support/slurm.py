@@ -12,7 +12,7 @@ from pathlib import Path
 
 from faults import Fault
 
-from run import interruption
+from process import interruption
 
 PROGRAMS = {"slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client"}  # of which package
 

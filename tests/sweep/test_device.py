@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 from runs import REPOSITORY
 
-from run.interruption import Interrupted
+from process.interruption import Interrupted
 from sweep import device
 
 LOCAL, JOBLIB, SLURM = (

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from runs import record
 from sweeps import TINY, start, statuses, sweep_in
 
-from run import cli
-from run.errors import UserError
+from command import cli
+from process.errors import UserError
 from sweep import device
 from sweep import study as search
 from table.query import as_text

@@ -2,7 +2,7 @@
 
 import pytest
 
-from run.errors import UserError
+from process.errors import UserError
 from table.collect import RunRecord
 from table.files import draw, write
 from table.rows import make_table

@@ -2,7 +2,7 @@
 
 import pytest
 
-from run.errors import UserError
+from process.errors import UserError
 from table.collect import RunRecord
 from table.query import as_text, parse, select, why_none
 

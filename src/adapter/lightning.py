@@ -1,0 +1,18 @@
+"""Private names of pytorch_lightning."""
+
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+
+def start_ranks_with(command: list[str], folder: str, observe: Callable[[list[subprocess.Popen[bytes]]], None]) -> None:
+    """Have Lightning start ranks by this command in this working directory, and pass their processes to `observe`.
+
+    Lightning's own command would start the whole sweep again, and its own observer kills this process at most 5 s after
+    another one ends, before a run can record why.
+    """
+    from pytorch_lightning.strategies.launchers import subprocess_script
+
+    launcher: Any = subprocess_script
+    launcher._hydra_subprocess_cmd = lambda local_rank: (command, folder)
+    launcher._launch_process_observer = observe

@@ -1,0 +1,109 @@
+"""What Hydra calls for a run: a job, alone or one of a sweep's, in the sweep's own process or in a worker."""
+
+import functools
+import logging
+import math
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from command import launcher
+from command.arguments import quote
+from command.settings import check
+from process import interruption, ranks, requeue
+from process.console import filter_warnings
+from process.errors import PastHydraError
+from process.isolation import isolated
+from run import sweep_record
+from run.record import Run, in_a_line, is_recorded, plain
+from run.resume import earlier_record
+from run.source import REPOSITORY
+
+
+def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """Decorate a command's function: the error of a single run ends it, that of a sweep's job only this job."""
+
+    @functools.wraps(function)
+    def decorated(config: DictConfig) -> Any:
+        filter_warnings()
+        logging.raiseExceptions = False  # a full disk is said once, not by each line that train.log cannot take
+        try:
+            with interruption.heeded():
+                if in_sweep(HydraConfig.get()):
+                    return _job_of_sweep(function, config)
+                return function(config)
+        except interruption.Interrupted as interrupted:
+            if not in_sweep(HydraConfig.get()) or launcher.is_serial(HydraConfig.get().launcher):
+                raise
+            if requeue.in_submitit():
+                requeue.after(interrupted, Path(HydraConfig.get().sweep.dir, ".stop"))
+            return None  # one job of several in workers: the sweep goes on without it
+        except Exception as error:
+            raise PastHydraError(error) from error
+
+    return decorated
+
+
+def _job_of_sweep(function: Callable[[DictConfig], Any], config: DictConfig) -> Any:
+    """What is there of the job already is not done again. Returns None where it fails: run.json says why."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with ExitStack() as stack:
+        try:
+            sweep_record.refuse(folder, None)
+            facts = earlier_record(folder)
+            if facts is not None and facts["status"] == "finished":
+                return _objective(facts["best_score"])
+            if facts is not None:
+                config.resume = str(folder)
+            stack.enter_context(isolated())
+            return _objective(function(config))
+        except ranks.ToldError:
+            return None
+        except Exception as error:
+            if not is_recorded(folder, error):
+                sweep_record.refuse(folder, in_a_line(error))
+            return None
+
+
+def record(config: DictConfig) -> Run:
+    """The record of the job that Hydra has just started, in the folder that it made."""
+    hydra = HydraConfig.get()
+    overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # ${...} as it was written
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    settings = {override.key_or_group: override.value() for override in parsed if not override.is_delete()}
+    # what report.py can ask for: also what a default or a recipe chose
+    composed = {group: option for group, option in hydra.runtime.choices.items() if not group.startswith("hydra/")}
+    composed |= {f"hparams.{name}": value for name, value in plain(config.hparams).items()}
+    chosen = {"settings": settings, "composed": composed}
+    alone = _alone(hydra, resumed=config.resume is not None), hydra.runtime.cwd
+    return Run(Path(hydra.runtime.output_dir), config, overrides, chosen, alone, check, in_sweep=in_sweep(hydra))
+
+
+def _alone(hydra: Any, resumed: bool) -> list[str]:
+    """What runs this job in its folder, as a single one."""
+    folder = Path(hydra.runtime.output_dir).absolute()
+    if in_sweep(hydra):  # sys.argv is that of the sweep, or of a worker
+        flags = {"main": "--config-path", "command-line": "--config-dir"}
+        configs = [f"{flags[s.provider]}={s.path}" for s in hydra.runtime.config_sources if s.provider in flags]
+        number = [f"hydra.job.num={hydra.job.num}", f"hydra.job.id={hydra.job.id}"]
+        arguments = [str(REPOSITORY / "src" / "train.py"), *configs, *hydra.overrides.task, *number]
+        arguments += [quote(f"resume={folder}")] if resumed else []
+    else:
+        arguments = [str(Path(hydra.runtime.cwd, sys.argv[0])), *sys.argv[1:]]
+    return [sys.executable, *arguments, quote(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
+
+
+def _objective(score: Any) -> float | None:
+    """What a search may be told; run.json holds NaN and infinity as text."""
+    return None if score is None or not math.isfinite(float(score)) else float(score)
+
+
+def in_sweep(hydra: Any) -> bool:
+    return hydra.mode == RunMode.MULTIRUN

@@ -1,0 +1,89 @@
+"""Which classes the network takes for which, after the test."""
+
+from typing import Any
+
+import torch
+from PIL import Image, ImageDraw
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from figure.picture import BLACK, TEXT, WHITE, captioned, font, framed, shortened
+from figure.show import Tolerated, class_name, is_wanted, show
+from process.ranks import gather_from_ranks
+
+WIDTH = 840  # pixels of the matrix, at most
+WITH_NUMBERS, WITH_NAMES, WITH_PICTURE = 20, 100, 1000  # classes, at most
+BLUE = (8, 48, 107)
+
+
+class ConfusionMatrix(Callback):
+    """Counts of (true class, predicted class) over the test set, of all ranks, as a picture; of up to 1000 classes."""
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.wanted = is_wanted(trainer)
+        self.counts_KK: Tensor | None = None
+        self.tolerated = Tolerated("confusion matrix")
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        if not self.wanted:
+            return
+        with self.tolerated:
+            if (classes := outputs.shape[1]) <= WITH_PICTURE:
+                counts_KK = multiclass_confusion_matrix(outputs.argmax(1), batch[1], classes, validate_args=False)
+                self.counts_KK = counts_KK if self.counts_KK is None else self.counts_KK + counts_KK
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.wanted:
+            return
+        mine = [] if self.counts_KK is None else [self.counts_KK.cpu()]
+        every = gather_from_ranks(None if self.tolerated.failed else mine, trainer.world_size)
+        self.counts_KK = None
+        if trainer.is_global_zero and None not in every and any(every):
+            with self.tolerated:
+                counts_KK = torch.stack([counts for counts_of_rank in every for counts in counts_of_rank]).sum(0)
+                names = [class_name(trainer, label) for label in range(len(counts_KK))]
+                show(trainer, "pictures/confusion_matrix", framed(drawn_matrix(counts_KK, names)))
+
+
+def drawn_matrix(counts_KK: Tensor, names: list[str]) -> Image.Image:
+    """Cells as blue as the square root of their share of the row; with counts and names as far as there is room."""
+    classes = len(names)
+    cell = max(1, min(64, WIDTH // classes))
+    # the root: a few confusions in a hundred have to be seen
+    strength_KK = (counts_KK / counts_KK.sum(1, keepdim=True).clamp(min=1)).sqrt()
+    colours_KK3 = torch.lerp(torch.tensor(WHITE).float(), torch.tensor(BLUE).float(), strength_KK[..., None])
+    cells = Image.fromarray(colours_KK3.round().to(torch.uint8).numpy())
+    matrix = cells.resize((cell * classes, cell * classes), Image.Resampling.NEAREST)
+    draw = ImageDraw.Draw(matrix)
+    if classes <= WITH_NUMBERS:
+        for row, column in counts_KK.nonzero().tolist():
+            count = int(counts_KK[row, column])
+            text = str(count) if count < 10_000 else f"{count // 1000}k"
+            colour = WHITE if strength_KK[row, column] > 0.5 else BLACK
+            draw.text(
+                ((column + 0.5) * cell, (row + 0.5) * cell), text, colour, font(min(TEXT, cell // 3)), anchor="mm"
+            )
+    draw.rectangle([0, 0, matrix.width - 1, matrix.height - 1], outline=BLACK)
+    if classes <= WITH_NAMES:
+        matrix = with_names(matrix, names, cell)
+    return captioned(matrix, "Row: true class. Column: predicted.", "Colour: root of the share of the row.", width=320)
+
+
+def with_names(matrix: Image.Image, names: list[str], cell: int) -> Image.Image:
+    """The names of the rows at the left and those of the columns above, upwards."""
+    size = min(TEXT, cell)
+    short = [shortened(name, 120, size) for name in names]
+    margin = round(max(font(size).getlength(name) for name in short)) + 8
+    left, top = (Image.new("RGB", (margin, matrix.height), WHITE) for _ in range(2))
+    for labels, x, anchor in ((left, margin - 4, "rm"), (top, 4, "lm")):
+        draw = ImageDraw.Draw(labels)
+        for number, name in enumerate(short):
+            draw.text((x, (number + 0.5) * cell), name, BLACK, font(size), anchor=anchor)
+    sheet = Image.new("RGB", (margin + matrix.width, margin + matrix.height), WHITE)
+    sheet.paste(matrix, (margin, margin))
+    sheet.paste(left, (0, margin))
+    sheet.paste(top.transpose(Image.Transpose.ROTATE_90), (margin, 0))
+    return sheet

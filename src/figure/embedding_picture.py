@@ -1,0 +1,94 @@
+"""Points in a plane with the images that they stand for, coloured by class."""
+
+# M points
+
+import colorsys
+from collections.abc import Mapping, Sequence
+
+from PIL import Image, ImageDraw, ImageOps
+from torch import Tensor
+
+from figure.embedding_points import Point
+from figure.picture import BLACK, MARGIN, TEXT, WHITE, abreast, drawn, font, mosaic, shortened
+
+SIDE, FINE = 880, 3  # pixels of the plane; drawn so many times as large, which makes dots round
+DOT, TILE, BAG, FRAME = 4, 30, 64, 2  # pixels: radius, side of an image and of a bag of them, its frame
+PICTURES, APART = 90, 1.6  # images at most; from one to the next, in sides
+NAMED = 40  # classes in the legend, at most
+# told apart by most eyes, also on a poor projector: Tableau 10
+COLOURS = ("#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#8c8c8c")
+
+
+def drawn_points(places_M2: Tensor, points: Sequence[Point], names: Mapping[int, str]) -> Image.Image:
+    """Dots, some with their image, and a legend; those that were named wrongly have a black outline and lie above."""
+    colours = dict(zip(sorted(names), palette(len(names)), strict=True))
+    side = BAG if points[0].picture.ndim > 3 else TILE
+    pixels_M2 = fitted_places(places_M2, side)
+    sheet = Image.new("RGB", (SIDE * FINE, SIDE * FINE), WHITE)
+    draw = ImageDraw.Draw(sheet)
+    for number in sorted(range(len(points)), key=lambda number: points[number].is_wrong):
+        x, y = (FINE * pixels_M2[number]).tolist()
+        radius = FINE * DOT
+        outline = BLACK if points[number].is_wrong else WHITE
+        draw.ellipse(
+            [x - radius, y - radius, x + radius, y + radius],
+            fill=colours[points[number].label],
+            outline=outline,
+            width=FINE,
+        )
+    sheet = sheet.resize((SIDE, SIDE), Image.Resampling.BOX)
+    for number in apart(pixels_M2, side):
+        place(sheet, points[number], side, pixels_M2[number].tolist(), colours[points[number].label])
+    return abreast([sheet, legend([(names[label], colours[label]) for label in sorted(names)])])
+
+
+def palette(count: int) -> list[str]:
+    """Of ten classes or fewer distinct ones, of more all hues, neighbours far apart."""
+    if count <= len(COLOURS):
+        return list(COLOURS[:count])
+    shades = [(0.75, 0.85), (0.5, 0.6), (0.9, 0.55)]  # saturation, brightness
+    hues = [(number * 0.618034 % 1, *shades[number % len(shades)]) for number in range(count)]
+    return ["#" + "".join(f"{round(255 * part):02x}" for part in colorsys.hsv_to_rgb(*hue)) for hue in hues]
+
+
+def fitted_places(places_M2: Tensor, margin: int) -> Tensor:
+    """In pixels, each axis as far as it goes: neither has a unit."""
+    low_2, high_2 = places_M2.amin(0), places_M2.amax(0)
+    unit_M2 = (places_M2 - low_2) / (high_2 - low_2).clamp(min=1e-12)
+    return margin / 2 + FRAME + unit_M2 * (SIDE - margin - 2 * FRAME)
+
+
+def apart(pixels_M2: Tensor, side: int) -> list[int]:
+    """Points whose images do not touch each other, one after the other in their own order, which is random."""
+    kept: list[int] = []
+    for number in range(len(pixels_M2)):
+        distances = (pixels_M2[kept] - pixels_M2[number]).abs().amax(1)
+        if len(kept) < PICTURES and bool((distances > APART * side).all()):
+            kept.append(number)
+    return kept
+
+
+def place(sheet: Image.Image, point: Point, side: int, centre: Sequence[float], colour: str) -> None:
+    tile = mosaic(list(point.picture), side) if point.picture.ndim > 3 else drawn(point.picture, side)
+    framed = Image.new("RGB", (tile.width + 2 * FRAME, tile.height + 2 * FRAME), colour)
+    framed.paste(tile, (FRAME, FRAME))
+    if point.is_wrong:
+        framed = ImageOps.expand(framed, FRAME, BLACK)
+    sheet.paste(framed, (round(centre[0] - framed.width / 2), round(centre[1] - framed.height / 2)))
+
+
+def legend(colours: Sequence[tuple[str, str]]) -> Image.Image:
+    """Of names and their colours; two classes may have one name."""
+    named = colours[:NAMED]
+    short = [shortened(name, 140) for name, _ in named]
+    more = [f"and {len(colours) - NAMED} more"] if len(colours) > NAMED else []
+    height, left = TEXT + 7, 2 * MARGIN + TEXT
+    width = left + MARGIN + round(max(font(TEXT).getlength(text) for text in [*short, *more]))
+    sheet = Image.new("RGB", (width, height * len([*short, *more])), WHITE)
+    draw = ImageDraw.Draw(sheet)
+    for number, text in enumerate([*short, *more]):
+        middle = number * height + height // 2
+        if number < len(named):
+            draw.ellipse([MARGIN, middle - TEXT // 2, MARGIN + TEXT, middle + TEXT // 2], fill=named[number][1])
+        draw.text((left, middle), text, BLACK, font(TEXT), anchor="lm")
+    return sheet

@@ -1,0 +1,76 @@
+"""Where in some test images the network saw what it named."""
+
+from math import ceil, isfinite
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from figure.picture import captioned, drawn, framed, grid, tinted
+from figure.sets import is_patch_network, more_patches
+from figure.show import Tolerated, class_name, is_wanted, show
+
+
+class Evidence(Callback):
+    """Of `count` images all over the test set, what the patches of each pixel say for and against the class named.
+
+    `PatchNetwork.evidence` says what that is. `patches` are drawn, or as many as there can be: enough to cover the
+    image. Networks that do not cut patches out of images show nothing. Raises ValueError for numbers below 1.
+    """
+
+    def __init__(self, count: int, patches: int) -> None:
+        for name, number in (("count", count), ("patches", patches)):
+            if number < 1:
+                raise ValueError(f"evidence.{name}={number}: choose >= 1, or evidence=null")
+        self.count, self.patches = count, patches
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        wanted = is_wanted(trainer) and trainer.is_global_zero
+        self.missing = self.count if wanted and is_patch_network(pl_module) else 0
+        # all over, as class folders have the images of a class in neighbouring batches
+        batches = trainer.num_test_batches[0] if isfinite(trainer.num_test_batches[0]) else 1
+        self.each, self.every = ceil(self.count / batches), max(1, int(batches // self.count))
+        self.batches: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.tolerated = Tolerated("picture of the evidence")
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        if self.missing and batch_idx % self.every == 0 and isinstance(batch[0], Tensor):
+            with self.tolerated:
+                images_BCHW, labels_B, index_B = (tensor[: min(self.each, self.missing)].clone() for tensor in batch)
+                self.batches.append((images_BCHW, labels_B, index_B))
+                self.missing -= len(labels_B)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        batches, self.batches = self.batches, []
+        if batches:
+            with self.tolerated:
+                tiles = self._tiles(trainer, pl_module, *(torch.cat(tensors) for tensors in zip(*batches, strict=True)))
+                text = "Red: speaks for the predicted class, or has weight. Blue: speaks against it."
+                show(trainer, "pictures/evidence", framed(captioned(grid(tiles, columns=2), text)))
+
+    def _tiles(
+        self, trainer: Trainer, pl_module: LightningModule, images_BCHW: Tensor, labels_B: Tensor, index_B: Tensor
+    ) -> list[Image]:
+        network: Any = pl_module.network
+        with more_patches(network, self.patches):
+            probability_BK = network(images_BCHW, index_B).float().softmax(1)
+            probability_B, predicted_B = probability_BK.max(1)
+            maps_BHW = network.evidence(images_BCHW, index_B, predicted_B)
+        rows = zip(images_BCHW, maps_BHW, labels_B.tolist(), predicted_B.tolist(), probability_B.tolist(), strict=True)
+        return [
+            captioned(
+                grid([drawn(image_CHW), overlaid(image_CHW, map_HW)], columns=2),
+                f"{probability:.3f} predicted: {class_name(trainer, predicted)}",
+                f"true: {class_name(trainer, label)}",
+            )
+            for image_CHW, map_HW, label, predicted, probability in rows
+        ]
+
+
+def overlaid(image_CHW: Tensor, map_HW: Tensor) -> Image:
+    """See `tinted`: what has two signs is drawn from 0, weights from their smallest."""
+    return tinted(image_CHW, map_HW - map_HW.nan_to_num(nan=torch.inf).min().clamp(min=0))

@@ -1,0 +1,90 @@
+"""What the first layer of a network looks for: its weights, drawn as what they are laid over."""
+
+# F filters, C h w of the patch of pixels that each is laid over
+
+from math import ceil, prod, sqrt
+from typing import Any
+
+import torch
+from PIL.Image import Image, fromarray
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from figure.one_item import by, item
+from figure.picture import captioned, fitted, framed, grid
+from figure.sets import cuts_or_takes_sets
+from figure.show import Tolerated, is_wanted, show
+
+RED, BLUE = (0.75, 0.02, 0.1), (0.02, 0.25, 0.7)
+WIDTH, LARGEST = 576, 144  # pixels of a row, of a filter
+SHARE = 0.995  # of the weights that are within the scale: a few can be many times what the others are
+
+
+class FirstFilters(Callback):
+    """The `count` filters of the largest norm: of a convolution, or of a linear layer that takes the pixels themselves.
+
+    All on one scale, that of the largest weights. Networks that begin otherwise show nothing. Raises ValueError for a
+    count below 1.
+    """
+
+    def __init__(self, count: int) -> None:
+        if type(count) is not int or count < 1:
+            raise ValueError(f"first_filters.count={count}: choose a whole number >= 1, or first_filters=null")
+        self.count = count
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.wanted = is_wanted(trainer) and trainer.is_global_zero
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        if self.wanted and batch_idx == 0:
+            with Tolerated("picture of the first filters"):
+                images, index_1 = item(batch, 0)
+                network: Any = pl_module.network
+                seen = network.cut(images, index_1)[0].values if cuts_or_takes_sets(network) else images
+                if (found := filters_of(network, tuple(seen.shape[1:]))) is not None:
+                    show(trainer, "pictures/first_filters", framed(drawn_filters(*found, self.count)))
+
+
+def filters_of(network: nn.Module, pixels_CHW: tuple[int, int, int]) -> tuple[str, Tensor] | None:
+    """Name and weights [F, C, h, w] of the first layer, for images or patches of that shape; None where it has none."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            return name, module.weight.detach().float().cpu()
+        if isinstance(module, nn.Linear):
+            weight_FD = module.weight.detach().float().cpu()
+            return (name, weight_FD.unflatten(1, pixels_CHW)) if weight_FD.shape[1] == prod(pixels_CHW) else None
+    return None
+
+
+def drawn_filters(name: str, weight_FChw: Tensor, count: int) -> Image:
+    """Three channels: their colours around gray; otherwise the mean of the channels, red above 0 and blue below."""
+    order_F = weight_FChw.flatten(1).norm(dim=1).argsort(descending=True, stable=True)[:count]
+    kept_FChw = weight_FChw[order_F]
+    if coloured := kept_FChw.shape[1] == 3:
+        words = "Gray: 0; a channel from"
+    else:
+        kept_FChw, words = kept_FChw.mean(1, keepdim=True), "White: 0; blue to red:"
+    limit = float(kept_FChw.abs().flatten().kthvalue(ceil(SHARE * kept_FChw.numel())).values)
+    unit_FChw = (kept_FChw / max(limit, torch.finfo(torch.float32).tiny)).clamp(-1, 1)
+    pixels_FhwC = around_gray(unit_FChw) if coloured else blue_to_red(unit_FChw)
+    columns = ceil(sqrt(len(kept_FChw)))
+    tiles = [fitted(fromarray(pixels_hwC.numpy()), min(LARGEST, WIDTH // columns)) for pixels_hwC in pixels_FhwC]
+    total, shape = len(weight_FChw), by(weight_FChw.shape[1:])
+    shown = f"the {len(tiles)} of {total} filters" if len(tiles) < total else f"{total} filters"
+    lines = (
+        f"{name}: {shown} {shape}, the largest norm first.",
+        f"{words} {-limit:.2g} to {limit:.2g}, all on one scale.",
+    )
+    return captioned(grid(tiles, columns), *lines, width=480)
+
+
+def around_gray(unit_FChw: Tensor) -> Tensor:
+    return (127.5 * (1 + unit_FChw)).round().to(torch.uint8).movedim(1, 3)
+
+
+def blue_to_red(unit_F1hw: Tensor) -> Tensor:
+    unit_Fhw1 = unit_F1hw.movedim(1, 3)
+    colour = torch.where(unit_Fhw1 > 0, torch.tensor(RED), torch.tensor(BLUE))
+    return (255 * torch.lerp(torch.ones(3), colour, unit_Fhw1.abs())).round().to(torch.uint8)

@@ -1,0 +1,113 @@
+"""The test images that the network is most wrong about: often the labels are, or the images show something else."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.nn import functional
+
+from figure.picture import SIDE, boxed, captioned, drawn, framed, grid, mosaic
+from figure.sets import is_patch_network
+from figure.show import Tolerated, class_name, is_wanted, show
+from process.ranks import gather_from_ranks
+
+WITH_OUTLINES = 16  # patches, at most
+
+
+@dataclass
+class Case:
+    """One image, or a bag of them, on the CPU: loss = -log of the probability of the label."""
+
+    loss: float
+    image: Tensor
+    index: int
+    label: int
+    predicted: int
+    label_probability: float
+    probability: float
+
+
+class WorstImages(Callback):
+    """The `count` test images of the largest cross entropy, whatever loss was trained, over all ranks.
+
+    No more than `count` are kept at any time. Raises ValueError for a count below 1.
+    """
+
+    def __init__(self, count: int) -> None:
+        if type(count) is not int or count < 1:
+            raise ValueError(f"worst_images.count={count}: choose a whole number >= 1, or worst_images=null")
+        self.count = count
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.wanted, self.cases = is_wanted(trainer), list[Case]()
+        self.tolerated = Tolerated("picture of the worst images")
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        if self.wanted:
+            with self.tolerated:
+                self.cases = worst(self.cases + cases_of(outputs, batch, self.count), self.count)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.wanted:
+            return
+        every = gather_from_ranks(None if self.tolerated.failed else self.cases, trainer.world_size)
+        self.cases = []
+        if trainer.is_global_zero and None not in every and any(every):
+            with self.tolerated:
+                cases = worst([case for cases_of_rank in every for case in cases_of_rank], self.count)
+                tiles = [tile(trainer, pl_module, case) for case in cases]
+                show(trainer, "pictures/worst_images", framed(grid(tiles, columns=4)))
+
+
+def cases_of(logits_BK: Tensor, batch: Any, count: int) -> list[Case]:
+    """The worst of a batch."""
+    images_BCHW, labels_B, index_B = batch
+    logits_BK = logits_BK.float()
+    loss_B = functional.cross_entropy(logits_BK, labels_B, reduction="none")
+    loss_k, number_k = loss_B.nan_to_num(nan=torch.inf).topk(min(count, len(labels_B)))
+    probability_kK = logits_BK[number_k].softmax(1)
+    label_k, predicted_k = labels_B[number_k], probability_kK.argmax(1)
+    columns = (
+        loss_k,
+        index_B[number_k],
+        label_k,
+        predicted_k,
+        probability_kK.gather(1, label_k[:, None])[:, 0],
+        probability_kK.gather(1, predicted_k[:, None])[:, 0],
+    )
+    images = images_BCHW if isinstance(images_BCHW, Tensor) else images_BCHW.to_list()
+    return [
+        Case(loss, images[number].detach().to("cpu", copy=True), *rest)
+        for number, loss, *rest in zip(number_k.tolist(), *(column.tolist() for column in columns), strict=True)
+    ]
+
+
+def worst(cases: list[Case], count: int) -> list[Case]:
+    return sorted(cases, key=lambda case: (-case.loss, case.index))[:count]
+
+
+def tile(trainer: Trainer, pl_module: LightningModule, case: Case) -> Image:
+    label, predicted = class_name(trainer, case.label), class_name(trainer, case.predicted)
+    return captioned(
+        *picture_of(pl_module, case),
+        f"{case.label_probability:.3f} true: {label}",
+        f"{case.probability:.3f} predicted: {predicted}",
+        width=SIDE,
+    )
+
+
+def picture_of(pl_module: LightningModule, case: Case) -> tuple[Image, str]:
+    """With outlines of the patches that the network saw, if they are few, and the number of the image in its source."""
+    if case.image.ndim > 3:
+        return mosaic(list(case.image)), f"bag {case.index}, {len(case.image)} elements"
+    if not is_patch_network(pl_module):
+        return drawn(case.image), f"image {case.index}"
+    network: Any = pl_module.network
+    patches, corners = network.cut(case.image[None], torch.tensor([case.index]))  # the same: it was, and is, evaluated
+    few = corners.values if len(corners.values) <= WITH_OUTLINES else corners.values[:0]
+    return boxed(case.image, few, patches.values.shape[-1]), f"image {case.index}, {len(corners.values)} patches"

@@ -1,0 +1,85 @@
+"""What a sweep is going to try, and what of it no job could take: said before there is a folder."""
+
+from typing import Any
+
+from hydra import compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from command.settings import check_value
+from process.errors import UserError
+
+
+def varied(config: DictConfig) -> dict[str, list[str] | None]:
+    """The settings in which the jobs differ, each with its values, or None where it has no list of them."""
+    return {
+        _name(override): list(override.sweep_string_iterator()) if override.is_discrete_sweep() else None
+        for override in _overrides(config)
+        if override.is_sweep_override()
+    }
+
+
+def refuse_impossible(config: DictConfig, config_name: str) -> None:
+    """Raise for a value that its setting cannot have (UserError), for what Hydra cannot compose (its own error).
+
+    Each option of a group is composed with the first values of the others: settings that do not go together are found
+    by the jobs themselves.
+    """
+    _refuse_engine(config.hydra)
+    parser = OverridesParser.create()
+    fixed, firsts, options = [], {}, []
+    for override in _overrides(config):
+        if not override.is_sweep_override():
+            fixed.append(str(override.input_line))
+            values = [] if override.is_delete() else [override.value()]
+        elif override.is_discrete_sweep():
+            lines = [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+            values = [parser.parse_override(line).value() for line in lines]
+            firsts[_name(override)] = lines[0]
+            options += [(_name(override), line) for line in lines[1:] if _is_group(override, config)]
+        elif "n_trials" not in config.hydra.sweeper:
+            raise UserError(
+                f"{override.input_line}: a grid needs values, a,b,c; hparams_search=tpe searches an interval"
+            )
+        else:
+            interval: Any = override.value()
+            values = [interval.start]
+            firsts[_name(override)] = f"{override.get_key_element()}={values[0]}"
+        for value in values:
+            check_value(_name(override), value)
+    if "n_trials" in config.hydra.sweeper and not firsts:
+        raise UserError(
+            "each setting has one value: there is nothing to search; a range: 'hparams.lr=interval(0.001,0.1)'"
+        )
+    for name, line in [("", ""), *options]:
+        chosen = {**firsts, name: line} if name else firsts
+        compose(config_name, overrides=[*fixed, *chosen.values()])
+
+
+def _refuse_engine(hydra: Any) -> None:
+    trials = hydra.sweeper.get("n_trials")
+    if trials is not None and not (type(trials) is int and trials >= 1):
+        raise UserError(f"hydra.sweeper.n_trials={trials}: must be a whole number >= 1")
+    if hydra.launcher.get("n_jobs") == 0:
+        raise UserError("hydra.launcher.n_jobs=0: choose 1 or more, or -1 for as many as there are cores")
+    raw: Any = OmegaConf.to_container(hydra.sweep, resolve=False)
+    if raw["subdir"] != "${hydra.job.num}":
+        raise UserError(
+            f"hydra.sweep.subdir={raw['subdir']}: the jobs of a sweep are numbered; its folder: hydra.sweep.dir="
+        )
+
+
+def _overrides(config: DictConfig) -> list[Override]:
+    params: Any = config.hydra.sweeper.get("params") or {}
+    task: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    lines = {line.partition("=")[0]: line for line in [*(f"{name}={value}" for name, value in params.items()), *task]}
+    return OverridesParser.create().parse_overrides(list(lines.values()))  # what is said twice, as it was said last
+
+
+def _name(override: Override) -> str:
+    return str(override.key_or_group)
+
+
+def _is_group(override: Override, config: DictConfig) -> bool:
+    return override.key_or_group in config.hydra.runtime.choices

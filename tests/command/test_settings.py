@@ -1,0 +1,169 @@
+import pytest
+from omegaconf import OmegaConf
+
+from command.settings import check
+from process.errors import UserError
+
+VALID = {
+    "debug": False,
+    "experiment_name": "Default",
+    "project_name": "PatchSets",
+    "comment": None,
+    "tags": [],
+    "guard": {"patience": 10},
+    "run_state": {"_target_": "RunState"},
+    "hparams": {
+        "batch_size": 1,
+        "optimizer": "SGD",
+        "lr": 0,
+        "max_epochs": 1,
+        "patience": None,
+        "monitor": "valid_f1",
+        "monitor_mode": "max",
+        "seed": 0,
+        "label_smoothing": 0.0,
+        "patch_size": 8,
+        "patch_num_min": 3,
+        "patch_num_max": 3,
+        "patch_mode": "random",
+        "patch_replace": True,
+        "pool": ["mean"],
+    },
+    "data": {
+        "batch_size": 1,
+        "seed": 0,
+        "split_seed": 0,
+        "channels": 1,
+        "mean": [0.5],
+        "std": [0.5],
+        "valid": 0.1,
+        "limit_train": None,
+        "image_size": [8, 9],
+        "fold": None,
+        "num_folds": 5,
+        "num_workers": None,
+        "crop_padding": 0,
+        "flip": False,
+    },
+    "optimizer": {},
+    "metrics": ["f1"],
+    "verbosity": 1,
+    "model": {"network": {"patch_size": 8}},
+}
+
+BAGS = OmegaConf.merge(
+    VALID,
+    {
+        "hparams": {"patch_mode": None, "patch_size": 8},
+        "data": {
+            "image_size": [8, 8],
+            "target_digit": 0,
+            "bag_size_mean": 1,
+            "bag_size_std": 0.0,
+            "train_bags": 1,
+            "test_bags": 1,
+        },
+    },
+)
+
+
+def test_seed_0_lr_0_and_one_number_of_patches_are_valid():
+    check(OmegaConf.create(VALID))
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("hparams.batch_size=0", "hparams.batch_size=0: must be a whole number >= 1"),
+        ("hparams.batch_size=1.5", "whole number"),
+        ("hparams.batch_size=true", "whole number"),
+        ("hparams.lr=-0.1", "hparams.lr=-0.1: must be a number >= 0"),
+        ("hparams.lr=.inf", "number"),
+        ("hparams.lr=.nan", "number"),
+        ("hparams.lr=fast", "number"),
+        ("hparams.seed=null", "hparams.seed=null"),
+        ("hparams.label_smoothing=1.1", "<= 1"),
+        ("hparams.monitor_mode=maximum", "one of min, max"),
+        ("hparams.pool=mean", "a list of names"),
+        ("hparams.pool=[]", "a list of names"),
+        ("hparams.patch_num_max=2", "hparams.patch_num_min=3 exceeds hparams.patch_num_max=2"),
+        ("hparams.patch_size=9", "hparams.patch_size=9 exceeds the 8x9 images of this data set: choose <= 8"),
+        ("data.fold=5", "choose 0 to 4"),
+        ("data.fold=-1", "whole number"),
+        ("data.num_folds=1", "data.num_folds=1: must be a whole number >= 2"),
+        ("data.valid=1.5", "data.valid=1.5: must be a ratio"),
+        ("data.valid=-1", "must be a ratio"),
+        ("data.valid=1.0", "must be a ratio"),
+        ("data.valid=null", "must be a ratio"),
+        ("data.valid=some", "must be a ratio"),
+        ("data.limit_train=0", "whole number >= 1, or null"),
+        ("data.image_size=64", "[height, width]"),
+        ("data.mean=0.5", "a list of numbers"),
+        ("hparams.seed=4294967296", "from 0 to 4294967295"),
+        ("hparams.monitor=valid_acc", "valid_loss, valid_f1, train_loss, train_accuracy are"),
+        ("debug=1", "true or false"),
+        ("guard=null", "guard=null: must be what its YAML describes: leave it out here"),
+        ("hparams=null", "hparams=null: must be what"),
+        ("predictor=null", "predictor=null: must be what"),
+        ("tested=true", "tested=True: must be what its YAML describes: leave it out here, or null"),
+        ("verbosity=3", "verbosity=3: must be one of 0, 1, 2"),
+        ("verbosity=true", "one of 0, 1, 2"),
+        ("metrics=f1", "metrics=f1: must be a list of names"),
+        ("metrics=[aurok]", "metrics: aurok: no such metric; did you mean auroc?"),
+        ("experiment_name=''", "a text"),
+    ],
+)
+def test_one_line_with_the_remedy(setting, words):
+    refused(OmegaConf.create(VALID), setting, words)
+
+
+def refused(config, setting, words):
+    name, _, value = setting.partition("=")
+    config = OmegaConf.merge(config, OmegaConf.from_dotlist([setting]))
+    if value == "''":
+        OmegaConf.update(config, name, "")
+    with pytest.raises(UserError) as raised:
+        check(config)
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_bags_of_one_are_valid():
+    check(BAGS)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("data.target_digit=10", "data.target_digit=10: must be a digit, 0 to 9"),
+        ("data.target_digit=true", "a digit"),
+        ("data.bag_size_mean=0.5", "a number >= 1"),
+        ("data.bag_size_std=-1", "a number >= 0"),
+        ("data.train_bags=0", "a whole number >= 1"),
+        ("data.train_bags=null", "data.train_bags=null: must be a whole number >= 1"),
+        ("data.test_bags=1.5", "a whole number >= 1"),
+        ("data.flip=true", "bags are neither cropped nor flipped: data.crop_padding=0 data.flip=false"),
+        ("data.crop_padding=1", "bags are neither cropped nor flipped"),
+        ("hparams.patch_mode=random", "hparams.patch_mode=random: this data set holds bags, nothing is cut: hparams"),
+        ("hparams.patch_size=7", "hparams.patch_size=7: nothing is cut out of the 8x8 images of a bag: choose 8"),
+    ],
+)
+def test_one_line_about_bags(setting, words):
+    refused(BAGS, setting, words)
+
+
+def test_bags_are_not_for_networks_that_see_one_image():
+    config = OmegaConf.merge(BAGS)
+    del config.model.network.patch_size
+    refused(config, "debug=false", "holds bags, and the network takes images: choose model=patch_set or deep_sets")
+
+
+def test_images_are_not_for_networks_of_sets_that_cut_nothing():
+    refused(OmegaConf.create(VALID), "hparams.patch_mode=null", "holds images: choose random, grid or all")
+
+
+def test_a_patch_size_that_no_network_uses_is_not_compared_with_the_images():
+    config = OmegaConf.create(VALID)
+    config.hparams.patch_size = 100
+    del config.model.network.patch_size
+    check(config)

@@ -1,0 +1,77 @@
+import numpy
+import pytest
+import torch
+from given_logits import noise
+from PIL import Image
+
+from figure.picture import BOX, TEXT, WHITE, abreast, boxed, captioned, drawn, font, grid, mosaic, shortened
+
+
+def pixels(picture: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(numpy.array(picture)).movedim(2, 0)
+
+
+def test_a_small_image_becomes_squares():
+    image_CHW = noise(1, 3, 7, 4)[0]
+    shown = pixels(drawn(image_CHW, side=28))
+    assert torch.equal(shown, image_CHW.repeat_interleave(4, 1).repeat_interleave(4, 2))
+
+
+def test_a_large_image_is_averaged():
+    image_CHW = noise(1, 3, 90, 60)[0]
+    shown = pixels(drawn(image_CHW, side=30)).float()
+    torch.testing.assert_close(shown, torch.nn.functional.avg_pool2d(image_CHW.float(), 3), atol=1, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 1), (1, 1, 500), (2, 500, 1), (4, 30, 40), (3, 3000, 2000)])
+def test_any_shape_fits_its_square(shape):
+    shown = pixels(drawn(noise(1, *shape)[0], side=100))
+    assert max(shown.shape[1:]) == 100
+    assert shape[0] >= 3 or torch.equal(shown[0], shown[2])  # gray
+
+
+def test_outlines_lie_where_the_patches_are():
+    black = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    shown = pixels(boxed(black, torch.tensor([[2, 5]]), 3)).movedim(0, 2)  # 28 pixels to one of the image
+    coloured = (shown == torch.tensor(BOX)).all(2).nonzero()
+    assert coloured.min(0).values.tolist() == [2 * 28, 5 * 28]
+    assert coloured.max(0).values.tolist() == [5 * 28 - 1, 8 * 28 - 1]
+
+
+def test_a_grid_has_rows_as_high_as_their_highest():
+    sizes = [(10, 20), (30, 5), (4, 4)]
+    sheet = grid([Image.new("RGB", size, (number, 0, 0)) for number, size in enumerate(sizes)], columns=2, margin=2)
+    assert sheet.size == (30 + 2 + 30, 20 + 2 + 4)
+    assert [sheet.getpixel(place) for place in [(0, 19), (32, 0), (0, 22), (11, 0)]] == [
+        (0, 0, 0),
+        (1, 0, 0),
+        (2, 0, 0),
+        WHITE,
+    ]
+
+
+def test_a_mosaic_shows_the_first_of_many():
+    bright = torch.full((1, 5, 5), 200, dtype=torch.uint8)
+    picture = mosaic([bright] * 64 + [bright * 0] * 200, side=112)
+    assert max(picture.size) <= 112
+    assert pixels(picture).min() == 200
+
+
+def test_of_a_text_too_long_beginning_and_end_are_kept():
+    assert shortened("short", 224) == "short"
+    cut = shortened("a name that is much too long 18", 80)
+    assert cut.startswith("a ")
+    assert cut.endswith(" 18")
+    assert "..." in cut
+    assert 60 < font(TEXT).getlength(cut) <= 80
+    assert shortened("abc", 1) == "..."
+    picture = captioned(Image.new("RGB", (80, 10), WHITE), "one", "two")
+    assert picture.size == (80, 2 * (TEXT + 4) + 10)
+    assert pixels(picture).min() < 100
+
+
+def test_side_by_side_each_as_wide_as_it_is():
+    sheet = abreast([Image.new("RGB", (3, 5), "red"), Image.new("RGB", (20, 2), "blue")], margin=4)
+    assert sheet.size == (27, 5)
+    colours = [sheet.getpixel(place) for place in ((2, 4), (3, 0), (7, 1), (26, 1), (7, 2))]
+    assert colours == [(255, 0, 0), (255, 255, 255), (0, 0, 255), (0, 0, 255), (255, 255, 255)]

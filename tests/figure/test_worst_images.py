@@ -1,0 +1,62 @@
+import pytest
+import torch
+from given_logits import noise, shown_in_test
+from torch.nn import functional
+
+from figure import worst_images
+from figure.worst_images import WorstImages, cases_of, picture_of, worst
+from set_module.set_batch import SetBatch
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
+GENERATOR = torch.Generator().manual_seed(0)
+LOGITS = torch.randn(23, 5, generator=GENERATOR) * 3
+LABELS = torch.randint(5, (23,), generator=GENERATOR)
+IMAGES = noise(23, 3, 6, 5)
+
+
+def test_keeps_the_images_of_the_largest_loss_of_all_batches(tmp_path, monkeypatch):
+    drawn, kept, tile = [], [], worst_images.tile
+    monkeypatch.setattr(worst_images, "tile", lambda *arguments: drawn.append(arguments[2]) or tile(*arguments))
+    monkeypatch.setattr(worst_images, "worst", lambda *arguments: kept.append(worst(*arguments)) or kept[-1])
+    assert shown_in_test(WorstImages(7), tmp_path, LOGITS, LABELS, IMAGES) == ["worst_images_at_0.png"]
+    loss_N = functional.cross_entropy(LOGITS, LABELS, reduction="none")
+    expected = loss_N.argsort(descending=True)[:7].tolist()
+    assert [case.index for case in drawn] == expected
+    assert all(torch.equal(case.image, IMAGES[case.index]) for case in drawn)
+    for case in drawn:
+        probability_K = LOGITS[case.index].softmax(0)
+        assert (case.label, case.predicted) == (int(LABELS[case.index]), int(probability_K.argmax()))
+        assert case.label_probability == pytest.approx(float(probability_K[case.label]))
+        assert case.probability == pytest.approx(float(probability_K.max()))
+    assert max(len(cases) for cases in kept) == 7
+
+
+def test_fewer_images_than_asked_for(tmp_path):
+    assert shown_in_test(WorstImages(100), tmp_path, LOGITS, LABELS, IMAGES) == ["worst_images_at_0.png"]
+
+
+def test_logits_that_are_not_numbers_are_the_worst(tmp_path):
+    logits_BK = LOGITS[:4].clone()
+    logits_BK[2] = torch.nan
+    cases = cases_of(logits_BK, (IMAGES[:4], LABELS[:4], torch.arange(4)), 2)
+    assert cases[0].index == 2
+    assert cases[0].loss > 1e30
+    assert shown_in_test(WorstImages(4), tmp_path, logits_BK, LABELS[:4], IMAGES[:4])
+
+
+def test_a_case_does_not_keep_its_batch():
+    (case,) = cases_of(LOGITS[:4], (IMAGES[:4], LABELS[:4], torch.arange(4)), 1)
+    assert case.image.untyped_storage().nbytes() == IMAGES[0].numel()
+
+
+def test_a_bag_is_shown_with_its_elements():
+    bags = SetBatch(IMAGES[:6], torch.tensor([1, 3, 2]))
+    cases = cases_of(LOGITS[:3], (bags, LABELS[:3], torch.tensor([7, 8, 9])), 3)
+    (case,) = [case for case in cases if case.index == 8]
+    assert torch.equal(case.image, IMAGES[1:4])
+    assert picture_of(None, case)[1] == "bag 8, 3 elements"
+
+
+def test_a_number_below_one_is_refused():
+    with pytest.raises(ValueError, match=r"worst_images\.count=0"):
+        WorstImages(0)

@@ -1,0 +1,95 @@
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from omegaconf import OmegaConf
+from runs import REPOSITORY
+
+from process.console import Terminal, clock, print_start, print_summary
+
+OWN, LIBRARY = REPOSITORY / "src" / "callback" / "lr_finder.py", "/lib/python/library/module.py"
+NOISE = "Checkpoint directory /x exists and is not empty."
+
+
+def said(verbosity, capsys):
+    handler = Terminal(verbosity)
+    for name, path, level, words in [
+        ("callback.lr_finder", OWN, logging.INFO, "own"),
+        ("hydra", LIBRARY, logging.INFO, "job"),
+        ("library", LIBRARY, logging.INFO, "library"),
+        ("py.warnings", LIBRARY, logging.WARNING, NOISE),
+        ("py.warnings", LIBRARY, logging.WARNING, "warning"),
+        ("library", LIBRARY, logging.ERROR, "error"),
+    ]:
+        handler.handle(logging.LogRecord(name, level, str(path), 1, words, (), None))
+    return capsys.readouterr().out.splitlines()
+
+
+def test_what_is_said_at_each_verbosity(capsys):
+    assert said(0, capsys) == ["warning", "error"]
+    assert said(1, capsys) == ["own", "job", "warning", "error"]
+    assert said(2, capsys) == ["own", "job", "library", NOISE, "warning", "error"]
+
+
+def test_other_ranks_say_what_is_wrong_only(capsys, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert said(2, capsys) == [NOISE, "warning", "error"]
+
+
+def test_where_stdout_goes_at_that_moment(monkeypatch, capsys):
+    handler = Terminal(1)
+    lines = []
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(write=lines.append, flush=lambda: None))
+    handler.handle(logging.LogRecord("x", logging.ERROR, "x", 1, "words", (), None))
+    assert lines == ["words\n"]
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "words"),
+    [(0, ""), (1, "outputs/x\ndata=digits model=cnn hparams.lr=0.1\n"), (2, "outputs/x\nconfig\n├── verbosity: 2\n")],
+)
+def test_what_was_chosen(verbosity, words, capsys):
+    config = OmegaConf.create({"verbosity": verbosity, "hparams": {"lr": 0.1}})
+    print_start(Path("outputs/x"), ["data=digits", "model=cnn", "hparams.lr=0.1"], config)
+    out = capsys.readouterr().out
+    assert out.startswith(words) if verbosity == 2 else out == words
+
+
+def test_the_table(capsys):
+    rows = {"test_accuracy": 0.98765, "tiny": 1.2345e-7, "zero": 0.0, "images": 10000, "folder": Path.cwd() / "a"}
+    print_summary("Result", rows, 1)
+    out = capsys.readouterr().out
+    assert [line.split("│")[1:3] for line in out.splitlines() if "│" in line] == [
+        [f" {name:<13} ", f" {value:<8} "]
+        for name, value in zip(rows, ["0.9877", "1.23e-07", "0.0000", "10,000"], strict=False)
+    ]
+    assert out.endswith("\nfolder: a\n")  # whole, however narrow the terminal is
+    print_summary("Result", rows, 0)
+    assert capsys.readouterr().out == ""
+
+
+WRITES = (
+    "from process.console import print_summary as p; "
+    "p('Result', {'a': 1}, 1); p('Result', {'b': 2}, 1); print('x' * 9999)"
+)
+
+
+@pytest.mark.parametrize("reader", ["gone", "full"])
+def test_a_reader_that_is_gone_and_a_full_disk_end_nothing(reader):
+    if reader == "full" and not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "w") if reader == "gone" else Path("/dev/full").open("w") as output:
+        command, environment = [sys.executable, "-c", WRITES], {"PYTHONPATH": str(REPOSITORY / "src")}
+        done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0:00"), (65, "1:05"), (3599.6, "1:00:00"), (7325, "2:02:05")])
+def test_clock(seconds, words):
+    assert clock(seconds) == words

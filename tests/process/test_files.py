@@ -1,0 +1,48 @@
+import json
+import os
+
+import pytest
+
+from process.errors import UserError
+from process.files import replacing, write_json
+
+
+def test_an_error_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "run.json"
+    write_json(path, {"status": "running"})
+
+    def fail() -> None:
+        with replacing(path) as file:
+            file.write("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert json.loads(path.read_text()) == {"status": "running"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_as_json_leaves_the_old_file(tmp_path):
+    path = tmp_path / "run.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_the_new_file_has_ordinary_permissions_and_unicode(tmp_path):
+    path, plain = tmp_path / "run.json", tmp_path / "plain"
+    plain.touch()
+    write_json(path, {"comment": "日本語"})
+    assert path.stat().st_mode == plain.stat().st_mode
+    assert "日本語" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["pipe", "link"])
+def test_a_device_stays_what_it_is(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")  # as /dev/stdout is
+    with pytest.raises(UserError, match="is no file"):
+        write_json(tmp_path / name, {})
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()

@@ -1,0 +1,138 @@
+import errno
+import signal
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from torch import distributed
+
+from process import ranks
+from process.errors import UserError
+from process.interruption import Interrupted
+from process.ranks import FolderChannel, end_together
+
+SRUN = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def variables(monkeypatch, **values):
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "zero"),
+    [
+        ({}, True),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, False),
+        ({"SLURM_PROCID": "1"}, False),
+        ({"RANK": "2", "LOCAL_RANK": "0"}, False),  # the first of a second node
+        ({"RANK": "0", "LOCAL_RANK": "0", "SLURM_PROCID": "1"}, True),  # torchrun numbers nodes in an order of its own
+    ],
+)
+def test_one_rank_writes(monkeypatch, environment, zero):
+    variables(monkeypatch, **environment)
+    assert ranks.is_rank_zero() is zero
+
+
+@pytest.mark.parametrize(
+    ("environment", "together"),
+    [
+        ({"LOCAL_RANK": "1", "WORLD_SIZE": "2"}, False),  # a child of Lightning's launcher is told all
+        ({"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "RANK": "1"}, True),
+        ({"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "1", "RANK": "0"}, False),
+        (SRUN, True),
+        ({**SRUN, "SLURM_JOB_NAME": "interactive"}, False),
+        ({**SRUN, "SLURM_NTASKS": "1"}, False),
+    ],
+)
+def test_who_has_to_agree(monkeypatch, environment, together):
+    variables(monkeypatch, **environment)
+    assert ranks.started_together() is together
+
+
+def test_the_others_take_what_rank_zero_decides(monkeypatch):
+    variables(monkeypatch, **SRUN)
+    assert ranks.agreed("folder", lambda: "first") == "first"
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    assert ranks.agreed("folder", lambda: "second") == "first"
+
+
+def test_the_others_wait(monkeypatch):
+    variables(monkeypatch, **SRUN | {"SLURM_PROCID": "1"})
+    threading.Timer(0.3, FolderChannel().put, ("folder", '"late"')).start()
+    assert ranks.agreed("folder", lambda: "own") == "late"
+
+
+def test_a_start_after_a_requeue_agrees_anew(monkeypatch):
+    variables(monkeypatch, **SRUN)
+    ranks.agreed("folder", lambda: "first")
+    variables(monkeypatch, SLURM_PROCID="1", SLURM_RESTART_COUNT="1")
+    with pytest.raises(UserError, match=r"rank 0 said nothing about folder for 0.2 s: does this node share"):
+        ranks.agreed("folder", lambda: "own", patience=0.2)
+
+
+def test_what_rank_zero_says_the_others_do_not(monkeypatch):
+    variables(monkeypatch, **SRUN)
+    monkeypatch.setattr("atexit.register", lambda *_, **__: None)
+    assert not ranks.is_said()
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    assert ranks.is_said()
+    with pytest.raises(ranks.ToldError):
+        ranks.agreed("folder", lambda: "own")
+
+
+def test_what_rank_zero_does_not_see_the_others_say(monkeypatch):
+    monkeypatch.setattr(ranks, "SILENCE", 0.2)
+    variables(monkeypatch, **SRUN | {"SLURM_PROCID": "1"})
+    assert not ranks.is_said()
+
+
+@pytest.mark.parametrize(
+    ("environment", "argv"),
+    [
+        (SRUN, ["-m"]),
+        ({"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "1"}, ["resume_sweep=multirun/x"]),
+        ({"NODE_RANK": "1"}, []),
+    ],
+)
+def test_refused_where_they_could_not_agree(monkeypatch, environment, argv):
+    variables(monkeypatch, **environment)
+    with pytest.raises(UserError, match="torchrun or srun"):
+        ranks.refuse_alone(argv)
+
+
+def test_one_run_is_what_ranks_are_for(monkeypatch):
+    variables(monkeypatch, **SRUN)
+    ranks.refuse_alone(["hparams.lr=0.1"])
+    variables(monkeypatch, NODE_RANK="1", LOCAL_RANK="1", SLURM_NTASKS="1")
+    ranks.refuse_alone([])
+
+
+def test_a_folder_that_takes_no_writing_hides_no_error(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(UserError, match="the first error"), end_together(tmp_path, ([], ""), print):
+        raise UserError("the first error")
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_no_rank_ends_connected_to_the_others(rank, interrupted, monkeypatch, tmp_path):
+    """Python's end would abort it where another is gone; torchrun's other agent then waits for minutes."""
+    variables(monkeypatch, RANK=rank)
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    with suppress(Interrupted), end_together(tmp_path, ([], ""), print):
+        assert distributed.is_initialized()
+        if interrupted:
+            raise Interrupted(signal.SIGTERM)
+    assert not distributed.is_initialized()
