@@ -153,7 +153,7 @@ def agreed(name: str, decide: Callable[[], T], patience: float = PATIENCE) -> T:
     return answer
 
 
-def gather_from_ranks(value: T, world_size: int) -> list[T]:
+def gather_from_ranks(value: Any, world_size: int) -> list[Any]:
     """Return the value of each rank, in their order. Collective: call it on every rank once torch connects them."""
     if world_size == 1:
         return [value]

@@ -8,7 +8,7 @@ import torch
 from faults import Fault
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from callback.run_state import of_all_ranks
+from process.ranks import gather_from_ranks
 
 
 class OnRank(Fault):
@@ -41,6 +41,6 @@ class SameWeights(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         weights: Any = torch.cat([parameter.detach().flatten() for parameter in pl_module.parameters()])
-        first, *others = of_all_ranks(trainer, weights)
+        first, *others = gather_from_ranks(weights, trainer.world_size)
         assert others
         assert all(torch.equal(first, other) for other in others)
