@@ -1,21 +1,17 @@
-"""Write a trained network as ONNX and .pt2, for programs that know nothing of it: `python src/export.py --help`."""
+"""Export a trained network to ONNX and .pt2, for programs without this code: `python src/export.py --help`."""
 
 import logging
-from contextlib import suppress
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
 from command import cli
-from command.classes import class_names, count_by_record, refuse_other_classes
 from command.job import job
 from command.settings import check
+from command.trained_run import open_run, read_intact_record, refuse_other_classes
 from process.console import print_summary
-from process.errors import UserError
 from process.files import refuse_closed, typed_path
-from run.checkpoint import find_checkpoint, restore
-from run.resume import read_record
 
 log = logging.getLogger(__name__)
 
@@ -24,44 +20,40 @@ log = logging.getLogger(__name__)
 @job
 def main(config: DictConfig) -> None:
     check(config)
-    folder, output = Path(config.run), typed_path("output", config.output, "name a folder")
+    output = typed_path("output", config.output, "name a folder")
     refuse_closed(output if output.exists() else output.parent, "output=FOLDER")
-    count_by_record(config, folder)
-    checkpoint = find_checkpoint(folder, config.ckpt)
     exporter = cli.build(config.exporter)
-    model = cli.build(config.model)
-    restore(model, checkpoint)
+    run = open_run(Path(config.run), config, config.ckpt)
+    network = run.model("export.py exports", "network", "predict_step").network
     facts = {
-        "class_names": class_names(config, folder),
-        "run": str(folder),
-        "checkpoint": checkpoint.name,
+        "class_names": run.class_names(),
+        "run": str(run.folder),
+        "checkpoint": run.checkpoint.name,
         "project": config.project_name,
-        "commit": trained_commit(folder),
+        "commit": trained_commit(run.folder),
     }
     tested = []
     if config.tested is not None:
         data = cli.build(config.data)
         tested = cli.build(config.tested, data=data)
         if tested:
-            refuse_other_classes(folder, data.class_names)
+            refuse_other_classes(run.folder, data.class_names)
     if not tested:
-        log.info("no test set here: compared on noise alone")
+        log.info("there is no test set here: the files are compared with the network on noise alone")
     rows: dict[str, object] = {}
-    written = exporter.export(model.network, output, facts, tested)
+    written = exporter.export(network, output, facts, tested)
     for path, interface, found in written:
         size = f"{path.stat().st_size / 2**20:.1f} MiB"
         rows[path.name] = "; ".join([f"{interface.words} -> logits", size, *found.words()])
     others = sorted({path.name for path in output.glob("model*")} - rows.keys())
     if others:
-        log.warning(f"of an earlier export, and not written now: {', '.join(others)}")
+        log.warning(f"files of an earlier export, not written now: {', '.join(others)}")
     print_summary("Export", {**rows, "folder": output}, config.verbosity)
 
 
 def trained_commit(folder: Path) -> str:
-    """Of the code that trained the weights, with a + where it was changed; empty where nobody recorded it."""
-    git: dict[str, object] = {}
-    with suppress(UserError):  # damaged
-        git = read_record(folder).get("git") or {}
+    """Return the commit that trained the weights, with a + if the code was changed; empty if it is not recorded."""
+    git = read_intact_record(folder).get("git") or {}
     return str(git.get("commit") or "") + ("+" if git.get("dirty") else "")
 
 

@@ -1,4 +1,4 @@
-"""Let a trained network name images, and write predictions.csv: `python src/predict.py --help`."""
+"""Classify images with a trained network, and write predictions.csv: `python src/predict.py --help`."""
 
 import logging
 import os
@@ -9,21 +9,19 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from command import cli
-from command.classes import class_names, count_by_record
 from command.job import job
-from command.one_device import build_trainer
 from command.settings import check
+from command.trained_run import open_run
 from process.console import print_summary
 from process.errors import UserError
 from process.files import refuse_closed, replacing, typed_path
-from run.checkpoint import find_checkpoint, restore
 
 if TYPE_CHECKING:
     from prediction.table import Table
 
 log = logging.getLogger(__name__)
-OUTPUT = "name a file in a folder that is there, such as output=predictions.csv"
-LISTED = 5  # unreadable files on the terminal
+OUTPUT = "name a file in an existing folder, such as output=predictions.csv"
+LISTED = 5  # unreadable files that the terminal shows
 
 
 @hydra.main(version_base="1.3", config_path="../config", config_name="predict")
@@ -32,34 +30,30 @@ def main(config: DictConfig) -> None:
     check(config)
     if not OmegaConf.select(config, "input"):  # empty: "$UNSET" would be the current directory
         raise UserError("which images? input=PATH: an image, a folder, a .zip, or a pattern such as 'photos/*.png'")
-    folder, output = Path(config.run), typed_path("output", config.output, OUTPUT)
+    output = typed_path("output", config.output, OUTPUT)
     if not output.parent.is_dir() or (output.exists() and not output.is_file()):
         raise UserError(f"output={output}: {OUTPUT}")
     refuse_closed(output.parent, "output=predictions.csv")
-    count_by_record(config, folder)
-    checkpoint = find_checkpoint(folder, config.ckpt)
+    run = open_run(Path(config.run), config, config.ckpt)
     files = cli.build(config.files)(config.input)  # here: Hydra would look for a setting x where a path has ${x}
-    model = cli.build(config.model)
-    restore(model, checkpoint)
-    predictor = cli.build(config.predictor)(model.network)
+    predictor = cli.build(config.predictor)(run.model("predict.py uses", "network", "predict_step").network)
     with replacing(output) as file:
-        names = class_names(config, folder)
-        table = cli.build(config.table)(file, files.names, names, spread=predictor.draws > 1)
-        trainer = build_trainer(config, [table])
-        trainer.predict(predictor, files.loader(), return_predictions=False)
+        table = cli.build(config.table)(file, files.names, run.class_names(), spread=predictor.draws > 1)
+        run.trainer([table]).predict(predictor, files.loader(), return_predictions=False)
         refuse_none(table)
-    say(table, files.others, folder / "predict.log")
+    report(table, files.others, run.folder / "predict.log")
     print_summary("Prediction", {**table.totals(), "table": output}, config.verbosity)
 
 
 def refuse_none(table: "Table") -> None:
+    """Raise a UserError if no image could be read."""
     if not table.counts:
         others = f", nor the other {len(table.unreadable) - 1:,}" if len(table.unreadable) > 1 else ""
         raise UserError(table.unreadable[0] + others)
 
 
-def say(table: "Table", others: list[str], log_file: Path) -> None:
-    """The first predictions, and at the end what could not be read: the log file has all of that. Then the `others`."""
+def report(table: "Table", others: list[str], log_file: Path) -> None:
+    """Log the first predictions, the files that could not be read (the log file lists all), and the lines `others`."""
     for line in table.first:
         log.info(line)
     if more := table.counts.total() - len(table.first):
@@ -70,7 +64,7 @@ def say(table: "Table", others: list[str], log_file: Path) -> None:
     for line in table.unreadable[listed:]:
         logging.getLogger("failure").error(line)
     if more := len(table.unreadable[listed:]):
-        log.warning(f"and {more:,} others that cannot be read; {log_file} names all")
+        log.warning(f"and {more:,} others that cannot be read; {log_file} lists all")
     for line in others:
         log.warning(line)
 

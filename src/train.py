@@ -8,8 +8,8 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from command import cli
-from command.classes import refuse_other_classes
 from command.job import job, record
+from command.trained_run import refuse_other_classes
 from process import ranks
 from process.console import print_start, print_summary
 from process.errors import UserError

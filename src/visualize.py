@@ -1,4 +1,4 @@
-"""Look inside a trained network: figures in its run folder and on its loggers: `python src/visualize.py --help`."""
+"""Draw figures of a trained network into its run folder and to its loggers: `python src/visualize.py --help`."""
 
 import logging
 from pathlib import Path
@@ -8,13 +8,11 @@ import hydra
 from omegaconf import DictConfig
 
 from command import cli
-from command.classes import refuse_other_classes
 from command.job import job
-from command.one_device import build_trainer
 from command.settings import check
+from command.trained_run import open_run
 from process.console import print_summary
 from process.errors import UserError
-from run.checkpoint import find_checkpoint, restore
 from run.resume import locked, read_record
 
 log = logging.getLogger(__name__)
@@ -24,43 +22,36 @@ log = logging.getLogger(__name__)
 @job
 def main(config: DictConfig) -> None:
     check(config)
-    folder = Path(config.run)
-    checkpoint = find_checkpoint(folder, config.ckpt)
-    record = read_record(folder)
+    run = open_run(Path(config.run), config, config.ckpt)
+    record = read_record(run.folder)
     all_figures = config.figures if isinstance(config.figures, DictConfig) else {}
     chosen = {name: figure for name, figure in all_figures.items() if figure is not None}
     if not chosen:
         raise UserError("figures: none is left to draw; figures.NAME=null leaves one out")
     figures = [cli.build(figure) for figure in chosen.values()]
-    data, model = cli.build(config.data), cli.build(config.model)
-    data.prepare_data()
-    data.setup()
-    images = data.summary()["test"]
-    if not images:
-        raise UserError("this data set has no test images: nothing to draw")
-    refuse_other_classes(folder, data.class_names)
+    model = run.model("visualize.py looks into", "network", "test_step")
+    data = run.test_data()
+    images = len(data.source("test"))
     if "feature_maps" in chosen and chosen["feature_maps"].image >= images:
         raise UserError(f"image={config.image}: choose one of the test images, 0 to {images - 1}")
-    restore(model, checkpoint)
     files = cli.build(config.files)
     files.prepare()  # before a logger writes: TensorBoard's thread would print a traceback
-    loggers = build_loggers(config, folder)
-    trainer = build_trainer(config, figures, [files, *loggers])
-    trainer.test(model, data, verbose=False)
+    loggers = build_loggers(config, run.folder)
+    run.trainer(figures, [files, *loggers]).test(model, data, verbose=False)
     written = files.write()
     for logger in loggers:
         logger.close(record)
-    rows = {"of": checkpoint, "in": files.folder, "files": ", ".join(path.name for path in written)}
+    rows = {"checkpoint": run.checkpoint, "folder": files.folder, "files": ", ".join(path.name for path in written)}
     print_summary("Figures", rows, config.verbosity)
 
 
 def build_loggers(config: DictConfig, folder: Path) -> list[Any]:
-    """Those of the run that take pictures; none while it trains, as a run has one process that logs."""
+    """Return the run's loggers that accept images; none while it trains, as only one process may log to a run."""
     try:
         with locked(folder):
             pass
     except UserError:
-        log.info(f"{folder} is still going on: its loggers get no pictures")
+        log.info(f"{folder} is still training: its loggers get no images")
         return []
     chosen = {name: logger for name, logger in config.loggers.items() if logger is not None}
     return cli.build(config.guard, loggers=[cli.build(logger) for logger in chosen.values()], names=list(chosen))

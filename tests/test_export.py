@@ -129,7 +129,7 @@ def test_what_an_earlier_export_left_is_named(patch_set, command, tmp_path, caps
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "model.onnx").touch()
     assert command("export", f"run={patch_set}", "tested=null", "formats.onnx=null", "output=files") == 0
-    assert "of an earlier export, and not written now: model.onnx" in capsys.readouterr().out
+    assert "files of an earlier export, not written now: model.onnx" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("mode", "patches"), [("all", "all"), ("grid", "grid"), ("random", "grid")])

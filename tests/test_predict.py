@@ -180,7 +180,7 @@ def test_needs_no_training_data(command, tmp_path, capsys):
     (run / "run.json").write_text(json.dumps(facts))
     assert command("predict", f"run={run}", "input=new") == 0
     assert list(table(run / "predictions.csv")[0])[3:] == ["p(0)", "p(1)", "p(2)"]
-    assert "their numbers instead" in capsys.readouterr().out
+    assert "given by number" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -197,9 +197,9 @@ def test_needs_no_training_data(command, tmp_path, capsys):
         (["run={}", "input=broken.zip"], "broken.zip: not a readable .zip"),
         (["run={}", "input=broken"], "a.png: cannot be read as an image"),
         (["run={}", "input=broken"], ", nor the other 1"),
-        (["run={}", "input=3.png", "output=no/where.csv"], "name a file in a folder that is there"),
-        (["run={}", "input=3.png", "output=empty"], "name a file in a folder that is there"),
-        (["run={}", "input=3.png", "output=pipe"], "name a file in a folder that is there"),
+        (["run={}", "input=3.png", "output=no/where.csv"], "name a file in an existing folder"),
+        (["run={}", "input=3.png", "output=empty"], "name a file in an existing folder"),
+        (["run={}", "input=3.png", "output=pipe"], "name a file in an existing folder"),
         (["run={}", "input=3.png", "output=null"], "output=null: must be a text"),
         (["run={}", "input=3.png", f"output={300 * 'x'}"], "File name too long: name a file"),
         (["run={}", "input=3.png", f"ckpt={300 * 'x'}"], "File name too long: name a file, best or last"),

@@ -101,7 +101,7 @@ def test_again_with_what_is_wanted_only(trained, command, monkeypatch, tmp_path,
     first = (trained / "figures" / "embedding.png").read_bytes()
     with locked(trained):  # as while it trains
         assert command("visualize", f"run={trained}", *arguments) == 0
-    assert "its loggers get no pictures" in capsys.readouterr().out
+    assert "its loggers get no images" in capsys.readouterr().out
     assert (trained / "figures" / "embedding.png").read_bytes() == first, "the same for the same run"
 
 

@@ -14,7 +14,7 @@ import streamlit as st
 from omegaconf import DictConfig
 
 from command import cli
-from command.classes import refuse_other_classes
+from command.trained_run import refuse_other_classes
 from explore.confusion_view import confusion_view
 from explore.image_view import image_view
 from explore.literal import literal

@@ -1,0 +1,132 @@
+"""One way to open a trained run: its network with the weights, its classes, its test data, a Trainer on one device.
+
+evaluate.py, predict.py, export.py, visualize.py and the page of `make explore` use it; only `test_data` needs the data.
+"""
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from command.cli import build
+from process.errors import UserError
+from run.checkpoint import find_checkpoint, restore
+from run.resume import read_record
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run folder, the config with which it is opened, and the checkpoint whose weights are used."""
+
+    folder: Path
+    config: DictConfig
+    checkpoint: Path
+
+    def model(self, purpose: str, *needed: str) -> Any:
+        """Return the run's LightningModule with the weights of the checkpoint, in evaluation mode.
+
+        Raises a UserError if it lacks a `needed` attribute or method: `purpose` says for what a classifier is needed.
+        """
+        model = build(self.config.model)
+        _refuse_other_models(model, purpose, needed)
+        restore(model, self.checkpoint)
+        return model.eval()
+
+    def class_names(self) -> list[str]:
+        """Return the names in run.json, or those of the data if run.json has none, or else the labels: 0, 1, ..."""
+        names = None
+        try:
+            names = read_record(self.folder).get("class_names") or build(self.config.data).class_names
+        except UserError as error:
+            log.info(f"the classes are given by number, as their names are unknown: {error}")
+        numbers = [str(label) for label in range(self.config.data.num_classes)]
+        return names if names and len(names) == len(numbers) else numbers
+
+    def test_data(self) -> Any:
+        """Return the data module with its test images loaded; raise a UserError if it has none, or other classes."""
+        data = open_test_data(self.config)
+        refuse_other_classes(self.folder, data.class_names)
+        if len(data.class_names) != self.config.data.num_classes:
+            raise UserError(
+                f"these data have {len(data.class_names)} classes, and {self.folder} was trained on "
+                f"{self.config.data.num_classes}: choose the data of the run"
+            )
+        return data
+
+    def trainer(self, callbacks: Sequence[Any] = (), loggers: Sequence[Any] = ()) -> Any:
+        """Return the Trainer of the config, on one device: on several, each would see a part of the images only."""
+        bar = OmegaConf.select(self.config, "callbacks.progress_bar")
+        bars = [] if bar is None else [build(bar)]
+        one = {"num_nodes": 1, "strategy": "auto", "enable_checkpointing": False, "fast_dev_run": False}
+        logging = {"logger": list(loggers) or False, "enable_progress_bar": bool(bars)}
+        devices = _one_device(self.config.trainer)
+        return build(self.config.trainer, devices=devices, **one, **logging, callbacks=[*bars, *callbacks])
+
+
+def open_run(folder: Path, config: DictConfig, which: str) -> TrainedRun:
+    """Open the run in `folder` with the checkpoint `which`: best, last or a path.
+
+    Sets data.num_classes in `config` to the recorded number, where the config would count classes in the data.
+    """
+    checkpoint = find_checkpoint(folder, which)
+    with suppress(OSError, ValueError, yaml.YAMLError, KeyError, TypeError):  # if damaged, the data are counted
+        recorded = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config.data.num_classes = recorded["data"]["num_classes"]
+    return TrainedRun(folder, config, checkpoint)
+
+
+def open_test_data(config: DictConfig) -> Any:
+    """Return the data module with its test images loaded; raise a UserError if it has none."""
+    data = build(config.data)
+    data.prepare_data()
+    data.setup("test")
+    if not data.has_test:
+        raise UserError("this data set has no test images: choose data that have some")
+    return data
+
+
+def refuse_other_classes(folder: Path, names: Sequence[str]) -> None:
+    """Raise a UserError if the data's classes are not, in this order, those that the run learned by number."""
+    trained = read_intact_record(folder).get("class_names") or names
+    for number, (name, known) in enumerate(zip_longest(names, trained)):
+        if name != known:
+            here, there = ("no class" if each is None else repr(each) for each in (name, known))
+            raise UserError(
+                f"class {number} is {here} in these data, and was {there} where {folder} was trained: name the classes "
+                "as they were, or choose the data of the run"
+            )
+
+
+def read_intact_record(folder: Path) -> dict[str, Any]:
+    """Return what run.json records, nothing if it is missing or damaged."""
+    with suppress(UserError):
+        return read_record(folder)
+    return {}
+
+
+def _refuse_other_models(model: Any, purpose: str, needed: Sequence[str]) -> None:
+    from pytorch_lightning import LightningModule
+
+    inherited = [n for n in needed if getattr(type(model), n, None) is getattr(LightningModule, n, model)]
+    missing = [name for name in needed if name in inherited or not hasattr(model, name)]
+    if missing:
+        kind = f"{type(model).__module__}.{type(model).__qualname__}"
+        raise UserError(f"{purpose} a classifier: {kind} has no {' and no '.join(missing)}")
+
+
+def _one_device(trainer: DictConfig) -> int | list[int]:
+    """Return the first device listed; any one if that is not a GPU of this machine: a run may come from another."""
+    import torch
+
+    listed = trainer.get("devices")
+    if not isinstance(listed, ListConfig) or not listed or trainer.get("accelerator") == "cpu":
+        return 1
+    return [listed[0]] if listed[0] in range(torch.cuda.device_count()) else 1
