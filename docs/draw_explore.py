@@ -26,7 +26,7 @@ if __name__ == "__main__":
         save(page, arguments.output / "explore.png")
         pick(page, "Compared with", "MNIST")
         page.get_by_text("Test set", exact=True).click()
-        expect(page.get_by_text("named wrongly")).to_be_visible(timeout=1000 * SECONDS)
+        expect(page.get_by_text("are misclassified")).to_be_visible(timeout=1000 * SECONDS)
         page.set_viewport_size({**SIZE, "height": 1000})
         settle(page)
         save(page, arguments.output / "explore_test_set.png")

@@ -1,1 +1,1 @@
-"""The page of `make explore`: a trained run, its test images, and the sets of patches that a person gives it."""
+"""The page of `make explore`: a trained run, its test images, and the sets of patches that a user chooses from them."""

@@ -1,25 +1,36 @@
-"""Which patches of an image, or images of a bag, a person gives the network, and in which order."""
+"""A set that a person chose, its logits, and a score for each of its elements."""
+
+# N elements (patches, or images of a bag), S sets, C H W of an image, p side of a patch, K classes
 
 import random
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from set_module.heat_map import heat_map
+from set_module.set_batch import SetBatch
 
 Corner = tuple[int, int]  # upper left, (y, x)
 
 
 @dataclass
 class ChosenSet:
-    """Elements by their numbers: 0, 1, ... are those drawn, -1, -2, ... those put in by hand.
+    """A set of numbered elements: 0, 1, ... were drawn by the network, -1, -2, ... were added by hand.
 
-    So a number stays that of its element when more, or fewer, are drawn. At least one element stays in.
+    So the number of an element stays when more, or fewer, are drawn. At least one element stays in the set.
     """
 
-    drawn: list[Corner]  # of a bag, whose images have no places, anything
+    drawn: list[Corner]  # for a bag, whose images have no places, any corner
     added: list[Corner] = field(default_factory=list)
     out: set[int] = field(default_factory=set)
     shuffles: int = 0
 
     def numbers(self) -> list[int]:
-        """All elements, in the order in which the network gets those that are in."""
+        """Return all elements, in the order in which the network gets those that are in."""
         numbers = [*range(len(self.drawn)), *(-1 - place for place in range(len(self.added)))]
         if self.shuffles:
             random.Random(self.shuffles).shuffle(numbers)
@@ -32,29 +43,29 @@ class ChosenSet:
         return self.drawn[number] if number >= 0 else self.added[-1 - number]
 
     def redraw(self, drawn: list[Corner]) -> None:
-        """Others, or more of the same: what was put in or taken out by hand stays so where it is still there."""
+        """Replace the drawn elements; keep what was added or taken out by hand as far as it still exists."""
         self.drawn = drawn
         self.out &= set(self.numbers())
         if not self.inside():
             self.out.clear()
 
     def toggle(self, number: int) -> bool:
-        """Take out, or put in again; False where it is the last one that is in."""
+        """Take the element out, or put it in again; return False if it is the last one that is in."""
         if self.inside() == [number]:
             return False
         self.out ^= {number}
         return True
 
-    def put_in(self, y: float, x: float, patch_size: int, image_size: tuple[int, int]) -> None:
-        """A new patch, centred at the pixel as far as the image allows."""
+    def add_patch(self, y: float, x: float, patch_size: int, image_size: tuple[int, int]) -> None:
+        """Add a patch centred at the pixel, as far as the image allows."""
         corner = [
             min(max(round(at - patch_size / 2), 0), side - patch_size)
             for at, side in zip((y, x), image_size, strict=True)
         ]
         self.added.append((corner[0], corner[1]))
 
-    def under(self, y: float, x: float, patch_size: int, out: bool = False) -> int | None:
-        """The patch over the pixel whose centre is nearest, of those that are in, or that are out."""
+    def patch_at(self, y: float, x: float, patch_size: int, out: bool = False) -> int | None:
+        """Return the patch over the pixel whose centre is nearest, among those that are in (or out)."""
 
         def distance(number: int) -> float:
             top, left = self.corner(number)
@@ -62,3 +73,98 @@ class ChosenSet:
 
         nearest = min(self.out if out else self.inside(), key=distance, default=None)
         return nearest if nearest is not None and distance(nearest) <= patch_size / 2 else None
+
+
+@dataclass(frozen=True)
+class Elements:
+    """Elements for the network: `patches`, uint8 [N, C, p, p], and their `corners` [N, 2], None if they have none."""
+
+    patches: Tensor
+    corners: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+
+def draw_corners(network: Any, image_CHW: Tensor, index: int, number: int | None, redraws: int = 0) -> list[Corner]:
+    """Return the corners that the network draws for this test image.
+
+    Args:
+        index: the position of the image in the test set, part of the random seed.
+        number: how many patches; None if the number is not free.
+        redraws: how often the user asked for other patches; each has a seed of its own.
+    """
+    cutout = copy(network.cutout)  # several people may look at the same network
+    if number is not None:
+        cutout.count = number
+    cutout.seed += 7919 * redraws
+    corners = cutout.positions((1, *image_CHW.shape), torch.tensor([index])).values
+    return [(y, x) for y, x in corners.tolist()]
+
+
+def cut(network: Any, image_CHW: Tensor, corners: Sequence[Corner]) -> Elements:
+    corners_N2 = torch.tensor(corners)
+    sets = SetBatch(corners_N2, torch.tensor([len(corners)]))
+    return Elements(network.cutout.cut(image_CHW[None], sets).values, corners_N2)
+
+
+@torch.no_grad()
+def logits_of_sets(network: Any, elements: Elements, sets: Sequence[Sequence[int]]) -> Tensor:
+    """Return the logits [S, K] of sets, each given by the positions of its elements."""
+    place_M = torch.tensor([place for members in sets for place in members])
+    lengths_S = torch.tensor([len(members) for members in sets])
+
+    def chosen(values_N: Tensor) -> SetBatch:
+        return SetBatch(values_N.index_select(0, place_M), lengths_S)
+
+    if network.encoder is None:  # no patch sees another: each is embedded once, in however many sets it is
+        whole = torch.tensor([len(elements)])
+        corners = None if elements.corners is None else SetBatch(elements.corners, whole)
+        features_ND = network.encode(SetBatch(elements.patches, whole), corners).values
+        return network.read(chosen(features_ND)).float()
+    corners = None if elements.corners is None else chosen(elements.corners)
+    return network.read(network.encode(chosen(elements.patches), corners)).float()
+
+
+def leave_one_out(network: Any, elements: Elements, label: int) -> Tensor:
+    """Return log p(label | all) - log p(label | all but i), [N]; NaN for a single element, as no set is left."""
+    number = len(elements)
+    if number == 1:
+        return torch.full((1,), torch.nan)
+    sets = [range(number), *([j for j in range(number) if j != i] for i in range(number))]
+    log_probability_S = logits_of_sets(network, elements, sets).log_softmax(1)[:, label]
+    return log_probability_S[0] - log_probability_S[1:]
+
+
+def network_scores(network: Any, elements: Elements, label: int) -> Tensor:
+    """Return `PatchNetwork.scores` of each element, [N]: the pool's weights, votes, or gradient x input."""
+    whole = torch.tensor([len(elements)])
+    corners = None if elements.corners is None else SetBatch(elements.corners, whole)
+    scores = network.scores(SetBatch(elements.patches, whole), corners, torch.tensor([label]))
+    return scores.values[:, 0].float()
+
+
+def score_map(scores_N: Tensor, corners_N2: Tensor, patch_size: int, image_size: Sequence[int]) -> Tensor:
+    """Return the mean score of the patches over each pixel, [H, W]; NaN where no patch lies."""
+    whole = torch.tensor([len(scores_N)])
+    return heat_map(SetBatch(scores_N[:, None], whole), SetBatch(corners_N2, whole), patch_size, image_size)[0, 0]
+
+
+@torch.no_grad()
+def occlusion_map(network: Any, image_CHW: Tensor, label: int, squares: int = 14) -> Tensor:
+    """Return the fall of log p(label) where a gray square covers the pixel, [H, W], for networks of whole images.
+
+    Zeiler & Fergus 2014, arXiv:1311.2901, section 4.2: squares of a quarter of the image, about squares^2 of them.
+    """
+    height, width = image_CHW.shape[1:]
+    side = max(1, min(height, width) // 4)
+    rows, columns = (
+        sorted({round(i * (length - side) / (squares - 1)) for i in range(squares)}) for length in (height, width)
+    )
+    corners_N2 = torch.cartesian_prod(torch.tensor(rows), torch.tensor(columns))
+    gray_C11 = image_CHW.float().mean((1, 2), keepdim=True).to(torch.uint8)
+    images_NCHW = image_CHW.repeat(len(corners_N2) + 1, 1, 1, 1)
+    for image, (y, x) in zip(images_NCHW[1:], corners_N2.tolist(), strict=True):
+        image[:, y : y + side, x : x + side] = gray_C11
+    log_probability_N = network(images_NCHW).float().log_softmax(1)[:, label]
+    return score_map(log_probability_N[0] - log_probability_N[1:], corners_N2, side, (height, width))

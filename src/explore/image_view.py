@@ -1,97 +1,143 @@
-"""One test image and the set of its patches: click them in and out, shuffle them, see what they say."""
+"""The view of one test image: its patches to click in and out, the prediction, and the evidence of each patch."""
 
 # N elements, C H W of an image, K classes
 
 from math import ceil
+from typing import Any
 
 import streamlit as st
 import torch
 from torch import Tensor
 
-from explore import drawing, reading
-from explore.answer import logits_of, logits_of_other, show_answer
-from explore.clickable import clickable
-from explore.evidence import show_evidence
-from explore.image_choice import chosen_image
-from explore.looked import IN, Looked, buttons, look
-from explore.opened_run import OpenedRun
+from explore import pictures
+from explore.chosen_set import cut, leave_one_out, network_scores, occlusion_map, score_map
+from explore.pictures import clickable_picture
+from explore.prediction_panel import other_logits, selection_logits, show_prediction
+from explore.runs import OpenedRun
+from explore.selection_panel import ADD, Selection, select_image, select_patches, set_buttons
 from figure.picture import drawn
+
+WEIGHTS, LEAVE_ONE_OUT, OCCLUSION = "pool's weights", "leaving one out", "a gray square"  # as short as their boxes
+PREDICTED, TRUE = -2, -1  # beside the classes 0, 1, ...
+WORDS = {PREDICTED: "predicted class", TRUE: "true class"}
 
 
 @st.fragment
 def image_view(run: OpenedRun, other: OpenedRun | None, names: list[str]) -> None:
-    """What is clicked in it draws it alone anew, not the whole page."""
-    index = chosen_image(run, other)
+    """Show the view; a click in it draws only this view again, not the whole page."""
+    index = select_image(run, other)
     if index is None:
         return
-    looked = look(run, index)
+    selection = select_patches(run, index)
     with torch.no_grad():
-        logits_K = logits_of(looked)
-        also_K = None if other is None else logits_of_other(other, looked)
+        logits_K = selection_logits(selection)
+        other_K = None if other is None else other_logits(other, selection)
     predicted = int(logits_K.argmax())
-    if run.bags:
-        buttons(st.columns([1, 1, 3])[:2], draws=False)
+    if run.has_bags:
+        set_buttons(st.columns([1, 1, 3])[:2], draws=False)
         left, right = st.columns([2, 1], gap="medium")
         with right:
-            show_answer(looked, logits_K, also_K, names)
-            scores = show_evidence(looked, predicted)
+            show_prediction(selection, logits_K, other_K, names)
+            scores = show_evidence(selection, predicted)
         with left:
-            _gallery(looked, scores, columns=6, tile=104)
+            _gallery(selection, scores, columns=6, tile=104)
         return
-    left, middle, right = st.container(key="looked").columns(3, gap="medium")
+    left, middle, right = st.container(key="image_columns").columns(3, gap="medium")
     with left:
-        _image(looked)
+        _image(selection)
     with right:  # before the evidence, which may take longer
-        show_answer(looked, logits_K, also_K, names)
+        show_prediction(selection, logits_K, other_K, names)
     with middle:
-        scores = show_evidence(looked, predicted)
-    if looked.elements is not None:
-        _gallery(looked, scores, columns=16, tile=52)
+        scores = show_evidence(selection, predicted)
+    if selection.elements is not None:
+        _gallery(selection, scores, columns=16, tile=52)
 
 
-def _image(looked: Looked) -> None:
-    if looked.elements is None:
-        st.image(drawn(looked.image, drawing.SIDE), width="stretch")
+def _image(selection: Selection) -> None:
+    if selection.elements is None:
+        st.image(drawn(selection.image, pictures.SIDE), width="stretch")
         st.caption("This network sees the whole image: there are no patches to choose.")
         return
-    chosen, size = looked.chosen, looked.run.patch_size
-    height, width = looked.image.shape[1:]
+    chosen, size = selection.chosen, selection.run.patch_size
+    height, width = selection.image.shape[1:]
 
     def clicked(x: float, y: float) -> None:
-        under = chosen.under(y * height, x * width, size)
+        under = chosen.patch_at(y * height, x * width, size)
         if under is None:
-            under = chosen.under(y * height, x * width, size, out=True)
-        if under is None or st.session_state["click_does"] == IN:
-            chosen.put_in(y * height, x * width, size, (height, width))
+            under = chosen.patch_at(y * height, x * width, size, out=True)
+        if under is None or st.session_state["click_does"] == ADD:
+            chosen.add_patch(y * height, x * width, size, (height, width))
         elif not chosen.toggle(under):
-            st.toast("A set has at least one patch: put another in first.")
+            st.toast("A set has at least one patch: add another one first.")
 
-    picture = drawing.outlined(looked.image, chosen, size)
+    picture = pictures.outlined(selection.image, chosen, size)
     grid = (ceil(2 * width / size), ceil(2 * height / size))  # half patches
-    clickable(picture, "image", f"test image {looked.index} with its patches", grid, clicked)
-    st.caption("Pale: no patch sees it. A click on a patch takes it out, or in again; beside them it puts one in.")
+    clickable_picture(picture, "image", f"test image {selection.index} with its patches", grid, clicked)
+    st.caption("Pale: in no patch. A click on a patch takes it out, or puts it in again; a click beside them adds one.")
 
 
-def _gallery(looked: Looked, scores_N: Tensor, columns: int, tile: int) -> None:
-    chosen, numbers = looked.chosen, looked.chosen.numbers()
-    if looked.run.bags:
-        patches = [looked.image[number] for number in numbers]
+def _gallery(selection: Selection, scores_N: Tensor, columns: int, tile: int) -> None:
+    chosen, numbers = selection.chosen, selection.chosen.numbers()
+    if selection.run.has_bags:
+        patches = [selection.image[number] for number in numbers]
     else:
         corners = [chosen.corner(number) for number in numbers]
-        patches = list(reading.cut(looked.run.network, looked.image, corners).patches)
+        patches = list(cut(selection.run.network, selection.image, corners).patches)
     score_of = dict(zip(chosen.inside(), scores_N.tolist(), strict=True))
 
     def clicked(x: float, y: float) -> None:
-        place = drawing.cell(x, y, len(numbers), columns)
+        place = pictures.cell_at(x, y, len(numbers), columns)
         if place is not None and not chosen.toggle(numbers[place]):
-            st.toast("A set has at least one element: put another in first.")
+            st.toast("A set has at least one element: put another one in first.")
 
-    picture = drawing.gallery(patches, [score_of.get(number) for number in numbers], columns, tile)
-    clickable(
+    picture = pictures.gallery(patches, [score_of.get(number) for number in numbers], columns, tile)
+    clickable_picture(
         picture,
         "gallery",
         "the elements of the set, in their order",
-        (columns, drawing.rows(len(numbers), columns)),
+        (columns, pictures.row_count(len(numbers), columns)),
         clicked,
     )
-    st.caption("The set, in the order in which the network gets it; the frames are the evidence. A click: out, or in.")
+    st.caption(
+        "The set in the order in which the network gets it; the frames are the evidence. A click takes out, or puts in."
+    )
+
+
+def show_evidence(selection: Selection, predicted: int) -> Tensor:
+    """Show the heat map of patches or of a whole image; return the scores of the elements, [N]."""
+    network, elements, names = selection.run.network, selection.elements, selection.run.class_names
+    own = _own_way(network)
+    place = st.empty()
+    columns = st.columns(2)
+    ways = [OCCLUSION] if elements is None else [own, LEAVE_ONE_OUT]
+    way = columns[0].selectbox("Evidence by", ways, key=f"evidence by {ways[0]}")
+    classes = [PREDICTED, TRUE, *range(len(names))]
+    chosen = columns[1].selectbox(
+        "for", classes, format_func=lambda k: WORDS.get(k) or names[k], key=f"evidence for one of {len(names)}"
+    )
+    label = {PREDICTED: predicted, TRUE: selection.label}.get(chosen, chosen)
+    image_size = selection.image.shape[-2:]
+    scores_N = torch.empty(0)
+    if elements is None:
+        map_HW = occlusion_map(network, selection.image, label)
+    else:
+        scores_N = (leave_one_out if way == LEAVE_ONE_OUT else network_scores)(network, elements, label)
+        if elements.corners is None:
+            place.caption(_legend(way))
+            return scores_N
+        map_HW = score_map(scores_N, elements.corners, selection.run.patch_size, image_size)
+    place.image(pictures.heat(selection.image, map_HW), caption=_legend(way), width="stretch")
+    return scores_N
+
+
+def _own_way(network: Any) -> str:
+    """Return what the network's own `scores` are."""
+    if hasattr(getattr(network, "pool", None), "weights"):
+        return WEIGHTS
+    return "patches' votes" if hasattr(network, "heat_map") else "gradient x input"
+
+
+def _legend(way: str) -> str:
+    if way == WEIGHTS:
+        return "Red: has a large weight, for any class."
+    return "Red: speaks for the class. Blue: speaks against it."

@@ -3,6 +3,9 @@
 import module_run
 import pytest
 
+from command import cli
+from explore.runs import OpenedRun, open_network, open_source, read_config
+
 SMALL = ("data=digits", "callbacks=[basic]", "loggers=none", "hparams.batch_size=64", "experiment_name=small")
 
 
@@ -24,3 +27,17 @@ def run_of(trained):
         return folder
 
     return find
+
+
+@pytest.fixture
+def opened_run(run_of):
+    """`opened_run("cnn")` -> that run, as the page opens it."""
+    cli.register_resolvers()
+
+    def run(comment):
+        folder = run_of(comment)
+        config = read_config(folder)
+        source, names = open_source(config)
+        return OpenedRun(folder, "", open_network(folder, config), source, names)
+
+    return run

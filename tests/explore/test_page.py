@@ -47,7 +47,7 @@ def count(at) -> int:
     return int(COUNT.match(at.page.get_by_text(COUNT).inner_text())[1])
 
 
-def said(at) -> str:
+def prediction(at) -> str:
     return at.page.locator(".ps-bars").inner_text()
 
 
@@ -56,46 +56,48 @@ def test_a_network_of_whole_images_shows_what_applies(page):
     explore_page.pick(page.page, "Run (of", "cnn")
     page.page.get_by_text("sees the whole image").wait_for()
     assert page.page.get_by_role("button", name="Shuffle").count() == 0
-    assert len(said(page).split("\n")) >= 10
+    assert len(prediction(page).split("\n")) >= 10
 
 
 def test_patches_go_out_and_in_by_clicks(at):
-    drawn, before = count(at), said(at)
+    drawn, before = count(at), prediction(at)
     explore_page.click_picture(at.page, "with its patches", 0.5, 0.5)
-    wait_for(at, lambda: count(at) == drawn - 1 and said(at) != before)
+    wait_for(at, lambda: count(at) == drawn - 1 and prediction(at) != before)
     explore_page.click_picture(at.page, "the elements of the set", 0.4 / 16, 0.4)
     wait_for(at, lambda: count(at) in (drawn, drawn - 2))  # comes in where it is the one that is out, else goes out
     at.page.get_by_role("button", name="As drawn").click()
-    wait_for(at, lambda: (count(at), said(at)) == (drawn, before))
+    wait_for(at, lambda: (count(at), prediction(at)) == (drawn, before))
 
-    at.page.get_by_text("always puts in").click()
+    at.page.get_by_text("always adds").click()
     explore_page.settle(at.page)
     explore_page.click_picture(at.page, "with its patches", 0.5, 0.5)
     wait_for(at, lambda: count(at) == drawn + 1)
 
 
 def test_patches_go_out_and_in_by_keys(at):
-    drawn, before = count(at), said(at)
+    drawn, before = count(at), prediction(at)
     at.page.get_by_alt_text("the elements of the set").focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowUp", "ArrowLeft", "Enter"):
         at.page.keyboard.press(key)
-    wait_for(at, lambda: count(at) == drawn - 1 and said(at) != before)
+    wait_for(at, lambda: count(at) == drawn - 1 and prediction(at) != before)
     at.page.keyboard.press(" ")  # the picture that is drawn anew keeps the focus and the place
-    wait_for(at, lambda: (count(at), said(at)) == (drawn, before))
+    wait_for(at, lambda: (count(at), prediction(at)) == (drawn, before))
 
 
 def test_the_order_means_nothing_and_the_number_something(at):
-    before, gallery = said(at), at.page.get_by_alt_text("the elements of the set")
+    before, gallery = prediction(at), at.page.get_by_alt_text("the elements of the set")
     picture = gallery.get_attribute("src")
     at.page.get_by_role("button", name="Shuffle").click()
-    wait_for(at, lambda: gallery.get_attribute("src") != picture and "moved" in at.page.get_by_text(COUNT).inner_text())
-    moved = re.search(r"no probability moved(?: by more than (\S+))?", at.page.get_by_text(COUNT).inner_text())
-    assert float((moved[1] or "0").rstrip(".")) < 1e-6
-    assert said(at) == before
+    wait_for(
+        at, lambda: gallery.get_attribute("src") != picture and "changed" in at.page.get_by_text(COUNT).inner_text()
+    )
+    changed = re.search(r"no probability changed(?: by more than (\S+))?", at.page.get_by_text(COUNT).inner_text())
+    assert float((changed[1] or "0").rstrip(".")) < 1e-6
+    assert prediction(at) == before
 
     drawn = count(at)
     at.page.get_by_role("slider").press("ArrowLeft")
-    wait_for(at, lambda: count(at) == drawn - 1 and said(at) != before)
+    wait_for(at, lambda: count(at) == drawn - 1 and prediction(at) != before)
     image = at.page.get_by_alt_text("with its patches")
     places = image.get_attribute("src")
     at.page.get_by_role("button", name="Draw others").click()
@@ -105,20 +107,20 @@ def test_the_order_means_nothing_and_the_number_something(at):
 def test_two_runs_side_by_side_and_images_behind_the_matrix(at):
     explore_page.pick(at.page, "Compared with", "cnn")
     at.page.get_by_text("model: patch_set / cnn").wait_for()
-    wait_for(at, lambda: len(re.findall(r"\d\.\d{4}", said(at))) == 20)
+    wait_for(at, lambda: len(re.findall(r"\d\.\d{4}", prediction(at))) == 20)
     at.page.get_by_text("Test set", exact=True).click()
-    at.page.get_by_text("are named wrongly").wait_for()
+    at.page.get_by_text("are misclassified").wait_for()
     explore_page.settle(at.page)
     at.page.locator("[data-testid=stVegaLiteChart] .mark-rect path").nth(99).click(force=True)  # nines named nine
-    at.page.get_by_text(re.compile(r"images of 9, named 9")).wait_for()
+    at.page.get_by_text(re.compile(r"images of 9, classified as 9")).wait_for()
     explore_page.settle(at.page)
     explore_page.click_picture(at.page, "images of the cell", 0.05, 0.1)
     at.page.get_by_text("with probability").wait_for()
-    wait_for(at, lambda: "9 ✓" in said(at))
+    wait_for(at, lambda: "9 ✓" in prediction(at))
 
     index = at.page.get_by_label("Image, 0 to").input_value()
     at.page.get_by_text("Number of patches", exact=True).click()
-    at.page.get_by_text("does not choose how many patches it sees").wait_for()
+    at.page.get_by_text("has no free number of patches").wait_for()
     at.page.locator("[data-testid=stVegaLiteChart]").wait_for()
     at.page.get_by_text("Image", exact=True).click()
     at.page.get_by_text("with probability").wait_for()
@@ -139,7 +141,7 @@ def test_no_other_page_may_talk_to_it(page):
     stranger.close()
 
 
-def test_the_last_patch_stays_in_and_what_is_said_changes_no_design(at):
+def test_the_last_patch_stays_in_and_a_message_changes_no_style(at):
     size = "getComputedStyle(document.querySelector('h1')).fontSize"
     before = at.page.evaluate(size)
     at.page.get_by_role("slider").press("Home")

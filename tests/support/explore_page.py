@@ -1,12 +1,14 @@
-"""The page of `make explore` in a browser, used as a person uses it."""
+"""Use the page of `make explore` in a browser as a person does."""
 
 from playwright.sync_api import Page
 
+# of Streamlit's page, which tests rely on
+PRIVATE_NAMES = ("stApp", "data-test-script-state", "data-stale", "stVegaLiteChart")
 SIZE = {"width": 1440, "height": 900}
 
 
 def pick(page: Page, label: str, text: str) -> None:
-    """Choose the option of a list by a part of its text."""
+    """Choose the option of a list that contains the text."""
     box = page.get_by_role("combobox", name=label).first
     box.click()
     page.get_by_role("option").filter(has_text=text).first.click()
@@ -14,10 +16,10 @@ def pick(page: Page, label: str, text: str) -> None:
 
 
 def settle(page: Page) -> None:
-    """Until the server has drawn what was asked for."""
+    """Wait until the server has drawn the page."""
     page.wait_for_timeout(300)
     page.wait_for_function(
-        "document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
+        "document.querySelector('[data-testid=stApp][data-test-script-state=notRunning]')"
         " && !document.querySelector('[data-stale=true]')"
     )
     page.wait_for_timeout(100)
@@ -37,7 +39,7 @@ def show_image(page: Page, index: int) -> None:
 
 
 def click_picture(page: Page, name: str, x: float, y: float) -> None:
-    """At these parts of its width and height."""
+    """Click the picture at these parts of its width and height."""
     picture = page.get_by_alt_text(name)
     picture.scroll_into_view_if_needed()
     box = picture.bounding_box()

@@ -1,6 +1,6 @@
 import re
 
-from explore.bars import COLOURS, MOST, bars
+from explore.prediction_panel import COLOURS, MOST_BARS, bars
 
 
 def test_a_bar_is_as_long_as_its_probability_and_the_true_class_is_marked():
@@ -17,7 +17,7 @@ def test_what_has_not_moved_has_no_mark():
 def test_of_many_classes_the_likeliest_and_the_true_one_are_shown():
     row = [1.0] + 99 * [0.0]
     page = bars([f"class{k}" for k in range(100)], [row, row], label=99)
-    assert page.count('class="ps-name') == MOST + 1
+    assert page.count('class="ps-name') == MOST_BARS + 1
     assert page.index("class0") < page.index("class99")
     assert all(colour in page for colour in COLOURS)
 

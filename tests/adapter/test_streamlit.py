@@ -1,0 +1,27 @@
+"""The names of Streamlit's page that the style and the tests in a browser rely on are still in its JavaScript."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from adapter.streamlit import STYLE, escape_markdown
+
+streamlit = pytest.importorskip("streamlit", reason="Streamlit is not installed: make install")
+explore_page = pytest.importorskip("explore_page", reason="Playwright is not installed: make install")
+STYLED = {*re.findall(r"\[data-(?:testid|baseweb)=(\w+)\]", STYLE), "block-container", "st-key"}
+
+
+@pytest.fixture(scope="module")
+def javascript():
+    files = Path(streamlit.__file__).parent.glob("static/static/js/*.js")
+    return "".join(file.read_text(encoding="utf-8") for file in files)
+
+
+@pytest.mark.parametrize("name", sorted({*STYLED, *explore_page.PRIVATE_NAMES}))
+def test_the_page_still_has_the_name(javascript, name):
+    assert re.search(rf"[\"'`. -]{re.escape(name)}\b", javascript), f"Streamlit's page has no {name} any more"
+
+
+def test_text_that_a_person_typed_is_no_markdown():
+    assert escape_markdown(r"a_b *c* [d] $e$ \f :g:") == r"a\_b \*c\* \[d] \$e\$ \\f \:g\:"
