@@ -205,7 +205,7 @@ def test_needs_no_training_data(command, tmp_path, capsys):
         (["run={}", "input=3.png", f"ckpt={300 * 'x'}"], "File name too long: name a file, best or last"),
         (["run={}", "input=3.png", "draws=0"], "draws=0: must be a whole number >= 1"),
         (["run={}", "input=3.png", "patch_num=0"], "patch_num=0: must be a whole number >= 1"),
-        (["run={}", "input=3.png", "patch_num=100000000000000"], "more than the memory holds: choose a smaller"),
+        (["run={}", "input=3.png", "patch_num=100000000000000"], "need too much memory: choose a smaller"),
         (["run={}", "input=3.png", "hparams.patch_replace=false", "hparams.patch_num_max=16", "patch_num=17"], "<= 16"),
         (["run={}", "input=3.png", "hparams.patch_mode=grid", "patch_num=4"], "does not draw patches"),
         (["run={}", "input=3.png", "hparams.patch_mode=null"], "patch_mode=null is for bags"),

@@ -1,1 +1,1 @@
-"""Trained networks as files for other programs: what goes in and comes out, the formats, and the check of both."""
+"""The export of trained networks for other programs: the inputs, the formats, and the check of each file."""

@@ -1,4 +1,4 @@
-"""Whether a file says what the network says."""
+"""The check of an exported file: it must give the logits of its network."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,15 +14,15 @@ from process.errors import UserError
 # B images or bags, K classes
 
 BATCHES = (1, 2, 7, 32)
-TOLERANCE = 1e-4  # of the largest logit, or of 1; networks that round have one of their own, `tolerance`
-TIMED = 32
+TOLERANCE = 1e-4  # times the largest logit, or times 1; quantized networks have a `tolerance` of their own
+TIMED = 32  # the batch size at which speed is measured
 
 Tested = Sequence[tuple[Any, Tensor]]  # images or bags, labels
 
 
 @dataclass
 class Agreement:
-    """Largest difference of a logit, accuracy on so many test images, time over that of the network in torch."""
+    """The largest difference of a logit, the accuracy on `tested` images, the time relative to the network in torch."""
 
     difference: float
     tested: int
@@ -35,25 +35,33 @@ class Agreement:
 
 
 def agreement(interface: Interface, run: Callable[..., Tensor], shape: tuple[int, ...], tested: Tested) -> Agreement:
-    """Of noise in batches of several sizes, and of test images. Raises UserError if they differ."""
+    """Compare a file with its network on noise, in batches of several sizes, and on test images.
+
+    Raises UserError if they differ.
+
+    Args:
+        run: the opened file, a function of the interface's inputs.
+        shape: (C, H, W) of an image.
+    """
     noise = [random_input(interface.network, count, shape[0], shape[1:], seed) for seed, count in enumerate(BATCHES)]
     differences = [_difference(interface, run, images)[0] for images in noise]
-    hits = count = 0
+    correct = count = 0
     for images, labels_B in tested:
         difference, logits_BK = _difference(interface, run, images)
         differences.append(difference)
-        hits, count = hits + int((logits_BK.argmax(1) == labels_B).sum()), count + len(labels_B)
+        correct, count = correct + int((logits_BK.argmax(1) == labels_B).sum()), count + len(labels_B)
     inputs = interface.inputs(random_input(interface.network, TIMED, shape[0], shape[1:], seed=0))
     slowdown = _seconds(run, inputs) / _seconds(interface.module, inputs)
-    return Agreement(max(differences), count, hits / count if count else None, slowdown)
+    return Agreement(max(differences), count, correct / count if count else None, slowdown)
 
 
 def _difference(interface: Interface, run: Callable[..., Tensor], images: Any) -> tuple[float, Tensor]:
+    """Return the largest difference of a logit, and the logits [B, K] of the file; refuse a large difference."""
     with torch.no_grad():
         expected_BK, logits_BK = interface.logits(images), run(*interface.inputs(images))
     difference = float((logits_BK - expected_BK).abs().max()) if logits_BK.shape == expected_BK.shape else torch.inf
     if not expected_BK.isfinite().all():
-        raise UserError("the network's own outputs are not finite: its weights are broken, take others by ckpt=")
+        raise UserError("the network's own outputs are not finite: its weights are broken, choose others by ckpt=")
     tolerance = getattr(interface.network, "tolerance", TOLERANCE)
     allowed = tolerance * max(1.0, float(expected_BK.abs().max()))
     if not difference <= allowed:
@@ -65,7 +73,7 @@ def _difference(interface: Interface, run: Callable[..., Tensor], images: Any) -
 
 
 def _seconds(function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> float:
-    """The best of five."""
+    """Return the shortest time of five runs."""
     times = []
     with torch.no_grad():
         function(*inputs)

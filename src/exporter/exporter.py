@@ -1,7 +1,9 @@
-"""A network into files: traced once for each kind of input, written in each format, checked before it has a name."""
+"""The export of a network: traced once for each kind of input, written in each format, checked before it is saved."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,21 @@ from torch.export import ExportedProgram
 
 from exporter.check import Agreement, Tested, agreement
 from exporter.interface import Interface, interfaces, random_input
-from exporter.quiet import quiet
 from process.errors import UserError
 from process.files import explained, replacing
 
 log = logging.getLogger(__name__)
-TESTED, CHUNK = 1000, 25  # test images, in all and at once: of each there may be hundreds of patches
+TESTED, CHUNK = 1000, 25  # test images in all and at once: each may have hundreds of patches
 
 
 class Exporter:
-    """`export` writes model.* and, of patch networks, model_patches.* into a folder, in each of the formats.
+    """Writer of model.*, and for patch networks of model_patches.*, in each of the formats.
 
-    `patches` None: as the network cuts, and a grid where it draws. Raises UserError if `patches` is neither grid nor
-    all, if a format is none, and if no format is left.
+    Raises UserError if `patches` is neither grid nor all, if a format is not one, and if no format is left.
+
+    Args:
+        patches: the patches of an image, grid or all; None: as the network cuts them, or a grid if it draws them.
+        formats: name -> an object with `suffix`, `write` and `open`, or None to leave it out.
     """
 
     def __init__(
@@ -36,24 +40,26 @@ class Exporter:
         if not chosen:
             raise UserError("formats: none is left; formats.NAME=null leaves one out")
         if wrong := [name for name, kind in chosen.items() if not hasattr(kind, "write")]:
-            raise UserError(f"formats.{wrong[0]}={chosen[wrong[0]]}: null leaves it out; else leave it as it is")
+            raise UserError(f"formats.{wrong[0]}={chosen[wrong[0]]}: null leaves it out; otherwise do not set it")
         if patches not in (None, "grid", "all"):
             raise UserError(f"patches={patches}: choose grid (as few as cover the image) or all (every place)")
 
     def export(
         self, network: nn.Module, folder: Path, facts: Mapping[str, Any], tested: Tested
     ) -> list[tuple[Path, Interface, Agreement]]:
-        """Check all files, then write them; returns what was written.
+        """Check all files, then write them; return what was written. Raises UserError if a file differs.
 
-        The `tested` images or bags are compared too; facts go into the files. Raises UserError where a file differs.
+        Args:
+            facts: metadata that each file holds.
+            tested: test images or bags with their labels, on which the files are compared besides noise.
         """
         network.eval()
         checked = []
         for interface in interfaces(network, self.shape[1:], self.patches):
-            with quiet():
+            with _silenced():
                 program = self._traced(interface)
             for kind in self.formats:
-                with quiet():
+                with _silenced():
                     content = kind.write(program, interface, {**facts, "input": interface.words})
                     run = kind.open(content, interface.names)
                 found = agreement(interface, run, self.shape, tested)
@@ -67,16 +73,16 @@ class Exporter:
         return [(path, interface, found) for path, _, interface, found in checked]
 
     def _traced(self, interface: Interface) -> ExportedProgram:
-        # 3: sizes 0 and 1 would be taken for constants, and so would two axes of one size
+        # 3: torch.export takes sizes 0 and 1, and two axes of one size, for constants
         example = interface.inputs(random_input(interface.network, 3, self.shape[0], self.shape[1:], seed=0))
         sizes = tuple(dict.fromkeys(axes, torch.export.Dim.DYNAMIC) for axes in interface.axes)
         with torch.no_grad():
-            # strict: without it the number of sets becomes a constant in len()
+            # without strict, the number of sets becomes a constant in len()
             return torch.export.export(interface.module.eval(), example, dynamic_shapes=sizes, strict=True)
 
 
 def sample(data: Any) -> Tested:
-    """Test images, or bags, of a data module with their labels, in batches, evenly out of all; none if it has none."""
+    """Return evenly spaced test images, or bags, of a data module with their labels, in batches; none without them."""
     try:
         source = data.source("test")
     except UserError:
@@ -85,3 +91,16 @@ def sample(data: Any) -> Tested:
         return []
     index_N = torch.arange(len(source))[:: -(-len(source) // TESTED)]
     return [(source.images(index_B), source.labels.index_select(0, index_B)) for index_B in index_N.split(CHUNK)]
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Hide the warnings of torch.export, torch.onnx and onnxscript, on which a user cannot act; errors are raised."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,4 +1,4 @@
-"""What another program gives a network: an image, or patches with a mask. Tensors alone, that know nothing of sets."""
+"""The inputs of an exported network: images, or patches with a mask. Plain tensors, as other programs have no sets."""
 
 # B images or bags, S slots for patches, C H W of an image, p side of a patch
 
@@ -16,9 +16,9 @@ from set_module.set_batch import SetBatch
 
 
 class Images:
-    """images uint8 [B, C, H, W] -> logits [B, K], B >= 1. A patch network takes the patches of the mode grid or all.
+    """An interface of images: uint8 [B, C, H, W] -> logits [B, K], B >= 1.
 
-    None: those of its own mode; of a network that draws patches, a grid.
+    A patch network cuts the patches of the mode `patches`, grid or all; None: its own mode, or a grid if it draws them.
     """
 
     file_name = "model"
@@ -28,17 +28,17 @@ class Images:
     def __init__(self, network: Any, image_size: Sequence[int], patches: str | None) -> None:
         self.network, self.words = network, "images"
         self.module: nn.Module = network
-        if isinstance(network, PatchNetwork):
+        if takes_sets(network):
             own = network.cutout.mode if network.cutout is not None else "grid"
             self.patches = patches = patches or ("all" if own == "all" else "grid")
             self.module = FixedPatches(network, image_size, patches)
-            self.words = f"images, by {self.module.num_patches} patches of each (patches={patches})"
+            self.words = f"images, {self.module.num_patches} patches of each (patches={patches})"
 
     def inputs(self, images_BCHW: Any) -> tuple[Tensor, ...]:
         return (images_BCHW,)
 
     def logits(self, images_BCHW: Any) -> Tensor:
-        """As the network itself has them, untraced: what the file is compared with."""
+        """Return the logits of the network itself, with which the file is compared."""
         if not isinstance(self.module, FixedPatches):
             return self.network(images_BCHW)
         cutout = PatchCutout(self.module.size, mode=self.patches)
@@ -47,10 +47,10 @@ class Images:
 
 
 class Patches:
-    """patches uint8 [B, S, C, p, p], mask bool [B, S], true where there is one, -> logits [B, K].
+    """An interface of sets: patches uint8 [B, S, C, p, p], mask bool [B, S] (true: a patch) -> logits [B, K].
 
-    Networks that know positions take corners int64 [B, S, 2] as well, (y, x) of the upper left one. A set has one patch
-    at least; B and S >= 1.
+    Networks with positions take the upper left corners as well, int64 [B, S, 2], (y, x). Each set has at least one
+    patch; B and S >= 1.
     """
 
     file_name = "model_patches"
@@ -62,7 +62,7 @@ class Patches:
         self.words = ", ".join(self.names)
 
     def inputs(self, images_BCHW: Any) -> tuple[Tensor, ...]:
-        """Of images that are cut as the network cuts them, or of bags."""
+        """Return the padded patches of images, cut as the network cuts them, or of bags."""
         patches, corners = self.network.cut(images_BCHW)
         if self.network.position is None or corners is None:
             return patches.pad()
@@ -75,20 +75,24 @@ class Patches:
 Interface = Images | Patches
 
 
+def takes_sets(network: Any) -> bool:
+    """Return whether the network can be given sets: patches, which it may cut itself, or bags."""
+    return isinstance(network, PatchNetwork)
+
+
 def interfaces(network: Any, image_size: Sequence[int], patches: str | None) -> list[Interface]:
-    """All that a network can be given."""
-    of_sets = isinstance(network, PatchNetwork)
-    takes_images = not of_sets or network.cutout is not None
+    """Return all interfaces that fit the network."""
+    takes_images = not takes_sets(network) or network.cutout is not None
     return [
         *([Images(network, image_size, patches)] if takes_images else []),
-        *([Patches(network)] if of_sets else []),
+        *([Patches(network)] if takes_sets(network) else []),
     ]
 
 
 def random_input(network: Any, count: int, channels: int, image_size: Sequence[int], seed: int) -> Tensor | SetBatch:
-    """uint8 noise: images, or for a network of bags bags of 1 to 9 of them."""
+    """Return uint8 noise: images, or bags of 1 to 9 images for a network of bags."""
     generator = torch.Generator().manual_seed(seed)
-    is_bag = isinstance(network, PatchNetwork) and network.cutout is None
+    is_bag = takes_sets(network) and network.cutout is None
     lengths_B = torch.randint(1, 10, (count,), generator=generator) if is_bag else torch.ones(count, dtype=torch.int64)
     shape = (int(lengths_B.sum()), channels, *image_size)
     images = torch.randint(256, shape, dtype=torch.uint8, generator=generator)

@@ -1,1 +1,1 @@
-"""What predict.py is made of: probabilities by a network, and a table of them."""
+"""The parts of predict.py: the probabilities of images by a network, and the table of them."""

@@ -1,4 +1,4 @@
-"""Probabilities of images: of a network that draws its patches, the mean over several draws."""
+"""The probabilities of images: for a network that draws its patches, the mean over several draws."""
 
 # B images, K classes, D draws
 
@@ -12,31 +12,33 @@ from process.errors import UserError
 
 
 class Predictor(LightningModule):
-    """p = mean_d softmax(network(images, d)), d = 0 .. draws - 1, with the standard deviation (n - 1) over the draws.
+    """A LightningModule that predicts p = mean_d softmax(network(images, d)), d = 0 .. draws - 1.
 
-    Draw d has the same places in every image, so that what is said of an image depends on nothing but the image. A
-    network that draws nothing looks once. `patch_num` patches in each draw; None: as many as in training. Raises
-    UserError for a network of bags, for a patch_num that the network cannot have, for more than the memory holds, and
-    where probabilities are not finite.
+    The spread is the standard deviation (n - 1) over the draws. Draw d has the same places in each image, so that a
+    prediction depends on the image alone. A network that draws no patches sees the image once. Raises UserError for a
+    network of bags, a patch_num that the network cannot have, too little memory, and probabilities that are not finite.
+
+    Args:
+        patch_num: the number of patches in each draw; None: as many as in training.
     """
 
-    stage = "predict"  # what a bar calls it
+    stage = "predict"  # its name in a progress bar
 
     def __init__(self, network: Any, draws: int, patch_num: int | None) -> None:
         super().__init__()
         if hasattr(network, "cutout") and network.cutout is None:
             raise UserError("this network takes bags of images, not images: nothing to predict for a file")
-        self.network, self.draws = network, draws if hasattr(network, "patch_num") else 1
+        self.network, self.draws = network, draws if draws_patches(network) else 1
         if patch_num is None:
             return
-        if not hasattr(network, "patch_num"):
+        if not draws_patches(network):
             raise UserError(f"patch_num={patch_num}: this network does not draw patches: leave it out")
         if network.max_patch_num and patch_num > network.max_patch_num:
             raise UserError(f"patch_num={patch_num}: must be <= {network.max_patch_num} (hparams.patch_replace=false)")
         network.patch_num = patch_num
 
     def predict_step(self, batch: tuple[Tensor, Tensor, Any], batch_idx: int) -> tuple[Tensor, Tensor | None]:
-        """Probabilities [B, K], and their spread [B, K] where there are several draws. B may be 0."""
+        """Return probabilities [B, K], and their spread [B, K] if there are several draws. B may be 0."""
         images_BCHW, index_B, _ = batch
         if len(index_B) == 0:
             return images_BCHW.new_empty(0, 1, dtype=torch.float32), None
@@ -46,10 +48,15 @@ class Predictor(LightningModule):
             )
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-                fewer = " or patch_num" if hasattr(self.network, "patch_num") else ""
-                size = f"{len(index_B)} images at once are more than the memory holds"
+                fewer = " or patch_num" if draws_patches(self.network) else ""
+                size = f"{len(index_B)} images at once need too much memory"
                 raise UserError(f"{size}: choose a smaller hparams.batch_size{fewer}") from error
             raise
         if not draws_DBK.isfinite().all():
-            raise UserError("the network's outputs are not finite: its weights are broken, take others by ckpt=")
+            raise UserError("the network's outputs are not finite: its weights are broken, choose others by ckpt=")
         return draws_DBK.mean(0), draws_DBK.std(0) if self.draws > 1 else None
+
+
+def draws_patches(network: Any) -> bool:
+    """Return whether the network draws its patches, in any number."""
+    return hasattr(network, "patch_num")

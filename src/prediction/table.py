@@ -1,4 +1,4 @@
-"""predictions.csv: one line for each image, as soon as it is predicted."""
+"""predictions.csv: a row for each image, written as soon as it is classified."""
 
 import csv
 import itertools
@@ -9,15 +9,15 @@ from typing import IO, Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 FIRST = 8  # predictions that a terminal shows
-CLASSES = 10  # whose numbers of images it shows
+CLASSES = 10  # the most frequent ones, whose number of images it shows
 
 
 class Table(Callback):
-    """Columns file, class, probability, spread (where there are draws), p(NAME) of each class.
+    """A callback that writes the columns file, class, probability, spread (if there are draws), p(NAME) of each class.
 
-    The spread is the standard deviation over the draws of the probability of the class that is named. Begins with a
-    byte-order mark where a name is not ASCII: without one Excel misreads it. `counts` says how many images each class
-    got, `unreadable` which files were left out, `first` are the lines that a terminal shows.
+    The spread is the standard deviation of the predicted class's probability over the draws. The file begins with a
+    byte-order mark if a name is not ASCII: Excel misreads it otherwise. `counts` is the number of images of each
+    predicted class, `unreadable` the files that were left out, `first` the lines that a terminal shows.
     """
 
     def __init__(self, file: IO[str], names: Sequence[str], class_names: Sequence[str], spread: bool) -> None:
@@ -47,7 +47,7 @@ class Table(Callback):
                 self.first.append(f"{name}  {class_name}  {found}")
 
     def totals(self) -> dict[str, object]:
-        """How many images there were, and how many each class got."""
+        """Return the number of images, of unreadable files, and of images of each predicted class."""
         classes = [f"{name}: {count:,}" for name, count in self.counts.most_common(CLASSES)]
         more = [f"{len(self.counts) - CLASSES:,} other classes"] if len(self.counts) > CLASSES else []
         unreadable = {"unreadable": len(self.unreadable)} if self.unreadable else {}

@@ -1,4 +1,4 @@
-"""A file that says something else than its network gets no name."""
+"""A file that differs from its network is not written."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ from torch import nn
 
 from exporter.check import agreement
 from exporter.exporter import Exporter
+from exporter.formats import PT2
 from exporter.interface import Images, Patches, random_input
-from exporter.pt2 import PT2
 from network.cnn import CNN
 from network.patch_set import PatchSet
 from process.errors import UserError

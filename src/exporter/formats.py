@@ -1,5 +1,6 @@
-"""ONNX: for onnxruntime and whatever else reads it; Netron draws it."""
+"""The formats of exported networks: each writes a program as bytes, and opens the bytes as a function."""
 
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,7 +13,10 @@ from process.errors import UserError
 
 
 class ONNX:
-    """Raises UserError where onnxscript or onnxruntime is missing."""
+    """ONNX, for onnxruntime and other programs; netron.app draws it.
+
+    Raises UserError if onnxscript or onnxruntime is missing.
+    """
 
     suffix = ".onnx"
 
@@ -22,8 +26,8 @@ class ONNX:
             import onnxscript  # noqa: F401  torch.onnx needs it
         except ImportError as error:
             raise UserError(
-                "ONNX needs onnx, onnxscript and onnxruntime: uv pip install onnx onnxscript onnxruntime, or leave it "
-                "out, formats.onnx=null"
+                "ONNX needs onnx, onnxscript and onnxruntime: uv pip install onnx onnxscript onnxruntime, or "
+                "disable it, formats.onnx=null"
             ) from error
         self.runtime = onnxruntime
 
@@ -37,7 +41,7 @@ class ONNX:
         return onnx_program.model_proto.SerializeToString()
 
     def open(self, content: bytes, names: Sequence[str]) -> Callable[..., Tensor]:
-        """A function of the inputs that runs the file on the processor, on as many threads as torch has."""
+        """Return a function of the inputs that runs the file on the CPU, on as many threads as torch uses."""
         options = self.runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3  # errors
@@ -48,3 +52,21 @@ class ONNX:
             return torch.from_numpy(session.run(["logits"], fed)[0])
 
         return run
+
+
+class PT2:
+    """The .pt2 format, which torch.export.load reads with torch and without this repository.
+
+    metadata.json in the file holds the facts: torch.export.load(path, extra_files={"metadata.json": ""}).
+    """
+
+    suffix = ".pt2"
+
+    def write(self, program: ExportedProgram, interface: Any, facts: Mapping[str, Any]) -> bytes:
+        file = io.BytesIO()
+        torch.export.save(program, file, extra_files={"metadata.json": json.dumps(facts, ensure_ascii=False)})
+        return file.getvalue()
+
+    def open(self, content: bytes, names: Sequence[str]) -> Callable[..., Tensor]:
+        """Return a function of the inputs that runs the file."""
+        return torch.export.load(io.BytesIO(content)).module()
