@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# The page of trained runs, on outputs/ and multirun/ of this folder: what docker/explore.sh starts in the container, and
-# `make explore` without one.
-# $1: port; $2: the address to listen on; $3: the name under which it is reached, as pages under any other may not
-# connect; $4: the folder of the code
+# Serve the page of trained runs, those in outputs/ and multirun/ of this folder. docker/explore.sh runs it in the
+# container, `make explore` without one.
+# $1: port; $2: the address to listen on; $3: the host name of the page (pages of any other host may not connect);
+# $4: the folder of the code
 command -v streamlit >/dev/null || { echo "Streamlit is not installed: make install, or pip install streamlit" >&2; exit 1; }
 if python3 -c 'import socket, sys; socket.create_connection((sys.argv[2], sys.argv[1]), 1)' "$1" "$2" 2>/dev/null; then
   echo "port $1 is taken: choose another, as in make explore PORT=$(($1 + 1)) or docker/explore.sh $(($1 + 1))" >&2

@@ -14,15 +14,15 @@ from scaffold.clean_copy import write_copy
 from scaffold.project_name import ProjectName
 
 HELP = """\
-Begin another project with a clean copy of this repository: all of its code, tests and settings, under a new name
-wherever the name stands (the image and the container of Docker, pyproject.toml, README, project_name, environment
-variables); no runs, data, caches, .env, history of git, measured results.
+Begin another project with a clean copy of this repository: all of its code, tests and settings, renamed everywhere (the
+Docker image and container, pyproject.toml, README, project_name, environment variables), without runs, data, caches,
+.env, git history and measured results.
 
   python src/new_project.py NAME      the folder NAME beside this repository
-  python src/new_project.py PATH      there; the last part of it is the name
+  python src/new_project.py PATH      this folder; its last part is the name
 
-A name may be typed as LeafShapes, leaf_shapes or leaf-shapes; each place gets the form that it has now. Files that
-.gitignore does not name are taken along.
+A name may be typed as LeafShapes, leaf_shapes or leaf-shapes; each occurrence keeps its form. Your own files that
+.gitignore does not name are copied too.
 
 == Examples ==
   python src/new_project.py LeafShapes
@@ -35,7 +35,7 @@ def main(words: list[str]) -> int:
         print(HELP, end="")
         return 0
     if len(words) != 1 or not words[0]:
-        raise UserError("one NAME or PATH: python src/new_project.py LeafShapes")
+        raise UserError("give one NAME or PATH: python src/new_project.py LeafShapes")
     is_path = "/" in words[0] or words[0] in (".", "..")
     target = (Path(words[0]).expanduser() if is_path else REPOSITORY.parent / words[0]).resolve()
     name = ProjectName.typed(target.name)
@@ -49,33 +49,34 @@ def main(words: list[str]) -> int:
     except OSError as error:
         if error.filename and Path(error.filename).is_relative_to(REPOSITORY):
             raise UserError(
-                f"cannot read {error.filename}: {error.strerror}; make it readable, or name it in .gitignore"
+                f"cannot read {error.filename}: {error.strerror}; make it readable, or add it to .gitignore"
             ) from error
         raise UserError(
-            f"cannot write {target}: {error.strerror or error}; name another place: python src/new_project.py "
+            f"cannot write {target}: {error.strerror or error}; choose another place: python src/new_project.py "
             f"FOLDER/{target.name}"
         ) from error
     print(f"{name.camel}: {files} files in {target}\n")
     print(f"  cd {shlex.quote(os.path.relpath(target))}")
-    print("  make test                       # makes its .venv first")
+    print("  make test                       # creates its .venv first")
     print(f"  git add --all && git commit --quiet --message '{name.camel} begins'")
-    print("\nThen README.md: what it is about. The copyright in LICENSE is as it was.")
+    print("\nThen describe it in README.md. The copyright in LICENSE is unchanged.")
     return 0
 
 
 def refuse_place(target: Path) -> None:
+    """Raise a UserError if no new folder can be made there."""
     if target == REPOSITORY:
         raise UserError(f"{target} is this repository: choose another name, such as ../LeafShapes")
     if target.is_relative_to(REPOSITORY):
-        raise UserError(f"{target} is inside this repository: name a place beside it, such as ../{target.name}")
+        raise UserError(f"{target} is inside this repository: choose a place beside it, such as ../{target.name}")
     if not target.parent.is_dir():
         raise UserError(f"{target.parent}: no such folder: mkdir -p {shlex.quote(str(target.parent))}")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target} is there already, and not empty: choose another name, or remove it")
+        raise UserError(f"{target} already exists and is not empty: choose another name, or remove it")
 
 
 def begin_history(folder: Path) -> None:
-    """`git init`, where there is git; in the new folder also when a hook's variables name another one."""
+    """Run `git init` in the folder if git is installed, also when a hook's variables name another repository."""
     if shutil.which("git"):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
         command = ["git", "-c", "init.defaultBranch=main", "init", "--quiet", str(folder)]

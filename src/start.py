@@ -13,8 +13,8 @@ from process.errors import UserError
 from run.source import REPOSITORY
 
 HELP = """\
-For whoever wants to remember nothing: asks where to train, with which recipe, or data and model, and for a comment;
-shows the command of src/train.py that this is, and runs it.
+Start a training without remembering any option: asks for the device, a recipe (or data and model) and a comment, shows
+the command of src/train.py that the answers make, and runs it.
 
   python src/start.py
 
@@ -29,15 +29,15 @@ def main(words: list[str]) -> int:
         print(HELP, end="")
         return 0
     if words:
-        raise UserError(f"start.py asks, and takes nothing; with settings: python src/train.py {shlex.join(words)}")
+        raise UserError(f"start.py takes no arguments; with settings: python src/train.py {shlex.join(words)}")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError(
-            "start.py asks at a terminal, and here is none: python src/train.py data=MNIST model=patch_set, "
-            "for example; --help lists what else there is"
+            "start.py needs a terminal; without one: python src/train.py data=MNIST model=patch_set, for example "
+            "(--help lists all options)"
         )
-    found, answers = gpus.listed(), dict[str, str]()
+    found, answers = gpus.list_gpus(), dict[str, str]()
     if not found:
-        print("No GPU of NVIDIA's is seen: src/train.py takes what it finds, else the processor.")
+        print("No NVIDIA GPU was found: src/train.py uses another accelerator, or the processor.")
     while True:
         answers = ask(found, answers)
         command = [min(os.path.relpath(TRAIN), str(TRAIN), key=len), *arguments(answers)]
@@ -54,9 +54,9 @@ def main(words: list[str]) -> int:
 
 
 def python() -> str:
-    """How the shell calls this interpreter."""
+    """Return the word by which the shell calls this interpreter."""
     named, this = shutil.which("python"), Path(sys.executable)
-    if named and Path(named).parent == this.parent:  # not resolved: environments link to one and the same file
+    if named and Path(named).parent == this.parent:  # not resolved: all environments link to one file
         return "python"
     return str(this.relative_to(Path.cwd()) if this.is_relative_to(Path.cwd()) else this)
 

@@ -134,15 +134,15 @@ def test_its_own_tests_pass(copy):
         ([], "one NAME or PATH: "),
         ([""], "one NAME or PATH: "),
         (["a", "b"], "one NAME or PATH: "),
-        (["."], "is there already, and not empty: "),
-        (["two words"], "'two words' is no name: "),
-        (["./集合"], "'集合' is no name: "),
-        (["./dataset"], "dataset is a word of this repository ("),
-        ([f"./{ProjectName.of(REPOSITORY).camel}"], " is a word of this repository"),
-        ([str(REPOSITORY / "src" / THIRD)], "is inside this repository: name a place beside it"),
+        (["."], "already exists and is not empty: "),
+        (["two words"], "'two words' is not a name: "),
+        (["./集合"], "'集合' is not a name: "),
+        (["./dataset"], "dataset is already a word of this repository ("),
+        ([f"./{ProjectName.of(REPOSITORY).camel}"], " is already a word of this repository"),
+        ([str(REPOSITORY / "src" / THIRD)], "is inside this repository: choose a place beside it"),
         ([f"absent/{THIRD}"], "no such folder: mkdir -p "),
-        (["./full"], "is there already, and not empty: "),
-        (["./file"], "is there already, and not empty: "),
+        (["./full"], "already exists and is not empty: "),
+        (["./file"], "already exists and is not empty: "),
         (["file/x2"], "no such folder: "),
     ],
 )
@@ -170,6 +170,6 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(small_disk):
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(
-        f"error: cannot write {small_disk / THIRD}: No space left on device; name another place"
+        f"error: cannot write {small_disk / THIRD}: No space left on device; choose another place"
     )
     assert [path.name for path in small_disk.iterdir()] == ["filler"]

@@ -140,7 +140,7 @@ def test_a_change_proposes_the_answers_and_nothing_runs_before_the_last(tmp_path
 @pytest.mark.parametrize("key", [ESC, CTRL_C])
 def test_leaves_without_a_word(tmp_path, key):
     with Terminal(tmp_path, CUDA_VISIBLE_DEVICES="") as terminal:
-        terminal.until("No GPU of NVIDIA's is seen: ")
+        terminal.until("No NVIDIA GPU was found: ")
         terminal.answer("A recipe?", ENTER)
         terminal.answer("Which data?", key)
         assert terminal.code() == 130
@@ -162,10 +162,10 @@ def test_asks_for_a_folder_until_it_holds_images(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "error: start.py asks at a terminal, and here is none: python src/train.py data=MNIST"),
+        ([], "error: start.py needs a terminal; without one: python src/train.py data=MNIST"),
         (
             ["data=digits", "a b"],
-            "error: start.py asks, and takes nothing; with settings: python src/train.py data",
+            "error: start.py takes no arguments; with settings: python src/train.py data",
         ),
     ],
 )

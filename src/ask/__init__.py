@@ -1,1 +1,1 @@
-"""What start.py asks: questions at the terminal, the choices that they offer, the command that the answers are."""
+"""The parts of start.py: questions at the terminal, the options that they offer, the command that answers make."""

@@ -1,4 +1,4 @@
-"""What a group of the config offers, in the words of its YAML files; read without Hydra, for whoever asks."""
+"""The options of a config group, described by the comments of their YAML files, which are read without Hydra."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ CONFIG = REPOSITORY / "config"
 
 
 def options(group: str) -> dict[str, str]:
-    """Name -> the first line of its comment; the default of config.yaml is the first."""
+    """Return name -> the first line of its comment, beginning with the default of config.yaml."""
     default = chosen("config", group)
     names = sorted((path.stem for path in (CONFIG / group).glob("*.yaml")), key=str.lower)
     return {name: _comment(f"{group}/{name}") for name in sorted(names, key=lambda name: name != default)}
 
 
 def chosen(name: str, group: str) -> str | None:
-    """The option of `group` that config/`name`.yaml chooses in its defaults."""
+    """Return the option of `group` that config/`name`.yaml chooses in its defaults."""
     for entry in _defaults(name):
         for key, value in entry.items() if isinstance(entry, dict) else ():
             if key.removeprefix("override ").lstrip("/") == group:
@@ -27,7 +27,7 @@ def chosen(name: str, group: str) -> str | None:
 
 
 def takes_sets(model: str) -> bool:
-    """Whether it is patch_set, or begins with it."""
+    """Return whether the model is patch_set, or is built on it."""
     parents = [entry.partition("@")[0] for entry in _defaults(f"model/{model}") if isinstance(entry, str)]
     return model == "patch_set" or any(takes_sets(parent) for parent in parents if parent != "_self_")
 
@@ -37,7 +37,7 @@ def holds_bags(data: str) -> bool:
 
 
 def is_folder(data: str) -> bool:
-    """Whether it is the images of a folder, data.root: then their classes are counted there."""
+    """Return whether the data are images of a folder, data.root, in which their classes are counted."""
     return "${data.root}" in _text(f"data/{data}")
 
 
@@ -55,5 +55,5 @@ def _defaults(name: str) -> list[Any]:
     try:
         content = yaml.safe_load(_text(name))
     except yaml.YAMLError as error:
-        raise UserError(f"{CONFIG / name}.yaml is no YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{CONFIG / name}.yaml is not valid YAML: {' '.join(str(error).split())}") from error
     return content.get("defaults", []) if isinstance(content, dict) else []

@@ -1,4 +1,4 @@
-"""The GPUs of this machine and what is free on them, asked of NVIDIA's driver: no torch, which takes seconds."""
+"""The GPUs of this machine and their free memory, read from NVIDIA's driver: importing torch would take seconds."""
 
 import os
 from collections.abc import Callable
@@ -10,9 +10,9 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class GPU:
-    """`number` is that of trainer.devices=[number], memory in bytes, `load` the percentage of time that it computes.
+    """A GPU: `number` as in trainer.devices=[number], memory in bytes, `load` in percent of the time.
 
-    None: it does not say, as slices of a GPU (MIG) their load, and GPUs that share the processor's memory.
+    None: unknown, as the load of a slice of a GPU (MIG), or the memory of a GPU that shares the processor's.
     """
 
     number: int
@@ -31,18 +31,18 @@ class GPU:
         return f"{self.name}: {', '.join(known)}" if known else self.name
 
 
-def listed() -> list[GPU]:
-    """In the order of their slots, or of CUDA_VISIBLE_DEVICES; none without a driver."""
+def list_gpus() -> list[GPU]:
+    """Return the GPUs in the order of their slots, or of CUDA_VISIBLE_DEVICES; none without a driver."""
     import pynvml
 
     try:
-        return [_asked(number, handle) for number, handle in enumerate(_visible(_slots()))]
+        return [_read(number, handle) for number, handle in enumerate(_visible(_slots()))]
     except pynvml.NVMLError:
         return []
 
 
 def are_several_kinds() -> bool:
-    """Of all, visible or not: CUDA would count the fastest first, where the driver counts slots."""
+    """Return whether GPUs differ in kind, visible or not: CUDA then numbers the fastest first, the driver by slot."""
     import pynvml
 
     return len({pynvml.nvmlDeviceGetName(handle) for handle in _slots()}) > 1
@@ -56,7 +56,7 @@ def _slots() -> list[Any]:
 
 
 def _visible(slots: list[Any]) -> list[Any]:
-    """Those of CUDA_VISIBLE_DEVICES, up to the first that is none, as CUDA reads it."""
+    """Return the GPUs of CUDA_VISIBLE_DEVICES up to the first name that is not one, as CUDA reads it."""
     import pynvml
 
     names = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -69,27 +69,27 @@ def _visible(slots: list[Any]) -> list[Any]:
             found.append(slots[int(name)])
         elif len(begins) == 1:
             found += begins
-        elif (named := _said(pynvml.nvmlDeviceGetHandleByUUID, name)) is not None:
+        elif (named := _or_none(pynvml.nvmlDeviceGetHandleByUUID, name)) is not None:
             found.append(named)
         else:
             break
     return found
 
 
-def _asked(number: int, handle: Any) -> GPU:
+def _read(number: int, handle: Any) -> GPU:
     import pynvml
 
-    memory = _said(pynvml.nvmlDeviceGetMemoryInfo, handle)
-    rates = _said(pynvml.nvmlDeviceGetUtilizationRates, handle)
+    memory = _or_none(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    rates = _or_none(pynvml.nvmlDeviceGetUtilizationRates, handle)
     free, total = (None, None) if memory is None else (memory.free, memory.total)
     return GPU(number, pynvml.nvmlDeviceGetName(handle), free, total, None if rates is None else int(rates.gpu))
 
 
-def _said(ask: Callable[[Any], Any], of: Any) -> Any:
-    """None where the driver does not say."""
+def _or_none(query: Callable[[Any], Any], handle: Any) -> Any:
+    """Return the driver's answer, or None if it has none."""
     import pynvml
 
     try:
-        return ask(of)
+        return query(handle)
     except pynvml.NVMLError:
         return None

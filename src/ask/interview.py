@@ -1,4 +1,4 @@
-"""What start.py asks, and the arguments of train.py that the answers are."""
+"""The interview of start.py, and the arguments of train.py that its answers make."""
 
 import re
 
@@ -10,11 +10,14 @@ OWN, ALL, CPU = "none", "all GPUs", "processor"
 
 
 def ask(gpus: list[GPU], before: dict[str, str]) -> dict[str, str]:
-    """The answers by what they are about; those given before are proposed. Without GPUs nothing is asked of them."""
+    """Ask for the device (if there are GPUs), a recipe or data and a model, and a comment; return the answers.
+
+    The answers `before` are the defaults.
+    """
     answers = {}
     if gpus:
         devices = {f"GPU {gpu.number}": str(gpu) for gpu in gpus}
-        devices |= {ALL: "each takes a part of the training images"} if len(gpus) > 1 else {}
+        devices |= {ALL: "each trains on a part of the images"} if len(gpus) > 1 else {}
         freest = f"GPU {max(gpus, key=lambda gpu: gpu.free or 0).number}"
         answers["device"] = questions.select("Where?", devices | {CPU: ""}, before.get("device", freest))
     recipes = {OWN: "data and model of your choice", **choices.options("experiment")}
@@ -33,6 +36,7 @@ def ask(gpus: list[GPU], before: dict[str, str]) -> dict[str, str]:
 
 
 def arguments(answers: dict[str, str]) -> list[str]:
+    """Return the arguments of train.py."""
     words = {None: [], CPU: ["trainer=cpu"], ALL: ["trainer=ddp"]}.get(answers.get("device"))
     if words is None:
         words = ["--device", answers["device"].removeprefix("GPU ")]
@@ -48,7 +52,7 @@ def arguments(answers: dict[str, str]) -> list[str]:
 
 
 def _text(name: str, value: str) -> str:
-    """As it is, where that is what train.py reads; else in Hydra's quotes, as a comment that looks like null."""
+    """Return name=value, in Hydra's quotes if train.py would read it as another value, such as a comment `null`."""
     plain = f"{name}={value}"
     if quote(plain) != plain or re.fullmatch(r"[\w.-]*/[\w./-]*", value, re.ASCII):
         return plain

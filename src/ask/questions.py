@@ -7,11 +7,11 @@ from typing import Any
 
 
 def select(question: str, options: dict[str, str], default: str | None = None) -> str:
-    """One of the options, name -> description; each takes a line, cut at the terminal's width."""
+    """Ask for one of the options, name -> description; each has a line, cut at the terminal's width."""
     import questionary
 
     width = max(map(len, options))
-    room = shutil.get_terminal_size().columns - 4  # beside the pointer
+    room = shutil.get_terminal_size().columns - 4  # the pointer takes the rest
     lines = {name: f"{name:<{width}}  {description}".rstrip() for name, description in options.items()}
     cut = {name: line if len(line) <= room else f"{line[: room - 1]}…" for name, line in lines.items()}
     choices = [questionary.Choice(line, value=name) for name, line in cut.items()]
@@ -22,20 +22,20 @@ def select(question: str, options: dict[str, str], default: str | None = None) -
 
 
 def text(question: str, default: str) -> str:
-    """One line, which may be empty."""
+    """Ask for a line, which may be empty."""
     import questionary
 
     return " ".join(_answer(questionary.text(question, default=default)).split())
 
 
 def image_folder(question: str, default: str | None) -> str:
-    """A folder with train/ in it, or a .zip; TAB completes."""
+    """Ask for a folder with train/ in it, or a .zip; TAB completes."""
     import questionary
 
     if default is None and _holds_images(around := os.environ.get("DATASET", "dataset")):
         default = around
     refusal = "neither a folder with train/<class>/<image> in it nor a .zip"
-    # by TAB alone: where completions are shown, Enter closes these instead of answering
+    # complete by TAB alone: while completions are shown, Enter closes them instead of answering
     path = questionary.path(
         question,
         default=default or "",

@@ -1,1 +1,1 @@
-"""What new_project.py does: a clean copy of the repository, under another name."""
+"""The parts of new_project.py: a clean copy of the repository under another name."""

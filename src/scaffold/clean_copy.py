@@ -1,4 +1,4 @@
-"""What a new project takes over of this repository: everything but what was measured and made with it, renamed."""
+"""The copy of this repository for a new project: renamed, without runs, caches and measured results."""
 
 import re
 import shutil
@@ -10,15 +10,18 @@ from pathspec import GitIgnoreSpec
 from process.errors import UserError
 from scaffold.project_name import ProjectName, renamer
 
-RESULTS = re.compile(r"^<!-- results -->\n.*?^<!-- /results -->\n+", re.M | re.S)  # a part of a page
-PICTURE = re.compile(r"^!\[[^\n]*\]\((?!https?:)[^)\n]*\)\n+", re.M)  # on a page: it shows results
-MEASURED = re.compile(r"^#.*±.*\n", re.M)  # in the head of a recipe
+RESULTS = re.compile(r"^<!-- results -->\n.*?^<!-- /results -->\n+", re.M | re.S)  # a section of a page
+PICTURE = re.compile(r"^!\[[^\n]*\]\((?!https?:)[^)\n]*\)\n+", re.M)  # a picture on a page shows results
+MEASURED = re.compile(r"^#.*±.*\n", re.M)  # a line in the head of a recipe
 PICTURES = (".png", ".jpg", ".gif", ".svg")
 PAGE_OF_RESULTS = Path("docs", "results.md")
 
 
 def write_copy(repository: Path, name: ProjectName, folder: Path) -> int:
-    """The number of files. Raises a UserError, before anything is written, for a name that is a word of the code."""
+    """Write the copy and return its number of files.
+
+    Raises a UserError, before anything is written, for a name that the code already contains.
+    """
     files = list(_files(repository))
     texts = {path: text for path in files if (text := _text(repository / path)) is not None}
     cleaned = {path: _clean(path, text) for path, text in texts.items()}
@@ -27,7 +30,7 @@ def write_copy(repository: Path, name: ProjectName, folder: Path) -> int:
             continue
         if found := name.pattern().search(f"{path}\n{cleaned.get(path, '')}"):
             raise UserError(
-                f"{found[0]} is a word of this repository ({path}), from which a copy could not tell its name: "
+                f"{found[0]} is already a word of this repository ({path}), so that the copy could not be renamed: "
                 f"choose another, such as {name.snake}_project"
             )
     rename = renamer(ProjectName.of(repository), name)
@@ -43,7 +46,7 @@ def write_copy(repository: Path, name: ProjectName, folder: Path) -> int:
 
 
 def _files(repository: Path) -> Iterator[Path]:
-    """Relative paths of what .gitignore does not name, read here: a download comes without git."""
+    """Yield the relative paths that .gitignore does not name; it is read here, as a download comes without git."""
     file = repository / ".gitignore"
     ignored = GitIgnoreSpec.from_lines(file.read_text(encoding="utf-8").splitlines() if file.is_file() else [])
     folders = [repository]
@@ -64,7 +67,7 @@ def _shows_results(path: Path) -> bool:
 
 
 def _text(path: Path) -> str | None:
-    """None of what is no text; a link stays a link."""
+    """Return the text of the file, None for a link or a file that is not text."""
     if path.is_symlink():
         return None
     try:
@@ -74,7 +77,7 @@ def _text(path: Path) -> str | None:
 
 
 def _clean(path: Path, text: str) -> str:
-    """Without results."""
+    """Return the text without results."""
     if path.name == "CHANGELOG.md":
         head, mark, _ = text.partition("## Unreleased\n")
         return head + mark

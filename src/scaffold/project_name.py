@@ -1,4 +1,4 @@
-"""The project's name in the forms in which files write it: camel, snake, kebab, and the capitals of variables."""
+"""The project's name in its four forms: CamelCase, snake_case, kebab-case, and UPPER_CASE for variables."""
 
 import keyword
 import re
@@ -11,16 +11,16 @@ import yaml
 
 from process.errors import UserError
 
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*([-_][A-Za-z0-9]+)*")  # what Docker, environment variables and PyPI all take
-WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # where one ends: MLPStudy is MLP and Study
-VARIABLE = re.compile("_[A-Z]")  # what follows the name in one
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*([-_][A-Za-z0-9]+)*")  # Docker, environment variables and PyPI all accept it
+WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # where a word ends: MLPStudy is MLP and Study
+VARIABLE = re.compile("_[A-Z]")  # what follows the name in a variable
 LONGEST = 40
-EXAMPLE = "LeafShapes"  # in every text that shows a name; a project of this name shows that of this one instead
+EXAMPLE = "LeafShapes"  # in each text that shows a name; a project of this name shows this project's name instead
 
 
 @dataclass(frozen=True)
 class ProjectName:
-    """LeafShapes and leaf_shapes."""
+    """A name: `camel` as in LeafShapes, `snake` as in leaf_shapes."""
 
     camel: str
     snake: str
@@ -35,47 +35,48 @@ class ProjectName:
 
     @classmethod
     def typed(cls, text: str) -> "ProjectName":
-        """Of any of the forms. Raises a UserError for what is no name."""
+        """Return the name that was typed in any of the forms. Raises a UserError if it is not one."""
         snake = WORDS.sub("_", text).replace("-", "_").lower()
         if not NAME.fullmatch(text) or not 2 <= len(snake) <= LONGEST:
             raise UserError(
-                f"{text!r} is no name: 2 to {LONGEST} letters (a to z), digits, single - or _ between them, a letter "
-                f"first, such as {EXAMPLE}"
+                f"{text!r} is not a name: 2 to {LONGEST} letters (a to z), digits, single - or _ between them, a "
+                f"letter first, such as {EXAMPLE}"
             )
         if keyword.iskeyword(text):
-            raise UserError(f"{text} is a word of Python: choose another name, such as {text}_project")
+            raise UserError(f"{text} is a keyword of Python: choose another name, such as {text}_project")
         camel = "".join(word[0].upper() + word[1:] for word in re.split("[-_]", text))
         return cls(camel, snake)
 
     @classmethod
     def of(cls, repository: Path) -> "ProjectName":
-        """Read in config.yaml and pyproject.toml."""
+        """Return the name of a repository, read from its config.yaml and pyproject.toml."""
         try:
             camel = yaml.safe_load((repository / "config" / "config.yaml").read_text(encoding="utf-8"))["project_name"]
             kebab = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
         except (OSError, KeyError, TypeError, yaml.YAMLError, tomllib.TOMLDecodeError) as error:
             raise UserError(
-                f"{repository}: no whole repository, whose name is project_name in config/config.yaml and name in "
-                "pyproject.toml: call the new_project.py of one"
+                f"{repository}: not a complete repository, with project_name in config/config.yaml and name in "
+                "pyproject.toml: run the new_project.py of another one"
             ) from error
         return cls(camel, kebab.replace("-", "_"))
 
     def pattern(self) -> re.Pattern[str]:
-        """Any of the forms as a word, or a part of one, as in NAME_IMAGE; also right after an escaped character, as in
-        "\\nNAME_IMAGE".
+        """Return a pattern for any form as a word or a part of one, as in NAME_IMAGE.
+
+        It also matches right after an escaped character, as in "\\nNAME_IMAGE".
         """
         forms = "|".join(map(re.escape, self.forms))
         return re.compile(rf"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))({forms})(?![A-Za-z0-9])")
 
 
 def renamer(old: ProjectName, new: ProjectName) -> Callable[[str], str]:
-    """Puts each form of `new` for that of `old`; where `new` is the example, that of `old` for it, too.
+    """Return a function that replaces each form of `old` by that of `new`, and the example's by `old` if it is `new`.
 
-    Of a name such as X1, whose capitals are its camel form, X1_IMAGE is a variable.
+    If the upper case form is the camel form, as for X1, then X1_IMAGE is a variable.
     """
     directions = [(old, new), (new, old)] if new.is_example else [(old, new)]
     pairs = [pair for one, other in directions for pair in zip(one.forms, other.forms, strict=True)]
-    forms = dict(reversed(pairs))  # where two are the same, the first holds
+    forms = dict(reversed(pairs))  # if two are the same, the first one counts
     capitals = {one.snake.upper(): other.snake.upper() for one, other in directions}
     words = re.compile("|".join(one.pattern().pattern for one, _ in directions))
 

@@ -38,5 +38,5 @@ def test_which_data_hold_bags_or_are_a_folder(data, tmp_path, monkeypatch):
 def test_a_broken_file_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(choices, "CONFIG", tmp_path)
     (tmp_path / "config.yaml").write_text("defaults: [")
-    with pytest.raises(UserError, match=r"config.yaml is no YAML: while parsing"):
+    with pytest.raises(UserError, match=r"config.yaml is not valid YAML: while parsing"):
         choices.options("data")

@@ -2,7 +2,7 @@ import pynvml
 import pytest
 
 from ask import gpus
-from ask.gpus import GIB, GPU, listed
+from ask.gpus import GIB, GPU, list_gpus
 
 MEMORY = {"slot 0": (10, 80), "slot 1": (139, 140), "MIG-slice": (5, 20)}
 
@@ -41,21 +41,21 @@ def driver(monkeypatch):
 
 
 def test_all_in_the_order_of_their_slots(driver):
-    assert listed() == [
+    assert list_gpus() == [
         GPU(0, "Card of slot 0", 10 * GIB, 80 * GIB, 97),
         GPU(1, "Card of slot 1", 139 * GIB, 140 * GIB, 97),
     ]
-    assert str(listed()[1]) == "Card of slot 1: 139 of 140 GiB free, 97 % busy"
+    assert str(list_gpus()[1]) == "Card of slot 1: 139 of 140 GiB free, 97 % busy"
 
 
 def test_those_that_the_environment_shows_are_numbered_as_cuda_does(driver, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1, MIG-slice,0")
-    assert [(gpu.number, gpu.name, gpu.load) for gpu in listed()] == [
+    assert [(gpu.number, gpu.name, gpu.load) for gpu in list_gpus()] == [
         (0, "Card of slot 1", 97),
         (1, "Card of MIG-slice", None),
         (2, "Card of slot 0", 97),
     ]
-    assert str(listed()[1]) == "Card of MIG-slice: 5 of 20 GiB free"
+    assert str(list_gpus()[1]) == "Card of MIG-slice: 5 of 20 GiB free"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_those_that_the_environment_shows_are_numbered_as_cuda_does(driver, monk
 )
 def test_read_as_cuda_reads_it(driver, monkeypatch, names, seen):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
-    assert [gpu.name for gpu in listed()] == [f"Card of {slot}" for slot in seen]
+    assert [gpu.name for gpu in list_gpus()] == [f"Card of {slot}" for slot in seen]
 
 
 def test_one_that_says_nothing_of_its_memory_is_listed(driver, monkeypatch):
@@ -72,7 +72,7 @@ def test_one_that_says_nothing_of_its_memory_is_listed(driver, monkeypatch):
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
     monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", unknown)
-    assert [str(gpu) for gpu in listed()] == ["Card of slot 0: 97 % busy", "Card of slot 1: 97 % busy"]
+    assert [str(gpu) for gpu in list_gpus()] == ["Card of slot 0: 97 % busy", "Card of slot 1: 97 % busy"]
 
 
 def test_kinds_are_those_of_all_cards(driver, monkeypatch):
@@ -85,7 +85,7 @@ def test_kinds_are_those_of_all_cards(driver, monkeypatch):
 @pytest.mark.parametrize("hidden", ["", "-1"])
 def test_none_where_all_are_hidden(driver, monkeypatch, hidden):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
-    assert listed() == []
+    assert list_gpus() == []
 
 
 def test_none_without_a_driver(monkeypatch):
@@ -93,4 +93,4 @@ def test_none_without_a_driver(monkeypatch):
         raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
     monkeypatch.setattr(pynvml, "nvmlInit", no_driver)
-    assert gpus.listed() == []
+    assert gpus.list_gpus() == []

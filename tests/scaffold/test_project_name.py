@@ -55,7 +55,7 @@ def test_any_form_may_be_typed(typed, camel, snake):
     ["", "a", "9toes", "big toes", "つま先", "big__toes", "_toes", "toes-", "toes.py", "a" * 41, "AbCd" * 9, "lambda"],
 )
 def test_what_is_no_name_is_refused_with_the_rule(typed):
-    with pytest.raises(UserError, match=r"is no name: 2 to 40 letters .* such as |is a word of Python"):
+    with pytest.raises(UserError, match=r"is not a name: 2 to 40 letters .* such as |is a keyword of Python"):
         ProjectName.typed(typed)
 
 
@@ -66,5 +66,5 @@ def test_the_name_of_this_repository_is_read():
 
 
 def test_a_part_of_a_repository_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no whole repository"):
+    with pytest.raises(UserError, match="not a complete repository"):
         ProjectName.of(tmp_path)
