@@ -16,20 +16,9 @@ from omegaconf import DictConfig
 from adapter.streamlit import STYLE, escape_markdown
 from command import cli
 from command.trained_run import refuse_other_classes
+from explore import runs
 from explore.image_view import image_view
-from explore.runs import (
-    OpenedRun,
-    checkpoint_time,
-    data_key,
-    differing_settings,
-    labels,
-    list_runs,
-    obstacle,
-    open_network,
-    open_source,
-    read_config,
-    short_name,
-)
+from explore.runs import OpenedRun
 from explore.test_set_views import confusion_view, numbers_view
 from process.errors import UserError
 from run.record import in_a_line
@@ -42,18 +31,18 @@ KEPT = {"true", "predicted", "show", "position", "number", "click_does", "subset
 
 @st.cache_data(ttl=5, show_spinner=False)
 def found_runs(folders: tuple[str, ...]) -> tuple[list[RunRecord], list[RunRecord]]:
-    return list_runs(list(folders))
+    return runs.list_runs(list(folders))
 
 
 @st.cache_resource(show_spinner="Loading the test images ...", max_entries=4)
 def opened_source(key: str, _config: DictConfig) -> tuple[Any, list[str]]:
     """Open the test images once for all runs with this key: the cache ignores arguments that begin with _."""
-    return open_source(_config)
+    return runs.open_source(_config)
 
 
 @st.cache_resource(show_spinner="Opening the run ...", max_entries=8)
 def opened_network(folder: Path, written: float, _config: DictConfig) -> Any:
-    network = open_network(folder, _config)
+    network = runs.open_network(folder, _config)
     gc.collect()
     gc.freeze()  # Streamlit collects garbage after each click; among torch's objects that takes half a second
     return network
@@ -69,17 +58,17 @@ def opened(run: RunRecord) -> OpenedRun | None:
     """Open the run; if it cannot be opened, show the reason and return None."""
     folder = Path(run.facts["folder"])
     try:
-        config = read_config(folder)
-        key = data_key(config)
+        config = runs.read_config(folder)
+        key = runs.data_key(config)
         source, class_names = opened_source(key, config)
         refuse_other_classes(folder, class_names)
-        return OpenedRun(folder, key, opened_network(folder, checkpoint_time(folder), config), source, class_names)
+        return OpenedRun(folder, key, opened_network(folder, runs.checkpoint_time(folder), config), source, class_names)
     except UserError as error:
         words = str(error)
     except Exception as error:  # a user's own code may raise anything, and the page must stay usable
         words = f"{in_a_line(error)} (the traceback is in the terminal of this page)"
         log.exception(f"{folder} cannot be opened")
-    st.error(escape_markdown(f"{short_name(run)} cannot be opened: {words}"))
+    st.error(escape_markdown(f"{runs.short_name(run)} cannot be opened: {words}"))
     return None
 
 
@@ -95,7 +84,7 @@ def sidebar() -> tuple[RunRecord | None, RunRecord | None]:
     st.sidebar.markdown("### PatchSets")
     good, bad = found_runs(tuple(FOLDERS))
     words = st.sidebar.text_input("Filter", placeholder="words: model, data, date, comment").lower().split()
-    by_folder, name_of = {run.facts["folder"]: run for run in good}, {"": "none", **labels(good)}
+    by_folder, name_of = {run.facts["folder"]: run for run in good}, {"": "none", **runs.labels(good)}
     matching = [folder for folder in by_folder if all(word in f"{name_of[folder]} {folder}".lower() for word in words)]
     first = second = ""
     if matching:
@@ -109,7 +98,7 @@ def sidebar() -> tuple[RunRecord | None, RunRecord | None]:
     if bad:
         with st.sidebar.expander(f"{len(bad)} that cannot be opened"):
             for run in bad[:100]:
-                st.caption(escape_markdown(f"{short_name(run)}: {obstacle(run)}"))
+                st.caption(escape_markdown(f"{runs.short_name(run)}: {runs.obstacle(run)}"))
     return by_folder.get(first), by_folder.get(second)
 
 
@@ -131,12 +120,12 @@ def page() -> None:
     if second is not None:
         other = opened(second)
         if other is not None and other.data_key != run.data_key:
-            st.warning(f"{short_name(second)} has other test images: runs are compared on the same ones.")
+            st.warning(f"{runs.short_name(second)} has other test images: runs are compared on the same ones.")
             other = None
         elif other is not None:
-            st.caption(escape_markdown(f"first / second run: {differing_settings(first, second)}"))
+            st.caption(escape_markdown(f"first / second run: {runs.differing_settings(first, second)}"))
     shown = [each for each in (first, second) if each is not None][: 1 + (other is not None)]
-    names = list(labels(shown).values())
+    names = list(runs.labels(shown).values())
     views = ["Image", "Test set", "Number of patches"]
     st.session_state.setdefault("view", views[0])
     view = st.segmented_control("View", views, key="view", required=True, label_visibility="collapsed")

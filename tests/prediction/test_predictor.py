@@ -70,7 +70,9 @@ def test_the_number_of_patches_is_set_or_refused():
 
 
 def test_more_than_the_memory_holds_is_refused():
-    with pytest.raises(UserError, match=r"2 images at once need too much memory: choose a smaller hparams.batch_size or patch_num"):
+    with pytest.raises(
+        UserError, match=r"2 images at once need too much memory: choose a smaller hparams.batch_size or patch_num"
+    ):
         predicted(Unlimited(), 2)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         predicted(Broken(), 2)

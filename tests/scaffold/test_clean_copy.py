@@ -107,6 +107,6 @@ def test_gitignore_is_read_as_git_does(repository, tmp_path):
 
 def test_a_word_of_the_code_is_no_name(repository, tmp_path):
     (repository / "src" / "a.py").write_text("def count_big_toes(): ...")
-    with pytest.raises(UserError, match=r"^big_toes is already a word of .* \(src/a.py\), .* such as big_toes_project$"):
+    with pytest.raises(UserError, match=r"^big_toes is already a word .* \(src/a.py\), .* such as big_toes_project$"):
         write_copy(repository, NEW, tmp_path / "new")
     assert not (tmp_path / "new").exists()
