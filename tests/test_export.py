@@ -1,4 +1,4 @@
-"""export.py: the files say what the network says, to programs that have nothing of this repository."""
+"""export.py: the files give the logits of the network, to programs without this repository."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""predict.py names whatever images it is given, with nothing but the run folder."""
+"""predict.py classifies any images, with nothing but the run folder."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""visualize.py draws what is inside a trained network, and changes nothing else of its run."""
+"""visualize.py draws figures of a trained network, and changes nothing else of its run."""
 
 import csv
 import shutil

@@ -115,6 +115,7 @@ def read_intact_record(folder: Path) -> dict[str, Any]:
 def _refuse_other_models(model: Any, purpose: str, needed: Sequence[str]) -> None:
     from pytorch_lightning import LightningModule
 
+    # LightningModule has a predict_step and a test_step: only a method of the module's own counts
     inherited = [n for n in needed if getattr(type(model), n, None) is getattr(LightningModule, n, model)]
     missing = [name for name in needed if name in inherited or not hasattr(model, name)]
     if missing:

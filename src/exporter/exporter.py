@@ -82,7 +82,7 @@ class Exporter:
 
 
 def sample(data: Any) -> Tested:
-    """Return evenly spaced test images, or bags, of a data module with their labels, in batches; none without them."""
+    """Return batches of evenly spaced test images, or bags, and their labels; nothing if there are no test data."""
     try:
         source = data.source("test")
     except UserError:

@@ -9,7 +9,7 @@ MEMORY = {"slot 0": (10, 80), "slot 1": (139, 140), "MIG-slice": (5, 20)}
 
 @pytest.fixture
 def driver(monkeypatch):
-    """Of two GPUs, the second with a slice that does not say its load."""
+    """A driver of two GPUs, the second with a slice of unknown load."""
 
     class Memory:
         def __init__(self, handle):

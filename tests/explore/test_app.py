@@ -1,4 +1,4 @@
-"""Runs that cannot be opened: said in words, and the page stays usable."""
+"""Runs that cannot be opened: the page shows the reason and stays usable."""
 
 import json
 import shutil
@@ -56,7 +56,7 @@ def test_a_whole_run_is_opened(copy, opened):
         (".hydra/config.yaml", "data: {}\nmodel: {}\n", "is missing or damaged"),
     ],
 )
-def test_damage_is_said(path, content, words, copy, opened):
+def test_damage_is_shown(path, content, words, copy, opened):
     (copy / path).unlink() if content is None else (copy / path).write_text(content)
     page = opened()
     assert words in page.error[0].value
