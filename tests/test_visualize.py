@@ -31,7 +31,7 @@ def drawn(folder):
 
 
 def contents(folder, *but):
-    """Of every file of the run, less those that the command may write."""
+    """Return the content of each file of the run, except those that the command may write."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).parts[0] not in but]
     return {path: path.read_bytes() for path in files}
 

@@ -23,7 +23,7 @@ def cnn():
 
 
 class Wrong(PT2):
-    """Of batches of one size a single logit is off."""
+    """A format that changes a single logit in batches of one size."""
 
     def open(self, content, names):
         run = super().open(content, names)
