@@ -14,6 +14,7 @@ from matplotlib import pyplot
 from omegaconf import OmegaConf
 
 from run.checkpoint import find_checkpoint, load_weights
+from set_module.set_network import draws_patches
 
 PATCHES = 128  # enough to cover the image
 
@@ -27,7 +28,7 @@ def draw(folders: list[Path], indices: list[int], output: Path) -> None:
         data, model = instantiate(config.data), instantiate(config.model)
         model.load_state_dict(load_weights(find_checkpoint(folder, "best")))
         network, source, index_B = model.network.eval(), data.source("test"), torch.tensor(indices)
-        if hasattr(network, "patch_num"):
+        if draws_patches(network):
             network.patch_num = min(PATCHES, network.max_patch_num or PATCHES)
         images_BCHW = source.images(index_B)
         predicted_B = network(images_BCHW, index_B).argmax(1)

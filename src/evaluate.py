@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 @hydra.main(version_base="1.3", config_path="../config", config_name="evaluate")
 @job
 def main(config: DictConfig) -> None:
+    from set_module.set_network import draws_patches
+
     check(config)
     run = open_run(Path(config.run), config, config.ckpt)
     model = run.model("evaluate.py measures", "network", "predict_step", "loss", "test")
@@ -32,7 +34,7 @@ def main(config: DictConfig) -> None:
 
     result: dict[str, Any] = {"checkpoint": str(run.checkpoint), "images": len(data.source("test"))}
     result |= measure(trainer.predict(model, data.test_dataloader()), model, data.class_names)
-    if hasattr(model.network, "patch_num"):
+    if draws_patches(model.network):
         result["sizes"] = {}
         places = model.network.max_patch_num or max(config.sizes, default=0)
         if left_out := [size for size in config.sizes if size > places]:

@@ -12,6 +12,7 @@ OWN = {path.stem for path in SRC.iterdir() if path.suffix == ".py" or (path / "_
 COMMANDS = {path.stem for path in SRC.glob("*.py") if "__main__" in path.read_text()}
 ALLOWED = {  # part -> the parts of this project that it may import; adapter is open to all but set_module
     **{command: {"command", "run", "process", "table"} for command in COMMANDS},
+    "evaluate": {"command", "run", "process", "set_module"},
     "start": {"ask", "command", "process", "run"},
     "new_project": {"scaffold", "command", "process", "run"},
     "adapter": {"adapter"},
@@ -26,12 +27,12 @@ ALLOWED = {  # part -> the parts of this project that it may import; adapter is 
     "counter_rng": set(),
     "datamodule": {"datamodule", "set_module", "process", "counter_rng"},
     "callback": {"callback", "run", "process"},
-    "figure": {"figure", "run", "process"},
+    "figure": {"figure", "set_module", "run", "process"},
     "logger": {"logger", "run", "process", "metrics"},
     "table": {"table", "run", "process"},
     "ask": {"ask", "command", "run", "process"},
     "scaffold": {"scaffold", "process"},
-    "prediction": {"process"},
+    "prediction": {"set_module", "process"},
     "exporter": {"exporter", "network", "set_module", "process"},
     "explore": {"explore", "command", "run", "process", "table", "set_module", "figure"},
 }

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from network.fixed_patches import FixedPatches
 from network.padded_patches import PaddedPatches
-from network.patch_network import PatchNetwork
 from set_module.patch_cutout import PatchCutout
 from set_module.set_batch import SetBatch
+from set_module.set_network import SetNetwork, takes_bags
 
 
 class Images:
@@ -28,7 +28,7 @@ class Images:
     def __init__(self, network: Any, image_size: Sequence[int], patches: str | None) -> None:
         self.network, self.words = network, "images"
         self.module: nn.Module = network
-        if takes_sets(network):
+        if isinstance(network, SetNetwork):
             own = network.cutout.mode if network.cutout is not None else "grid"
             self.patches = patches = patches or ("all" if own == "all" else "grid")
             self.module = FixedPatches(network, image_size, patches)
@@ -55,7 +55,7 @@ class Patches:
 
     file_name = "model_patches"
 
-    def __init__(self, network: PatchNetwork) -> None:
+    def __init__(self, network: Any) -> None:
         self.network, self.module = network, PaddedPatches(network)
         self.names = ("patches", "mask") if network.position is None else ("patches", "mask", "corners")
         self.axes = ({0: "batch", 1: "slots"},) * len(self.names)
@@ -75,24 +75,18 @@ class Patches:
 Interface = Images | Patches
 
 
-def takes_sets(network: Any) -> bool:
-    """Return whether the network can be given sets: patches, which it may cut itself, or bags."""
-    return isinstance(network, PatchNetwork)
-
-
 def interfaces(network: Any, image_size: Sequence[int], patches: str | None) -> list[Interface]:
     """Return all interfaces that fit the network."""
-    takes_images = not takes_sets(network) or network.cutout is not None
     return [
-        *([Images(network, image_size, patches)] if takes_images else []),
-        *([Patches(network)] if takes_sets(network) else []),
+        *([Images(network, image_size, patches)] if not takes_bags(network) else []),
+        *([Patches(network)] if isinstance(network, SetNetwork) else []),
     ]
 
 
 def random_input(network: Any, count: int, channels: int, image_size: Sequence[int], seed: int) -> Tensor | SetBatch:
     """Return uint8 noise: images, or bags of 1 to 9 images for a network of bags."""
     generator = torch.Generator().manual_seed(seed)
-    is_bag = takes_sets(network) and network.cutout is None
+    is_bag = takes_bags(network)
     lengths_B = torch.randint(1, 10, (count,), generator=generator) if is_bag else torch.ones(count, dtype=torch.int64)
     shape = (int(lengths_B.sum()), channels, *image_size)
     images = torch.randint(256, shape, dtype=torch.uint8, generator=generator)

@@ -12,8 +12,8 @@ from torch import Tensor
 from figure.embedding_picture import drawn_points
 from figure.embedding_points import Point, points_of_images, points_of_patches
 from figure.picture import captioned, framed
-from figure.sets import cuts_or_takes_sets, is_patch_network
 from figure.show import Tolerated, class_name, is_wanted, show
+from set_module.set_network import SetNetwork, cuts_images
 
 WHAT, METHODS = ("images", "patches"), ("tsne", "pca")
 EACH = 4  # patches of an image, at most: from another image one learns more
@@ -42,7 +42,7 @@ class Embedding(Callback):
         self.seen, self.kept = 0, list[Point]()
         self.chosen = set[int]()
         wanted = is_wanted(trainer) and trainer.is_global_zero
-        if wanted and (self.of == "images" or cuts_or_takes_sets(pl_module.network)):
+        if wanted and (self.of == "images" or isinstance(pl_module.network, SetNetwork)):
             with self.tolerated:
                 count = self.points if self.of == "images" else math.ceil(self.points / EACH)
                 order = torch.randperm(tested(trainer), generator=torch.Generator().manual_seed(self.seed))
@@ -75,7 +75,7 @@ class Embedding(Callback):
             what = "bags" if points[0].picture.ndim > 3 else "images"
             colour = "Colour: true class. Black outline: named wrongly."
         else:
-            what = "patches" if is_patch_network(pl_module) else "elements"
+            what = "patches" if cuts_images(pl_module.network) else "elements"
             colour = f"Colour: class of {'the image' if what == 'patches' else 'the bag'}."
         words = f"Features of {len(points)} test {what}, {'t-SNE' if self.method == 'tsne' else 'PCA'}."
         picture = captioned(drawn_points(places_M2, points, names), words, colour)

@@ -9,8 +9,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from figure.picture import captioned, drawn, framed, grid, tinted
-from figure.sets import is_patch_network, more_patches
 from figure.show import Tolerated, class_name, is_wanted, show
+from set_module.set_network import cuts_images, temporary_patch_num
 
 
 class Evidence(Callback):
@@ -28,7 +28,7 @@ class Evidence(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         wanted = is_wanted(trainer) and trainer.is_global_zero
-        self.missing = self.count if wanted and is_patch_network(pl_module) else 0
+        self.missing = self.count if wanted and cuts_images(getattr(pl_module, "network", None)) else 0
         # all over, as class folders have the images of a class in neighbouring batches
         batches = trainer.num_test_batches[0] if isfinite(trainer.num_test_batches[0]) else 1
         self.each, self.every = ceil(self.count / batches), max(1, int(batches // self.count))
@@ -56,7 +56,7 @@ class Evidence(Callback):
         self, trainer: Trainer, pl_module: LightningModule, images_BCHW: Tensor, labels_B: Tensor, index_B: Tensor
     ) -> list[Image]:
         network: Any = pl_module.network
-        with more_patches(network, self.patches):
+        with temporary_patch_num(network, self.patches):
             probability_BK = network(images_BCHW, index_B).float().softmax(1)
             probability_B, predicted_B = probability_BK.max(1)
             maps_BHW = network.evidence(images_BCHW, index_B, predicted_B)

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from figure.feature_picture import drawn_patches, drawn_stages
 from figure.one_item import item
 from figure.picture import boxed, drawn, framed, mosaic
-from figure.sets import cuts_or_takes_sets, more_patches
 from figure.show import Tolerated, class_name, is_wanted, show
 from figure.stages import Stage, stages_of
+from set_module.set_network import SetNetwork, temporary_patch_num
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +49,11 @@ class FeatureMaps(Callback):
     def _show(self, trainer: Trainer, network: Any, label: int, images: Any, index_1: Tensor) -> None:
         kind = "image" if isinstance(images, Tensor) else "bag"
         title = f"{kind} {self.image}, {class_name(trainer, label)}"
-        if not cuts_or_takes_sets(network):
+        if not isinstance(network, SetNetwork):
             if stages := stages_of(network, "", (nn.Conv2d,), network, images, index_1):
                 show(trainer, "pictures/feature_maps", framed(drawn_stages(drawn(images[0]), title, stages)))
             return
-        with more_patches(network, PATCHES):
+        with temporary_patch_num(network, PATCHES):
             patches, corners = network.cut(images, index_1)
             stages = stages_of(network, "embed.", (nn.Conv2d, nn.Linear), network.encode, patches, corners)
             if network.encoder is not None:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from figure.one_item import by, item
 from figure.picture import captioned, fitted, framed, grid
-from figure.sets import cuts_or_takes_sets
 from figure.show import Tolerated, is_wanted, show
+from set_module.set_network import SetNetwork
 
 RED, BLUE = (0.75, 0.02, 0.1), (0.02, 0.25, 0.7)
 WIDTH, LARGEST = 576, 144  # pixels of a row, of a filter
@@ -42,7 +42,7 @@ class FirstFilters(Callback):
             with Tolerated("picture of the first filters"):
                 images, index_1 = item(batch, 0)
                 network: Any = pl_module.network
-                seen = network.cut(images, index_1)[0].values if cuts_or_takes_sets(network) else images
+                seen = network.cut(images, index_1)[0].values if isinstance(network, SetNetwork) else images
                 if (found := filters_of(network, tuple(seen.shape[1:]))) is not None:
                     show(trainer, "pictures/first_filters", framed(drawn_filters(*found, self.count)))
 

@@ -8,8 +8,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from figure.picture import SIDE, boxed, captioned, drawn, framed, grid, mosaic
-from figure.sets import is_patch_network
 from figure.show import Tolerated, class_name, is_wanted, show
+from set_module.set_network import SetNetwork
 
 
 class Inputs(Callback):
@@ -40,8 +40,10 @@ class Inputs(Callback):
         tiles = [drawn(image_CHW, SIDE // 2) for image_CHW in images_BCHW[: self.images]]
         named = [captioned(tile, name) for tile, name in zip(tiles, names[: self.images], strict=True)]
         show(trainer, "pictures/inputs", framed(grid(named, columns=8)))
-        if is_patch_network(pl_module):
-            patches, corners = pl_module.network.cut(images_BCHW[: self.sets], index_B[: self.sets])  # type: ignore
+        network: Any = getattr(pl_module, "network", None)
+        if isinstance(network, SetNetwork):
+            patches, corners = network.cut(images_BCHW[: self.sets], index_B[: self.sets])
+            assert corners is not None  # bags were shown above
             sets = list(zip(images_BCHW, corners.to_list(), patches.to_list(), names, strict=False))
             show(trainer, "pictures/patches", framed(grid([beside(*each) for each in sets], columns=2)))
 

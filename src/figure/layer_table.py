@@ -9,9 +9,9 @@ from torch import Tensor
 from figure.layer_text import as_csv, as_markdown, as_picture, as_rich
 from figure.layers import layers_of
 from figure.one_item import in_words, item
-from figure.sets import more_patches
 from figure.show import Tolerated, is_wanted, show, show_text
 from process.console import open_console, shown
+from set_module.set_network import draws_patches, temporary_patch_num
 
 
 class LayerTable(Callback):
@@ -35,8 +35,8 @@ class LayerTable(Callback):
                 self._show(trainer, pl_module.network, images, index_1)
 
     def _show(self, trainer: Trainer, network: Any, images: Any, index_1: Tensor) -> None:
-        most = network.patch_num[1] if hasattr(network, "patch_num") else 1
-        with more_patches(network, most):
+        most = network.patch_num[1] if draws_patches(network) else 1
+        with temporary_patch_num(network, most):
             layers, seen = layers_of(network, images, index_1), in_words(network, images, index_1)
         title = f"{type(network).__name__}: {seen}"
         show_text(trainer, "layer_table.md", as_markdown(title, layers))

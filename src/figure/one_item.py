@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from figure.sets import cuts_or_takes_sets
+from set_module.set_network import SetNetwork
 
 
 def item(batch: Any, number: int) -> tuple[Any, Tensor]:
@@ -23,7 +23,7 @@ def in_words(network: Any, images_1CHW: Any, index_1: Tensor) -> str:
     if not isinstance(images_1CHW, Tensor):
         return f"a bag of {len(images_1CHW.values)} elements of {by(images_1CHW.values.shape[1:])}"
     words = f"an image of {by(images_1CHW.shape[1:])}"
-    if not cuts_or_takes_sets(network):
+    if not isinstance(network, SetNetwork):
         return words
     patches = network.cut(images_1CHW, index_1)[0].values
     return f"{words}, {len(patches)} patch{'es' * (len(patches) != 1)} of {by(patches.shape[2:])}"

@@ -16,9 +16,7 @@ class Stage:
     values: Tensor
 
 
-def stages_of(
-    network: nn.Module, prefix: str, kinds: tuple[type[nn.Module], ...], call: Any, *inputs: Any
-) -> list[Stage]:
+def stages_of(network: Any, prefix: str, kinds: tuple[type[nn.Module], ...], call: Any, *inputs: Any) -> list[Stage]:
     """While `call(*inputs)` runs: what each layer of these kinds, whose name begins so, hands on to the next.
 
     After normalisation and activation, and a pooling between them, but before one that follows: it makes small what is

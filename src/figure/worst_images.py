@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from figure.picture import SIDE, boxed, captioned, drawn, framed, grid, mosaic
-from figure.sets import is_patch_network
 from figure.show import Tolerated, class_name, is_wanted, show
 from process.ranks import gather_from_ranks
+from set_module.set_network import cuts_images
 
 WITH_OUTLINES = 16  # patches, at most
 
@@ -105,9 +105,9 @@ def picture_of(pl_module: LightningModule, case: Case) -> tuple[Image, str]:
     """With outlines of the patches that the network saw, if they are few, and the number of the image in its source."""
     if case.image.ndim > 3:
         return mosaic(list(case.image)), f"bag {case.index}, {len(case.image)} elements"
-    if not is_patch_network(pl_module):
+    network: Any = getattr(pl_module, "network", None)
+    if not cuts_images(network):
         return drawn(case.image), f"image {case.index}"
-    network: Any = pl_module.network
     patches, corners = network.cut(case.image[None], torch.tensor([case.index]))  # the same: it was, and is, evaluated
     few = corners.values if len(corners.values) <= WITH_OUTLINES else corners.values[:0]
     return boxed(case.image, few, patches.values.shape[-1]), f"image {case.index}, {len(corners.values)} patches"

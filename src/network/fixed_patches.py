@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from network.patch_network import PatchNetwork
 from set_module.patch_cutout import PatchCutout
 from set_module.set_batch import SetBatch
+from set_module.set_network import SetNetwork
 
 
 class FixedPatches(nn.Module):
@@ -23,7 +23,7 @@ class FixedPatches(nn.Module):
     columns: Tensor  # [X * p]
     corners: Tensor  # [P, 2]
 
-    def __init__(self, network: PatchNetwork, image_size: Sequence[int], mode: str) -> None:
+    def __init__(self, network: SetNetwork, image_size: Sequence[int], mode: str) -> None:
         super().__init__()
         if network.cutout is None or mode not in ("grid", "all"):
             raise ValueError(f"mode={mode!r}: choose grid or all, of a network that cuts images")

@@ -5,8 +5,8 @@
 import torch
 from torch import Tensor, nn
 
-from network.patch_network import PatchNetwork
 from set_module.set_batch import SetBatch
+from set_module.set_network import SetNetwork
 
 
 class PaddedPatches(nn.Module):
@@ -17,7 +17,7 @@ class PaddedPatches(nn.Module):
     any B and S.
     """
 
-    def __init__(self, network: PatchNetwork) -> None:
+    def __init__(self, network: SetNetwork) -> None:
         super().__init__()
         self.network = network
 

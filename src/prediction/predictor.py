@@ -9,6 +9,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from process.errors import UserError
+from set_module.set_network import draws_patches, takes_bags
 
 
 class Predictor(LightningModule):
@@ -26,7 +27,7 @@ class Predictor(LightningModule):
 
     def __init__(self, network: Any, draws: int, patch_num: int | None) -> None:
         super().__init__()
-        if hasattr(network, "cutout") and network.cutout is None:
+        if takes_bags(network):
             raise UserError("this network takes bags of images, not images: nothing to predict for a file")
         self.network, self.draws = network, draws if draws_patches(network) else 1
         if patch_num is None:

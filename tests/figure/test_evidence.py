@@ -1,4 +1,3 @@
-from contextlib import suppress
 from functools import partial
 
 import numpy
@@ -8,7 +7,6 @@ from given_logits import noise, shown_in_test
 from torch import nn
 
 from figure.evidence import Evidence, overlaid
-from figure.sets import more_patches
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
 from set_module.reduce_pool import ReducePool
@@ -62,16 +60,6 @@ def test_leaves_the_network_and_the_random_state_as_they_were(tmp_path):
     assert all(parameter.grad is None for parameter in cutter.parameters())
     assert cutter.patch_num == (1, 3)
     assert all(module.training for module in cutter.modules())
-
-
-def test_no_more_patches_than_there_are_places_and_fewer_after_an_error():
-    cutter = network(patch_replace=False)
-    with suppress(RuntimeError), more_patches(cutter, 1000):
-        assert cutter.patch_num == (6 * 4, 6 * 4)
-        raise RuntimeError
-    assert cutter.patch_num == (1, 3)
-    with more_patches(network(patch_mode="grid"), 1000):
-        pass
 
 
 @pytest.mark.parametrize("other", [None, nn.Linear(1, 1), network(patch_mode=None)])

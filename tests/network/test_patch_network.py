@@ -13,6 +13,7 @@ from set_module.position import LearnedPosition, SinusoidalPosition
 from set_module.reduce_pool import ReducePool
 from set_module.sab import SAB
 from set_module.set_batch import SetBatch
+from set_module.set_network import cuts_images, takes_bags, temporary_patch_num
 
 IMAGES = torch.randint(256, (6, 3, 16, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -130,3 +131,12 @@ def test_elements_of_sets_have_no_evidence():
     network = build()
     with pytest.raises(ValueError, match="give images"):
         network.evidence(network.cut(IMAGES)[0], None, LABELS)
+
+
+def test_a_picture_may_draw_as_many_patches_as_there_are_places():
+    network = build(patch_replace=False)
+    assert cuts_images(network)
+    assert takes_bags(build(patch_mode=None))
+    with temporary_patch_num(network, 1000):
+        assert network.patch_num == (12 * 8, 12 * 8)
+    assert network.patch_num == (1, 8)

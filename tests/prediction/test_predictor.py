@@ -81,5 +81,6 @@ def test_more_than_the_memory_holds_is_refused():
 def test_bags_are_no_images():
     network = Drawing()
     network.cutout = None
+    network.cut = network.encode = network.read = network.forward
     with pytest.raises(UserError, match="takes bags of images"):
         Predictor(network, 1, None)

@@ -1,0 +1,69 @@
+"""The interface of networks of sets: all other packages ask here whether a network works on patches or bags."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from set_module.patch_cutout import PatchCutout
+from set_module.set_batch import SetBatch
+
+
+@runtime_checkable
+class SetNetwork(Protocol):
+    """Network whose input is a set: logits = read(encode(*cut(images, index))).
+
+    `cutout` cuts patches out of images; it is None where the data are bags, which are sets already. `position` embeds
+    the corners of patches and `encoder` relates the patches to each other, or they are None. A network whose number of
+    patches may be chosen has `patch_num` and `max_patch_num` as well.
+    """
+
+    if TYPE_CHECKING:  # hidden from isinstance, which from Python 3.12 on finds no submodule of an nn.Module
+        cutout: PatchCutout | None
+        position: nn.Module | None
+        encoder: nn.Module | None
+
+    def cut(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None = None) -> tuple[SetBatch, SetBatch | None]:
+        """Return the patches and their corners; bags stay as they are and have no corners."""
+        ...
+
+    def encode(self, patches: SetBatch, corners: SetBatch | None = None) -> SetBatch:
+        """Return the features of the patches."""
+        ...
+
+    def read(self, features: SetBatch) -> Tensor:
+        """Return the logits of the features."""
+        ...
+
+
+def cuts_images(network: object) -> bool:
+    """Return whether a network cuts patches out of images."""
+    return isinstance(network, SetNetwork) and network.cutout is not None
+
+
+def takes_bags(network: object) -> bool:
+    """Return whether a network takes bags only, no images."""
+    return isinstance(network, SetNetwork) and network.cutout is None
+
+
+def draws_patches(network: object) -> bool:
+    """Return whether the number of patches may be chosen, by setting `patch_num`."""
+    return hasattr(network, "patch_num")
+
+
+@contextmanager
+def temporary_patch_num(network: Any, number: int) -> Iterator[None]:
+    """Let a network draw `number` patches, or as many as there are places; restore its own number at the end.
+
+    Without effect on networks that draw no patches.
+    """
+    if not draws_patches(network):
+        yield
+        return
+    before = network.patch_num
+    network.patch_num = min(number, network.max_patch_num or number)
+    try:
+        yield
+    finally:
+        network.patch_num = before
