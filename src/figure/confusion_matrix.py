@@ -1,4 +1,4 @@
-"""Which classes the network takes for which, after the test."""
+"""Figure of the confusion matrix of the test set."""
 
 from typing import Any
 
@@ -8,8 +8,19 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from figure.picture import BLACK, TEXT, WHITE, captioned, font, framed, shortened
-from figure.show import Tolerated, class_name, is_wanted, show
+from figure.picture import (
+    BLACK,
+    TEXT,
+    WHITE,
+    WarnOnFailure,
+    any_logger_takes_pictures,
+    captioned,
+    class_name,
+    font,
+    framed,
+    log_picture,
+    shortened,
+)
 from process.ranks import gather_from_ranks
 
 WIDTH = 840  # pixels of the matrix, at most
@@ -18,19 +29,21 @@ BLUE = (8, 48, 107)
 
 
 class ConfusionMatrix(Callback):
-    """Counts of (true class, predicted class) over the test set, of all ranks, as a picture; of up to 1000 classes."""
+    """Picture of the counts of (true class, predicted class) over the test set of all ranks, for up to 1000 classes."""
+
+    needs = ("test_logits",)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.wanted = is_wanted(trainer)
+        self.wanted = any_logger_takes_pictures(trainer)
         self.counts_KK: Tensor | None = None
-        self.tolerated = Tolerated("confusion matrix")
+        self.drawing = WarnOnFailure("confusion matrix")
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         if not self.wanted:
             return
-        with self.tolerated:
+        with self.drawing:
             if (classes := outputs.shape[1]) <= WITH_PICTURE:
                 counts_KK = multiclass_confusion_matrix(outputs.argmax(1), batch[1], classes, validate_args=False)
                 self.counts_KK = counts_KK if self.counts_KK is None else self.counts_KK + counts_KK
@@ -38,21 +51,21 @@ class ConfusionMatrix(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.wanted:
             return
-        mine = [] if self.counts_KK is None else [self.counts_KK.cpu()]
-        every = gather_from_ranks(None if self.tolerated.failed else mine, trainer.world_size)
+        own = [] if self.counts_KK is None else [self.counts_KK.cpu()]
+        every = gather_from_ranks(None if self.drawing.failed else own, trainer.world_size)
         self.counts_KK = None
         if trainer.is_global_zero and None not in every and any(every):
-            with self.tolerated:
+            with self.drawing:
                 counts_KK = torch.stack([counts for counts_of_rank in every for counts in counts_of_rank]).sum(0)
                 names = [class_name(trainer, label) for label in range(len(counts_KK))]
-                show(trainer, "pictures/confusion_matrix", framed(drawn_matrix(counts_KK, names)))
+                log_picture(trainer, "pictures/confusion_matrix", framed(drawn_matrix(counts_KK, names)))
 
 
 def drawn_matrix(counts_KK: Tensor, names: list[str]) -> Image.Image:
-    """Cells as blue as the square root of their share of the row; with counts and names as far as there is room."""
+    """Draw cells as blue as the square root of their share of the row, with counts and names if there is room."""
     classes = len(names)
     cell = max(1, min(64, WIDTH // classes))
-    # the root: a few confusions in a hundred have to be seen
+    # the root makes a few confusions in a hundred visible
     strength_KK = (counts_KK / counts_KK.sum(1, keepdim=True).clamp(min=1)).sqrt()
     colours_KK3 = torch.lerp(torch.tensor(WHITE).float(), torch.tensor(BLUE).float(), strength_KK[..., None])
     cells = Image.fromarray(colours_KK3.round().to(torch.uint8).numpy())
@@ -73,7 +86,7 @@ def drawn_matrix(counts_KK: Tensor, names: list[str]) -> Image.Image:
 
 
 def with_names(matrix: Image.Image, names: list[str], cell: int) -> Image.Image:
-    """The names of the rows at the left and those of the columns above, upwards."""
+    """Write the class names to the left of the rows and, upwards, above the columns."""
     size = min(TEXT, cell)
     short = [shortened(name, 120, size) for name in names]
     margin = round(max(font(size).getlength(name) for name in short)) + 8

@@ -1,35 +1,41 @@
-"""How a network arranges images, or patches of them: their features in two dimensions."""
+"""Figure of the features of images or patches, projected to two dimensions."""
 
-# M points, D features
+# B images, k of them, M points, N patches in all, D features
 
 import math
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
-from figure.embedding_picture import drawn_points
-from figure.embedding_points import Point, points_of_images, points_of_patches
-from figure.picture import captioned, framed
-from figure.show import Tolerated, class_name, is_wanted, show
+from figure.embedding_picture import Point, drawn_points
+from figure.picture import WarnOnFailure, any_logger_takes_pictures, captioned, class_name, framed, log_picture
 from set_module.set_network import SetNetwork, cuts_images
 
-WHAT, METHODS = ("images", "patches"), ("tsne", "pca")
-EACH = 4  # patches of an image, at most: from another image one learns more
-ENOUGH, ITERATIONS = 50, 500  # principal components that t-SNE is given, and its steps: twice as many look the same
+SUBJECTS, METHODS = ("images", "patches"), ("tsne", "pca")
+PATCHES_PER_IMAGE = 4  # at most: patches of another image show more
+COMPONENTS, ITERATIONS = 50, 500  # principal components that t-SNE is given, and its steps; twice as many look the same
+LARGEST = 128  # pixels of a side: thousands of pictures are kept in memory
 
 
 class Embedding(Callback):
-    """`of` images: what the last linear layer takes. `of` patches: what the pool takes; networks without show nothing.
+    """Features of up to `points` items from the whole test set, in the plane.
 
-    Of `points` all over the test set, or as many as there are, drawn by `seed`. `method` tsne keeps neighbours
-    together, van der Maaten & Hinton 2008, JMLR 9; pca shows the two directions of largest variance, at once.
     Raises ValueError for an unknown option and fewer than 3 points.
+
+    Args:
+        of: `images`: features before the last linear layer; `patches`: features before the pool, of networks of sets.
+        method: `tsne` keeps neighbours together, van der Maaten & Hinton 2008, JMLR 9; `pca` shows the two directions
+            of largest variance and takes no time.
+        seed: of the items that are drawn, and of t-SNE.
     """
 
+    needs = ("network", "test_logits")
+
     def __init__(self, of: str, points: int, method: str, seed: int) -> None:
-        for name, value, options in (("of", of, WHAT), ("method", method, METHODS)):
+        for name, value, options in (("of", of, SUBJECTS), ("method", method, METHODS)):
             if value not in options:
                 raise ValueError(f"embedding.{name}={value}: must be one of {', '.join(options)}")
         if points < 3:
@@ -38,58 +44,120 @@ class Embedding(Callback):
         self.name = "embedding" if of == "images" else "patch_embedding"
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.tolerated = Tolerated(f"picture of the {self.name.replace('_', ' ')}")
-        self.seen, self.kept = 0, list[Point]()
+        self.drawing = WarnOnFailure(f"picture of the {self.name.replace('_', ' ')}")
+        self.images_seen, self.kept = 0, list[Point]()
         self.chosen = set[int]()
-        wanted = is_wanted(trainer) and trainer.is_global_zero
+        wanted = any_logger_takes_pictures(trainer) and trainer.is_global_zero
         if wanted and (self.of == "images" or isinstance(pl_module.network, SetNetwork)):
-            with self.tolerated:
-                count = self.points if self.of == "images" else math.ceil(self.points / EACH)
-                order = torch.randperm(tested(trainer), generator=torch.Generator().manual_seed(self.seed))
+            with self.drawing:
+                count = self.points if self.of == "images" else math.ceil(self.points / PATCHES_PER_IMAGE)
+                order = torch.randperm(num_test_images(trainer), generator=torch.Generator().manual_seed(self.seed))
                 self.chosen = set(order[:count].tolist())
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        first, self.seen = self.seen, self.seen + len(batch[1])
+        first, self.images_seen = self.images_seen, self.images_seen + len(batch[1])
         numbers = [number for number in range(len(batch[1])) if first + number in self.chosen]
-        if numbers and not self.tolerated.failed:
-            with self.tolerated:
+        if numbers and not self.drawing.failed:
+            with self.drawing:
                 if self.of == "images":
                     self.kept += points_of_images(pl_module.network, outputs, batch, numbers)
                 else:
-                    self.kept += points_of_patches(pl_module.network, batch, numbers, EACH)
+                    self.kept += points_of_patches(pl_module.network, batch, numbers, PATCHES_PER_IMAGE)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # in a random order: class folders have the images of a class one after the other
+        # in random order, as class folders hold the images of a class one after the other
         order = torch.randperm(len(self.kept), generator=torch.Generator().manual_seed(self.seed))
         points, self.kept = [self.kept[number] for number in order[: self.points].tolist()], []
-        if len(points) > 2 and not self.tolerated.failed:
-            with self.tolerated:
+        if len(points) > 2 and not self.drawing.failed:
+            with self.drawing:
                 self._show(trainer, pl_module, points)
 
     def _show(self, trainer: Trainer, pl_module: LightningModule, points: list[Point]) -> None:
-        places_M2 = in_the_plane(torch.stack([point.features for point in points]), self.method, self.seed)
+        places_M2 = project_to_plane(torch.stack([point.features for point in points]), self.method, self.seed)
         names = {point.label: class_name(trainer, point.label) for point in points}
         if self.of == "images":
-            what = "bags" if points[0].picture.ndim > 3 else "images"
+            items = "bags" if points[0].picture.ndim > 3 else "images"
             colour = "Colour: true class. Black outline: named wrongly."
         else:
-            what = "patches" if cuts_images(pl_module.network) else "elements"
-            colour = f"Colour: class of {'the image' if what == 'patches' else 'the bag'}."
-        words = f"Features of {len(points)} test {what}, {'t-SNE' if self.method == 'tsne' else 'PCA'}."
-        picture = captioned(drawn_points(places_M2, points, names), words, colour)
-        show(trainer, f"pictures/{self.name}", framed(picture))
+            items = "patches" if cuts_images(pl_module.network) else "elements"
+            colour = f"Colour: class of {'the image' if items == 'patches' else 'the bag'}."
+        title = f"Features of {len(points)} test {items}, {'t-SNE' if self.method == 'tsne' else 'PCA'}."
+        picture = captioned(drawn_points(places_M2, points, names), title, colour)
+        log_picture(trainer, f"pictures/{self.name}", framed(picture))
 
 
-def tested(trainer: Trainer) -> int:
-    """How many images this process tests."""
+def num_test_images(trainer: Trainer) -> int:
+    """Return the number of images that this process tests."""
     loader: Any = trainer.test_dataloaders
     return int(min(len(loader.sampler), trainer.num_test_batches[0] * (loader.batch_size or 1)))
 
 
-def in_the_plane(features_MD: Tensor, method: str, seed: int) -> Tensor:
-    """[M, 2]; the same for the same features and seed. Raises ValueError for what has no place in one."""
+def points_of_images(network: Any, logits_BK: Tensor, batch: Any, numbers: list[int]) -> list[Point]:
+    """Return the inputs of the last linear layer; their mean over the patches of an image if it acts on each patch."""
+    images, labels_k, index_k, number_k = chosen(batch, numbers)
+    features_kD = inputs_of(last_linear(network), network, images, index_k)
+    if len(features_kD) != len(labels_k):
+        lengths_k = network.cut(images, index_k)[0].lengths
+        features_kD = torch.stack([each_nD.mean(0) for each_nD in features_kD.split(lengths_k.tolist())])
+    wrong_k = logits_BK[number_k].argmax(1) != labels_k
+    pictures = images if isinstance(images, Tensor) else images.to_list()
+    columns = zip(features_kD.cpu(), labels_k.tolist(), wrong_k.tolist(), pictures, strict=True)
+    return [Point(features_D, label, wrong, shrunk(picture)) for features_D, label, wrong, picture in columns]
+
+
+def points_of_patches(network: Any, batch: Any, numbers: list[int], each: int) -> list[Point]:
+    """Return the inputs of the pool: features after the encoder, of the first `each` patches of each image."""
+    images, labels_k, index_k, _ = chosen(batch, numbers)
+    patches, corners = network.cut(images, index_k)
+    features_ND = network.encode(patches, corners).values.float().cpu()
+    first_N = (patches.numbers() < each).cpu()
+    label_N = labels_k[patches.index].cpu()
+    columns = zip(features_ND[first_N], label_N[first_N].tolist(), patches.values.cpu()[first_N], strict=True)
+    return [Point(features_D, label, False, shrunk(patch)) for features_D, label, patch in columns]
+
+
+def chosen(batch: Any, numbers: list[int]) -> tuple[Any, Tensor, Tensor, Tensor]:
+    """Return images (or a SetBatch of bags), labels and index of these numbers in the batch, and the numbers."""
+    images_BCHW, labels_B, index_B = batch
+    number_k = torch.tensor(numbers, device=labels_B.device)
+    images = images_BCHW[number_k] if isinstance(images_BCHW, Tensor) else images_BCHW.select(number_k)
+    return images, labels_B[number_k], index_B[number_k], number_k
+
+
+def shrunk(picture: Tensor) -> Tensor:
+    """Move uint8 [C, H, W] or [n, C, H, W] to the CPU, averaged to the size at which it may be drawn."""
+    factor = LARGEST / max(picture.shape[-2:])
+    if factor >= 1:
+        return picture.to("cpu", copy=True)  # a copy: a view would keep the whole batch in memory
+    pixels = picture.float().view(-1, *picture.shape[-3:])
+    size = [max(1, round(factor * length)) for length in picture.shape[-2:]]
+    smaller = functional.interpolate(pixels, size, mode="area").round().to("cpu", torch.uint8)
+    return smaller.view(*picture.shape[:-2], *size)
+
+
+def last_linear(network: nn.Module) -> nn.Linear:
+    """Return the last linear layer of the head, or of the network. Raises ValueError if there is none."""
+    layers = [part for part in getattr(network, "head", network).modules() if isinstance(part, nn.Linear)]
+    if not layers:
+        raise ValueError("the network has no linear layer at its end")
+    return layers[-1]
+
+
+def inputs_of(layer: nn.Module, network: nn.Module, *inputs: Any) -> Tensor:
+    """Run `network(*inputs)` and return the last input of a layer."""
+    taken: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda _, arguments: taken.append(arguments[0]))
+    try:
+        network(*inputs)
+    finally:
+        handle.remove()
+    return taken[-1].detach().float()
+
+
+def project_to_plane(features_MD: Tensor, method: str, seed: int) -> Tensor:
+    """Return places [M, 2], the same for one seed. Raises ValueError if features are not finite or all equal."""
     if not bool(features_MD.isfinite().all()):
         raise ValueError("the network makes features that are NaN or infinite")
     if bool((features_MD == features_MD[0]).all()):
@@ -98,8 +166,8 @@ def in_the_plane(features_MD: Tensor, method: str, seed: int) -> Tensor:
     from sklearn.manifold import TSNE
 
     values_MD = features_MD.double().numpy()
-    wanted = ENOUGH if method == "tsne" else 2
-    parts_MP = PCA(min(wanted, *values_MD.shape), random_state=seed).fit_transform(values_MD)
+    components = COMPONENTS if method == "tsne" else 2
+    parts_MP = PCA(min(components, *values_MD.shape), random_state=seed).fit_transform(values_MD)
     if method == "tsne" and parts_MP.shape[1] > 1:
         perplexity = min(30.0, (len(parts_MP) - 1) / 3)
         parts_MP = TSNE(perplexity=perplexity, max_iter=ITERATIONS, init="pca", random_state=seed).fit_transform(

@@ -1,26 +1,36 @@
-"""Points in a plane with the images that they stand for, coloured by class."""
+"""Picture of points in a plane, coloured by class, some with the image that they stand for."""
 
-# M points
+# M points, D features
 
 import colorsys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
-from figure.embedding_points import Point
 from figure.picture import BLACK, MARGIN, TEXT, WHITE, abreast, drawn, font, mosaic, shortened
 
-SIDE, FINE = 880, 3  # pixels of the plane; drawn so many times as large, which makes dots round
+SIDE, FINE = 880, 3  # pixels of the plane; it is drawn 3 times as large, which makes dots round
 DOT, TILE, BAG, FRAME = 4, 30, 64, 2  # pixels: radius, side of an image and of a bag of them, its frame
-PICTURES, APART = 90, 1.6  # images at most; from one to the next, in sides
+PICTURES, APART = 90, 1.6  # images at most; distance between two, in sides of an image
 NAMED = 40  # classes in the legend, at most
-# told apart by most eyes, also on a poor projector: Tableau 10
+# Tableau 10: most people can distinguish them, also on a poor projector
 COLOURS = ("#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#8c8c8c")
 
 
+@dataclass
+class Point:
+    """Features [D] of an image or patch, uint8 [C, H, W], or of a bag [n, C, H, W]; all on the CPU."""
+
+    features: Tensor
+    label: int
+    is_wrong: bool
+    picture: Tensor
+
+
 def drawn_points(places_M2: Tensor, points: Sequence[Point], names: Mapping[int, str]) -> Image.Image:
-    """Dots, some with their image, and a legend; those that were named wrongly have a black outline and lie above."""
+    """Draw dots, some with their image, and a legend; incorrect ones have a black outline and lie on top."""
     colours = dict(zip(sorted(names), palette(len(names)), strict=True))
     side = BAG if points[0].picture.ndim > 3 else TILE
     pixels_M2 = fitted_places(places_M2, side)
@@ -37,13 +47,13 @@ def drawn_points(places_M2: Tensor, points: Sequence[Point], names: Mapping[int,
             width=FINE,
         )
     sheet = sheet.resize((SIDE, SIDE), Image.Resampling.BOX)
-    for number in apart(pixels_M2, side):
-        place(sheet, points[number], side, pixels_M2[number].tolist(), colours[points[number].label])
+    for number in spaced_apart(pixels_M2, side):
+        paste_point(sheet, points[number], side, pixels_M2[number].tolist(), colours[points[number].label])
     return abreast([sheet, legend([(names[label], colours[label]) for label in sorted(names)])])
 
 
 def palette(count: int) -> list[str]:
-    """Of ten classes or fewer distinct ones, of more all hues, neighbours far apart."""
+    """Return distinct colours for up to ten classes; for more, all hues, with neighbours far apart."""
     if count <= len(COLOURS):
         return list(COLOURS[:count])
     shades = [(0.75, 0.85), (0.5, 0.6), (0.9, 0.55)]  # saturation, brightness
@@ -52,14 +62,14 @@ def palette(count: int) -> list[str]:
 
 
 def fitted_places(places_M2: Tensor, margin: int) -> Tensor:
-    """In pixels, each axis as far as it goes: neither has a unit."""
+    """Scale places to pixels, each axis to the full side: neither has a unit."""
     low_2, high_2 = places_M2.amin(0), places_M2.amax(0)
     unit_M2 = (places_M2 - low_2) / (high_2 - low_2).clamp(min=1e-12)
     return margin / 2 + FRAME + unit_M2 * (SIDE - margin - 2 * FRAME)
 
 
-def apart(pixels_M2: Tensor, side: int) -> list[int]:
-    """Points whose images do not touch each other, one after the other in their own order, which is random."""
+def spaced_apart(pixels_M2: Tensor, side: int) -> list[int]:
+    """Return the numbers of points whose images do not touch, chosen greedily in the given, random order."""
     kept: list[int] = []
     for number in range(len(pixels_M2)):
         distances = (pixels_M2[kept] - pixels_M2[number]).abs().amax(1)
@@ -68,7 +78,7 @@ def apart(pixels_M2: Tensor, side: int) -> list[int]:
     return kept
 
 
-def place(sheet: Image.Image, point: Point, side: int, centre: Sequence[float], colour: str) -> None:
+def paste_point(sheet: Image.Image, point: Point, side: int, centre: Sequence[float], colour: str) -> None:
     tile = mosaic(list(point.picture), side) if point.picture.ndim > 3 else drawn(point.picture, side)
     framed = Image.new("RGB", (tile.width + 2 * FRAME, tile.height + 2 * FRAME), colour)
     framed.paste(tile, (FRAME, FRAME))
@@ -78,7 +88,7 @@ def place(sheet: Image.Image, point: Point, side: int, centre: Sequence[float], 
 
 
 def legend(colours: Sequence[tuple[str, str]]) -> Image.Image:
-    """Of names and their colours; two classes may have one name."""
+    """Draw names beside their colours; two classes may have the same name."""
     named = colours[:NAMED]
     short = [shortened(name, 140) for name, _ in named]
     more = [f"and {len(colours) - NAMED} more"] if len(colours) > NAMED else []

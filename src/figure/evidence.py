@@ -1,4 +1,4 @@
-"""Where in some test images the network saw what it named."""
+"""Figure of the pixels of test images that speak for and against the predicted class."""
 
 from math import ceil, isfinite
 from typing import Any
@@ -8,17 +8,28 @@ from PIL.Image import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from figure.picture import captioned, drawn, framed, grid, tinted
-from figure.show import Tolerated, class_name, is_wanted, show
+from figure.picture import (
+    WarnOnFailure,
+    any_logger_takes_pictures,
+    captioned,
+    class_name,
+    drawn,
+    framed,
+    grid,
+    log_picture,
+    tinted,
+)
 from set_module.set_network import cuts_images, temporary_patch_num
 
 
 class Evidence(Callback):
-    """Of `count` images all over the test set, what the patches of each pixel say for and against the class named.
+    """Evidence of `count` images from the whole test set: how much the patches over each pixel speak for its class.
 
-    `PatchNetwork.evidence` says what that is. `patches` are drawn, or as many as there can be: enough to cover the
-    image. Networks that do not cut patches out of images show nothing. Raises ValueError for numbers below 1.
+    `PatchNetwork.evidence` defines it. `patches` are drawn per image, at most as many as there are places, to cover the
+    image. There is no figure of networks that do not cut patches out of images. Raises ValueError for numbers below 1.
     """
+
+    needs = ("network", "test_logits")
 
     def __init__(self, count: int, patches: int) -> None:
         for name, number in (("count", count), ("patches", patches)):
@@ -27,19 +38,19 @@ class Evidence(Callback):
         self.count, self.patches = count, patches
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        wanted = is_wanted(trainer) and trainer.is_global_zero
+        wanted = any_logger_takes_pictures(trainer) and trainer.is_global_zero
         self.missing = self.count if wanted and cuts_images(getattr(pl_module, "network", None)) else 0
-        # all over, as class folders have the images of a class in neighbouring batches
+        # images from the whole set, as class folders have those of a class in neighbouring batches
         batches = trainer.num_test_batches[0] if isfinite(trainer.num_test_batches[0]) else 1
         self.each, self.every = ceil(self.count / batches), max(1, int(batches // self.count))
         self.batches: list[tuple[Tensor, Tensor, Tensor]] = []
-        self.tolerated = Tolerated("picture of the evidence")
+        self.drawing = WarnOnFailure("picture of the evidence")
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         if self.missing and batch_idx % self.every == 0 and isinstance(batch[0], Tensor):
-            with self.tolerated:
+            with self.drawing:
                 images_BCHW, labels_B, index_B = (tensor[: min(self.each, self.missing)].clone() for tensor in batch)
                 self.batches.append((images_BCHW, labels_B, index_B))
                 self.missing -= len(labels_B)
@@ -47,10 +58,10 @@ class Evidence(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         batches, self.batches = self.batches, []
         if batches:
-            with self.tolerated:
+            with self.drawing:
                 tiles = self._tiles(trainer, pl_module, *(torch.cat(tensors) for tensors in zip(*batches, strict=True)))
                 text = "Red: speaks for the predicted class, or has weight. Blue: speaks against it."
-                show(trainer, "pictures/evidence", framed(captioned(grid(tiles, columns=2), text)))
+                log_picture(trainer, "pictures/evidence", framed(captioned(grid(tiles, columns=2), text)))
 
     def _tiles(
         self, trainer: Trainer, pl_module: LightningModule, images_BCHW: Tensor, labels_B: Tensor, index_B: Tensor
@@ -72,5 +83,5 @@ class Evidence(Callback):
 
 
 def overlaid(image_CHW: Tensor, map_HW: Tensor) -> Image:
-    """See `tinted`: what has two signs is drawn from 0, weights from their smallest."""
+    """Draw evidence with two signs from 0, and weights, which are positive, from the smallest of them: see `tinted`."""
     return tinted(image_CHW, map_HW - map_HW.nan_to_num(nan=torch.inf).min().clamp(min=0))

@@ -1,66 +1,132 @@
-"""What the layers of a network make of one image, or of its patches."""
+"""Figure of the feature maps of one image, layer by layer, or of the features of its patches."""
+
+# n patches, C maps of h w, D features
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
-from pytorch_lightning import Callback, LightningModule, Trainer
+import torch
+from PIL.Image import Image, Resampling, fromarray
+from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
-from figure.feature_picture import drawn_patches, drawn_stages
-from figure.one_item import item
-from figure.picture import boxed, drawn, framed, mosaic
-from figure.show import Tolerated, class_name, is_wanted, show
-from figure.stages import Stage, stages_of
+from figure.activations import Activation, activations_of
+from figure.item_figure import ItemFigure, format_shape
+from figure.picture import abreast, boxed, captioned, class_name, drawn, fitted, framed, grid, log_picture, mosaic
 from set_module.set_network import SetNetwork, temporary_patch_num
 
 log = logging.getLogger(__name__)
 
 PATCHES = 12  # rows of a picture, at most
+MAPS, SIDE = 12, 76  # of an image: maps of a layer, and pixels of one
+PATCH_MAPS, PATCH_SIDE = 6, 44  # of a patch
+BAR = 320  # pixels of the features of a patch, at most
+# dark to bright
+HEAT = torch.tensor([[8, 6, 24], [84, 18, 109], [187, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=torch.float32)
 
 
-class FeatureMaps(Callback):
-    """Of test image number `image` in its source: after each convolution; of a set, after each layer up to the pool.
+class FeatureMaps(ItemFigure):
+    """Feature maps of test image number `image` in its source, after each convolution.
 
-    Raises ValueError for what is no such number.
+    Networks of sets show the features of each patch instead, after each layer up to the pool. Raises ValueError unless
+    `image` is a whole number >= 0.
     """
+
+    description = "picture of the feature maps"
 
     def __init__(self, image: int) -> None:
         if type(image) is not int or image < 0:
             raise ValueError(f"image={image}: choose a whole number >= 0")
-        self.image = image
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.wanted, self.found = is_wanted(trainer) and trainer.is_global_zero, False
-
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
-    ) -> None:
-        if self.wanted and not self.found:
-            with Tolerated("picture of the feature maps"):
-                for number in (batch[2] == self.image).nonzero()[:1, 0].tolist():
-                    self.found = True
-                    self._show(trainer, pl_module.network, int(batch[1][number]), *item(batch, number))
+        self.index: int = image
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.wanted and not self.found:
             here = "" if trainer.world_size == 1 else " by the first process; visualize.py tests all in one"
-            log.info(f"no picture of the feature maps: image {self.image} was not among those tested{here}")
+            log.info(f"no picture of the feature maps: image {self.index} was not among those tested{here}")
 
-    def _show(self, trainer: Trainer, network: Any, label: int, images: Any, index_1: Tensor) -> None:
+    def draw(self, trainer: Trainer, network: Any, images: Any, label: int, index_1: Tensor) -> None:
         kind = "image" if isinstance(images, Tensor) else "bag"
-        title = f"{kind} {self.image}, {class_name(trainer, label)}"
+        title = f"{kind} {self.index}, {class_name(trainer, label)}"
         if not isinstance(network, SetNetwork):
-            if stages := stages_of(network, "", (nn.Conv2d,), network, images, index_1):
-                show(trainer, "pictures/feature_maps", framed(drawn_stages(drawn(images[0]), title, stages)))
+            if layers := activations_of(network, "", (nn.Conv2d,), network, images, index_1):
+                log_picture(trainer, "pictures/feature_maps", framed(drawn_maps(drawn(images[0]), title, layers)))
             return
         with temporary_patch_num(network, PATCHES):
             patches, corners = network.cut(images, index_1)
-            stages = stages_of(network, "embed.", (nn.Conv2d, nn.Linear), network.encode, patches, corners)
+            layers = activations_of(network, "embed.", (nn.Conv2d, nn.Linear), network.encode, patches, corners)
             if network.encoder is not None:
-                stages.append(Stage("encoder", network.encode(patches, corners).values.detach().float().cpu()))
-        seen = list(patches.values[:PATCHES])
+                features_ND = network.encode(patches, corners).values
+                layers.append(Activation("encoder", features_ND.detach().float().cpu()))
+        shown = list(patches.values[:PATCHES])
         if corners is None:
-            whole, word = mosaic(seen), "element"
+            whole, heading = mosaic(shown), "element"
         else:
-            whole, word = boxed(images[0], corners.values[:PATCHES], seen[0].shape[-1]), "patch"
-        show(trainer, "pictures/feature_maps", framed(drawn_patches(whole, title, word, seen, stages)))
+            whole, heading = boxed(images[0], corners.values[:PATCHES], shown[0].shape[-1]), "patch"
+        log_picture(trainer, "pictures/feature_maps", framed(drawn_patches(whole, title, heading, shown, layers)))
+
+
+def drawn_maps(image: Image, title: str, layers: Sequence[Activation]) -> Image:
+    """Draw a row of maps for each layer, each map on its own scale from its smallest value to its largest."""
+    rows = []
+    for layer in layers:
+        maps_Chw = layer.values[0]
+        chosen_M = most_varied(layer.values, MAPS)
+        tiles = [fitted(heated(scaled(maps_Chw[number])), SIDE) for number in chosen_M]
+        constant = int((maps_Chw.flatten(1).amax(1) == maps_Chw.flatten(1).amin(1)).sum())
+        note = f", the {len(tiles)} that vary most" if len(tiles) < len(maps_Chw) else ""
+        note += f"; {constant} are the same everywhere" if constant else ""
+        heading = f"{layer.name}: {format_shape(layer.values.shape[1:])}{note}"
+        rows.append(captioned(grid(tiles, MAPS, margin=4), heading, width=MAPS * (SIDE + 4)))
+    note = "After each convolution with normalisation and activation. Dark to bright: lowest to highest of a map."
+    return grid([captioned(image, title, note, width=MAPS * (SIDE + 4)), *rows], 1)
+
+
+def drawn_patches(
+    whole: Image, title: str, heading: str, patches: Sequence[Tensor], layers: Sequence[Activation]
+) -> Image:
+    """Draw a row for each patch or element and a column for each layer, whose values share one scale.
+
+    Args:
+        whole: the image or bag that the patches are of.
+        heading: of the column of patches.
+    """
+    columns = [drawn_column(layer, len(patches)) for layer in layers]
+    thumbs = [fitted(drawn(patch_Cpp), PATCH_SIDE) for patch_Cpp in patches]
+    table = abreast([captioned(grid(thumbs, 1, margin=4), heading, width=56), *columns], margin=20)
+    note = "Dark to bright: smallest to largest value of a layer."
+    return grid([captioned(whole, title, note, width=max(480, table.width)), table], 1)
+
+
+def drawn_column(layer: Activation, rows: int) -> Image:
+    values = layer.values[:rows]
+    if values.ndim == 4:
+        chosen_M = most_varied(values, PATCH_MAPS)
+        shown_nMhw = scaled(values[:, chosen_M])
+        tiles = [fitted(heated(map_hw), PATCH_SIDE) for maps_Mhw in shown_nMhw for map_hw in maps_Mhw]
+        column = grid(tiles, len(chosen_M), margin=4)
+    else:
+        width = values.shape[1] * max(1, BAR // values.shape[1])
+        bars = [heated(bar_D[None]).resize((min(width, BAR), PATCH_SIDE), Resampling.BOX) for bar_D in scaled(values)]
+        column = grid(bars, 1, margin=4)
+    return captioned(column, f"{layer.name}: {format_shape(values.shape[1:])}")
+
+
+def most_varied(values_nChw: Tensor, count: int) -> list[int]:
+    """Return the numbers of the maps of largest standard deviation, in ascending order."""
+    spread_C = values_nChw.movedim(1, 0).flatten(1).std(1, correction=0)
+    return sorted(spread_C.argsort(descending=True, stable=True)[:count].tolist())
+
+
+def scaled(values: Tensor) -> Tensor:
+    """Scale values to 0 ... 1; to 0 if all are equal."""
+    low, high = values.aminmax()
+    return (values - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def heated(unit_hw: Tensor) -> Image:
+    """Colour values of 0 ... 1 from dark to bright."""
+    place_hw = unit_hw.nan_to_num(nan=0.0) * (len(HEAT) - 1)
+    below_hw = place_hw.floor().long().clamp(0, len(HEAT) - 2)
+    colours_hw3 = torch.lerp(HEAT[below_hw], HEAT[below_hw + 1], (place_hw - below_hw)[..., None])
+    return fromarray(colours_hw3.round().to(torch.uint8).numpy())

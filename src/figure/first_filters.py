@@ -1,54 +1,46 @@
-"""What the first layer of a network looks for: its weights, drawn as what they are laid over."""
+"""Figure of the weights of a network's first layer, drawn as patches of pixels."""
 
-# F filters, C h w of the patch of pixels that each is laid over
+# F filters, C h w of a filter
 
 from math import ceil, prod, sqrt
 from typing import Any
 
 import torch
 from PIL.Image import Image, fromarray
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
-from figure.one_item import by, item
-from figure.picture import captioned, fitted, framed, grid
-from figure.show import Tolerated, is_wanted, show
+from figure.item_figure import ItemFigure, format_shape
+from figure.picture import captioned, fitted, framed, grid, log_picture
 from set_module.set_network import SetNetwork
 
 RED, BLUE = (0.75, 0.02, 0.1), (0.02, 0.25, 0.7)
 WIDTH, LARGEST = 576, 144  # pixels of a row, of a filter
-SHARE = 0.995  # of the weights that are within the scale: a few can be many times what the others are
+SHARE = 0.995  # of the weights lie within the scale: a few can be many times the others
 
 
-class FirstFilters(Callback):
-    """The `count` filters of the largest norm: of a convolution, or of a linear layer that takes the pixels themselves.
+class FirstFilters(ItemFigure):
+    """The `count` filters of largest norm of the first layer, a convolution or a linear layer on the pixels.
 
-    All on one scale, that of the largest weights. Networks that begin otherwise show nothing. Raises ValueError for a
-    count below 1.
+    All have one scale, that of the largest weights. There is no figure of networks that begin with another layer.
+    Raises ValueError for a count below 1.
     """
+
+    description = "picture of the first filters"
 
     def __init__(self, count: int) -> None:
         if type(count) is not int or count < 1:
             raise ValueError(f"first_filters.count={count}: choose a whole number >= 1, or first_filters=null")
         self.count = count
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.wanted = is_wanted(trainer) and trainer.is_global_zero
-
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
-    ) -> None:
-        if self.wanted and batch_idx == 0:
-            with Tolerated("picture of the first filters"):
-                images, index_1 = item(batch, 0)
-                network: Any = pl_module.network
-                seen = network.cut(images, index_1)[0].values if isinstance(network, SetNetwork) else images
-                if (found := filters_of(network, tuple(seen.shape[1:]))) is not None:
-                    show(trainer, "pictures/first_filters", framed(drawn_filters(*found, self.count)))
+    def draw(self, trainer: Trainer, network: Any, images: Any, label: int, index_1: Tensor) -> None:
+        pixels = network.cut(images, index_1)[0].values if isinstance(network, SetNetwork) else images
+        if (found := filters_of(network, tuple(pixels.shape[1:]))) is not None:
+            log_picture(trainer, "pictures/first_filters", framed(drawn_filters(*found, self.count)))
 
 
 def filters_of(network: nn.Module, pixels_CHW: tuple[int, int, int]) -> tuple[str, Tensor] | None:
-    """Name and weights [F, C, h, w] of the first layer, for images or patches of that shape; None where it has none."""
+    """Return name and weights [F, C, h, w] of the first layer on pixels of this shape, None if it is another layer."""
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
             return name, module.weight.detach().float().cpu()
@@ -59,7 +51,7 @@ def filters_of(network: nn.Module, pixels_CHW: tuple[int, int, int]) -> tuple[st
 
 
 def drawn_filters(name: str, weight_FChw: Tensor, count: int) -> Image:
-    """Three channels: their colours around gray; otherwise the mean of the channels, red above 0 and blue below."""
+    """Draw filters of 3 channels as colours around gray, others as the mean of channels, red above 0 and blue below."""
     order_F = weight_FChw.flatten(1).norm(dim=1).argsort(descending=True, stable=True)[:count]
     kept_FChw = weight_FChw[order_F]
     if coloured := kept_FChw.shape[1] == 3:
@@ -71,7 +63,7 @@ def drawn_filters(name: str, weight_FChw: Tensor, count: int) -> Image:
     pixels_FhwC = around_gray(unit_FChw) if coloured else blue_to_red(unit_FChw)
     columns = ceil(sqrt(len(kept_FChw)))
     tiles = [fitted(fromarray(pixels_hwC.numpy()), min(LARGEST, WIDTH // columns)) for pixels_hwC in pixels_FhwC]
-    total, shape = len(weight_FChw), by(weight_FChw.shape[1:])
+    total, shape = len(weight_FChw), format_shape(weight_FChw.shape[1:])
     shown = f"the {len(tiles)} of {total} filters" if len(tiles) < total else f"{total} filters"
     lines = (
         f"{name}: {shown} {shape}, the largest norm first.",

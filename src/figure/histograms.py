@@ -1,4 +1,4 @@
-"""How parameters and gradients are distributed while training goes on: dead, exploding and vanishing ones show here."""
+"""Histograms of parameters and gradients during training, which show dead, exploding and vanishing ones."""
 
 import numpy
 import torch
@@ -6,46 +6,45 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from figure.show import Tolerated, steps, takers
+from figure.picture import WarnOnFailure, loggers_with, optimizer_steps
 
 BINS = 64
 
 
 class Histograms(Callback):
-    """parameters/NAME and gradients/NAME at step 0 and at every `every_n_steps` steps of the optimizer.
+    """Histograms parameters/NAME and gradients/NAME, of finite values, before every `every_n_steps`-th optimizer step.
 
-    Before that step, of finite values. Gradients are those of the loss: accumulated, before clipping, unscaled. Raises
-    ValueError for a number of steps below 1.
+    Gradients are those of the loss: accumulated, before clipping, unscaled. Raises ValueError for a number below 1.
     """
 
     def __init__(self, every_n_steps: int) -> None:
         if every_n_steps < 1:
             raise ValueError(f"callbacks.histograms.every_n_steps={every_n_steps}: choose >= 1")
         self.every_n_steps = every_n_steps
-        self.tolerated = Tolerated("histograms")
+        self.drawing = WarnOnFailure("histograms")
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        if steps(trainer) % self.every_n_steps == 0 and (loggers := takers(trainer, "log_histogram")):
-            with self.tolerated, torch.no_grad():
+        if optimizer_steps(trainer) % self.every_n_steps == 0 and (loggers := loggers_with(trainer, "log_histogram")):
+            with self.drawing, torch.no_grad():
                 scale = scale_left(trainer, optimizer)
                 for name, parameter in pl_module.named_parameters():
                     values = {"parameters": parameter, "gradients": parameter.grad}
                     for kind, tensor in values.items():
-                        if tensor is None:  # the parameter had no part in the loss
+                        if tensor is None:  # the parameter takes no part in the loss
                             continue
                         if found := histogram(tensor, 1 / scale if kind == "gradients" else 1):
                             for logger in loggers:
-                                logger.log_histogram(f"{kind}/{name}", *found, steps(trainer))  # type: ignore[attr-defined]
+                                logger.log_histogram(f"{kind}/{name}", *found, optimizer_steps(trainer))
 
 
 def scale_left(trainer: Trainer, optimizer: Optimizer) -> float:
-    """By what the gradients are still multiplied: under 16-mixed, fused optimizers divide by it themselves."""
+    """Return the factor that is still in the gradients: in 16-mixed, fused optimizers divide by it themselves."""
     scaler = getattr(trainer.precision_plugin, "scaler", None)
     return scaler.get_scale() if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False) else 1.0
 
 
 def histogram(tensor: Tensor, factor: float = 1.0) -> tuple[numpy.ndarray, numpy.ndarray] | None:
-    """Counts [64] and edges [65] of the finite values times a factor, counted on their device; None if none is finite.
+    """Count the finite values, times a factor, on their device: counts [64] and edges [65]; None if none is finite.
 
     Not torch.histc, which a GPU refuses under `trainer.deterministic=true`.
     """
@@ -54,7 +53,7 @@ def histogram(tensor: Tensor, factor: float = 1.0) -> tuple[numpy.ndarray, numpy
     if not len(values_N):
         return None
     low, high = torch.stack(values_N.aminmax()).tolist()
-    if (high - low) / BINS < torch.finfo(torch.float32).tiny:  # a constant
+    if (high - low) / BINS < torch.finfo(torch.float32).tiny:  # all are equal
         room = max(0.5, abs(low) / 1000)
         low, high = low - room, high + room
     bin_N = ((values_N - low) * (BINS / (high - low))).clamp(0, BINS - 1).long()

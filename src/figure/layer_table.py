@@ -1,48 +1,182 @@
-"""What a network is made of, and what it costs: a line for each layer."""
+"""Figure that lists the layers of a network with their parameters and multiply-adds: text, CSV and picture."""
 
+# N patches in all, D features
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
-from pytorch_lightning import Callback, LightningModule, Trainer
+import torch
+from PIL import Image, ImageDraw
+from pytorch_lightning import Trainer
 from rich import get_console
-from torch import Tensor
+from rich.table import Table
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from figure.layer_text import as_csv, as_markdown, as_picture, as_rich
-from figure.layers import layers_of
-from figure.one_item import in_words, item
-from figure.show import Tolerated, is_wanted, show, show_text
+from adapter.pytorch import map_tensors
+from figure.item_figure import ItemFigure, describe_item, format_shape
+from figure.picture import BLACK, TEXT, WHITE, captioned, font, framed, log_picture, log_text
 from process.console import open_console, shown
 from set_module.set_network import draws_patches, temporary_patch_num
 
+HEAD = ("layer", "type", "output", "parameters", "multiply-adds")
+RIGHT_ALIGNED = (False, False, True, True, True)
+NOTE = "Multiply-adds: of convolutions, matrix products and attention."
+GRAY, STRIPE = (110, 110, 110), (243, 245, 248)
 
-class LayerTable(Callback):
-    """Of one test image, or one bag, with as many patches as there are at most; as text, CSV and a picture.
 
-    Printed as well, unless `verbosity` is 0.
+class LayerTable(ItemFigure):
+    """Table of the layers for one test image or bag, with the largest number of patches that training may draw.
+
+    It is printed as well, unless `verbosity` is 0.
     """
+
+    description = "table of the layers"
 
     def __init__(self, verbosity: int) -> None:
         self.verbosity = verbosity
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.wanted = is_wanted(trainer) and trainer.is_global_zero
-
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
-    ) -> None:
-        if self.wanted and batch_idx == 0:
-            with Tolerated("table of the layers"):
-                images, index_1 = item(batch, 0)
-                self._show(trainer, pl_module.network, images, index_1)
-
-    def _show(self, trainer: Trainer, network: Any, images: Any, index_1: Tensor) -> None:
-        most = network.patch_num[1] if draws_patches(network) else 1
-        with temporary_patch_num(network, most):
-            layers, seen = layers_of(network, images, index_1), in_words(network, images, index_1)
-        title = f"{type(network).__name__}: {seen}"
-        show_text(trainer, "layer_table.md", as_markdown(title, layers))
-        show_text(trainer, "layer_table.csv", as_csv(layers))
-        show(trainer, "pictures/layer_table", as_picture(title, layers))
+    def draw(self, trainer: Trainer, network: Any, images: Any, label: int, index_1: Tensor) -> None:
+        with temporary_patch_num(network, network.patch_num[1] if draws_patches(network) else 1):
+            layers, item = layers_of(network, images, index_1), describe_item(network, images, index_1)
+        title = f"{type(network).__name__}: {item}"
+        log_text(trainer, "layer_table.md", as_markdown(title, layers))
+        log_text(trainer, "layer_table.csv", as_csv(layers))
+        log_picture(trainer, "pictures/layer_table", as_picture(title, layers))
         if shown(self.verbosity) > 0 and get_console().is_terminal:
             get_console().print(as_rich(title, layers))  # above the bar, which is drawn on this one
         else:
             open_console(self.verbosity, width=200).print(as_rich(title, layers))  # no terminal: no width to fit
+
+
+@dataclass
+class Layer:
+    """Module that has parameters or computes something outside of its submodules, so that columns add up to the total.
+
+    `shape` is that of the output for one image, `N x D` for N patches; empty if forward is not called. `multiply_adds`
+    are those of convolutions, matrix products and attention, half of what torch counts as flops.
+    """
+
+    name: str
+    kind: str
+    shape: str
+    parameters: int
+    multiply_adds: int
+
+
+def layers_of(network: nn.Module, *inputs: Any) -> list[Layer]:
+    """Call `network(*inputs)` once and return its layers in the order in which they were made."""
+    shapes: dict[str, str] = {}
+
+    def keep_shape(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            shapes[name] = shape_of(output)
+
+        return hook
+
+    modules = dict(network.named_modules())
+    handles = [module.register_forward_hook(keep_shape(name)) for name, module in modules.items()]
+    try:
+        # torch's counter looks at the gradient of every input of a module, also of a parameter
+        with torch.inference_mode(False), torch.enable_grad(), FlopCounterMode(display=False) as counter:
+            network(*map_tensors(Tensor.clone, inputs))
+    finally:
+        for handle in handles:
+            handle.remove()
+    flops = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
+    root = type(network).__name__
+
+    def counted(name: str) -> int:
+        return flops.get(f"{root}.{name}" if name else root, 0) // 2
+
+    layers = []
+    for name, module in modules.items():
+        parts = [f"{name}.{part}" if name else part for part, _ in module.named_children()]
+        parameters = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        multiply_adds = counted(name) - sum(map(counted, parts))
+        if parameters or multiply_adds or (not parts and name in shapes):
+            layers.append(Layer(name, type(module).__name__, shapes.get(name, ""), parameters, multiply_adds))
+    return layers
+
+
+def shape_of(output: Any) -> str:
+    """Return the shape of an output, without the batch dimension of one image."""
+    values = output if isinstance(output, Tensor) else getattr(output, "values", None)
+    if not isinstance(values, Tensor):
+        return ""
+    return format_shape(values.shape[1:] if values.shape[0] == 1 and values.ndim > 1 else values.shape)
+
+
+def cells(layers: Sequence[Layer]) -> list[tuple[str, ...]]:
+    """Return a row for each layer and one for the sum."""
+    rows = [
+        (layer.name, layer.kind, layer.shape, _count(layer.parameters), _count(layer.multiply_adds)) for layer in layers
+    ]
+    sums = sum(layer.parameters for layer in layers), sum(layer.multiply_adds for layer in layers)
+    return [*rows, ("in all", "", "", *(f"{total:,}" for total in sums))]
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else ""
+
+
+def as_markdown(title: str, layers: Sequence[Layer]) -> str:
+    """Return a Markdown table with aligned columns, which can be read as plain text."""
+    rows = [HEAD, *cells(layers)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(row: tuple[str, ...]) -> str:
+        aligned = zip(row, widths, RIGHT_ALIGNED, strict=True)
+        return (
+            "| "
+            + " | ".join(text.rjust(width) if right else text.ljust(width) for text, width, right in aligned)
+            + " |"
+        )
+
+    rule = ["-" * (width + 1) + (":" if right else "-") for width, right in zip(widths, RIGHT_ALIGNED, strict=True)]
+    return "\n".join([title, "", line(HEAD), f"|{'|'.join(rule)}|", *map(line, rows[1:]), "", NOTE, ""])
+
+
+def as_csv(layers: Sequence[Layer]) -> str:
+    """Return the table as CSV, with numbers without separators and without the sum."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([name.replace("-", "_") for name in HEAD])
+    writer.writerows([layer.name, layer.kind, layer.shape, layer.parameters, layer.multiply_adds] for layer in layers)
+    return text.getvalue()
+
+
+def as_rich(title: str, layers: Sequence[Layer]) -> Table:
+    table = Table(title=title, caption=NOTE, title_justify="left", title_style="bold", caption_justify="left")
+    for name, right in zip(HEAD, RIGHT_ALIGNED, strict=True):
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    *rows, total = cells(layers)
+    for row in rows:
+        table.add_row(*row)
+    table.add_section()
+    table.add_row(*total, style="bold")
+    return table
+
+
+def as_picture(title: str, layers: Sequence[Layer]) -> Image.Image:
+    """Draw the table on striped rows, with numbers aligned to the right."""
+    rows = [HEAD, *cells(layers)]
+    gap, height = 24, TEXT + 7
+    widths = [round(max(font(TEXT).getlength(text) for text in column)) + gap for column in zip(*rows, strict=True)]
+    sheet = Image.new("RGB", (sum(widths), height * len(rows)), WHITE)
+    draw = ImageDraw.Draw(sheet)
+    for number, row in enumerate(rows):
+        top, left = number * height, 0
+        if number % 2 == 0 and number not in (0, len(rows) - 1):
+            draw.rectangle([0, top, sheet.width, top + height - 1], fill=STRIPE)
+        for text, width, right in zip(row, widths, RIGHT_ALIGNED, strict=True):
+            x, anchor = (left + width - gap // 2, "rm") if right else (left + gap // 2, "lm")
+            draw.text((x, top + height // 2), text, BLACK if number else GRAY, font(TEXT), anchor=anchor)
+            left += width
+    for line in (height, height * (len(rows) - 1)):
+        draw.line([0, line, sheet.width, line], fill=BLACK)
+    wide = round(max(font(TEXT).getlength(text) for text in (title, NOTE)))
+    return framed(captioned(sheet, title, NOTE, width=wide))

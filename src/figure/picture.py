@@ -1,14 +1,22 @@
-"""What pictures for loggers are made of: images at a size that one can see, captions, grids; all are RGB."""
+"""Pictures for loggers: images at a visible size, captions and grids, all RGB; logged without risk to the training."""
 
 # C H W of an image, p side of a patch
 
+import logging
+import unicodedata
 from collections.abc import Sequence
 from math import ceil, sqrt
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
+
+log = logging.getLogger(__name__)
 
 SIDE = 224  # pixels of an image in a picture: four fit into 1000
 MARGIN = 8
@@ -17,15 +25,73 @@ RED, BLUE = (1.0, 0.1, 0.1), (0.1, 0.4, 1.0)  # parts of the brightness
 WHITE, BLACK, BOX = (255, 255, 255), (0, 0, 0), (255, 96, 0)
 
 
+class WarnOnFailure:
+    """Context manager that logs an exception as a warning, once, so that no training ends for a figure of it."""
+
+    def __init__(self, description: str) -> None:
+        self.description, self.failed = description, False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        if not self.failed:
+            log.warning(f"no {self.description}: {type(error).__name__}: {error}")
+        self.failed = True
+        return True
+
+
+def loggers_with(trainer: "Trainer", method: str) -> list[Any]:
+    """Return the loggers that have `log_image`, `log_histogram` or `log_text`; none on other ranks than 0."""
+    return [logger for logger in trainer.loggers if hasattr(logger, method)] if trainer.is_global_zero else []
+
+
+def any_logger_takes_pictures(trainer: "Trainer") -> bool:
+    """Return whether any logger accepts images. Collective: call it on every rank."""
+    return bool(trainer.strategy.broadcast(bool(loggers_with(trainer, "log_image"))))
+
+
+def log_picture(trainer: "Trainer", name: str, picture: Image.Image) -> None:
+    pixels_HWC = numpy.array(picture.convert("RGB"))
+    for logger in loggers_with(trainer, "log_image"):
+        logger.log_image(name, pixels_HWC, optimizer_steps(trainer))
+
+
+def log_text(trainer: "Trainer", name: str, text: str) -> None:
+    """Write a text file with the loggers that keep figures as files; loggers of curves have no place for it."""
+    for logger in loggers_with(trainer, "log_text"):
+        logger.log_text(name, text)
+
+
+def optimizer_steps(trainer: "Trainer") -> int:
+    """Return the number of optimizer steps so far, the axis of all that is logged."""
+    return trainer.fit_loop.epoch_loop._batches_that_stepped
+
+
+def class_name(trainer: "Trainer", label: int) -> str:
+    """Return the name of a class without accents, as the font lacks them.
+
+    A name in other letters becomes `class 3`; a label without a name becomes `3`.
+    """
+    names = getattr(getattr(trainer, "datamodule", None), "class_names", ())
+    name = names[label] if label < len(names) else ""
+    if not name:
+        return str(label)
+    letters = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+    return letters if letters.isascii() else f"class {label}"
+
+
 def drawn(image_CHW: Tensor, side: int = SIDE) -> Image.Image:
-    """uint8 [C, H, W], gray or RGB (of more channels the first three), its longer side `side` pixels long."""
+    """Draw uint8 [C, H, W], gray or RGB (of more channels the first three), `side` pixels on the longer side."""
     channels = 3 if image_CHW.shape[0] >= 3 else 1
     pixels_HWC = image_CHW[:channels].movedim(0, 2).cpu().numpy()
     return fitted(Image.fromarray(numpy.repeat(pixels_HWC, 3 // channels, axis=2)), side)
 
 
 def fitted(image: Image.Image, side: int = SIDE) -> Image.Image:
-    """Pixels of a small image become squares, those of a large one are averaged."""
+    """Resize to `side` pixels on the longer side: pixels become squares, or are averaged where the image shrinks."""
     factor = side / max(image.size)
     whole = ceil(factor)
     squares = image.resize((image.width * whole, image.height * whole), Image.Resampling.NEAREST)
@@ -35,15 +101,16 @@ def fitted(image: Image.Image, side: int = SIDE) -> Image.Image:
 def tinted(
     image_CHW: Tensor, map_HW: Tensor, side: int = SIDE, uncovered: tuple[int, int, int] | None = None
 ) -> Image.Image:
-    """The image as brightness, the map as red (above 0) and blue; where it is NaN a colour, or the image alone.
+    """Draw the image as brightness and the map as red (above 0) and blue (below 0).
 
-    Full colour is what 5% of the covered pixels exceed: at the border, under few patches, there can be many times the
-    rest.
+    Pixels where the map is NaN have the colour `uncovered`, or show the image alone if that is None. The colour is full
+    from the value that 5% of the covered pixels exceed, as values at the border, under few patches, can be many times
+    the others.
     """
     image_CHW, map_HW = image_CHW.cpu(), map_HW.float().cpu()
     covered_HW = ~map_HW.isnan()
-    said_N = map_HW[covered_HW].abs()
-    largest = said_N.kthvalue(ceil(0.95 * len(said_N))).values if len(said_N) else torch.tensor(1.0)
+    value_N = map_HW[covered_HW].abs()
+    largest = value_N.kthvalue(ceil(0.95 * len(value_N))).values if len(value_N) else torch.tensor(1.0)
     strength_HW1 = (map_HW / largest.clamp(min=torch.finfo(torch.float32).tiny)).clamp(-1, 1).nan_to_num()[..., None]
     brightness_HW1 = 100 + 155 * image_CHW[:3].float().mean(0)[..., None] / 255
     colour_HW3 = torch.where(strength_HW1 > 0, torch.tensor(RED), torch.tensor(BLUE))
@@ -54,7 +121,7 @@ def tinted(
 
 
 def boxed(image_CHW: Tensor, corners_N2: Tensor, patch_size: int) -> Image.Image:
-    """The image, with the outlines of the patches whose upper left corners (y, x) are given."""
+    """Draw the image with outlines of the patches whose upper left corners (y, x) are given."""
     picture = drawn(image_CHW)
     draw = ImageDraw.Draw(picture)
     factor = picture.width / image_CHW.shape[2]
@@ -66,14 +133,14 @@ def boxed(image_CHW: Tensor, corners_N2: Tensor, patch_size: int) -> Image.Image
 
 
 def mosaic(images: Sequence[Tensor], side: int = SIDE, most: int = 64) -> Image.Image:
-    """The first `most` of several images [C, H, W] of one size, in a square of about `side`."""
+    """Draw the first `most` images [C, H, W], all of one size, in a square of about `side` pixels."""
     columns = ceil(sqrt(min(len(images), most)))
     tiles = [drawn(image_CHW, max(1, side // columns - 2)) for image_CHW in images[:most]]
     return grid(tiles, columns, margin=2)
 
 
 def grid(pictures: Sequence[Image.Image], columns: int, margin: int = MARGIN) -> Image.Image:
-    """Pictures in rows on white, each as high as its highest; all in columns as wide as the widest."""
+    """Arrange pictures in rows on white; a row is as high as its highest picture, a column as wide as the widest."""
     width = max(picture.width for picture in pictures) + margin
     rows = [pictures[first : first + columns] for first in range(0, len(pictures), columns)]
     heights = [max(picture.height for picture in row) + margin for row in rows]
@@ -87,7 +154,7 @@ def grid(pictures: Sequence[Image.Image], columns: int, margin: int = MARGIN) ->
 
 
 def abreast(pictures: Sequence[Image.Image], margin: int = MARGIN) -> Image.Image:
-    """Pictures side by side on white, each as wide as it is."""
+    """Arrange pictures side by side on white."""
     width = sum(picture.width + margin for picture in pictures) - margin
     sheet = Image.new("RGB", (width, max(picture.height for picture in pictures)), WHITE)
     left = 0
@@ -98,7 +165,7 @@ def abreast(pictures: Sequence[Image.Image], margin: int = MARGIN) -> Image.Imag
 
 
 def captioned(picture: Image.Image, *lines: str, width: int = 0) -> Image.Image:
-    """Lines of text above the picture, which becomes at least `width` wide; of long lines the middle is left out."""
+    """Write lines above the picture, widened to `width` if it is narrower; the middle of long lines is left out."""
     height = TEXT + 4
     sheet = Image.new("RGB", (max(width, picture.width), height * len(lines) + picture.height), WHITE)
     draw = ImageDraw.Draw(sheet)
@@ -109,14 +176,14 @@ def captioned(picture: Image.Image, *lines: str, width: int = 0) -> Image.Image:
 
 
 def framed(picture: Image.Image) -> Image.Image:
-    """A margin around the whole."""
+    """Add a white margin."""
     sheet = Image.new("RGB", (picture.width + 2 * MARGIN, picture.height + 2 * MARGIN), WHITE)
     sheet.paste(picture, (MARGIN, MARGIN))
     return sheet
 
 
 def shortened(text: str, width: int, size: int = TEXT) -> str:
-    """The text, or as much of its beginning and its end as is drawn in `width` pixels, and dots between them."""
+    """Return the text, or as much of its beginning and end as fits into `width` pixels, with dots between them."""
     short, kept = text, len(text)
     while kept and font(size).getlength(short) > width:
         kept -= 1

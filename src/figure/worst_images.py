@@ -1,4 +1,4 @@
-"""The test images that the network is most wrong about: often the labels are, or the images show something else."""
+"""Figure of the test images with the largest loss: often their labels are incorrect, or they show something else."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +9,19 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn import functional
 
-from figure.picture import SIDE, boxed, captioned, drawn, framed, grid, mosaic
-from figure.show import Tolerated, class_name, is_wanted, show
+from figure.picture import (
+    SIDE,
+    WarnOnFailure,
+    any_logger_takes_pictures,
+    boxed,
+    captioned,
+    class_name,
+    drawn,
+    framed,
+    grid,
+    log_picture,
+    mosaic,
+)
 from process.ranks import gather_from_ranks
 from set_module.set_network import cuts_images
 
@@ -19,7 +30,7 @@ WITH_OUTLINES = 16  # patches, at most
 
 @dataclass
 class Case:
-    """One image, or a bag of them, on the CPU: loss = -log of the probability of the label."""
+    """Tested image, or bag of images, on the CPU: loss = -log of the probability of the label."""
 
     loss: float
     image: Tensor
@@ -31,10 +42,12 @@ class Case:
 
 
 class WorstImages(Callback):
-    """The `count` test images of the largest cross entropy, whatever loss was trained, over all ranks.
+    """The `count` test images of largest cross entropy over all ranks, whichever loss was trained.
 
-    No more than `count` are kept at any time. Raises ValueError for a count below 1.
+    No more than `count` are kept in memory. Raises ValueError for a count below 1.
     """
+
+    needs = ("test_logits",)
 
     def __init__(self, count: int) -> None:
         if type(count) is not int or count < 1:
@@ -42,30 +55,30 @@ class WorstImages(Callback):
         self.count = count
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.wanted, self.cases = is_wanted(trainer), list[Case]()
-        self.tolerated = Tolerated("picture of the worst images")
+        self.wanted, self.cases = any_logger_takes_pictures(trainer), list[Case]()
+        self.drawing = WarnOnFailure("picture of the worst images")
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         if self.wanted:
-            with self.tolerated:
+            with self.drawing:
                 self.cases = worst(self.cases + cases_of(outputs, batch, self.count), self.count)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.wanted:
             return
-        every = gather_from_ranks(None if self.tolerated.failed else self.cases, trainer.world_size)
+        every = gather_from_ranks(None if self.drawing.failed else self.cases, trainer.world_size)
         self.cases = []
         if trainer.is_global_zero and None not in every and any(every):
-            with self.tolerated:
+            with self.drawing:
                 cases = worst([case for cases_of_rank in every for case in cases_of_rank], self.count)
                 tiles = [tile(trainer, pl_module, case) for case in cases]
-                show(trainer, "pictures/worst_images", framed(grid(tiles, columns=4)))
+                log_picture(trainer, "pictures/worst_images", framed(grid(tiles, columns=4)))
 
 
 def cases_of(logits_BK: Tensor, batch: Any, count: int) -> list[Case]:
-    """The worst of a batch."""
+    """Return the `count` cases of largest loss of a batch."""
     images_BCHW, labels_B, index_B = batch
     logits_BK = logits_BK.float()
     loss_B = functional.cross_entropy(logits_BK, labels_B, reduction="none")
@@ -102,12 +115,13 @@ def tile(trainer: Trainer, pl_module: LightningModule, case: Case) -> Image:
 
 
 def picture_of(pl_module: LightningModule, case: Case) -> tuple[Image, str]:
-    """With outlines of the patches that the network saw, if they are few, and the number of the image in its source."""
+    """Draw an image with outlines of its patches, if they are few; return its number in the source as a caption too."""
     if case.image.ndim > 3:
         return mosaic(list(case.image)), f"bag {case.index}, {len(case.image)} elements"
     network: Any = getattr(pl_module, "network", None)
     if not cuts_images(network):
         return drawn(case.image), f"image {case.index}"
-    patches, corners = network.cut(case.image[None], torch.tensor([case.index]))  # the same: it was, and is, evaluated
+    # in evaluation mode these are the patches that were tested
+    patches, corners = network.cut(case.image[None], torch.tensor([case.index]))
     few = corners.values if len(corners.values) <= WITH_OUTLINES else corners.values[:0]
     return boxed(case.image, few, patches.values.shape[-1]), f"image {case.index}, {len(corners.values)} patches"

@@ -7,9 +7,18 @@ from PIL import Image
 from torch import nn
 
 from figure import embedding
-from figure.embedding import Embedding, in_the_plane
-from figure.embedding_picture import APART, COLOURS, TILE, apart, drawn_points, legend, palette, place
-from figure.embedding_points import Point, last_linear, points_of_images, points_of_patches, small
+from figure.embedding import Embedding, last_linear, points_of_images, points_of_patches, project_to_plane, shrunk
+from figure.embedding_picture import (
+    APART,
+    COLOURS,
+    TILE,
+    Point,
+    drawn_points,
+    legend,
+    palette,
+    paste_point,
+    spaced_apart,
+)
 from network.bag_of_patches import BagOfPatches
 from network.mlp_embed import MLPEmbed
 from set_module.reduce_pool import ReducePool
@@ -114,26 +123,26 @@ def test_what_is_apart_stays_apart_and_the_seed_decides(method):
     generator = torch.Generator().manual_seed(0)
     centres_MD = torch.eye(3, 60).repeat_interleave(20, 0) * 20
     features_MD = centres_MD + torch.randn(60, 60, generator=generator)
-    places_M2 = in_the_plane(features_MD, method, 0)
+    places_M2 = project_to_plane(features_MD, method, 0)
     distance_MM = torch.cdist(places_M2, places_M2)
     label_M = torch.arange(3).repeat_interleave(20)
     same_MM = label_M[:, None] == label_M
     assert distance_MM[same_MM].mean() < distance_MM[~same_MM].mean() / 2
-    assert torch.equal(places_M2, in_the_plane(features_MD, method, 0))
+    assert torch.equal(places_M2, project_to_plane(features_MD, method, 0))
 
 
 def test_features_that_are_few_equal_or_infinite():
-    assert in_the_plane(torch.tensor([[1.0], [2.0], [4.0]]), "tsne", 0).shape == (3, 2)
-    assert in_the_plane(torch.randn(4, 2), "tsne", 0).isfinite().all()
+    assert project_to_plane(torch.tensor([[1.0], [2.0], [4.0]]), "tsne", 0).shape == (3, 2)
+    assert project_to_plane(torch.randn(4, 2), "tsne", 0).isfinite().all()
     with pytest.raises(ValueError, match="the same features"):
-        in_the_plane(torch.ones(5, 4), "tsne", 0)
+        project_to_plane(torch.ones(5, 4), "tsne", 0)
     with pytest.raises(ValueError, match="NaN or infinite"):
-        in_the_plane(torch.eye(4).log(), "pca", 0)
+        project_to_plane(torch.eye(4).log(), "pca", 0)
 
 
 def test_no_image_lies_on_another():
     pixels_M2 = torch.rand(500, 2, generator=torch.Generator().manual_seed(0)) * 880
-    kept = apart(pixels_M2, TILE)
+    kept = spaced_apart(pixels_M2, TILE)
     assert 20 < len(kept) <= 90
     distance_KK = (pixels_M2[kept][:, None] - pixels_M2[kept]).abs().amax(2).fill_diagonal_(1e9)
     assert distance_KK.min() > APART * TILE
@@ -151,7 +160,7 @@ def test_every_class_has_its_colour_and_the_first_a_name(classes):
 
 @pytest.mark.parametrize("shape", [(3, 300, 150), (2, 1, 150, 300)])
 def test_large_pictures_are_kept_small(shape):
-    kept = small(torch.full(shape, 77, dtype=torch.uint8))
+    kept = shrunk(torch.full(shape, 77, dtype=torch.uint8))
     assert kept.shape == (*shape[:-2], *((128, 64) if shape[-1] == 150 else (64, 128)))
     assert kept.dtype == torch.uint8
     assert (kept == 77).all()
@@ -183,5 +192,5 @@ def test_what_is_named_wrongly_has_a_black_outline_as_a_picture_too():
     white = torch.full((1, 4, 4), 255, dtype=torch.uint8)
     for is_wrong in (False, True):
         sheet = Image.new("RGB", (80, 80), "white")
-        place(sheet, Point(torch.zeros(1), 0, is_wrong, white), TILE, (40, 40), COLOURS[0])
+        paste_point(sheet, Point(torch.zeros(1), 0, is_wrong, white), TILE, (40, 40), COLOURS[0])
         assert ((0, 0, 0) in {colour for _, colour in sheet.getcolors()}) == is_wrong

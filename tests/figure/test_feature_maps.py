@@ -6,9 +6,7 @@ from given_logits import noise, shown_in_test
 from torch import nn
 
 from figure import feature_maps
-from figure.feature_maps import FeatureMaps
-from figure.feature_picture import heated, most_varied, scaled
-from figure.stages import stages_of
+from figure.feature_maps import FeatureMaps, heated, most_varied, scaled
 from network.cnn_embed import CNNEmbed
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
@@ -39,27 +37,6 @@ class Plain(nn.Module):
         return self.layers(images_BCHW.float() / 255)
 
 
-def test_stages_are_what_each_convolution_hands_on_before_pooling():
-    network, images = Plain().eval(), noise(1, 1, 6, 5)
-    network(images)
-    stages = stages_of(network, "", (nn.Conv2d,), network, images, None)
-    x = images.float() / 255
-    expected = {"layers.0": network.layers[:3](x), "layers.4": network.layers[:6](x)}
-    assert [stage.name for stage in stages] == list(expected)
-    for stage in stages:
-        assert torch.equal(stage.values, expected[stage.name])
-    assert not any(part._forward_hooks for part in network.modules()), "no hook is left"
-
-
-def test_the_parts_of_a_layer_are_no_stage_of_the_one_before():
-    network, inner = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 3, 1)), nn.Identity()
-    network[1].part = inner
-    network[1].register_forward_pre_hook(lambda *_: inner(torch.zeros(9, 9, 9, 9))[:0].tolist() or None)
-    images = torch.rand(1, 1, 4, 4)
-    shapes = [list(stage.values.shape) for stage in stages_of(network, "", (nn.Conv2d,), network, images)]
-    assert shapes == [[1, 2, 4, 4], [1, 3, 4, 4]]
-
-
 @pytest.mark.parametrize("embed", [partial(MLPEmbed, widths=[8, 6]), partial(CNNEmbed, widths=[8, 6])])
 @pytest.mark.parametrize("mode", ["random", "grid", None])
 @pytest.mark.parametrize("encoder", [None, partial(SAB, heads=2)])
@@ -72,7 +49,7 @@ def test_of_a_set_each_patch_has_a_row(tmp_path, monkeypatch, embed, mode, encod
     if mode is None:
         bags = SetBatch(images[:, :, :5], torch.tensor([2, 3]))
         trainer = type("Trainer", (), {"datamodule": None, "is_global_zero": True, "loggers": []})()
-        FeatureMaps(0)._show(trainer, network.eval(), 1, bags.select(torch.tensor([1])), torch.tensor([0]))
+        FeatureMaps(0).draw(trainer, network.eval(), bags.select(torch.tensor([1])), 1, torch.tensor([0]))
         count = 3
     else:
         callback = FeatureMaps(4)
@@ -80,13 +57,13 @@ def test_of_a_set_each_patch_has_a_row(tmp_path, monkeypatch, embed, mode, encod
         assert names == ["feature_maps_at_0.png"]
         count = {"random": 12, "grid": 4}[mode]
         assert mode == "grid" or network.patch_num == (2, 3), "as many patches as before"
-    ((_, title, word, patches, stages),) = drawn
+    ((_, title, heading, patches, layers),) = drawn
     assert title == ("bag 0, 1" if mode is None else "image 4, class 1")
-    assert word == ("patch" if mode else "element")
+    assert heading == ("patch" if mode else "element")
     assert len(patches) == count
-    assert len(stages) == 2 + (encoder is not None)
-    assert all(stage.values.shape[0] == count for stage in stages)
-    assert all(stage.values.isfinite().all() for stage in stages)
+    assert len(layers) == 2 + (encoder is not None)
+    assert all(layer.values.shape[0] == count for layer in layers)
+    assert all(layer.values.isfinite().all() for layer in layers)
 
 
 def test_the_maps_that_vary_most_in_their_order():

@@ -8,7 +8,7 @@ from resumed import SAVING, SHORT, assert_same
 from runs import REPOSITORY
 
 from figure import inputs
-from figure.inputs import Inputs, beside, rows_of_bags
+from figure.inputs import Inputs, image_and_patches, rows_of_bags
 from figure.picture import SIDE
 
 NETWORKS = sorted(path.stem for path in (REPOSITORY / "config" / "model").glob("*.yaml"))
@@ -25,7 +25,7 @@ def test_the_first_batch_as_the_network_gets_it(train, monkeypatch):
     given, seen = [], []
     original = Inputs._show
     monkeypatch.setattr(Inputs, "_show", lambda self, *a: given.append(a[2]) or original(self, *a))
-    monkeypatch.setattr(inputs, "beside", lambda *a: seen.append(a) or beside(*a))
+    monkeypatch.setattr(inputs, "image_and_patches", lambda *a: seen.append(a) or image_and_patches(*a))
     folder = train(*SHORT, *PICTURES, SHOWN, "hparams.max_epochs=1", "data.crop_padding=2", "callbacks.inputs.sets=3")
     assert shown(folder)[2:4] == ["inputs_at_0.png", "patches_at_0.png"]
     ((images_BCHW, labels_B, _),) = given

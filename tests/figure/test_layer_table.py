@@ -5,9 +5,7 @@ import torch
 from given_logits import noise, shown_in_test
 from torch import nn
 
-from figure.layer_table import LayerTable
-from figure.layer_text import as_csv, as_markdown
-from figure.layers import layers_of, shape_of
+from figure.layer_table import LayerTable, as_csv, as_markdown, layers_of, shape_of
 from logger.figure_files import FigureFiles
 from set_module.attention import MultiheadAttention
 from set_module.set_batch import SetBatch

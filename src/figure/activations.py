@@ -1,0 +1,60 @@
+"""The outputs of the layers of a network, recorded while it runs."""
+
+# n images (one) or patches, C maps of h w, D features
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass
+class Activation:
+    """Output of a layer after its normalisation and activation, [n, C, h, w] or [n, D] on the CPU."""
+
+    name: str
+    values: Tensor
+
+
+def activations_of(
+    network: Any, prefix: str, kinds: tuple[type[nn.Module], ...], call: Callable[..., Any], *inputs: Any
+) -> list[Activation]:
+    """Run `call(*inputs)` and return the output of each layer of these kinds.
+
+    The output is taken after normalisation and activation, and after a pooling between them, but before a pooling that
+    follows, which would shrink the map that is shown.
+
+    Args:
+        prefix: beginning of the names of the layers that are recorded, such as `embed.`; "" for all.
+        kinds: classes of layers that begin a new activation, such as nn.Conv2d.
+        call: the network, or a method of it.
+    """
+    activations: list[Activation] = []
+
+    def record(name: str) -> Any:
+        def hook(part: nn.Module, inputs: Any, output: Any) -> None:
+            begins = isinstance(part, kinds)
+            if not isinstance(output, Tensor) or not (begins or activations) or "Pool" in type(part).__name__:
+                return
+            values = output.detach().float().cpu().clone()  # an activation in place would change it
+            if begins:
+                activations.append(Activation(name, values))
+            elif values.ndim == activations[-1].values.ndim:
+                activations[-1].values = values
+
+        return hook
+
+    parts = {name: part for name, part in network.named_modules() if name.startswith(prefix)}
+    layers = tuple(f"{name}." for name, part in parts.items() if isinstance(part, kinds))
+    handles = [
+        part.register_forward_hook(record(name))
+        for name, part in parts.items()
+        if f"{name}." in layers or not (list(part.children()) or name.startswith(layers))  # a layer's own parts
+    ]
+    try:
+        call(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return activations
