@@ -13,9 +13,9 @@ STREAM = 0x43524F50  # added to the seed: crops are independent of patches that 
 class CropFlip(nn.Module):
     """Zero-pad by `padding`, crop back to H x W at a random place, flip left-right with probability 1/2.
 
-    Shifting an image by (dy, dx) is shifting its memory by dy * W + dx: the window of an image is one
-    contiguous piece of the batch (or of its mirror image), and what came from a neighbouring row or image is
-    multiplied by zero. One number per image, a function of (seed, epoch, index), names flip, y and x.
+    Shifting an image by (dy, dx) is shifting its memory by dy * W + dx: the window of an image is one contiguous
+    piece of the batch (or of its mirror image), in which pixels of a neighbouring row or image are multiplied by zero.
+    One number per image, a function of (seed, epoch, index), encodes flip, y and x.
     [B, C, H, W] uint8 -> the same.
     """
 
@@ -44,7 +44,7 @@ class CropFlip(nn.Module):
         return self.cut(images_BCHW, window_B)
 
     def cut(self, images_BCHW: Tensor, window_B: Tensor) -> Tensor:
-        """The given window of each image: window = (flip * (2 padding + 1) + y) * (2 padding + 1) + x."""
+        """Cut the given window out of each image: window = (flip * (2 padding + 1) + y) * (2 padding + 1) + x."""
         size, total = images_BCHW.shape[1:].numel(), images_BCHW.numel()
         mirror = [images_BCHW.flip(-1).flatten()] if self.flip else []
         bank = torch.cat([self.margin, images_BCHW.flatten(), *mirror, self.margin])

@@ -1,4 +1,4 @@
-"""Images in one folder per class, on disk or in a .zip: what is there. No heavy import: the config asks.
+"""Listing of images in one folder per class, on disk or in a .zip. No heavy import: the config calls it.
 
     root/train/<class>/*.png     required
     root/valid/<class>/*.png     optional: without it, validation images are split off train
@@ -19,15 +19,15 @@ LAYOUT = "set data.root to a folder or .zip with train/<class>/<image>, and opti
 
 
 def count_classes(root: str) -> int:
-    """The number of classes in train/."""
+    """Return the number of classes in train/."""
     return len(list_images(root, "train"))
 
 
 def list_images(root: str, part: str) -> dict[str, list[str]]:
-    """The sorted names, relative to the root, of the images of each class in train/, valid/ or test/.
+    """Return the sorted names, relative to the root, of the images of each class in train/, valid/ or test/.
 
-    {} where valid or test is absent. Hidden files and files of other types are left out. Raises UserError
-    where the root or train/ is missing, for a class without images and for a class that train/ does not have.
+    {} if valid/ or test/ is absent. Hidden files and files of other types are left out. Raises UserError if the root
+    or train/ is missing, for a class without images and for a class that train/ does not have.
     """
     path = Path(root).absolute()
     if not path.exists():
@@ -56,10 +56,10 @@ def _classes(path: Path, part: str) -> dict[str, list[str]]:
 
 
 def names_in_folder(root: Path, part: str = ".", closed: Callable[[OSError], None] | None = None) -> list[str]:
-    """What is below a part of the folder, relative to the root; the names of folders end in /.
+    """Return the names of all files and folders below a part of the root, relative to it; those of folders end in /.
 
-    Links are followed, except back to a folder in which they are. A folder that may not be opened goes to `closed`,
-    or raises a UserError: nothing is left out in silence.
+    Links are followed, except to a folder that contains them. `closed` is called with the error of each folder that may
+    not be opened; without it, that raises UserError: nothing is left out in silence.
     """
     names = []
     for folder, folders, files in os.walk(root / part, onerror=closed or _refuse, followlinks=True):
@@ -92,7 +92,7 @@ def is_hidden(parts: Sequence[str]) -> bool:
 
 
 def _below_top(path: Path) -> list[tuple[str, int]]:
-    """Names in a .zip, and how many folders stand above train/: 0 or 1."""
+    """Return the names in a .zip, each with the number of folders above train/: 0 or 1."""
     names = names_in_zip(path, LAYOUT)
     at_top = any(name.startswith("train/") for name in names)
     return [(name, 0 if at_top else 1) for name in names]

@@ -1,4 +1,4 @@
-"""One image file -> uint8 [C, H, W], the same pixels wherever and whenever it is decoded.
+"""Decoding of an image file to uint8 [C, H, W], with the same pixels on every machine.
 
 Pillow: torchvision's decoders (2.5 times as fast on small JPEGs, same pixels) are deprecated since 0.29.
 """
@@ -12,10 +12,10 @@ from torch import Tensor
 
 
 def decode(data: bytes, channels: int, image_size: tuple[int, int]) -> Tensor:
-    """Grey (channels=1) or RGB (3), stretched to image_size with antialiased bilinear interpolation.
+    """Decode to grey (channels=1) or RGB (3), stretched to image_size with antialiased bilinear interpolation.
 
-    16-bit grey levels are scaled to 8 bits (Pillow alone would clip them), palettes resolved, transparency
-    laid on white. Raises ValueError, or what Pillow raises for data that are no image.
+    16-bit grey levels are scaled to 8 bits (Pillow alone would clip them), palettes are resolved, transparent pixels
+    become white. Raises ValueError, or Pillow's own exceptions for data that are no image.
     """
     import numpy as np
     from PIL import Image

@@ -1,4 +1,4 @@
-"""The 8x8 digits that scikit-learn carries: a data set that needs no download."""
+"""The 8x8 digits of scikit-learn: a data set that needs no download."""
 
 import torch
 
@@ -7,10 +7,9 @@ from datamodule.source import MemorySource, Source
 
 
 class Digits(ImageDataModule):
-    """sklearn.datasets.load_digits, grey levels 0..16 scaled to 0..255, with a test set of our own.
+    """Images of sklearn.datasets.load_digits, grey levels 0..16 scaled to 0..255, with a test set of our own.
 
-    scikit-learn has no official split of them: every fifth image of each class is a test image (stratified,
-    the same in every run whatever the seeds).
+    As scikit-learn has no official split of them, every fifth image of each class is a test image, whatever the seeds.
     """
 
     @property

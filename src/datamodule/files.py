@@ -1,4 +1,4 @@
-"""Images that nobody has labelled: what predict.py is given."""
+"""Unlabelled image files, for predict.py."""
 
 import glob
 import os
@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 from lightning_fabric.utilities.data import suggested_max_num_workers
@@ -15,26 +16,26 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodule.class_folders import EXTENSIONS, is_hidden, names_in_folder, names_in_zip
 from datamodule.image_folder import FileSource, UnreadableImageError
-from datamodule.loader import as_it_is
+from datamodule.loader import identity_collate
 from process.errors import UserError
 from process.files import typed_path
 
 # B readable images of a batch, C channels, H height, W width
 
 KINDS = "give an image, a folder, a .zip of images, or a pattern such as 'photos/**/*.png'"
-FEW = 500  # images below which starting workers takes longer than they save
-SAID = 8  # endings that a line names
-UNSHOWN = ("Cc", "Zl", "Zp")  # Unicode's controls, line and paragraph separators
+FEW = 500  # images; for fewer, starting workers takes longer than they save
+ENDINGS = 8  # file endings that a line names at most
+UNPRINTABLE = ("Cc", "Zl", "Zp")  # Unicode's controls, line and paragraph separators
 
 Batch = tuple[Tensor, Tensor, dict[int, str]]
 
 
 class Files(Dataset[Batch]):
-    """Image files as training would see them; a batch is (images_BCHW uint8, index_B, {index: why it is unreadable}).
+    """Image files, decoded as in training; a batch is (images_BCHW uint8, index_B, {index: why it is unreadable}).
 
-    `input` is an image, a folder (with all below it), a .zip, or a pattern, `**` for any folders; `names` are sorted.
-    Hidden files, and in a folder or .zip files of other types, are left out; `others` are lines about the latter and
-    about folders that may not be opened. Raises UserError where nothing is found.
+    `input` is an image, a folder (with all below it), a .zip, or a pattern, in which `**` stands for any folders.
+    `names` are sorted. Hidden files are left out, and so are files of other types in a folder or .zip; `others` holds
+    lines about the latter and about folders without permission. Raises UserError if nothing is found.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Files(Dataset[Batch]):
         return len(self.source)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """What DataLoader calls for a batch."""
+        """Return a whole batch, for DataLoader."""
         images: dict[int, Tensor] = {}
         unreadable: dict[int, str] = {}
         for i in indices:
@@ -72,14 +73,16 @@ class Files(Dataset[Batch]):
         workers = self.num_workers
         if workers is None:
             workers = suggested_max_num_workers(1) if len(self) > FEW else 0
-        warnings.filterwarnings("ignore", ".* does not have many workers")  # Lightning: for a handful they are slower
-        return DataLoader(self, self.batch_size, num_workers=workers, collate_fn=as_it_is, generator=torch.Generator())
+        # Lightning's advice to use more workers, which are slower for few images
+        warnings.filterwarnings("ignore", ".* does not have many workers")
+        settings: dict[str, Any] = {"collate_fn": identity_collate, "generator": torch.Generator()}
+        return DataLoader(self, self.batch_size, num_workers=workers, **settings)
 
 
 def find(pattern: str, closed: Callable[[OSError], None]) -> tuple[Path, list[str], list[str]]:
-    """The folder or .zip of what `input` names, the sorted names in it, and those that are left out by their ending.
+    """Return the folder or .zip that a pattern names, the sorted image names in it, and those of other files.
 
-    `closed` is told of folders that may not be opened.
+    `closed` is called with the error of each folder that may not be opened.
     """
     path = typed_path("input", pattern, KINDS)
     if path.is_dir():
@@ -88,7 +91,7 @@ def find(pattern: str, closed: Callable[[OSError], None]) -> tuple[Path, list[st
         return path, *_images(names_in_zip(path, KINDS))
     if path.is_file():
         return path.parent, [path.name], []
-    # not Path.glob: it takes hidden files too
+    # not Path.glob, which finds hidden files too
     found = [name for name in glob.glob(str(path), recursive=True) if Path(name).is_file()]  # noqa: PTH207
     if not found:
         raise UserError(f"input={pattern}: nothing is there: {KINDS}")
@@ -105,16 +108,16 @@ def _left_out(others: list[str]) -> list[str]:
     if not others:
         return []
     endings = Counter(PurePosixPath(name).suffix.lower() or "none" for name in others)
-    shown = " ".join([ending for ending, _ in endings.most_common(SAID)] + ["..."] * (len(endings) > SAID))
+    shown = " ".join([ending for ending, _ in endings.most_common(ENDINGS)] + ["..."] * (len(endings) > ENDINGS))
     return [
         f"left out by their ending: {len(others):,} ({printable(shown)}); a pattern such as 'photos/*.gif' takes them"
     ]
 
 
 def printable(text: object) -> str:
-    r"""With what cannot be shown or written in a line as \xff or \n: bytes that are no UTF-8, line breaks, controls."""
+    r"""Escape bytes that are not UTF-8, line breaks and control characters as \xff or \n, to fit in a line."""
     letters = os.fsencode(str(text)).decode(errors="backslashreplace")
     return "".join(
-        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in UNSHOWN else letter
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in UNPRINTABLE else letter
         for letter in letters
     )

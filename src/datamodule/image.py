@@ -1,4 +1,4 @@
-"""What all image data sets share: split, loaders, augmentation. A data set adds its images."""
+"""Base class of all image data sets: split, loaders and augmentation. A data set adds its images."""
 
 import warnings
 from abc import ABC, abstractmethod
@@ -14,10 +14,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodule.augment import CropFlip
-from datamodule.loader import Batch, Part, ResumableLoader, as_it_is
-from datamodule.order import EpochOrder, ResumableBatches
+from datamodule.loader import (
+    Batch,
+    EpochOrder,
+    Part,
+    ResumableBatches,
+    ResumableLoader,
+    identity_collate,
+    split,
+    split_hash,
+)
 from datamodule.source import MemorySource, Source, has_room
-from datamodule.split import split, split_hash
 from process.errors import UserError
 
 # B items of a batch (images or bags), C channels, H height, W width
@@ -26,12 +33,12 @@ from process.errors import UserError
 class ImageDataModule(LightningDataModule, ABC):
     """Batches (images_BCHW uint8, labels_B int64, index_B int64), index_B being the position in the source.
 
-    Of a BagSource, the first is a SetBatch of images, and what is said of images here holds for bags.
-    `mean` and `std` are facts for the networks, which normalise: nothing here reads them.
-    A subclass gives `load(part)` for the parts train, valid and test, and `class_names`. Without a source for
-    valid, validation images are split off the training source (datamodule.split). The order of the training
-    images and their augmentation depend on (seed, epoch) and (seed, epoch, index) alone. A last
-    training batch of one image is left out (BatchNorm cannot train on it): another image in each epoch.
+    With a BagSource, the first is a SetBatch of images, and bags take the place of images in everything below.
+    A subclass defines `load(part)` for the parts train, valid and test, and `class_names`. Without a source for valid,
+    validation images are split off the training source. The order of the training images is a function of (seed,
+    epoch), their augmentation one of (seed, epoch, index). A last training batch of one image, on which BatchNorm
+    cannot train, is left out; it is another image in each epoch. `mean` and `std` are for the networks, which
+    normalise.
     """
 
     def __init__(
@@ -69,18 +76,18 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     @abstractmethod
     def class_names(self) -> list[str]:
-        """The name of each label, in the order of the labels."""
+        """Return the name of each label, in the order of the labels."""
 
     @abstractmethod
     def load(self, part: str) -> Source | None:
-        """The images of "train", "valid" or "test"; None where the data set has no such part."""
+        """Return the images of "train", "valid" or "test"; None if the data set has no such part."""
 
     def setup(self, stage: str | None = None) -> None:
         for part in ("test",) if stage == "test" else ("train", "valid"):
             self.source(part)
 
     def source(self, part: str) -> Source | None:
-        """What load gave, loaded once."""
+        """Return the images of a part, which are loaded once."""
         if part not in self._sources:
             self._sources[part] = source = self.load(part)
             if isinstance(source, MemorySource):
@@ -96,7 +103,7 @@ class ImageDataModule(LightningDataModule, ABC):
         return self.source("test") is not None
 
     def position(self, part: str) -> Tensor | None:
-        """Where the images of a part are in their source, sorted; None where there is no such part."""
+        """Return the sorted positions of the images of a part in their source; None if there is no such part."""
         if part == "train" or (part == "valid" and self.source("valid") is None):
             position = self._split[part]
         else:
@@ -105,7 +112,7 @@ class ImageDataModule(LightningDataModule, ABC):
         return position if len(position) else None
 
     def summary(self) -> dict[str, int | str | None]:
-        """For the run's record: how many images each part has, and a hash of those that validate."""
+        """Return the number of images of each part and a hash of the validation images, for the run's record."""
         positions = {part: self.position(part) for part in ("train", "valid", "test")}
         sizes = {part: 0 if position is None else len(position) for part, position in positions.items()}
         valid = positions["valid"]
@@ -122,7 +129,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader:
         part = self._part("train")
-        # not trainer.current_epoch, which in a checkpoint of an epoch's end is still that epoch
+        # not trainer.current_epoch, which in a checkpoint at the end of an epoch is still that epoch
         progressed: Any = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
         ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         order = EpochOrder(len(part), self.seed, progressed.processed if self.trainer else 0, *ranks)
@@ -133,7 +140,7 @@ class ImageDataModule(LightningDataModule, ABC):
             assert self.trainer is not None
             loop: Any = self.trainer.fit_loop
             epoch, within = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current
-            # between two epochs the batches counted are still those of the last one
+            # between two epochs, Lightning's count of batches is still that of the last one
             batches = within.processed if epoch.started > epoch.processed else 0
             complete, batch = divmod(batches, int(self.trainer.num_training_batches))
             return epoch.processed + complete, batch
@@ -147,7 +154,7 @@ class ImageDataModule(LightningDataModule, ABC):
         return self._eval_loader("test") if self.has_test else _none()
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Lightning's own searches nested collections for tensors on every step; here three are known."""
+        """Move the three tensors; Lightning's own would search nested collections for tensors at every step."""
         images, labels_B, index_B = batch
         return (
             images.to(device, non_blocking=True),
@@ -159,20 +166,20 @@ class ImageDataModule(LightningDataModule, ABC):
         if self.augment is None or self.trainer is None or not self.trainer.training:
             return batch
         images_BCHW, labels_B, index_B = batch
-        assert isinstance(images_BCHW, Tensor)  # who makes bags refuses augmentation
+        assert isinstance(images_BCHW, Tensor)  # data sets of bags refuse augmentation
         if self.augment.offsets.device != images_BCHW.device:
             self.augment.to(images_BCHW.device)
         return self.augment(images_BCHW, index_B, self.trainer.current_epoch), labels_B, index_B
 
     def _part(self, name: str) -> Part:
-        """The images of a part, moved to the device if it has room and no workers read them."""
-        of = name if self.source(name) is not None else "train"  # a validation part that is split off
-        source, position = self._sources[of], self.position(name)
+        """Return the images of a part, moved to the device if they fit there and no workers read them."""
+        origin = name if self.source(name) is not None else "train"  # of a validation part that is split off
+        source, position = self._sources[origin], self.position(name)
         assert source is not None
         assert position is not None
         if isinstance(source, MemorySource) and not self.num_workers:
             if source.labels.device != self._device and has_room(source, self._device):
-                source = self._sources[of] = source.to(self._device)
+                source = self._sources[origin] = source.to(self._device)
             position = position.to(source.labels.device)
         return Part(source, position)
 
@@ -184,7 +191,7 @@ class ImageDataModule(LightningDataModule, ABC):
         part = self._part(name)
         sampler = None
         if self.trainer is not None and self.trainer.world_size > 1:
-            # Lightning's own would give some images to two ranks, to make the shares equal, and count them twice
+            # Lightning's own gives some images to two ranks, to make the shares equal, and counts them twice
             ranks = {"num_replicas": self.trainer.world_size, "rank": self.trainer.global_rank}
             sampler = UnrepeatedDistributedSampler(part, shuffle=False, **ranks)
         return DataLoader(part, self.batch_size, sampler=sampler, **self._loader_settings(part))
@@ -195,11 +202,12 @@ class ImageDataModule(LightningDataModule, ABC):
         if workers is None:
             workers = 0 if in_memory else suggested_max_num_workers(self.trainer.num_devices if self.trainer else 1)
         if in_memory or workers:
-            # Lightning advises more: a batch in memory is one operation, and who sets a number means it
+            # Lightning advises more, but a batch in memory is one operation, and a number that was set is meant
             warnings.filterwarnings("ignore", ".* does not have many workers")
         return {
-            "collate_fn": as_it_is,
-            "generator": torch.Generator(),  # an iterator draws a seed for its workers: not out of torch's global state
+            "collate_fn": identity_collate,
+            # iterators draw a seed for workers, which must not change torch's global state
+            "generator": torch.Generator(),
             "num_workers": workers,
             "persistent_workers": workers > 0,
             "pin_memory": self._device.type == "cuda" and part.position_M.device.type == "cpu",
@@ -219,6 +227,6 @@ class ImageDataModule(LightningDataModule, ABC):
 
 
 def _none() -> list[DataLoader]:
-    """No loaders: Lightning skips the stage; its warning is about an accident, and this is none."""
+    """Return no loaders, so that Lightning skips the stage, and silence its warning, as this is intended."""
     warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")
     return []

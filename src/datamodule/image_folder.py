@@ -16,26 +16,26 @@ from torch.utils.data import DataLoader
 from datamodule.class_folders import list_images
 from datamodule.decode import decode
 from datamodule.image import ImageDataModule
-from datamodule.loader import Part, as_it_is
+from datamodule.loader import Part, identity_collate
 from datamodule.source import MemorySource, Source
 from process.errors import UserError
 
 # N images of the source, B images of a batch, C channels, H height, W width
 
 GIB = 2**30
-CHUNK = 2**22  # bytes a worker hands over at once: containers often have 64 MiB of shared memory
-FEW = 4_000  # images below which starting workers takes longer than they save
+CHUNK = 2**22  # bytes that a worker sends at once: containers often have 64 MiB of shared memory
+FEW = 4_000  # images; for fewer, starting workers takes longer than they save
 
 
 class UnreadableImageError(UserError):
-    """Names the file, also when a DataLoader worker has wrapped the message in its traceback."""
+    """Error that names the file, also if a DataLoader worker has wrapped the message in its traceback."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
 class FileSource:
-    """Image files that are decoded whenever they are asked for. Source of [N, C, H, W]."""
+    """Source of image files [N, C, H, W] that are decoded at each access."""
 
     def __init__(
         self, root: Path, classes: dict[str, list[str]], labels: list[int], shape: tuple[int, int, int]
@@ -54,13 +54,13 @@ class FileSource:
         return torch.stack([self.image(i) for i in index_B.tolist()])
 
     def image(self, i: int) -> Tensor:
-        """Raises UnreadableImageError."""
+        """Decode one image. Raises UnreadableImageError."""
         name = self.names[i]
         try:
             return decode(self._read(name), self.shape[0], self.shape[1:])
         except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, and others
-            said = getattr(error, "strerror", None) or str(error)
-            reason = " ".join(said.partition("<_io.BytesIO")[0].split()) or type(error).__name__
+            message = getattr(error, "strerror", None) or str(error)
+            reason = " ".join(message.partition("<_io.BytesIO")[0].split()) or type(error).__name__
             raise UnreadableImageError(
                 f"{self.root / name}: cannot be read as an image ({reason}): replace or remove it"
             ) from error
@@ -68,7 +68,7 @@ class FileSource:
     def _read(self, name: str) -> bytes:
         if not self._zipped:
             path = Path(f"{self.root}/{name}")
-            if not path.is_file():  # a pipe, which would never answer; a link to nothing
+            if not path.is_file():  # reading a pipe would block; a link may lead to nothing
                 raise OSError("no file")
             return path.read_bytes()
         # a handle has one position in the file: threads and forked workers must not share it
@@ -81,21 +81,21 @@ class FileSource:
         return self.__dict__ | {"_archives": {}}
 
     def in_memory(self) -> MemorySource:
-        """Decode all images once; many of them in workers (threads would wait for Python's lock)."""
+        """Decode all images once, many of them in worker processes (threads would wait for Python's lock)."""
         channels, height, width = self.shape
         size = max(1, min(512, CHUNK // (channels * height * width)))
         workers = suggested_max_num_workers(1) if len(self) > FEW else 0
         part = Part(self, torch.arange(len(self)))
         images_NCHW = torch.empty(len(self), *self.shape, dtype=torch.uint8)
-        for images_BCHW, _, index_B in DataLoader(part, size, num_workers=workers, collate_fn=as_it_is):
+        for images_BCHW, _, index_B in DataLoader(part, size, num_workers=workers, collate_fn=identity_collate):
             images_NCHW[index_B[0] : index_B[-1] + 1] = images_BCHW
         return MemorySource(images_NCHW, self.labels)
 
 
 class ImageFolder(ImageDataModule):
-    """root/train/<class>/*, and optionally valid/ and test/ likewise, converted to channels and image_size.
+    """Images in root/train/<class>/, optionally valid/ and test/ likewise, converted to channels and image_size.
 
-    A part of at most memory_limit_gib GiB as uint8 is decoded once, at setup; a larger one batch by batch.
+    A part of at most memory_limit_gib GiB as uint8 is decoded once, at setup; a larger one is decoded batch by batch.
     """
 
     def __init__(self, root: str, memory_limit_gib: float, **settings: Any) -> None:

@@ -1,13 +1,19 @@
-"""What DataLoader reads batches from as a whole, and a DataLoader that resumes in the middle of an epoch."""
+"""The way from a source to batches: split, the order of an epoch, and a DataLoader that resumes within an epoch.
 
-from collections.abc import Callable, Sequence
+All of it is a function of settings and seeds: a resumed run needs to know its position only.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
+from counter_rng import random_int
 from datamodule.source import Source
+from process.errors import UserError
 from set_module.set_batch import SetBatch
 
 # B items (images or bags), M items of the part, C channels, H height, W width
@@ -15,10 +21,47 @@ from set_module.set_batch import SetBatch
 Batch = tuple[Tensor | SetBatch, Tensor, Tensor]
 
 
-class Part(Dataset[Batch]):
-    """The items of a source at the given positions; a batch is (images_BCHW or bags, labels_B, index_B).
+def split(
+    num_images: int, valid: float, fold: int | None, num_folds: int, seed: int, limit_train: int | None
+) -> tuple[Tensor, Tensor]:
+    """Return the sorted positions of the training and of the validation images, which are disjoint.
 
-    index_B is the position in the source, whatever part of it this is.
+    Args:
+        valid: a ratio (0 < valid < 1), a number of images, or 0 for none.
+        fold: number of the one of `num_folds` equal parts that validates, in place of `valid`; None for no folds.
+        limit_train: number of training images that are kept, None for all; validation images stay the same.
+    """
+    order = torch.randperm(num_images, generator=torch.Generator().manual_seed(seed))
+    if fold is not None:
+        parts = list(order.tensor_split(num_folds))
+        valid_part = parts.pop(fold)
+        train_part = torch.cat(parts)
+        setting = f"data.num_folds={num_folds}"
+    else:
+        count = round(valid * num_images) if 0 < valid < 1 else int(valid)
+        valid_part, train_part = order[:count], order[count:]
+        setting = f"data.valid={valid}"
+    if len(train_part) == 0:
+        raise UserError(f"{setting} leaves none of the {num_images} images for training: choose less")
+    if len(valid_part) == 0 and (fold is not None or valid > 0):
+        raise UserError(f"{setting} leaves none of the {num_images} images for validation: choose another, or valid=0")
+    if limit_train is not None:
+        if not 1 <= limit_train <= len(train_part):
+            raise UserError(f"data.limit_train={limit_train}: choose 1 to {len(train_part)}, or null for all")
+        train_part = train_part[:limit_train]
+    return train_part.sort().values, valid_part.sort().values
+
+
+def split_hash(valid_position: Tensor) -> str:
+    """Return 16 hex digits that are equal for runs that validate on the same images."""
+    positions = ",".join(map(str, valid_position.sort().values.tolist()))
+    return hashlib.sha256(positions.encode()).hexdigest()[:16]
+
+
+class Part(Dataset[Batch]):
+    """Items of a source at the given positions; a batch is (images_BCHW or bags, labels_B, index_B).
+
+    index_B is the position in the source, whichever part of it this is.
     """
 
     def __init__(self, source: Source, position_M: Tensor) -> None:
@@ -31,22 +74,56 @@ class Part(Dataset[Batch]):
         return self.__getitems__([i])
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """What DataLoader calls where it is defined: a batch at once."""
+        """Return a whole batch: DataLoader calls this instead of one __getitem__ for each item."""
         index_B = self.position_M.index_select(0, torch.as_tensor(indices, device=self.position_M.device))
         return self.source.images(index_B), self.source.labels.index_select(0, index_B), index_B
 
 
-def as_it_is(batch: Any) -> Any:
-    """The collate function of batches that are made whole."""
-    return batch
+class EpochOrder(Sampler[int]):
+    """Order of range(size) that depends on the seed and on the epoch that was set last.
+
+    Each of several ranks takes a share, all of one size: the first images of the epoch are repeated to fill them.
+    """
+
+    def __init__(self, size: int, seed: int, epoch: int = 0, rank: int = 0, world_size: int = 1) -> None:
+        self.size, self.seed, self.epoch = size, seed, epoch
+        self.rank, self.world_size = rank, world_size
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.size // self.world_size)
+
+    def permutation(self) -> Tensor:
+        key = int(random_int(2**31 - 1, self.seed, self.epoch, torch.tensor(0)))
+        order = torch.randperm(self.size, generator=torch.Generator().manual_seed(key))
+        missing = len(self) * self.world_size - self.size
+        return torch.cat([order, order[:missing]])[self.rank :: self.world_size]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.permutation().tolist())
+
+
+class ResumableBatches(BatchSampler):
+    """BatchSampler of torch that yields arrays; in the epoch `resumed[0]` it begins with the batch `resumed[1]`."""
+
+    sampler: EpochOrder
+    resumed = (0, 0)
+
+    def __iter__(self) -> Iterator[Any]:
+        # an array becomes an index tensor in 1 us where a list of 128 takes 10
+        array, (epoch, batch) = self.sampler.permutation().numpy(), self.resumed
+        for i in range(batch if self.sampler.epoch == epoch else 0, len(self)):
+            yield array[i * self.batch_size : (i + 1) * self.batch_size]
 
 
 class ResumableLoader(DataLoader):
-    """A DataLoader that checkpoints carry: they keep the epoch and the batch in it that come next.
+    """DataLoader whose position is saved in checkpoints: the epoch and the batch in it that come next.
 
-    `progress` gives these. Lightning calls state_dict and load_state_dict of loaders that have them, the
-    latter before it makes the first iterator, with which workers read ahead, and tells the sampler the epoch
-    only then: the epoch must be in the state. The batch sampler must be a ResumableBatches.
+    `progress` returns the two. The batch sampler must be a ResumableBatches. Lightning calls state_dict and
+    load_state_dict of loaders that have them. It calls the latter before it makes the first iterator, with which
+    workers read ahead, and sets the sampler's epoch only after that: so the state holds the epoch too.
     """
 
     def __init__(self, dataset: Part, progress: Callable[[], tuple[int, int]], **settings: Any) -> None:
@@ -61,3 +138,8 @@ class ResumableLoader(DataLoader):
         batches: Any = self.batch_sampler
         batches.resumed = state["epoch"], state["batch"]
         batches.sampler.set_epoch(state["epoch"])
+
+
+def identity_collate(batch: Any) -> Any:
+    """Return a batch as it is, as datasets with __getitems__ return whole batches."""
+    return batch

@@ -1,4 +1,4 @@
-"""MNIST-bags: is there a 9 among these digits? The data whose items are sets by themselves, not cut out of an image."""
+"""MNIST-bags: is there a 9 among these digits? A data set whose items are sets, not images to cut patches out of."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from set_module.set_batch import SetBatch
 
 # N digits, B bags, M digits in all bags
 
-STREAM = 0x42414753  # added to the seed: bags are independent of the order and of what else it draws
-TEST_SEED = -2  # the test set stays the test set: the seed of no training bags
-RESOLUTION = 2**30  # a bag's size is drawn from so many quantiles of the normal distribution
+STREAM = 0x42414753  # added to the seed: bags are independent of all else that is drawn with it
+TEST_SEED = -2  # a seed that no training bags have, as seeds are >= 0
+RESOLUTION = 2**30  # quantiles of the normal distribution from which the size of a bag is drawn
 
 
 class MNISTBags(TorchvisionSet):
@@ -23,9 +23,9 @@ class MNISTBags(TorchvisionSet):
     Ilse et al. 2018, "Attention-based deep multiple instance learning", arXiv:1802.04712, section 4.2. A bag holds
     max(1, round(n)) digits, n ~ Normal(bag_size_mean, bag_size_std), drawn with replacement from MNIST's training
     images (the test bags from its test images), so labels are not balanced: with 10 digits a bag, two of three hold
-    a 9. The training bags, of which `valid` is split off, depend on split_seed, the test bags on nothing; fewer bags
-    are the first of more. A digit may come in several bags, of training and of validation. Raises UserError where it
-    is told to crop or flip.
+    a 9. The training bags, of which `valid` is split off, depend on split_seed; the test bags are always the same.
+    Fewer bags are the first of more. A digit may be in several bags, of training and of validation. Raises UserError
+    for augmentation.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class MNISTBags(TorchvisionSet):
 
 
 def draw_bags(num_digits: int, count: int, mean: float, std: float, seed: int) -> SetBatch:
-    """SetBatch of the [M] positions, below num_digits, of the members of `count` bags: a function of the seed."""
+    """Draw `count` bags: a SetBatch of the positions [M] of their members, below num_digits; a function of the seed."""
     bag_B = torch.arange(count)
     quantile_B = (random_int(RESOLUTION, seed + STREAM, FIXED, bag_B).double() + 0.5) / RESOLUTION
     size_B = (mean + std * torch.special.ndtri(quantile_B)).round().clamp(min=1).long()

@@ -1,6 +1,6 @@
-"""Where images and labels come from: a uint8 tensor in memory or on the device, or what decodes on demand.
+"""Sources of images and labels: a uint8 tensor in memory or on the device, or files that are decoded on demand.
 
-An item is an image, or a bag of images: then a batch of them is a SetBatch.
+An item is an image, or a bag of images, in which case a batch of items is a SetBatch.
 """
 
 from typing import Protocol
@@ -14,19 +14,19 @@ from set_module.set_batch import SetBatch
 
 
 class Source(Protocol):
-    """Images and labels by position."""
+    """Interface of images and labels by position."""
 
     labels: Tensor  # int64, one per item
 
     def __len__(self) -> int: ...
 
     def images(self, index_B: Tensor) -> Tensor | SetBatch:
-        """uint8 [B, C, H, W], or B bags of [C, H, W]."""
+        """Return uint8 [B, C, H, W], or B bags of [C, H, W]."""
         ...
 
 
 class MemorySource:
-    """uint8 images [N, C, H, W] in one tensor: a batch is one index_select."""
+    """Source of uint8 images [N, C, H, W] in one tensor: a batch is one index_select."""
 
     def __init__(self, images_NCHW: Tensor, labels_N: Tensor) -> None:
         self.images_NCHW, self.labels = images_NCHW, labels_N
@@ -42,9 +42,9 @@ class MemorySource:
 
 
 class BagSource(MemorySource):
-    """Bags of uint8 images [N, C, H, W]: `members`, a SetBatch of int64 [M], says which. A batch is a SetBatch.
+    """Source of bags of uint8 images [N, C, H, W]; `members`, a SetBatch of int64 [M], holds the images of each bag.
 
-    Bags may share images, and an image may be in no bag; a label belongs to a bag.
+    A batch is a SetBatch. Bags may share images, and an image may be in no bag; a label belongs to a bag.
     """
 
     def __init__(self, images_NCHW: Tensor, members: SetBatch, labels: Tensor) -> None:
@@ -59,5 +59,5 @@ class BagSource(MemorySource):
 
 
 def has_room(source: MemorySource, device: torch.device) -> bool:
-    """Whether the images take less than a quarter of the device's free memory."""
+    """Return whether the images take less than a quarter of a GPU's free memory."""
     return device.type == "cuda" and 4 * source.images_NCHW.nbytes < torch.cuda.mem_get_info(device)[0]

@@ -13,15 +13,15 @@ from process.errors import UserError
 
 
 class TorchvisionSet(ImageDataModule):
-    """The class `name` of torchvision.datasets, below `root`; downloaded in prepare_data where it is absent.
+    """Class `name` of torchvision.datasets, in `root`; downloaded in prepare_data if it is absent.
 
-    Raises UserError when the download fails, and for a damaged file, which it names.
+    Raises UserError if the download fails, and for a damaged file, with its name.
     """
 
     def __init__(self, name: str, root: str, **settings: Any) -> None:
         super().__init__(**settings)
         self.dataset_name, self.root = name, Path(root).absolute()
-        self._opened: dict[str, Any] = {}  # what prepare_data has read already
+        self._opened: dict[str, Any] = {}  # already read by prepare_data
 
     @property
     def class_names(self) -> list[str]:
@@ -49,9 +49,9 @@ class TorchvisionSet(ImageDataModule):
         absent = [each for each in (folder, *folder.parents) if not each.exists()]
         try:
             return dataset_class(self.root, train=part == "train", download=download)
-        except Exception as error:  # torchvision lets through what sockets, archives, pickle and assert raise
+        except Exception as error:  # torchvision passes on exceptions of sockets, archives, pickle and assert
             for each in absent:
-                with suppress(OSError):  # some of the files are there
+                with suppress(OSError):  # not empty: some of the files were downloaded
                     each.rmdir()
             if damaged := next(filter(_is_damaged, _files(dataset_class, self.root)), None):
                 raise UserError(f"{damaged[0]}: damaged: delete it, and the next run downloads it again") from error
@@ -67,7 +67,7 @@ class TorchvisionSet(ImageDataModule):
 
 
 def _files(dataset_class: Any, root: Path) -> list[tuple[Path, str | None]]:
-    """The files that torchvision reads, with their md5 sums where it checks them."""
+    """Return the files that torchvision reads, with their md5 sums if it checks them."""
     if hasattr(dataset_class, "resources"):  # MNIST and those that follow its format
         raw = root / dataset_class.__name__ / "raw"
         return [(raw / Path(url).stem, None) for url, _ in dataset_class.resources]
