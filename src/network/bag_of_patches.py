@@ -1,4 +1,4 @@
-"""A bag of local features: each patch votes by itself, so that one sees which patch said what."""
+"""A bag of local features: each patch has logits of its own, so that its contribution can be drawn."""
 
 # B images, N patches in all, D features, H W of an image, K classes
 
@@ -14,10 +14,10 @@ from set_module.set_batch import SetBatch
 
 
 class BagOfPatches(PatchNetwork):
-    """y = pool({head(embed(x_i))}), head linear: the patches' own logits, pooled, usually their mean.
+    """y = pool({head(embed(x_i))}), head linear: the logits of the patches, pooled, usually their mean.
 
-    With an encoder a vote is no longer that of one patch alone. Brendel & Bethge 2019, "BagNet", arXiv:1904.00760.
-    uint8 [B, C, H, W] -> [B, K]. Raises ValueError for a pool that makes something other than K logits of K logits.
+    With an encoder, the logits of a patch depend on the others too. Brendel & Bethge 2019, "BagNet", arXiv:1904.00760.
+    uint8 [B, C, H, W] -> [B, K]. Raises ValueError for a pool that does not return K logits for K logits.
     """
 
     def __init__(self, num_classes: int, pool: Callable[..., Any], dropout: float = 0.0, **patches: Any) -> None:
@@ -34,15 +34,15 @@ class BagOfPatches(PatchNetwork):
         return self.pool(features.map(self.head))
 
     def heat_map(self, images_BCHW: Tensor, index_B: Tensor | None = None) -> Tensor:
-        """Logits per pixel [B, K, H, W], the mean over the patches that cover it, NaN where none does."""
+        """Return logits per pixel [B, K, H, W], the mean over the patches that cover it, NaN where none does."""
         patches, corners = self.cut(images_BCHW, index_B)
         if corners is None:
-            raise ValueError("nobody knows where the elements of sets were: give images")
+            raise ValueError("the elements of sets have no places: give images")
         logits = self.encode(patches, corners).map(self.head)
         return heat_map(logits, corners, patches.values.shape[-1], images_BCHW.shape[2:])
 
     def scores(self, patches: SetBatch, corners: SetBatch, labels_B: Tensor) -> SetBatch:
-        """The votes for the label."""
+        """Return the patches' own logits of the label."""
         with torch.no_grad():
             logits = self.encode(patches, corners).map(self.head)
         return logits.with_values(logits.values.gather(1, labels_B[logits.index, None]))

@@ -16,5 +16,5 @@ def conv_block(in_channels: int, out_channels: int, pool: bool) -> nn.Sequential
 
 
 def halved(length: int, times: int) -> int:
-    """The side of an image after so many poolings of conv_block: ceil(length / 2^times)."""
+    """Return the side of an image after `times` poolings of conv_block: ceil(length / 2^times)."""
     return -(-length // 2**times)

@@ -1,4 +1,4 @@
-"""A patch network as other programs take it: an image, and its patches at places that are always the same."""
+"""Form of a patch network for export: it takes images, whose patches have fixed places."""
 
 # B images, C H W of an image, P patches of each, R rows and X columns of them, p side of a patch, K classes
 
@@ -13,10 +13,10 @@ from set_module.set_network import SetNetwork
 
 
 class FixedPatches(nn.Module):
-    """uint8 [B, C, H, W] -> logits [B, K], by the patches of PatchCutout's mode `grid` or `all`.
+    """Patch network uint8 [B, C, H, W] -> logits [B, K] with the patches of PatchCutout's mode `grid` or `all`.
 
-    The places are whole rows and columns of places, so that two selections of pixels cut all patches, also traced:
-    torch.onnx.export and torch.export take any B >= 1. Raises ValueError for a network of bags and other modes.
+    As places form whole rows and columns, two selections of pixels cut all patches, and torch.onnx.export and
+    torch.export trace it for any B >= 1. Raises ValueError for a network of bags and other modes.
     """
 
     rows: Tensor  # [R * p] the row of the image of each row of pixels of a patch

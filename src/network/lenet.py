@@ -1,4 +1,4 @@
-"""LeNet as PyTorch's CIFAR-10 tutorial has it: the small network everyone knows."""
+"""LeNet in the form of PyTorch's CIFAR-10 tutorial: the small network everyone knows."""
 
 # B images, C H W of an image, K classes
 
@@ -14,8 +14,8 @@ class LeNet(nn.Module):
     """Two 5x5 convolutions (6, 16), each with ReLU and 2x2 max pooling, then linear layers 120, 84, K.
 
     LeCun et al. 1998, "Gradient-based learning applied to document recognition", in the form of
-    https://pytorch.org/tutorials/beginner/blitz/cifar10_tutorial.html. Smaller images stand centred on 32 x
-    32, as in the paper. uint8 [B, C, H, W] -> [B, K].
+    https://pytorch.org/tutorials/beginner/blitz/cifar10_tutorial.html. Smaller images are centred on
+    32 x 32, as in the paper. uint8 [B, C, H, W] -> [B, K].
     """
 
     def __init__(

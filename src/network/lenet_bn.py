@@ -13,10 +13,10 @@ from network.pad_to import PadTo
 
 
 class LeNetBN(nn.Module):
-    """Four 3x3 convolutions (32 64 128 128), 2x2 max pooling but after the third, linear layers 120, 84, K.
+    """Four 3x3 convolutions (32 64 128 128), 2x2 max pooling after all but the third, linear layers 120, 84, K.
 
     LeNet (LeCun et al. 1998) with batch normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167) in front of
-    every ReLU. Smaller images stand centred on 32 x 32. uint8 [B, C, H, W] -> [B, K].
+    every ReLU. Smaller images are centred on 32 x 32. uint8 [B, C, H, W] -> [B, K].
     """
 
     def __init__(

@@ -1,16 +1,33 @@
-"""Embeds patches by linear layers: the cheapest embedding, enough for patches of digits."""
+"""Linear layers: the stack in the head of a patch set, and the embedding of patches that consists of one."""
 
-# N patches in all, C channels, p side of a patch, D features
+# B rows, N patches in all, C channels, p side of a patch, D features
 
 from collections.abc import Sequence
 
 from torch import nn
 
-from network.mlp import MLP
+
+class MLP(nn.Sequential):
+    """(Linear, LayerNorm, ReLU) per width: [B, in_features] -> [B, out_features], the last width.
+
+    Ba et al. 2016, arXiv:1607.06450: unlike BatchNorm it mixes no rows, so that neither a set nor an image
+    depends on what else is in the batch, in training either, and a last batch of one trains too.
+    """
+
+    def __init__(self, in_features: int, widths: Sequence[int]) -> None:
+        layers: list[nn.Module] = []
+        for width in widths:
+            layers += [nn.Linear(in_features, width), nn.LayerNorm(width), nn.ReLU(inplace=True)]
+            in_features = width
+        super().__init__(*layers)
+        self.out_features = in_features
 
 
 class MLPEmbed(nn.Sequential):
-    """Flatten and an MLP: [N, C, p, p] -> [N, D], D the last width. Raises ValueError without a width."""
+    """Embedding of patches by linear layers, the cheapest, enough for patches of digits: Flatten and an MLP.
+
+    [N, C, p, p] -> [N, D], D the last width. Raises ValueError without a width.
+    """
 
     def __init__(self, channels: int, patch_size: int, widths: Sequence[int]) -> None:
         if not widths:

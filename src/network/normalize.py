@@ -1,4 +1,4 @@
-"""Bytes to floats, the first step of every network, so that evaluate, predict and export carry it."""
+"""Conversion of bytes to floats, the first layer of every network, so that evaluate, predict and export include it."""
 
 # .. any leading shape, C H W of an image or a patch
 

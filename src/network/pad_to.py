@@ -1,4 +1,4 @@
-"""Small images on the canvas that LeNet expects."""
+"""Padding of small images to the size that LeNet expects."""
 
 # B images, C H W of an image
 
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 class PadTo(nn.Module):
-    """Zeros around an image, up to a side of `size`; a larger side stays as it is.
+    """Zeros around an image, up to a side of `size`; a larger side is not changed.
 
     [B, C, H, W] -> [B, C, max(H, size), max(W, size)].
     """

@@ -1,4 +1,4 @@
-"""A patch network as other programs take it: padded patches and a mask, what ONNX knows."""
+"""Form of a patch network for export: it takes padded patches and a mask, as ONNX has no sets."""
 
 # B sets, S slots of a set, C channels, p side of a patch, K classes
 
@@ -10,11 +10,11 @@ from set_module.set_network import SetNetwork
 
 
 class PaddedPatches(nn.Module):
-    """(patches uint8 [B, S, C, p, p], mask bool [B, S], true where there is a patch) -> logits [B, K].
+    """Patch network (patches uint8 [B, S, C, p, p], mask bool [B, S], true where there is a patch) -> logits [B, K].
 
-    What stands in the other slots is not looked at; traced, a set without any patch has the logits NaN. Networks that
-    know positions take the corners (y, x) as well, int64 [B, S, 2]. torch.onnx.export and torch.export trace it with
-    any B and S.
+    The content of the other slots has no effect; traced, a set without any patch has the logits NaN. Networks that
+    use positions take the corners (y, x) as well, int64 [B, S, 2]. torch.onnx.export and torch.export trace it for any
+    B and S.
     """
 
     def __init__(self, network: SetNetwork) -> None:

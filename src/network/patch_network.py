@@ -1,4 +1,4 @@
-"""What the networks of patch sets share: cut the image, embed each patch, let the patches see each other."""
+"""Base class of networks of patch sets: cut the image, embed each patch, relate the patches to each other."""
 
 # B images, N patches in all, C H W of an image, p side of a patch, D features, K classes
 
@@ -20,12 +20,12 @@ from set_module.set_sequential import SetSequential
 class PatchNetwork(nn.Module, ABC):
     """y = read(encoder({embed(x_i) + position(c_i)})), x_i patches of the image with corners c_i.
 
-    The parts are made here, each by a factory: embed(channels=C, patch_size=p) makes a module [N, C, p, p] -> [N, D],
-    position(features=D, places=(rows, columns)) one [N, 2] -> [N, D] (None: nobody knows where a patch was),
-    encoder(in_features=D) a set module (None: the patches do not see each other); all have `out_features`.
-    uint8 [B, C, H, W], or a SetBatch of uint8 [N, C, p, p] that is cut already, -> [B, K]. patch_mode None says that
-    all data are such sets (MNIST bags). Raises ValueError for what PatchCutout refuses, a patch larger than the image,
-    a position without a cut-out.
+    Each part is made by a factory: embed(channels=C, patch_size=p) makes a module [N, C, p, p] -> [N, D],
+    position(features=D, places=(rows, columns)) one [N, 2] -> [N, D] (None: positions are unknown),
+    encoder(in_features=D) a set module (None: no patch depends on another); all have `out_features`.
+    uint8 [B, C, H, W], or a SetBatch of uint8 [N, C, p, p] that is cut already, -> [B, K]. With patch_mode None all
+    data are such sets (MNIST bags). Raises ValueError for what PatchCutout refuses, a patch larger than the image, a
+    position without a cut-out.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class PatchNetwork(nn.Module, ABC):
 
     @property
     def patch_num(self) -> tuple[int, int]:
-        """The smallest and the largest number of patches; set it to a number or a pair.
+        """Return the smallest and the largest number of patches; it may be set to a number or a pair.
 
-        Networks that cannot choose (patch_mode grid, all or None) do not have it: hasattr is false.
+        Networks whose number is fixed (patch_mode grid, all or None) do not have it: hasattr is false.
         """
         if self.cutout is None or self.cutout.count is None:
             raise AttributeError("patch_num")
@@ -82,14 +82,14 @@ class PatchNetwork(nn.Module, ABC):
 
     @property
     def max_patch_num(self) -> int | None:
-        """How many patches there can be: as many as places if none is drawn twice, else None, any number."""
+        """Return the number of places if no place is drawn twice; else None, as there is no limit."""
         return None if self.cutout is None or self.cutout.replace else self.places
 
     def forward(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None = None) -> Tensor:
         return self.read(self.encode(*self.cut(images_BCHW, index_B)))
 
     def cut(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None = None) -> tuple[SetBatch, SetBatch | None]:
-        """The patches [N, C, p, p] and their corners [N, 2]; sets, which are cut already, stay as they are."""
+        """Return the patches [N, C, p, p] and their corners [N, 2]; sets, which are cut already, and None."""
         if isinstance(images_BCHW, SetBatch):
             return images_BCHW, None
         if self.cutout is None:
@@ -100,30 +100,30 @@ class PatchNetwork(nn.Module, ABC):
         return self.cutout.cut(images_BCHW, corners), corners
 
     def encode(self, patches: SetBatch, corners: SetBatch | None = None) -> SetBatch:
-        """The features [N, D] of the patches; corners only where there is a position."""
-        features = self._each_alone(patches, corners)
+        """Return the features [N, D] of the patches; corners are needed only with a position."""
+        features = self._embed_each(patches, corners)
         return features if self.encoder is None else self.encoder(features)
 
-    def _each_alone(self, patches: SetBatch, corners: SetBatch | None) -> SetBatch:
-        """What the network knows of each patch before they see each other."""
+    def _embed_each(self, patches: SetBatch, corners: SetBatch | None) -> SetBatch:
+        """Return the features [N, D] before the encoder, each a function of one patch."""
         features = self.embed(patches)
         if self.position is None:
             return features
         if corners is None:
-            raise ValueError("this network knows where patches were: give it the corners too")
+            raise ValueError("this network uses the positions of patches: give it the corners too")
         return features.with_values(features.values + self.position(corners.values).to(features.values.dtype))
 
     def evidence(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None, labels_B: Tensor) -> Tensor:
-        """What the patches over each pixel say for the label, their mean [B, H, W]; NaN where no patch lies.
+        """Return the mean score for the label of the patches over each pixel, [B, H, W]; NaN where no patch lies.
 
-        With a pool that has weights, a_i, whatever the label. Else gradient x input, sum_d h_id dy_label / dh_id, h_i
-        the features of a patch before the encoder: Shrikumar et al. 2016, arXiv:1605.01713. To be called in evaluation
-        mode; under torch.no_grad and torch.inference_mode as well, and no parameter gets a gradient. Raises ValueError
-        for sets, whose elements have no places.
+        The score is a_i with a pool that has weights, whatever the label; else gradient x input, sum_d h_id dy_label /
+        dh_id, h_i the features of a patch before the encoder: Shrikumar et al. 2016, arXiv:1605.01713. Call it in
+        evaluation mode; torch.no_grad and torch.inference_mode do no harm, and no parameter gets a gradient. Raises
+        ValueError for sets, whose elements have no places.
         """
         if isinstance(images_BCHW, SetBatch):
-            raise ValueError("nobody knows where the elements of sets were: give images")
-        with torch.inference_mode(False):  # of tensors made in inference mode autograd takes copies only
+            raise ValueError("the elements of sets have no places: give images")
+        with torch.inference_mode(False):  # autograd accepts only copies of tensors made in inference mode
             images_BCHW, labels_B = images_BCHW.clone(), labels_B.clone()
             patches, corners = self.cut(images_BCHW, None if index_B is None else index_B.clone())
             assert corners is not None
@@ -131,7 +131,7 @@ class PatchNetwork(nn.Module, ABC):
             return heat_map(scores, corners, patches.values.shape[-1], images_BCHW.shape[2:])[:, 0]
 
     def scores(self, patches: SetBatch, corners: SetBatch, labels_B: Tensor) -> SetBatch:
-        """How much each patch counts, [N, 1]."""
+        """Return the score of each patch for the label, [N, 1]."""
         pool: Any = getattr(self, "pool", None)
         if hasattr(pool, "weights"):
             with torch.no_grad():
@@ -139,13 +139,13 @@ class PatchNetwork(nn.Module, ABC):
                     lambda weights_NH: weights_NH.mean(1, keepdim=True)
                 )
         with torch.no_grad():
-            alone = self._each_alone(patches, corners)
+            embedded = self._embed_each(patches, corners)
         with torch.enable_grad():
-            features = alone.map(lambda values_ND: values_ND.detach().requires_grad_())
+            features = embedded.map(lambda values_ND: values_ND.detach().requires_grad_())
             logits_BK = self.read(features if self.encoder is None else self.encoder(features))
             (gradient_ND,) = torch.autograd.grad(logits_BK.gather(1, labels_B[:, None]).sum(), features.values)
-        return alone.map(lambda values_ND: (values_ND * gradient_ND).float().sum(1, keepdim=True))
+        return embedded.map(lambda values_ND: (values_ND * gradient_ND).float().sum(1, keepdim=True))
 
     @abstractmethod
     def read(self, features: SetBatch) -> Tensor:
-        """The logits [B, K] of the features [N, D]."""
+        """Return the logits [B, K] of the features [N, D]."""

@@ -1,4 +1,4 @@
-"""The network this repository is about: it names an image by a set of its patches, any number, any order."""
+"""The network this repository is about: it classifies an image by a set of its patches, any number, any order."""
 
 # B images, D features, K classes
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from network.mlp import MLP
+from network.mlp_embed import MLP
 from network.patch_network import PatchNetwork
 from set_module.set_batch import SetBatch
 
@@ -15,9 +15,9 @@ from set_module.set_batch import SetBatch
 class PatchSet(PatchNetwork):
     """y = head(pool(encoder({embed(x_i) + position(c_i)}))), head an MLP, x_i patches with corners c_i.
 
-    Zaheer et al. 2017, "Deep Sets", arXiv:1703.06114; what else it becomes with other parts, config/model says.
-    pool(in_features=D) makes a set module, SetBatch of [N, D] -> [B, P], with `out_features`. uint8 [B, C, H, W] ->
-    [B, K].
+    Zaheer et al. 2017, "Deep Sets", arXiv:1703.06114; config/model lists what it becomes with other parts.
+    pool(in_features=D) makes a set module, SetBatch of [N, D] -> [B, P], with `out_features`.
+    uint8 [B, C, H, W] -> [B, K].
     """
 
     def __init__(

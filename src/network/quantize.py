@@ -1,4 +1,4 @@
-"""Trains a network for weights and activations of few bits: an operation whose backward is not its derivative."""
+"""Training of a network with weights and activations of few bits, by a rounding whose backward passes gradients on."""
 
 # B images, C channels, D features
 
@@ -9,20 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adapter.pytorch import convolve
 from set_module.reduce import accumulable
 
 FEWEST, MOST = 2, 8  # bits
 EDGE_BITS = 8  # of the first and the last layer, as in Esser et al. 2020, arXiv:1902.08153
 MOMENTUM = 0.1  # of the running magnitude of activations, as in BatchNorm
-TOLERANCE = 0.1  # of the largest logit: sums in another order end now and then on another level
-SMALLEST = 1e-8  # magnitude: a channel of zeros has a scale too
+TOLERANCE = 0.1  # of the largest logit: sums in another order may be rounded to another level
+SMALLEST = 1e-8  # magnitude, so that a channel of zeros has a scale too
 
 
 class FakeQuantize(torch.autograd.Function):
     """q(x) = s clamp(round(x / s), low, high), rounded to even: one of high - low + 1 levels, as a float.
 
-    The derivative of rounding is 0 nearly everywhere, so backward takes the straight-through estimator: dq/dx := 1
-    where nothing is clipped, 0 elsewhere. Bengio et al. 2013, arXiv:1308.3432; Jacob et al. 2018, arXiv:1712.05877,
+    As the derivative of rounding is 0 nearly everywhere, backward uses the straight-through estimator: dq/dx := 1 where
+    nothing is clipped, 0 elsewhere. Bengio et al. 2013, arXiv:1308.3432; Jacob et al. 2018, arXiv:1712.05877,
     section 3. x of any shape, the scale s > 0 of one that broadcasts to it; no gradient flows into s.
     """
 
@@ -43,7 +44,7 @@ class FakeQuantize(torch.autograd.Function):
 
 
 class QuantizeWeight(nn.Module):
-    """2^bits levels, -2^(bits - 1) .. 2^(bits - 1) - 1, with a scale per output channel. [C, ..] -> [C, ..].
+    """Weights of 2^bits levels, -2^(bits - 1) .. 2^(bits - 1) - 1, with a scale per output channel. [C, ..] -> [C, ..].
 
     The scale is the optimal one for normal weights of the channel's root mean square: Max 1960, "Quantizing for
     minimum distortion".
@@ -60,7 +61,7 @@ class QuantizeWeight(nn.Module):
 
 
 class QuantizeActivation(nn.Module):
-    """2^bits levels, 0 .. 2^bits - 1, of what comes out of a ReLU, of any shape; one scale.
+    """Outputs of a ReLU, of any shape, with 2^bits levels, 0 .. 2^bits - 1, and one scale.
 
     The scale is the optimal one for the positive half of a normal distribution (Cai et al. 2017, arXiv:1702.00953)
     with the activations' running root mean square.
@@ -81,7 +82,7 @@ class QuantizeActivation(nn.Module):
 
 
 class QuantizedConv2d(nn.Conv2d):
-    """The convolution with quantised weights, and quantised inputs if activation_bits; the parameters are its own."""
+    """Convolution with the parameters of `conv`: quantised weights, and quantised inputs if activation_bits."""
 
     def __init__(self, conv: nn.Conv2d, bits: int, activation_bits: int | None) -> None:
         sizes = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation)
@@ -91,11 +92,11 @@ class QuantizedConv2d(nn.Conv2d):
         self.quantize_input = QuantizeActivation(activation_bits) if activation_bits else nn.Identity()
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return self._conv_forward(self.quantize_input(x_BCHW), self.quantize_weight(self.weight), self.bias)
+        return convolve(self, self.quantize_input(x_BCHW), self.quantize_weight(self.weight))
 
 
 class QuantizedLinear(nn.Linear):
-    """The same of a linear layer."""
+    """Linear layer with the parameters of `linear`: quantised weights, and quantised inputs if activation_bits."""
 
     def __init__(self, linear: nn.Linear, bits: int, activation_bits: int | None) -> None:
         super().__init__(linear.in_features, linear.out_features, linear.bias is not None, device="meta")
@@ -108,11 +109,12 @@ class QuantizedLinear(nn.Linear):
 
 
 def quantized(network: Callable[..., nn.Module], bits: int, **arguments: Any) -> nn.Module:
-    """network(**arguments) with `bits` bits for the weights and inputs of its convolutions and linear layers.
+    """Build network(**arguments) with `bits` bits for weights and inputs of its convolutions and linear layers.
 
-    The first and the last keep 8; the input of the first is an image, of 8 bits already, those of all others must be
-    >= 0, as out of a ReLU. The parameters keep their names: weights of the float network fit. `tolerance` says how far
-    logits may differ that are summed in another order, in other programs. Raises ValueError for other bits than 2 to 8.
+    The first and the last layer keep 8 bits. The input of the first is an image, of 8 bits already; those of all others
+    must be >= 0, such as outputs of a ReLU. Parameters keep their names, so weights of the float network can be loaded.
+    The network's `tolerance` is how far its logits may differ in other programs, which sum in another order. Raises
+    ValueError for other bits than 2 to 8.
     """
     if type(bits) is not int or not FEWEST <= bits <= MOST:
         raise ValueError(f"bits={bits}: choose a whole number from {FEWEST} to {MOST}")

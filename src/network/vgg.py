@@ -15,9 +15,9 @@ STAGES = [[64], [128], [256, 256], [512, 512], [512, 512]]  # configuration A, c
 class VGG11(nn.Module):
     """Eight 3x3 convolutions in five stages that end in 2x2 max pooling, mean over places, a linear layer.
 
-    Simonyan & Zisserman 2015, arXiv:1409.1556, configuration A, initialised as its section 3.1 ends: Glorot &
-    Bengio 2010, biases 0. The head is that of small images: one layer of 512 features in place of 4096, 4096.
-    uint8 [B, C, H, W] -> [B, K]; ceil_mode pooling, so that images below 32 x 32 reach the end.
+    Simonyan & Zisserman 2015, arXiv:1409.1556, configuration A, initialised as the end of its section 3.1 proposes:
+    Glorot & Bengio 2010, biases 0. The head is that of small images: one layer of 512 features in place of 4096, 4096.
+    uint8 [B, C, H, W] -> [B, K]; ceil_mode pooling, so that images below 32 x 32 are possible.
     """
 
     def __init__(

@@ -91,7 +91,7 @@ def test_behind_an_encoder_the_evidence_is_still_that_of_each_patch():
     network = build(pool=MEAN, encoder=SAB, position=SinusoidalPosition, patch_num_min=3, patch_num_max=3)
     patches, corners = network.cut(IMAGES)
     scores = network.scores(patches, corners, LABELS).values[:, 0]
-    features = network._each_alone(patches, corners)
+    features = network._embed_each(patches, corners)
     shrunk = features.values.detach().clone()
     shrunk[4] *= 1 - 1e-3  # what the second patch of the second image says, by a small difference
     less, whole = (network.read(network.encoder(features.with_values(x))) for x in (shrunk, features.values))
