@@ -1,16 +1,16 @@
 """Random numbers without state: a pure function of (seed, epoch, index, draw).
 
-Cut-outs and augmentation read their randomness here, so that neither the batch size, the number of workers or ranks,
-nor a resume in the middle of an epoch can change what an image looks like in an epoch.
+Patches and augmentation use them, so that neither the batch size, the number of workers or ranks, nor a resume in the
+middle of an epoch can change an image.
 """
 
 from torch import Tensor
 
-FIXED = -1  # the "epoch" of everything that must not change from epoch to epoch: validation, test, prediction
+FIXED = -1  # the "epoch" of validation, test and prediction, which must not change from epoch to epoch
 
 
 def random_int(high: Tensor | int, seed: int, epoch: int, index: Tensor, draw: Tensor | int = 0) -> Tensor:
-    """Uniform integers in [0, high), int64, of the shape that high, index and draw broadcast to.
+    """Return uniform integers in [0, high), int64, of the shape that high, index and draw broadcast to.
 
     A counter-based generator (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") with the finaliser of
     SplitMix64 (Steele et al. 2014) as its mixing function; 32 random bits are scaled by a multiplication, so high must
@@ -37,6 +37,6 @@ def _mix_int(x: int) -> int:
 
 
 def _signed(x: int) -> int:
-    """As a signed 64-bit integer, wrapped around."""
+    """Wrap around to a signed 64-bit integer."""
     x &= 0xFFFFFFFFFFFFFFFF
     return x - (1 << 64) if x >= 1 << 63 else x

@@ -1,1 +1,1 @@
-"""The library of set-input modules: packed sets, the patch cut-out, encoders, pools. Needs only torch, counter_rng."""
+"""Library of set-input modules: packed sets, the patch cut-out, encoders, pools. Needs only torch and counter_rng."""

@@ -11,12 +11,12 @@ from set_module.set_softmax import set_softmax
 
 
 class MultiheadAttention(nn.Module):
-    """Every x looks at all y of its set: concat_h softmax(Q_h K_h^T / sqrt(E)) V_h W_o, Q = x W_q, K, V = y W_k, y W_v.
+    """Attention of every x to all y of its set: concat_h softmax(Q_h K_h^T / sqrt(E)) V_h W_o.
 
-    Vaswani et al. 2017, arXiv:1706.03762, eq. 1. x and y are elements, SetBatch of [N, D], or K vectors of each set,
-    a tensor [B, K, D]; x also K vectors shared by all sets, [K, D]. Returns as many as x, shared ones as [B, K, D].
-    Only Q, K and V are padded, for scaled_dot_product_attention: all other work is done for N, not B * S elements.
-    Raises ValueError if the heads do not divide the features.
+    Q = x W_q, K = y W_k, V = y W_v. Vaswani et al. 2017, arXiv:1706.03762, eq. 1. x and y are elements, SetBatch of
+    [N, D], or K vectors of each set, a tensor [B, K, D]; x may also be K vectors shared by all sets, [K, D]. The output
+    has the form of x, [B, K, D] for shared ones. Only Q, K and V are padded, for scaled_dot_product_attention; all
+    other layers process N elements, not B * S. Raises ValueError if the heads do not divide the features.
     """
 
     def __init__(self, in_features: int, heads: int) -> None:
@@ -24,7 +24,7 @@ class MultiheadAttention(nn.Module):
         if heads < 1 or in_features % heads:
             raise ValueError(f"{heads=} does not divide {in_features=}: choose a divisor")
         self.heads = heads
-        self.project = nn.Linear(in_features, 3 * in_features)  # W_q, W_k, W_v one below the other
+        self.project = nn.Linear(in_features, 3 * in_features)  # W_q, W_k, W_v stacked
         self.out = nn.Linear(in_features, in_features)
 
     def forward(self, x: SetBatch | Tensor, y: SetBatch | Tensor) -> SetBatch | Tensor:
@@ -42,14 +42,14 @@ class MultiheadAttention(nn.Module):
         return x.with_values(self.out(attended_XD if _regular(x) else attended_XD.index_select(0, x.slots())))
 
     def weights(self, x_KD: Tensor, y: SetBatch) -> SetBatch:
-        """What each of K shared vectors looks at, for each head: SetBatch of [N, K * H], sums to 1 over a set."""
+        """Return the attention of K shared vectors, per head: SetBatch of [N, K * H], which sums to 1 over a set."""
         (q_HKE,), (k_HNE, _) = self._heads(x_KD, 0, 1), self._heads(y.values, 1, 3)
         scores_NKH = (q_HKE @ k_HNE.transpose(1, 2)).permute(2, 1, 0) / q_HKE.shape[-1] ** 0.5
         scores = y.with_values(scores_NKH.flatten(1))
         return scores.with_values(set_softmax(scores))
 
     def _heads(self, x: SetBatch | Tensor, first: int, last: int) -> list[Tensor]:
-        """Of Q, K, V of x those numbered first to last - 1, each [B, H, S, E]."""
+        """Project x to those of Q, K, V numbered first to last - 1, each [B, H, S, E]."""
         values = x.values if isinstance(x, SetBatch) else x
         features = values.shape[-1]
         rows = slice(first * features, last * features)
@@ -61,7 +61,7 @@ class MultiheadAttention(nn.Module):
 
 
 def _padded(sets: SetBatch, values_NF: Tensor) -> Tensor:
-    """Zeros where there is no element: 0 * a weight of 0 is 0, which NaN left over in the memory would not be."""
+    """Pad with zeros: a weight of 0 times NaN in uninitialised memory would be NaN."""
     if not _regular(sets):
         slots = values_NF.new_zeros(len(sets) * sets.max_len, values_NF.shape[1])
         values_NF = slots.index_copy_(0, sets.slots(), values_NF)
@@ -69,7 +69,7 @@ def _padded(sets: SetBatch, values_NF: Tensor) -> Tensor:
 
 
 def _mask(sets: SetBatch | Tensor) -> Tensor | None:
-    """Which slots hold an element, [B, 1, 1, S]; None if all do."""
+    """Return [B, 1, 1, S], true for slots that hold an element; None if all do."""
     if not isinstance(sets, SetBatch) or _regular(sets):
         return None
     number_S = torch.arange(sets.max_len, device=sets.lengths.device)
@@ -77,5 +77,5 @@ def _mask(sets: SetBatch | Tensor) -> Tensor | None:
 
 
 def _regular(sets: SetBatch) -> bool:
-    """Whether all sets are of one size and need no padding: a graph, which serves all sizes, never assumes it."""
+    """Return whether all sets have one size and need no padding; always false in a graph, which serves all sizes."""
     return not torch.compiler.is_compiling() and sets.values.shape[0] == len(sets) * sets.max_len

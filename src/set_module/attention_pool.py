@@ -1,4 +1,4 @@
-"""The pool of multiple instance learning: which elements count is learned, and `weights` tells which they were."""
+"""The pool of multiple instance learning: it learns the weight of each element, which `weights` returns."""
 
 # B sets, N elements in all, D features, L hidden features, H heads
 
@@ -15,7 +15,7 @@ class AttentionPool(SetModule):
     """Attention pooling: z = sum_i a_i h_i, a = softmax_i w^T tanh(V h_i); gated, w^T (tanh(V h_i) * sigmoid(U h_i)).
 
     Ilse et al. 2018, "Attention-based Deep Multiple Instance Learning", arXiv:1802.04712, eq. 7 to 9; V and U with
-    a bias, as in the published code. Each of H heads has a w of its own, and its sum stands beside the others'.
+    a bias, as in the published code. Each of H heads has a w of its own; their sums are concatenated.
     SetBatch of [N, D] -> [B, H * D]. Raises ValueError for hidden or heads below 1.
     """
 
@@ -36,7 +36,7 @@ class AttentionPool(SetModule):
         return torch.cat(pooled, dim=1).to(sets.values.dtype)
 
     def weights(self, sets: SetBatch) -> SetBatch:
-        """a: SetBatch of [N, H], fp32 also in half precision; those of a set sum to 1 in each column."""
+        """Return a: SetBatch of [N, H], fp32 also in half precision, whose columns sum to 1 over a set."""
         hidden_NL = self.hidden(sets.values).tanh()
         if self.gate is not None:
             hidden_NL = hidden_NL * self.gate(sets.values).sigmoid()

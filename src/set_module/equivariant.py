@@ -1,4 +1,4 @@
-"""The linear layer of sets: what an element becomes depends on it and on the pool of its set."""
+"""The linear layer of sets: the output of an element depends on the element and on the pool of its set."""
 
 # B sets, N elements in all, D features
 
@@ -15,7 +15,7 @@ class EquivariantLinear(SetModule):
     """y_i = Gamma x_i - Lambda pool(X) + b, pool the mean or the max; tied, Lambda = Gamma: Gamma (x_i - pool(X)) + b.
 
     Zaheer et al. 2017, "Deep Sets", arXiv:1703.06114, sec. 3.1 and appendix H; PermEqui2 and, tied, PermEqui1 of the
-    authors' code. Tied it sees differences only: nothing of a set of one, nor where a set lies.
+    authors' code. If tied, it sees differences between elements only, so that a set of one has the output b.
     SetBatch of [N, D] -> SetBatch of [N, out_features], by default D. Raises ValueError for another pool.
     """
 
@@ -41,9 +41,9 @@ class EquivariantLinear(SetModule):
 
 
 class EquivariantLayer(SetSequential):
-    """relu(EquivariantLinear(X)): the layer that a deep permutation-equivariant network stacks.
+    """relu(EquivariantLinear(X)): the layer of deep permutation-equivariant networks.
 
-    Arguments, shapes and errors as EquivariantLinear.
+    Arguments, shapes and errors are those of EquivariantLinear.
     """
 
     def __init__(

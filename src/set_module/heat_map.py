@@ -1,4 +1,4 @@
-"""Draws what each patch says where it was cut: evidence per pixel."""
+"""Map of the scores of patches to the pixels that they were cut from."""
 
 # B images, N patches in all, K scores of a patch, H W of an image, p side of a patch
 

@@ -1,4 +1,4 @@
-"""Attention through a few learned points: what self-attention does, in time linear in the size of a set."""
+"""Self-attention through a few learned points, in time linear in the size of a set."""
 
 # m inducing points, D features
 
@@ -14,7 +14,7 @@ class ISAB(SetModule):
     """ISAB_m(X) = MAB(X, MAB(I, X)), I m learned inducing points.
 
     Lee et al. 2019, "Set Transformer", arXiv:1810.00825, eq. 9, 10. SetBatch of [N, D] -> SetBatch of [N, D]; norm,
-    expansion and dropout as in MAB. Raises ValueError without a point.
+    expansion and dropout are those of MAB. Raises ValueError without a point.
     """
 
     def __init__(

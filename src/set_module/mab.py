@@ -1,4 +1,4 @@
-"""The multihead attention block: what SAB, ISAB and PMA, and so the Set Transformer, are made of."""
+"""The multihead attention block, of which SAB, ISAB and PMA, and so the Set Transformer, consist."""
 
 # N elements in all, B sets, K vectors of a set, D features
 
@@ -23,10 +23,10 @@ class MAB(nn.Module):
 
     Lee et al. 2019, "Set Transformer", arXiv:1810.00825, eq. 6, 7. norm: pre  H = X + Multihead(LN X, LN Y, LN Y),
     H + rFF(LN H), which deep stacks train with: Xiong et al. 2020, arXiv:2002.04745. norm: set  the same with SetNorm:
-    the Set Transformer++, Zhang et al. 2022, arXiv:2206.11925. X and Y share their norm: what it scales and shifts,
-    the projections that follow can. rFF(H) = relu(H W), as in the authors' code; with an expansion e,
-    relu(H W_1) W_2 of e * D hidden features, as in the Transformer: arXiv:1706.03762. Dropout of both summands.
-    X and Y as in MultiheadAttention. Raises ValueError for an unknown norm and heads that do not divide D.
+    the Set Transformer++, Zhang et al. 2022, arXiv:2206.11925. X and Y share one norm, as the projections that
+    follow can scale and shift each. rFF(H) = relu(H W), as in the authors' code; with an expansion e,
+    relu(H W_1) W_2 of e * D hidden features, as in the Transformer: arXiv:1706.03762. Dropout acts on both summands.
+    X and Y are those of MultiheadAttention. Raises ValueError for an unknown norm and heads that do not divide D.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class MAB(nn.Module):
         return _each(self.norm_feed_forward, self._add(h, _each(self.feed_forward, h)))
 
     def weights(self, x_KD: Tensor, y: SetBatch) -> SetBatch:
-        """What each of K shared vectors looks at, for each head: SetBatch of [N, K * H], sums to 1 over a set."""
+        """Return the attention of K shared vectors, per head: SetBatch of [N, K * H], which sums to 1 over a set."""
         return self.attention.weights(*(self._normed(x_KD, y) if self.normalises_first else (x_KD, y)))
 
     def _normed(self, x: SetBatch | Tensor, y: SetBatch | Tensor):
@@ -73,7 +73,7 @@ def _feed_forward(features: int, expansion: int | None) -> nn.Sequential:
 
 
 def _each(module: nn.Module, x: SetBatch | Tensor) -> SetBatch | Tensor:
-    """SetNorm acts on the sets, any other module on each element by itself, whether packed or K of each set."""
+    """Apply SetNorm to the sets, any other module to each element, whether packed or K of each set."""
     if isinstance(module, SetNorm):
         return module(x) if isinstance(x, SetBatch) else module.of_vectors(x)
     return x.map(module) if isinstance(x, SetBatch) else module(x)

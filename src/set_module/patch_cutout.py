@@ -1,7 +1,7 @@
-"""Cuts the patches out of the images: where a set comes from.
+"""Cuts patches out of images, which makes a set of each image.
 
-Positions are a function of (seed, epoch, image index, number of the patch), so that an image has the same
-patches in whatever batch, worker or rank it comes, and a set of 64 begins with the set of 16.
+Positions are a function of (seed, epoch, image index, number of the patch), so that the patches of an image do not
+depend on its batch, worker or rank, and a set of 64 begins with the set of 16.
 """
 
 # B images, N patches in all, C H W of an image, p side of a patch
@@ -16,16 +16,16 @@ from set_module.set_batch import SetBatch
 
 
 class PatchCutout(nn.Module):
-    """Patches of side p at corners (y, x) in {0..H-p} x {0..W-p}, one of three ways:
+    """Patches of side p at corners (y, x) in {0..H-p} x {0..W-p}, chosen by mode:
 
     random: n_b ~ U{lo..hi} patches of image b, every place equally likely, with or without replacement
     grid: ceil(H/p) x ceil(W/p) places, evenly spaced from edge to edge: every pixel is seen
     all: every one of the (H-p+1)(W-p+1) places
 
     [B, C, H, W] -> SetBatch of [N, C, p, p], of the images' dtype and on their device. index_B is the number
-    by which the random numbers know an image (None: 0..B-1). In evaluation mode every epoch cuts the same
-    patches. Raises ValueError for an unknown mode, a count that is missing, below 1 or not asked for, lo > hi, images
-    smaller than the patch, and more patches without replacement than there are places.
+    of each image, from which its random numbers follow (None: 0..B-1). In evaluation mode every epoch cuts the same
+    patches. Raises ValueError for an unknown mode, a count that is missing, below 1 or not for this mode, lo > hi,
+    images smaller than the patch, and more patches without replacement than there are places.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class PatchCutout(nn.Module):
 
     @property
     def count(self) -> tuple[int, int] | None:
-        """(lo, hi), both inclusive; set it to a number or a pair. None: the mode says how many."""
+        """Return (lo, hi), both inclusive; it may be set to a number or a pair. None: the mode decides."""
         return self._count
 
     @count.setter
@@ -67,11 +67,11 @@ class PatchCutout(nn.Module):
         return self.cut(images_BCHW, self.positions(images_BCHW.shape, index_B.to(images_BCHW.device)))
 
     def cut(self, images_BCHW: Tensor, corners: SetBatch) -> SetBatch:
-        """The patches whose upper left corners are given."""
+        """Cut the patches whose upper left corners are given."""
         return _cut(images_BCHW, corners, self.size)
 
     def positions(self, images_shape: Sequence[int], index_B: Tensor) -> SetBatch:
-        """Where the patches are: SetBatch of the [N, 2] rows and columns of their upper left corners."""
+        """Return the upper left corners of the patches: SetBatch of rows and columns [N, 2]."""
         rows, columns = _places(images_shape, self.size)
         if self._count is None:
             return self._same_for_all(images_shape, index_B.device)
@@ -142,7 +142,7 @@ def _cut(images_BCHW: Tensor, corners: SetBatch, size: int) -> SetBatch:
 
 
 def _numbered(lengths_B: Tensor, lo: int, hi: int) -> tuple[Tensor, Tensor, int]:
-    """Each element's set, its number in it, the largest length; waits for the device only if lo < hi."""
+    """Return each element's set, its number in it, and the largest length; waits for a GPU only if lo < hi."""
     total, max_len = len(lengths_B) * hi, hi
     if lo < hi:
         total, max_len = torch.stack([lengths_B.sum(), lengths_B.max()]).tolist()
@@ -162,7 +162,7 @@ def _places(images_shape: Sequence[int], size: int) -> tuple[int, int]:
 
 
 def _evenly(length: int, size: int) -> list[int]:
-    """ceil(length / size) offsets from 0 to length - size: neighbours touch or overlap."""
+    """Return ceil(length / size) offsets from 0 to length - size: neighbours touch or overlap."""
     last = -(-length // size) - 1
     return [round(i * (length - size) / last) for i in range(last + 1)] if last else [0]
 

@@ -1,4 +1,4 @@
-"""Pooling by attention: learned seeds ask the set."""
+"""Pooling by attention of learned seeds to the elements of a set."""
 
 # B sets, N elements in all, k seeds, D features, H heads
 
@@ -11,11 +11,11 @@ from set_module.set_sequential import SetModule
 
 
 class PMA(SetModule):
-    """PMA_k(Z) = MAB(S, rFF(Z)), S k learned seeds; the k vectors side by side.
+    """PMA_k(Z) = MAB(S, rFF(Z)), S k learned seeds; the k vectors are concatenated.
 
     Lee et al. 2019, "Set Transformer", arXiv:1810.00825, eq. 11. With self_attention an SAB follows, in which the k
-    vectors look at each other (the paper's decoder; of use for k > 1). SetBatch of [N, D] -> [B, k * D]; norm,
-    expansion and dropout as in MAB. Raises ValueError without a seed.
+    vectors attend to each other (the paper's decoder, for k > 1). SetBatch of [N, D] -> [B, k * D]; norm, expansion and
+    dropout are those of MAB. Raises ValueError without a seed.
     """
 
     def __init__(
@@ -44,5 +44,5 @@ class PMA(SetModule):
         return pooled_BkD.flatten(1)
 
     def weights(self, sets: SetBatch) -> SetBatch:
-        """How much of each element goes into each seed's vector, for each head: SetBatch of [N, k * H], to draw."""
+        """Return the attention of each seed, per head: SetBatch of [N, k * H], which sums to 1 over a set."""
         return self.mab.weights(self.seeds_kD, sets.map(self.feed_forward))

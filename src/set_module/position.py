@@ -1,4 +1,4 @@
-"""Embeds where an element was: what turns patches without a place into patches with one."""
+"""Embeddings of the position of a patch, which a network adds to the embedding of its pixels."""
 
 # N elements in all, D features, K frequencies
 

@@ -1,4 +1,4 @@
-"""The pool without parameters: chosen reductions side by side, the baseline that learned pools must beat."""
+"""The pool without parameters: concatenated reductions, the baseline for learned pools."""
 
 # B sets, N elements in all, D features, R reductions
 
@@ -28,8 +28,8 @@ class ReducePool(SetModule):
     """Concatenated reductions of a set: z = [r_1(X), ..., r_R(X)], r of sum mean max min std logsumexp softmax.
 
     Zaheer et al. 2017, "Deep Sets", arXiv:1703.06114; several at once: Corso et al. 2020, arXiv:2004.05718.
-    sum_scale multiplies the sum, which else grows with the set: "sqrt" by 1 / sqrt(n), which keeps the variance
-    (Schneckenreiter et al. 2024, arXiv:2403.04747), a number c by c, such as 1 / E[n]. SetBatch of [N, D] ->
+    sum_scale multiplies the sum, which grows with the set: by 1 / sqrt(n) if "sqrt", which keeps the variance
+    (Schneckenreiter et al. 2024, arXiv:2403.04747), by c if a number c, such as 1 / E[n]. SetBatch of [N, D] ->
     [B, R * D]. Raises ValueError for an unknown reduction or none, and a scale that is neither or has no sum to scale.
     """
 

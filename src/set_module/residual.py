@@ -1,4 +1,4 @@
-"""The residual block with which Deep Sets get deep."""
+"""The residual block of deep Deep Sets."""
 
 from torch import nn
 
@@ -8,7 +8,7 @@ from set_module.set_sequential import SetModule, SetSequential
 
 
 class ResidualBlock(SetModule):
-    """x_i + W_2 relu(SN(W_1 relu(SN(x_i)))): normalised before, so that nothing stands on the path of the identity.
+    """x_i + W_2 relu(SN(W_1 relu(SN(x_i)))): normalised first, so that the identity is not changed.
 
     The equivariant residual connection of Deep Sets++, SN SetNorm: Zhang et al. 2022, arXiv:2206.11925, sec. 4.
     SetBatch of [N, D] -> SetBatch of [N, D].

@@ -1,4 +1,4 @@
-"""Self-attention within a set: every element looks at every other."""
+"""Self-attention within a set: every element attends to all elements."""
 
 from set_module.mab import MAB
 from set_module.set_batch import SetBatch
@@ -10,8 +10,8 @@ class SAB(SetModule):
 
     Lee et al. 2019, "Set Transformer", arXiv:1810.00825, eq. 8. With norm "pre" and expansion 4 it is the Transformer's
     encoder layer without positions, arXiv:1706.03762. SetBatch of [N, D] -> SetBatch of [N, D]; norm, expansion and
-    dropout as in MAB. Forward and backward take 0.55 times as long as the same block with padded nn.MultiheadAttention
-    (CPU, one thread, 256 sets of 1 to 64 elements, D = 128, 4 heads).
+    dropout are those of MAB. Forward and backward take 0.55 times as long as the same block with padded
+    nn.MultiheadAttention (CPU, one thread, 256 sets of 1 to 64 elements, D = 128, 4 heads).
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""One batch of sets of different sizes, packed: what every set module takes and returns.
+"""The packed batch of sets of different sizes that every set module takes and returns.
 
-Packing needs no padding, so that no work is done for, and nothing can leak from, elements that do not exist.
+Without padding, no time is spent on elements that do not exist, and no value of them can leak.
 """
 
 # B sets, N elements in all, S slots of a padded set, *F shape of one element
@@ -17,8 +17,8 @@ from torch.utils import _pytree as pytree
 class SetBatch:
     """B non-empty sets end to end: values[N, *F], lengths[B], index[N] (the set of each element), max_len.
 
-    `SetBatch(values, lengths)` computes index and max_len and checks lengths, which waits for the device;
-    whoever knows all four uses `SetBatch.trusted`. Not frozen: Lightning moves batches from device to device.
+    `SetBatch(values, lengths)` computes index and max_len and checks lengths, which waits for a GPU;
+    `SetBatch.trusted` takes all four. Not frozen, as Lightning moves batches from device to device.
     torch.export and torch.compile take it as an argument. Raises ValueError if a set is empty or the lengths
     do not add up to N.
     """
@@ -45,7 +45,7 @@ class SetBatch:
 
     @classmethod
     def trusted(cls, values: Tensor, lengths: Tensor, index: Tensor, max_len: int) -> "SetBatch":
-        """The same without a check, and so without waiting for the device: the caller guarantees all four."""
+        """Make a SetBatch without a check, and so without waiting for a GPU: the caller guarantees all four."""
         batch = cls.__new__(cls)
         batch.values, batch.lengths, batch.index, batch.max_len = values, lengths, index, max_len
         return batch
@@ -59,9 +59,9 @@ class SetBatch:
 
     @classmethod
     def from_padded(cls, x_BSF: Tensor, mask_BS: Tensor) -> "SetBatch":
-        """Pack the elements where the mask is true; what stands elsewhere, NaN included, is not looked at.
+        """Pack the elements where the mask is true; values elsewhere, NaN included, have no effect.
 
-        Traced by torch.export, it checks nothing, and max_len is S: how many elements there are, only the data say.
+        Traced by torch.export, it checks nothing, and max_len is S, as the number of elements depends on the data.
         """
         if mask_BS.dtype != torch.bool or x_BSF.shape[:2] != mask_BS.shape:
             raise ValueError(
@@ -76,59 +76,59 @@ class SetBatch:
             if shortest < 1:
                 raise _empty(lengths_B)
         slot_N = mask_BS.flatten().nonzero()[:, 0]
-        torch._check(slot_N.shape[0] > 0)  # where a graph is traced: no operation needs to allow for none
+        torch._check(slot_N.shape[0] > 0)  # in a traced graph, no operation has to handle the case of no element
         index_N = slot_N.div(mask_BS.shape[1], rounding_mode="floor")
         return cls.trusted(x_BSF.flatten(0, 1).index_select(0, slot_N), lengths_B, index_N, max_len)
 
     def pad(self, fill: float = 0) -> tuple[Tensor, Tensor]:
-        """(x[B, max_len, *F], mask[B, max_len]), the mask true where there is an element, x = fill elsewhere."""
+        """Return (x[B, max_len, *F], mask[B, max_len]), the mask true where there is an element, x = fill elsewhere."""
         slot_N, slots = self.slots(), len(self) * self.max_len
         x = self.values.new_full((slots, *self.values.shape[1:]), fill).index_copy(0, slot_N, self.values)
         mask = torch.zeros(slots, dtype=torch.bool, device=slot_N.device).index_fill(0, slot_N, True)
         return x.unflatten(0, (len(self), self.max_len)), mask.view(len(self), self.max_len)
 
     def slots(self) -> Tensor:
-        """Where each element stands in the flattened padded batch, int64 [N]: index * max_len + its number."""
+        """Return the slot of each element in the flattened padded batch, int64 [N]: index * max_len + its number."""
         return self.index * self.max_len + self.numbers()
 
     def numbers(self) -> Tensor:
-        """The number of each element in its set, 0, 1, ..., int64 [N]."""
+        """Return the number of each element in its set, 0, 1, ..., int64 [N]."""
         first_B = self.lengths.cumsum(0) - self.lengths
         return torch.arange(self.index.shape[0], device=self.index.device) - first_B.index_select(0, self.index)
 
     def to_list(self) -> list[Tensor]:
-        """The B sets as views [n_i, *F]."""
+        """Return the B sets as views [n_i, *F]."""
         return list(self.values.split(self.lengths.tolist()))
 
     def __len__(self) -> int:
         return self.lengths.shape[0]
 
     def with_values(self, values: Tensor) -> "SetBatch":
-        """The same sets of other elements [N, *G]: what a module that acts on each element returns."""
-        if values.shape[0] != self.index.shape[0]:  # not len: it would fix the number where a graph is traced
+        """Return the same sets with other elements [N, *G]."""
+        if values.shape[0] != self.index.shape[0]:  # not len, which would fix the number in a traced graph
             raise ValueError(f"{len(values)} values for {len(self.index)} elements: give one value per element")
         return SetBatch.trusted(values, self.lengths, self.index, self.max_len)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "SetBatch":
-        """{x_i} -> {f(x_i)}, f called once with all elements [N, *F]."""
+        """Return {f(x_i)}, with f called once on all elements [N, *F]."""
         return self.with_values(function(self.values))
 
     def select(self, number_S: Tensor) -> "SetBatch":
-        """The sets of these numbers, int64 [S], in this order. Waits for the device."""
+        """Return the sets of these numbers, int64 [S], in this order. Waits for a GPU."""
         lengths_S = self.lengths.index_select(0, number_S)
         first_S = (self.lengths.cumsum(0) - self.lengths).index_select(0, number_S)
         selected = SetBatch(first_S.repeat_interleave(lengths_S), lengths_S)
         return selected.with_values(self.values.index_select(0, selected.values + selected.numbers()))
 
     def shuffle(self, generator: torch.Generator | None = None) -> "SetBatch":
-        """The same sets, the elements of each in a random order."""
+        """Return the same sets with the elements of each in a random order."""
         return self.with_values(self.values.index_select(0, self._random_order(generator)))
 
     def subsample(self, n: int, generator: torch.Generator | None = None) -> "SetBatch":
-        """n random elements of each set, drawn without replacement; of a smaller set, all."""
+        """Return n random elements of each set, without replacement; all of a smaller set."""
         if n < 1:
             raise ValueError(f"n={n}: a set has at least one element, choose >= 1")
-        kept_N = self.numbers() < n  # of the random order, which keeps the sets in their places
+        kept_N = self.numbers() < n  # indexes the random order, in which each set keeps its place
         order = self._random_order(generator)[kept_N]
         lengths_B = self.lengths.clamp(max=n)
         return SetBatch.trusted(self.values.index_select(0, order), lengths_B, self.index[kept_N], min(n, self.max_len))

@@ -1,4 +1,4 @@
-"""Normalises a whole set at once, so that what tells its elements apart is kept."""
+"""Normalisation of a whole set at once, which keeps the differences between its elements."""
 
 # B sets, N elements in all, K vectors of a set, D features
 
@@ -32,10 +32,10 @@ class SetNorm(SetModule):
         return sets.with_values(torch.addcmul(self.bias, centred.values * scale_N1, self.weight).to(sets.values.dtype))
 
     def of_vectors(self, x_BKD: Tensor) -> Tensor:
-        """The same of sets of K vectors each, [..., K, D] -> [..., K, D]."""
+        """Normalise sets of K vectors each, [..., K, D] -> [..., K, D]."""
         return torch.addcmul(self.bias, F.layer_norm(x_BKD, x_BKD.shape[-2:], eps=self.eps), self.weight)
 
 
 def _mean(sets: SetBatch) -> Tensor:
-    """The mean over elements and features of each element's set, [N, 1]."""
+    """Return the mean over elements and features of each element's set, [N, 1]."""
     return set_mean(sets.map(lambda values_ND: values_ND.mean(1, keepdim=True))).index_select(0, sets.index)

@@ -1,4 +1,4 @@
-"""Set modules and plain modules one after another: how a network of sets is put together."""
+"""Base class of set modules, and the sequence of set modules and plain modules that makes a network."""
 
 from torch import Tensor, nn
 
@@ -6,19 +6,19 @@ from set_module.set_batch import SetBatch
 
 
 class SetModule(nn.Module):
-    """What every module of this library is: its forward takes a SetBatch.
+    """Base class of the modules of this library, whose forward takes a SetBatch.
 
-    It returns a SetBatch (an encoder, set -> set) or a tensor [B, D] (a pool, set -> vector). One whose output has
-    features says how many: `out_features`.
+    It returns a SetBatch (an encoder, set -> set) or a tensor [B, D] (a pool, set -> vector). `out_features` is the
+    number of features of the output, if it has any.
     """
 
 
 class SetSequential(SetModule, nn.Sequential):
-    """The modules one after another: a set module acts on the sets, any other on each element by itself.
+    """Sequence of modules: a set module acts on the sets, any other on each element by itself.
 
-    Once pooled, the plain modules act on the vectors [B, D]. SetBatch of [N, *F] -> SetBatch, or [B, D] after a pool.
-    Raises TypeError for a set module that comes after the pool, or stands within a plain module, which would give it
-    elements without their sets.
+    After a pool, plain modules act on the vectors [B, D]. SetBatch of [N, *F] -> SetBatch, or [B, D] after a pool.
+    Raises TypeError for a set module after the pool, or within a plain module, which would call it with elements
+    without their sets.
     """
 
     def __init__(self, *modules: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Softmax over the elements of each set: what attention pools, and the reduction `softmax`, weight elements by."""
+"""Softmax over the elements of each set, for attention pools and the reduction `softmax`."""
 
 # B sets, N elements in all, H scores of an element, D features
 

@@ -1,4 +1,4 @@
-"""Featurewise sort pooling: a learned weight for each rank, from which max, min, sum and median follow."""
+"""Featurewise sort pooling: a learned weight for each rank, which can express max, min, sum and median."""
 
 # B sets of S slots, N elements in all, D features, K knots
 
@@ -15,8 +15,8 @@ class SortPool(SetModule):
 
     The rank r_i = i / (n - 1) of 0 .. 1, 0 in a set of one, and f_d piecewise linear with learned values w_kd at its
     K = pieces + 1 knots, f_d(r) = sum_k max(0, 1 - |pieces r - k|) w_kd. Zhang, Hare and Pruegel-Bennett 2019,
-    "FSPool", arXiv:1906.02795, eq. 1 to 3. SetBatch of [N, D] -> [B, D]. It pads to sort: of very
-    uneven sets the largest says how much memory it takes. Raises ValueError for pieces below 1.
+    "FSPool", arXiv:1906.02795, eq. 1 to 3. SetBatch of [N, D] -> [B, D]. It pads to sort, so that
+    the largest set decides how much memory it needs. Raises ValueError for pieces below 1.
     """
 
     def __init__(self, in_features: int, pieces: int = 20) -> None:
@@ -28,13 +28,13 @@ class SortPool(SetModule):
         self.out_features = in_features
 
     def forward(self, sets: SetBatch) -> Tensor:
-        padded_BSD, _ = sets.pad(-torch.inf)  # sorted to the end, where it is not looked at
+        padded_BSD, _ = sets.pad(-torch.inf)  # padding is sorted to the end and left out
         sorted_BSD = padded_BSD.sort(dim=1, descending=True).values
         sorted_ND = sorted_BSD.flatten(0, 1).index_select(0, sets.slots())
         return set_sum(sets.with_values(accumulable(sorted_ND) * self._weights(sets))).to(sets.values.dtype)
 
     def _weights(self, sets: SetBatch) -> Tensor:
-        """f(r_i), [N, D]."""
+        """Return f(r_i), [N, D]."""
         knots_KD = accumulable(self.knots_KD)
         last_N = (sets.lengths - 1).clamp(min=1).index_select(0, sets.index)
         place_N = self.pieces * sets.numbers().to(knots_KD.dtype) / last_N  # on the axis of the knots

@@ -9,10 +9,10 @@ from set_module.set_sequential import SetSequential
 
 
 class Stack(SetSequential):
-    """layer_depth(... layer_1(X)), each made by layer(in_features=...) of the out_features of the one before.
+    """layer_depth(... layer_1(X)), each made by layer(in_features=...) with the out_features of the one before.
 
     With a width, a linear layer [N, D] -> [N, width] comes first. With a norm, norm(out_features) comes last: layers
-    that normalise what they add, not what they return, need it (Xiong et al. 2020, arXiv:2002.04745).
+    that normalise their inputs, not their outputs, need it (Xiong et al. 2020, arXiv:2002.04745).
     SetBatch of [N, D] -> SetBatch of [N, out_features]. Raises ValueError for a depth or width below 1.
     """
 
