@@ -48,7 +48,7 @@ class Embedding(Callback):
         self.images_seen, self.kept = 0, list[Point]()
         self.chosen = set[int]()
         wanted = any_logger_takes_pictures(trainer) and trainer.is_global_zero
-        if wanted and (self.of == "images" or isinstance(pl_module.network, SetNetwork)):
+        if wanted and (self.of == "images" or isinstance(getattr(pl_module, "network", None), SetNetwork)):
             with self.drawing:
                 count = self.points if self.of == "images" else math.ceil(self.points / PATCHES_PER_IMAGE)
                 order = torch.randperm(num_test_images(trainer), generator=torch.Generator().manual_seed(self.seed))
