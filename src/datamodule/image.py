@@ -202,7 +202,7 @@ class ImageDataModule(LightningDataModule, ABC):
         if workers is None:
             workers = 0 if in_memory else suggested_max_num_workers(self.trainer.num_devices if self.trainer else 1)
         if in_memory or workers:
-            # Lightning advises more, but a batch in memory is one operation, and a number that was set is meant
+            # Lightning advises more: a batch in memory is one operation, and a number that the user has set is intended
             warnings.filterwarnings("ignore", ".* does not have many workers")
         return {
             "collate_fn": identity_collate,

@@ -68,7 +68,7 @@ class FileSource:
     def _read(self, name: str) -> bytes:
         if not self._zipped:
             path = Path(f"{self.root}/{name}")
-            if not path.is_file():  # reading a pipe would block; a link may lead to nothing
+            if not path.is_file():  # a pipe, whose reading would block, or a link to nothing
                 raise OSError("no file")
             return path.read_bytes()
         # a handle has one position in the file: threads and forked workers must not share it

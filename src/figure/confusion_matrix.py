@@ -13,11 +13,10 @@ from figure.picture import (
     TEXT,
     WHITE,
     WarnOnFailure,
-    any_logger_takes_pictures,
     captioned,
     class_name,
     font,
-    framed,
+    has_picture_logger,
     log_picture,
     shortened,
 )
@@ -34,7 +33,7 @@ class ConfusionMatrix(Callback):
     needs = ("test_logits",)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.wanted = any_logger_takes_pictures(trainer)
+        self.wanted = has_picture_logger(trainer)
         self.counts_KK: Tensor | None = None
         self.drawing = WarnOnFailure("confusion matrix")
 
@@ -58,7 +57,7 @@ class ConfusionMatrix(Callback):
             with self.drawing:
                 counts_KK = torch.stack([counts for counts_of_rank in every for counts in counts_of_rank]).sum(0)
                 names = [class_name(trainer, label) for label in range(len(counts_KK))]
-                log_picture(trainer, "pictures/confusion_matrix", framed(drawn_matrix(counts_KK, names)))
+                log_picture(trainer, "pictures/confusion_matrix", drawn_matrix(counts_KK, names))
 
 
 def drawn_matrix(counts_KK: Tensor, names: list[str]) -> Image.Image:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from figure.embedding_picture import Point, drawn_points
-from figure.picture import WarnOnFailure, any_logger_takes_pictures, captioned, class_name, framed, log_picture
+from figure.picture import WarnOnFailure, captioned, class_name, has_picture_logger, log_picture
 from set_module.set_network import SetNetwork, cuts_images
 
 SUBJECTS, METHODS = ("images", "patches"), ("tsne", "pca")
@@ -47,7 +47,7 @@ class Embedding(Callback):
         self.drawing = WarnOnFailure(f"picture of the {self.name.replace('_', ' ')}")
         self.images_seen, self.kept = 0, list[Point]()
         self.chosen = set[int]()
-        wanted = any_logger_takes_pictures(trainer) and trainer.is_global_zero
+        wanted = has_picture_logger(trainer) and trainer.is_global_zero
         if wanted and (self.of == "images" or isinstance(getattr(pl_module, "network", None), SetNetwork)):
             with self.drawing:
                 count = self.points if self.of == "images" else math.ceil(self.points / PATCHES_PER_IMAGE)
@@ -85,7 +85,7 @@ class Embedding(Callback):
             colour = f"Colour: class of {'the image' if items == 'patches' else 'the bag'}."
         title = f"Features of {len(points)} test {items}, {'t-SNE' if self.method == 'tsne' else 'PCA'}."
         picture = captioned(drawn_points(places_M2, points, names), title, colour)
-        log_picture(trainer, f"pictures/{self.name}", framed(picture))
+        log_picture(trainer, f"pictures/{self.name}", picture)
 
 
 def num_test_images(trainer: Trainer) -> int:
@@ -162,7 +162,7 @@ def project_to_plane(features_MD: Tensor, method: str, seed: int) -> Tensor:
         raise ValueError("the network makes features that are NaN or infinite")
     if bool((features_MD == features_MD[0]).all()):
         raise ValueError("the network makes the same features of all images")
-    from sklearn.decomposition import PCA  # half a second
+    from sklearn.decomposition import PCA  # the import takes half a second
     from sklearn.manifold import TSNE
 
     values_MD = features_MD.double().numpy()

@@ -8,17 +8,7 @@ from PIL.Image import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from figure.picture import (
-    WarnOnFailure,
-    any_logger_takes_pictures,
-    captioned,
-    class_name,
-    drawn,
-    framed,
-    grid,
-    log_picture,
-    tinted,
-)
+from figure.picture import WarnOnFailure, captioned, class_name, drawn, grid, has_picture_logger, log_picture, tinted
 from set_module.set_network import cuts_images, temporary_patch_num
 
 
@@ -38,7 +28,7 @@ class Evidence(Callback):
         self.count, self.patches = count, patches
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        wanted = any_logger_takes_pictures(trainer) and trainer.is_global_zero
+        wanted = has_picture_logger(trainer) and trainer.is_global_zero
         self.missing = self.count if wanted and cuts_images(getattr(pl_module, "network", None)) else 0
         # images from the whole set, as class folders have those of a class in neighbouring batches
         batches = trainer.num_test_batches[0] if isfinite(trainer.num_test_batches[0]) else 1
@@ -61,7 +51,7 @@ class Evidence(Callback):
             with self.drawing:
                 tiles = self._tiles(trainer, pl_module, *(torch.cat(tensors) for tensors in zip(*batches, strict=True)))
                 text = "Red: speaks for the predicted class, or has weight. Blue: speaks against it."
-                log_picture(trainer, "pictures/evidence", framed(captioned(grid(tiles, columns=2), text)))
+                log_picture(trainer, "pictures/evidence", captioned(grid(tiles, columns=2), text))
 
     def _tiles(
         self, trainer: Trainer, pl_module: LightningModule, images_BCHW: Tensor, labels_B: Tensor, index_B: Tensor

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from figure.activations import Activation, activations_of
 from figure.item_figure import ItemFigure, format_shape
-from figure.picture import abreast, boxed, captioned, class_name, drawn, fitted, framed, grid, log_picture, mosaic
+from figure.picture import abreast, boxed, captioned, class_name, drawn, fitted, grid, log_picture, mosaic
 from set_module.set_network import SetNetwork, temporary_patch_num
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class FeatureMaps(ItemFigure):
         title = f"{kind} {self.index}, {class_name(trainer, label)}"
         if not isinstance(network, SetNetwork):
             if layers := activations_of(network, "", (nn.Conv2d,), network, images, index_1):
-                log_picture(trainer, "pictures/feature_maps", framed(drawn_maps(drawn(images[0]), title, layers)))
+                log_picture(trainer, "pictures/feature_maps", drawn_maps(drawn(images[0]), title, layers))
             return
         with temporary_patch_num(network, PATCHES):
             patches, corners = network.cut(images, index_1)
@@ -63,7 +63,7 @@ class FeatureMaps(ItemFigure):
             whole, heading = mosaic(shown), "element"
         else:
             whole, heading = boxed(images[0], corners.values[:PATCHES], shown[0].shape[-1]), "patch"
-        log_picture(trainer, "pictures/feature_maps", framed(drawn_patches(whole, title, heading, shown, layers)))
+        log_picture(trainer, "pictures/feature_maps", drawn_patches(whole, title, heading, shown, layers))
 
 
 def drawn_maps(image: Image, title: str, layers: Sequence[Activation]) -> Image:

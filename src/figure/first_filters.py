@@ -11,7 +11,7 @@ from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
 from figure.item_figure import ItemFigure, format_shape
-from figure.picture import captioned, fitted, framed, grid, log_picture
+from figure.picture import captioned, fitted, grid, log_picture
 from set_module.set_network import SetNetwork
 
 RED, BLUE = (0.75, 0.02, 0.1), (0.02, 0.25, 0.7)
@@ -36,7 +36,7 @@ class FirstFilters(ItemFigure):
     def draw(self, trainer: Trainer, network: Any, images: Any, label: int, index_1: Tensor) -> None:
         pixels = network.cut(images, index_1)[0].values if isinstance(network, SetNetwork) else images
         if (found := filters_of(network, tuple(pixels.shape[1:]))) is not None:
-            log_picture(trainer, "pictures/first_filters", framed(drawn_filters(*found, self.count)))
+            log_picture(trainer, "pictures/first_filters", drawn_filters(*found, self.count))
 
 
 def filters_of(network: nn.Module, pixels_CHW: tuple[int, int, int]) -> tuple[str, Tensor] | None:

@@ -30,7 +30,7 @@ class Histograms(Callback):
                 for name, parameter in pl_module.named_parameters():
                     values = {"parameters": parameter, "gradients": parameter.grad}
                     for kind, tensor in values.items():
-                        if tensor is None:  # the parameter takes no part in the loss
+                        if tensor is None:  # the loss does not depend on the parameter
                             continue
                         if found := histogram(tensor, 1 / scale if kind == "gradients" else 1):
                             for logger in loggers:

@@ -10,13 +10,12 @@ from torch import Tensor
 from figure.picture import (
     SIDE,
     WarnOnFailure,
-    any_logger_takes_pictures,
     boxed,
     captioned,
     class_name,
     drawn,
-    framed,
     grid,
+    has_picture_logger,
     log_picture,
     mosaic,
 )
@@ -36,7 +35,7 @@ class Inputs(Callback):
         self.images, self.sets = images, sets
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if trainer.fit_loop.total_batch_idx == 0 and any_logger_takes_pictures(trainer) and trainer.is_global_zero:
+        if trainer.fit_loop.total_batch_idx == 0 and has_picture_logger(trainer) and trainer.is_global_zero:
             with WarnOnFailure("picture of the first images"), torch.no_grad():
                 self._show(trainer, pl_module, batch)
 
@@ -49,14 +48,14 @@ class Inputs(Callback):
             return
         tiles = [drawn(image_CHW, SIDE // 2) for image_CHW in images_BCHW[: self.images]]
         named = [captioned(tile, name) for tile, name in zip(tiles, names[: self.images], strict=True)]
-        log_picture(trainer, "pictures/inputs", framed(grid(named, columns=8)))
+        log_picture(trainer, "pictures/inputs", grid(named, columns=8))
         network: Any = getattr(pl_module, "network", None)
         if isinstance(network, SetNetwork):
             patches, corners = network.cut(images_BCHW[: self.sets], index_B[: self.sets])
             assert corners is not None  # bags were shown above
             sets = zip(images_BCHW, corners.to_list(), patches.to_list(), names, strict=False)
             tiles = [image_and_patches(*each) for each in sets]
-            log_picture(trainer, "pictures/patches", framed(grid(tiles, columns=2)))
+            log_picture(trainer, "pictures/patches", grid(tiles, columns=2))
 
 
 def rows_of_bags(bags: list[Tensor], names: list[str]) -> Image:
@@ -65,7 +64,7 @@ def rows_of_bags(bags: list[Tensor], names: list[str]) -> Image:
     for bag_NCHW, name in zip(bags, names, strict=True):
         elements = [drawn(image_CHW, SIDE // 4) for image_CHW in bag_NCHW[:32]]
         rows.append(captioned(grid(elements, columns=16, margin=2), f"{name} ({len(bag_NCHW)} elements)", width=SIDE))
-    return framed(grid(rows, columns=1))
+    return grid(rows, columns=1)
 
 
 def image_and_patches(image_CHW: Tensor, corners_N2: Tensor, patches_NCpp: Tensor, name: str) -> Image:

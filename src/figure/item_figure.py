@@ -7,7 +7,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from figure.picture import WarnOnFailure, any_logger_takes_pictures
+from figure.picture import WarnOnFailure, has_picture_logger
 from set_module.set_network import SetNetwork
 
 
@@ -23,7 +23,7 @@ class ItemFigure(Callback, ABC):
         """Log the figure of one image [1, C, H, W], or of a SetBatch of one bag."""
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.wanted, self.found = any_logger_takes_pictures(trainer) and trainer.is_global_zero, False
+        self.wanted, self.found = has_picture_logger(trainer) and trainer.is_global_zero, False
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adapter.pytorch import map_tensors
 from figure.item_figure import ItemFigure, describe_item, format_shape
-from figure.picture import BLACK, TEXT, WHITE, captioned, font, framed, log_picture, log_text
+from figure.picture import BLACK, TEXT, WHITE, captioned, font, log_picture, log_text
 from process.console import open_console, shown
 from set_module.set_network import draws_patches, temporary_patch_num
 
@@ -47,9 +47,9 @@ class LayerTable(ItemFigure):
         log_text(trainer, "layer_table.csv", as_csv(layers))
         log_picture(trainer, "pictures/layer_table", as_picture(title, layers))
         if shown(self.verbosity) > 0 and get_console().is_terminal:
-            get_console().print(as_rich(title, layers))  # above the bar, which is drawn on this one
+            get_console().print(as_rich(title, layers))  # above the progress bar, which uses this console
         else:
-            open_console(self.verbosity, width=200).print(as_rich(title, layers))  # no terminal: no width to fit
+            open_console(self.verbosity, width=200).print(as_rich(title, layers))  # no terminal's width to fit
 
 
 @dataclass
@@ -179,4 +179,4 @@ def as_picture(title: str, layers: Sequence[Layer]) -> Image.Image:
     for line in (height, height * (len(rows) - 1)):
         draw.line([0, line, sheet.width, line], fill=BLACK)
     wide = round(max(font(TEXT).getlength(text) for text in (title, NOTE)))
-    return framed(captioned(sheet, title, NOTE, width=wide))
+    return captioned(sheet, title, NOTE, width=wide)

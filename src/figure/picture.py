@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -48,13 +48,14 @@ def loggers_with(trainer: "Trainer", method: str) -> list[Any]:
     return [logger for logger in trainer.loggers if hasattr(logger, method)] if trainer.is_global_zero else []
 
 
-def any_logger_takes_pictures(trainer: "Trainer") -> bool:
+def has_picture_logger(trainer: "Trainer") -> bool:
     """Return whether any logger accepts images. Collective: call it on every rank."""
     return bool(trainer.strategy.broadcast(bool(loggers_with(trainer, "log_image"))))
 
 
 def log_picture(trainer: "Trainer", name: str, picture: Image.Image) -> None:
-    pixels_HWC = numpy.array(picture.convert("RGB"))
+    """Log a picture, with a white margin added, to all loggers that accept images."""
+    pixels_HWC = numpy.array(ImageOps.expand(picture.convert("RGB"), MARGIN, WHITE))
     for logger in loggers_with(trainer, "log_image"):
         logger.log_image(name, pixels_HWC, optimizer_steps(trainer))
 
@@ -172,13 +173,6 @@ def captioned(picture: Image.Image, *lines: str, width: int = 0) -> Image.Image:
     for number, line in enumerate(lines):
         draw.text((0, number * height), shortened(line, sheet.width), BLACK, font(TEXT))
     sheet.paste(picture, (0, height * len(lines)))
-    return sheet
-
-
-def framed(picture: Image.Image) -> Image.Image:
-    """Add a white margin."""
-    sheet = Image.new("RGB", (picture.width + 2 * MARGIN, picture.height + 2 * MARGIN), WHITE)
-    sheet.paste(picture, (MARGIN, MARGIN))
     return sheet
 
 

@@ -12,13 +12,12 @@ from torch.nn import functional
 from figure.picture import (
     SIDE,
     WarnOnFailure,
-    any_logger_takes_pictures,
     boxed,
     captioned,
     class_name,
     drawn,
-    framed,
     grid,
+    has_picture_logger,
     log_picture,
     mosaic,
 )
@@ -55,7 +54,7 @@ class WorstImages(Callback):
         self.count = count
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.wanted, self.cases = any_logger_takes_pictures(trainer), list[Case]()
+        self.wanted, self.cases = has_picture_logger(trainer), list[Case]()
         self.drawing = WarnOnFailure("picture of the worst images")
 
     def on_test_batch_end(
@@ -74,7 +73,7 @@ class WorstImages(Callback):
             with self.drawing:
                 cases = worst([case for cases_of_rank in every for case in cases_of_rank], self.count)
                 tiles = [tile(trainer, pl_module, case) for case in cases]
-                log_picture(trainer, "pictures/worst_images", framed(grid(tiles, columns=4)))
+                log_picture(trainer, "pictures/worst_images", grid(tiles, columns=4))
 
 
 def cases_of(logits_BK: Tensor, batch: Any, count: int) -> list[Case]:

@@ -44,7 +44,7 @@ class VGG11(nn.Module):
 
 
 def _features(channels: int, batch_norm: bool) -> nn.Sequential:
-    layers = nn.Sequential()  # modules in torchvision's order: its weights load
+    layers = nn.Sequential()  # modules in torchvision's order, so that its weights can be loaded
     for stage in STAGES:
         for width in stage:
             layers.append(nn.Conv2d(channels, width, 3, padding=1))

@@ -1,4 +1,4 @@
-"""The interface of networks of sets: all other packages ask here whether a network works on patches or bags."""
+"""The interface of networks of sets, by which all packages distinguish networks of patches, bags and whole images."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,7 +56,7 @@ def draws_patches(network: object) -> bool:
 def temporary_patch_num(network: Any, number: int) -> Iterator[None]:
     """Let a network draw `number` patches, or as many as there are places; restore its own number at the end.
 
-    Without effect on networks that draw no patches.
+    It has no effect on networks whose number of patches is fixed.
     """
     if not draws_patches(network):
         yield

@@ -80,8 +80,8 @@ def test_bags_have_rows():
     picture = rows_of_bags(bags, ["with 9", "without", "with 9"])
     side = SIDE // 4
     rows = 1 + 2 + 1  # 16 elements to a row, 32 at most of a bag
-    assert picture.size[0] == 16 * (side + 2) - 2 + 16
-    assert picture.size[1] == rows * side + 2 + 3 * 19 + 2 * 8 + 16
+    assert picture.size[0] == 16 * (side + 2) - 2
+    assert picture.size[1] == rows * side + 2 + 3 * 19 + 2 * 8
 
 
 def test_nothing_is_done_for_loggers_that_take_no_pictures(train, monkeypatch):

@@ -12,17 +12,18 @@ from runs import REPOSITORY
 
 from figure.picture import (
     BOX,
+    MARGIN,
     TEXT,
     WHITE,
     WarnOnFailure,
     abreast,
-    any_logger_takes_pictures,
     boxed,
     captioned,
     class_name,
     drawn,
     font,
     grid,
+    has_picture_logger,
     log_picture,
     loggers_with,
     mosaic,
@@ -107,14 +108,15 @@ def trainer(*loggers) -> Trainer:
 
 def test_pictures_go_to_the_loggers_that_take_them(tmp_path):
     both = trainer(MetricsCSV(tmp_path), recorder := Recorder(tmp_path))
-    assert any_logger_takes_pictures(both)
+    assert has_picture_logger(both)
     assert loggers_with(both, "log_image") == [recorder]
     log_picture(both, "pictures/x", Image.new("RGB", (7, 3), (1, 2, 3)))
     with Image.open(tmp_path / "pictures" / "x_at_0.png") as shown:
-        assert shown.size == (7, 3)
-        assert shown.getpixel((0, 0)) == (1, 2, 3)
-    assert not any_logger_takes_pictures(trainer(MetricsCSV(tmp_path)))
-    assert not any_logger_takes_pictures(trainer())
+        assert shown.size == (7 + 2 * MARGIN, 3 + 2 * MARGIN)
+        assert shown.getpixel((MARGIN, MARGIN)) == shown.getpixel((MARGIN + 6, MARGIN + 2)) == (1, 2, 3)
+        assert shown.getpixel((0, 0)) == shown.getpixel((MARGIN + 7, MARGIN + 3)) == WHITE
+    assert not has_picture_logger(trainer(MetricsCSV(tmp_path)))
+    assert not has_picture_logger(trainer())
 
 
 def test_on_other_ranks_nobody_takes_them(tmp_path, monkeypatch):
