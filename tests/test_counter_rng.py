@@ -8,7 +8,7 @@ from counter_rng import FIXED, random_int
 
 
 def chi_square(values: Tensor, bins: int) -> float:
-    """How far the counts are from equal, in standard deviations of the chi-square distribution."""
+    """Return how far the counts are from equal, in standard deviations of the chi-square distribution."""
     counts = torch.bincount(values, minlength=bins).double()
     assert len(counts) == bins
     expected = len(values) / bins

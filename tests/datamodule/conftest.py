@@ -1,4 +1,4 @@
-"""A tiny data set in memory, whose images tell their position, and what every data module must be told."""
+"""A tiny data set in memory, whose pixels are the image's position, and the settings that every data module needs."""
 
 from typing import Any
 

@@ -14,7 +14,7 @@ from process.errors import UserError
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """b/0.png, b/1.jpg (broken), a.PNG, .hidden/2.png, notes.txt; the working directory."""
+    """Write b/0.png, b/1.jpg (broken), a.PNG, .hidden/2.png and notes.txt into the working directory."""
     (tmp_path / "b").mkdir()
     (tmp_path / ".hidden").mkdir()
     for number, name in enumerate(["b/0.png", "a.PNG", ".hidden/2.png"]):

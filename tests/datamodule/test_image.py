@@ -13,7 +13,7 @@ REFILLED = "ignore:Checkpoint directory .* exists and is not empty"
 
 
 class Recorder(LightningModule):
-    """Keeps the batches that it is given."""
+    """Model that keeps the batches it is given."""
 
     def __init__(self):
         super().__init__()

@@ -15,7 +15,7 @@ from process.errors import UserError
 
 @pytest.fixture
 def root(tmp_path):
-    """10 + 5 training and 3 + 0 test images in two classes; the red channel of each tells its number."""
+    """Write 10 + 5 training and 3 + 0 test images of two classes; the red channel of each is its number."""
     for number, name in enumerate(
         [f"train/cat/{i:02}.png" for i in range(10)]
         + [f"train/dog/{i:02}.png" for i in range(5)]

@@ -125,7 +125,7 @@ def test_batches(bags, workers):
 
 
 def fit(data, folder, **checkpoint):
-    """Train two epochs of 5 steps, with a checkpoint in the middle of the second; the weights and the test."""
+    """Train two epochs of 5 steps, with a checkpoint in the middle of the second; return weights and test metrics."""
     torch.manual_seed(0)
     sgd = partial(torch.optim.SGD, momentum=0.9)
     metrics = {"accuracy": MulticlassAccuracy(2, average="micro")}

@@ -16,7 +16,7 @@ from process.errors import UserError
 
 @pytest.fixture
 def mnist(tmp_path, settings, monkeypatch):
-    """A tiny MNIST in its own format, and no network."""
+    """Write a tiny MNIST in its own format, and forbid network access."""
 
     def offline(*arguments, **settings):
         raise URLError("no route to host")

@@ -17,7 +17,7 @@ LOGITS, LABELS = torch.zeros(23, 4), torch.arange(23) % 4
 
 
 class Normed(MLPEmbed):
-    """With a BatchNorm and a dropout, which a run must find again as it left them."""
+    """Embedding with BatchNorm and dropout, whose state a figure must not change."""
 
     def __init__(self, channels: int, patch_size: int) -> None:
         super().__init__(channels, patch_size, widths=[6])

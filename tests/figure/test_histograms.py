@@ -54,7 +54,7 @@ class Line(LightningModule):
 
 
 def fit(folder: Path, every_n_steps: int, **settings) -> dict[str, float]:
-    """{name_at_step: the middle of its bin with a value}"""
+    """Train and return {name_at_step: the middle of its bin with a value}."""
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=1,

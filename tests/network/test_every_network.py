@@ -1,4 +1,4 @@
-"""What every network promises: any channels, image size and number of classes, and uint8 images only."""
+"""Every network takes any channels, image size and number of classes, and uint8 images only."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Every network, as config/ describes it, leaves for other programs as image -> logits."""
+"""Every network of config/ can be exported as image -> logits."""
 
 import warnings
 

@@ -6,7 +6,7 @@ from network.lenet import LeNet
 
 
 class Net(nn.Module):
-    """As it stands in https://pytorch.org/tutorials/beginner/blitz/cifar10_tutorial.html."""
+    """The network of https://pytorch.org/tutorials/beginner/blitz/cifar10_tutorial.html."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Every network of sets, as config/ describes it, leaves for other programs as (patches, mask)."""
+"""Every network of sets of config/ can be exported as (patches, mask) -> logits."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""What networks of patches share: three ways to cut, places, sets that are cut already."""
+"""The base class of networks of patches: three ways to cut, positions, sets that are cut already."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""What only the patch network promises: sets."""
+"""The patch network is a function of sets."""
 
 from functools import partial
 

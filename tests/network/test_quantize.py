@@ -29,7 +29,7 @@ def images_of(b: int) -> torch.Tensor:
 
 
 def small(bits: int) -> nn.Module:
-    """A network whose BatchNorm and magnitudes have seen batches."""
+    """Build a network whose BatchNorm and magnitudes were updated by batches."""
     torch.manual_seed(0)
     network = quantized(SMALL, bits)
     for _ in range(30):

@@ -21,7 +21,7 @@ def random(*shape: int) -> torch.Tensor:
 
 
 def loop(attention: MultiheadAttention, x_nD: torch.Tensor, y_mD: torch.Tensor) -> torch.Tensor:
-    """Of one set, every head and every query by itself."""
+    """Compute attention within one set, for each head and each query in turn."""
     w_q, w_k, w_v = attention.project.weight.split(D)
     b_q, b_k, b_v = attention.project.bias.split(D)
     q, k, v = x_nD @ w_q.T + b_q, y_mD @ w_k.T + b_k, y_mD @ w_v.T + b_v

@@ -30,7 +30,7 @@ def pool_of(heads: int = 1, gated: bool = False) -> AttentionPool:
 
 
 def loop(pool: AttentionPool, sets: list[torch.Tensor]) -> torch.Tensor:
-    """Eq. 7 to 9 of the paper, set by set, head by head, element by element."""
+    """Compute eq. 7 to 9 of the paper for each set, head and element in turn."""
     V, b, w = pool.hidden.weight, pool.hidden.bias, pool.score.weight
     rows = []
     for elements in sets:

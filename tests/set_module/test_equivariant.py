@@ -1,4 +1,4 @@
-"""The equivariant layers against their matrices, and what they cannot see."""
+"""The equivariant layers against their matrices, and their invariances."""
 
 import pytest
 import torch
@@ -49,7 +49,7 @@ def test_equals_a_loop_over_the_sets_in_value_and_gradient(pool, tied, sets):
 
 
 def test_with_the_mean_it_is_a_matrix_of_equal_entries_off_the_diagonal():
-    """The form that the paper proves the only one (its theorem 3): Theta = lambda 1 + gamma (1 1^T)."""
+    """Theta has the form that the paper proves to be the only one (its theorem 3): Theta = lambda 1 + gamma (1 1^T)."""
     layer, (elements,) = EquivariantLinear(1, 1, "mean").double(), random_sets((4,))
     column = elements[:, :1]
     bias = layer.gamma.bias.detach()

@@ -1,4 +1,4 @@
-"""What every set module promises, whatever it computes: a new one is added to a table below, in one line."""
+"""Properties of every set module: a new one is added to a table below, in one line."""
 
 import warnings
 from functools import partial
@@ -62,7 +62,7 @@ def random_sets(*lengths: int, dtype: torch.dtype = torch.float64) -> list[torch
 
 
 def output(module: nn.Module, sets: list[torch.Tensor]) -> list[torch.Tensor]:
-    """One tensor per set: the vector of a pool, the elements of an encoder."""
+    """Return one tensor per set: the vector of a pool, the elements of an encoder."""
     out = module(SetBatch.from_list(sets))
     return out.to_list() if isinstance(out, SetBatch) else list(out)
 

@@ -1,4 +1,4 @@
-"""MAB against its equations, and what is made of it, SAB, ISAB, PMA, against PyG's and torch's with copied weights."""
+"""MAB against its equations; SAB, ISAB and PMA, which consist of it, against PyG and torch with copied weights."""
 
 import warnings
 
@@ -31,7 +31,7 @@ def random_sets() -> SetBatch:
 
 
 def perturbed(module: nn.Module) -> nn.Module:
-    """No parameter at its initial value: a scale left out is not seen where it is 1."""
+    """Change every initial value: a missing scale would have no effect if it were 1."""
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -40,7 +40,7 @@ def perturbed(module: nn.Module) -> nn.Module:
 
 
 def copy(mab: MAB, theirs: nn.Module, names: dict[str, str]) -> None:
-    """The weights of a MAB into a published block, {name here: name there}."""
+    """Copy the weights of a MAB into a published block, {name here: name there}."""
     names = {"project.": "in_proj_", "out.": "out_proj."} | names
     attention = names.pop("attention.")
     there = dict(theirs.named_parameters())

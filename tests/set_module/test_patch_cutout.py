@@ -1,4 +1,4 @@
-"""Which patches are cut: uniform, from the right places, and the same whoever asks."""
+"""Patches are uniform, from the right places, and the same in any batch."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from set_module.patch_cutout import PatchCutout, cutout_patch2d
 
 
 def distance_from_uniform(values: Tensor, bins: int) -> float:
-    """Chi-square of the counts, in its standard deviations."""
+    """Return the chi-square of the counts, in its standard deviations."""
     counts = torch.bincount(values.flatten(), minlength=bins).double()
     assert len(counts) == bins
     expected = values.numel() / bins

@@ -1,4 +1,4 @@
-"""What PMA says of itself; that it pools as published, test_mab.py shows."""
+"""The weights and errors of PMA; test_mab.py compares its output with the published one."""
 
 import pytest
 import torch

@@ -56,7 +56,7 @@ def test_every_set_has_mean_0_and_variance_1_before_it_is_scaled():
 
 
 def test_keeps_what_tells_the_elements_apart():
-    """Where layer_norm would make x and 2 x the same."""
+    """SetNorm keeps the scale of an element, where layer_norm would make x and 2 x equal."""
     (small, large) = SetNorm(2)(SetBatch.from_list([torch.tensor([[1.0, -1.0], [2.0, -2.0]])])).values
     torch.testing.assert_close(large, 2 * small)
 

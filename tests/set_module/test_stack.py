@@ -1,4 +1,4 @@
-"""Stack: depth layers, each of its own weights and as wide as the one before it makes."""
+"""Stack: depth layers with weights of their own, each as wide as the output of the one before."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Tests a model whose logits are given, with a callback and a recorder: what the callback makes of them."""
+"""Test run of a model with given logits, which records the pictures that a callback draws."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def shown_in_test(
     batch_size: int = 4,
     loggers: list | None = None,
 ) -> list[str]:
-    """The names of the pictures that were shown."""
+    """Test the model with a callback and return the names of the recorded pictures."""
     images_NCHW = noise(len(labels_N), 1, 6, 5) if images_NCHW is None else images_NCHW
     names = [f"class {number}" for number in range(logits_NK.shape[1])]
     trainer = Trainer(
