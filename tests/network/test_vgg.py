@@ -10,14 +10,14 @@ from network.vgg import VGG11
 def test_features_equal_torchvisions(batch_norm, published, size):
     with torch.device("meta"):
         theirs = published(weights=None, init_weights=False).features
-    ours = VGG11(3, size, 10, mean=[0.5], std=[0.25], batch_norm=batch_norm).eval()
-    theirs = theirs.to_empty(device="cpu").eval()
+    ours = VGG11(3, size, 10, mean=[0.5], std=[0.25], batch_norm=batch_norm).double().eval()
+    theirs = theirs.to_empty(device="cpu").double().eval()
     theirs.load_state_dict(ours.features.state_dict())
-    images = torch.randn(2, 3, *size)
+    images = torch.randn(2, 3, *size, dtype=torch.float64)
     with torch.no_grad():
         expected = theirs(images)
         assert expected.abs().max() > 0
-        torch.testing.assert_close(ours.features(images), expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(ours.features(images), expected, rtol=1e-10, atol=1e-12)
 
 
 def test_glorot_initialisation_with_zero_biases():
