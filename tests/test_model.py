@@ -221,9 +221,9 @@ def test_half_precision_does_not_round_sums(tmp_path):
 def test_half_precision_is_that_of_the_network_alone():
     model = build()
     model.loss.weight = torch.tensor([0.1, 1.0, 3.0])
-    model.loss_sum.fill_(1000.1)  # as in the middle of an epoch, resumed
+    model.add_step(1, loss=torch.tensor(1000.1))  # as in the middle of an epoch
     model.to(torch.bfloat16)
-    assert model.loss_sum.item() == pytest.approx(1000.1, rel=1e-6)
+    assert model.sums["train"]["loss"][0].item() == pytest.approx(1000.1, rel=1e-6)
     (batch,) = batches([8], 1)
     logits = model.network(batch[0])
     assert logits.dtype == torch.bfloat16

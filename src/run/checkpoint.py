@@ -100,7 +100,7 @@ def resume_point(run: Run, model: Any) -> Path | None:
             raise UserError(f"{run.folder} is finished and has no {path.name}: nothing to go on from; start a new run")
         return None
     checkpoint = load(path)
-    if not {"loops", "run_state", "classifier"} <= checkpoint.keys():
+    if not {"loops", "run_state"} <= checkpoint.keys():
         raise UserError(f"the checkpoint {path} is not one to resume from: start a new run, init_from={run.folder}")
     if words := sorted(misfits(model, checkpoint["state_dict"])):
         changed = ", ".join(str(change) for change in run.changes) or "the code of the network"

@@ -1,0 +1,199 @@
+"""The base of LightningModules that callbacks, loggers and checkpoints of this project rely on."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from inspect import signature
+from math import nan
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from adapter import lightning
+from process.errors import UserError
+from process.ranks import gather_from_ranks
+
+Sums = dict[str, tuple[float, int]]  # name -> (sum, number of items)
+
+
+def missing(module: pl.LightningModule, needs: Iterable[str]) -> list[str]:
+    """Return which attributes in `needs` a LightningModule lacks. A callback class names those it uses in `needs`.
+
+    Names with a meaning here: `step_metrics` (rows of the logging interval, as TrainingLog gives them), `lr`, `network`,
+    and `test_logits`, by which a module declares that its test_step returns logits [B, K].
+    """
+    return [name for name in needs if not hasattr(module, name)]
+
+
+class TrainingLog(pl.LightningModule):
+    """A LightningModule whose steps call `add_step`: it logs the means, and they survive a resume within an epoch.
+
+    Logs train_NAME, valid_NAME and test_NAME, means over an epoch and over all ranks. At the logging interval it gives
+    loggers one row: train_NAME_step (means since the last row) and `step_metrics`, into which callbacks put what they
+    measure while `logs_now`. A subclass that overrides a hook of this class calls `super()` in it.
+
+    The optimizer is built from a partial. `scheduler` is Lightning's dictionary `{scheduler: partial, interval: step,
+    ...}`; what only the run knows (max_lr, total_steps, T_max) is filled in where the scheduler takes it. Ignores the
+    other arguments that config.yaml gives every model (loss, metrics, ...).
+    """
+
+    def __init__(
+        self, lr: float, optimizer: partial[Optimizer], scheduler: Mapping[str, Any] | None = None, **_: Any
+    ) -> None:
+        super().__init__()
+        self.lr, self.optimizer, self.scheduler = lr, optimizer, scheduler
+        self.step_metrics: dict[str, float | Tensor] = {}
+        # stage -> name -> [sum on the device, number of items], read at the logging interval: a metric object per
+        # training step would cost more than a small network. No buffers: DDP would give all ranks those of rank 0
+        self.sums: dict[str, dict[str, list[Any]]] = {"train": {}, "valid": {}, "test": {}}
+        self.epoch_sums: Sums = {}  # of the rows since the epoch began
+        self.logged_batch = -1
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == lightning.HOOK_NAME:  # Lightning sets it 40 times a step, nn.Module takes microseconds to set it
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def add_step(self, count: int, stage: str = "train", **values: Tensor) -> None:
+        """Add what a step has measured on `count` items. Never waits for the device.
+
+        Args:
+            count: number of items (images, bags, patches) of the step. With 0 the values must be 0; if an epoch has no
+                other step, its means are NaN.
+            stage: train, valid or test.
+            values: scalars by name. A floating-point value is a mean over the items, an integer a total over them:
+                `loss=loss, accuracy=(predicted_B == labels_B).sum()`.
+        """
+        sums = self.sums[stage]
+        for name, scalar in values.items():
+            value = scalar.detach()
+            weight = count if value.is_floating_point() else 1
+            if name in sums:
+                total = sums[name]
+                total[0].add_(value, alpha=weight)
+                total[1] += count
+            else:  # at least fp32: sums in bf16 stop growing at 256
+                least = torch.float32 if value.is_floating_point() else torch.int64
+                sums[name] = [value.to(torch.promote_types(value.dtype, least)) * weight, count]
+
+    @property
+    def logs_now(self) -> bool:
+        """Whether loggers are given a row at the end of this training batch."""
+        interval = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return bool(interval) and (self.trainer.fit_loop.total_batch_idx + 1) % interval == 0
+
+    def log_step(self) -> None:
+        """Give loggers the row of this batch, if it has one and they do not have it yet.
+
+        Called at the batch's end, after the callbacks; a callback that writes a checkpoint there calls it before.
+        """
+        if not self.logs_now or self.logged_batch == self.trainer.fit_loop.total_batch_idx:
+            return
+        self.logged_batch = self.trainer.fit_loop.total_batch_idx
+        sums = self._over_ranks(self._flush())
+        means = {f"train_{name}_step": total / count for name, (total, count) in sums.items() if count}
+        self.log_dict(means, prog_bar=True, logger=False)
+        measured = {n: v.item() if isinstance(v, Tensor) else v for n, v in self.step_metrics.items()}
+        self.step_metrics.clear()
+        row = {"epoch": self.current_epoch, **means, **measured}
+        for logger in self.loggers:  # self.log would decide by itself which steps to pass on
+            logger.log_metrics(row, step=lightning.logged_step(self.trainer))
+
+    def on_train_start(self) -> None:
+        self.on_train_epoch_start()  # Lightning leaves it out where a run is resumed in the middle of an epoch
+
+    def on_train_epoch_start(self) -> None:
+        for module in self.modules():
+            set_epoch = getattr(module, "set_epoch", None)
+            if set_epoch is not None:
+                set_epoch(self.current_epoch)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.log_step()
+
+    def on_train_epoch_end(self) -> None:
+        self._flush()
+        self.log_dict(means("train", self._over_ranks(self.epoch_sums)))
+        self.epoch_sums = dict.fromkeys(self.epoch_sums, (0.0, 0))
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict(means("valid", self._over_ranks(self._read("valid"))), prog_bar=True)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict(means("test", self._over_ranks(self._read("test"))))
+
+    def _read(self, stage: str) -> Sums:
+        """Return the sums of a stage and begin new ones."""
+        sums = {name: (total.item(), count) for name, (total, count) in self.sums[stage].items()}
+        self.sums[stage].clear()
+        return sums
+
+    def _flush(self) -> Sums:
+        """Return the sums since the last row, and add them to those of the epoch."""
+        sums = self._read("train")
+        self.epoch_sums = added([self.epoch_sums, sums])
+        return sums
+
+    def _over_ranks(self, sums: Sums) -> Sums:
+        return added(gather_from_ranks(sums, self.trainer.world_size))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        step = {name: (total.to("cpu", copy=True), count) for name, (total, count) in self.sums["train"].items()}
+        rows = gather_from_ranks({"step": step, "epoch": self.epoch_sums}, self.trainer.world_size)
+        checkpoint["training_log"] = {"lr": self.lr, "sums": rows}  # a row per rank
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state, rank, ranks = checkpoint["training_log"], self.trainer.global_rank, self.trainer.world_size
+        rows = state["sums"]
+        if len(rows) != ranks:  # rank 0 takes the sums of all
+            rows = [{kind: added([row[kind] for row in rows]) for kind in ("step", "epoch")}] + [None] * (ranks - 1)
+        mine, device = rows[rank] or {"step": {}, "epoch": {}}, self.trainer.strategy.root_device
+        self.sums["train"] = {name: [total.to(device), count] for name, (total, count) in mine["step"].items()}
+        self.epoch_sums = mine["epoch"]
+        self.lr = self.lr or state["lr"]  # 0 asked for a search, which is done
+
+    def configure_optimizers(self) -> Any:
+        try:
+            optimizer = self.optimizer(self.parameters(), lr=self.lr, **self._fused())
+        except (TypeError, ValueError) as error:
+            raise UserError(f"hparams.optimizer: {error}") from error
+        if not self.scheduler:
+            return optimizer
+        build = self.scheduler["scheduler"]
+        total_steps = int(self.trainer.estimated_stepping_batches)
+        known = {"max_lr": self.lr, "total_steps": total_steps, "T_max": total_steps}
+        takes = signature(build.func).parameters
+        filled_in = {name: known[name] for name in known if name in takes and name not in build.keywords}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {**self.scheduler, "scheduler": build(optimizer, **filled_in)},
+        }
+
+    def _fused(self) -> dict[str, bool]:
+        """Return `fused=True` where the optimizer has it: one kernel instead of ten small ones a parameter.
+
+        Not together with mixed precision and gradient clipping, which Lightning refuses for fused optimizers, nor with
+        lazy parameters, whose type is not known yet.
+        """
+        clips_mixed = self.trainer.gradient_clip_val and "mixed" in str(self.trainer.precision)
+        lazy = any(isinstance(p, nn.parameter.UninitializedParameter) for p in self.parameters())
+        has_fused = "fused" in signature(self.optimizer.func).parameters and "fused" not in self.optimizer.keywords
+        allowed = has_fused and not clips_mixed and not lazy and self.device.type in ("cpu", "cuda")
+        return {"fused": True} if allowed else {}
+
+
+def added(rows: Sequence[Sums]) -> Sums:
+    """Return the sums of several parts as one."""
+    result: Sums = {}
+    for row in rows:
+        for name, (total, count) in row.items():
+            before = result.get(name, (0, 0))
+            result[name] = before[0] + total, before[1] + count
+    return result
+
+
+def means(stage: str, sums: Sums) -> dict[str, float]:
+    return {f"{stage}_{name}": total / (count or nan) for name, (total, count) in sums.items()}
