@@ -13,12 +13,12 @@ from command.trained_run import refuse_other_classes
 from process import ranks
 from process.console import print_start, print_summary
 from process.errors import UserError
-from run.checkpoint import init_from, resume_point
+from run.checkpoint import count_parameters, init_from, resume_point
 from run.record import Run
 from run.resume import NEW_PATIENCE, NEW_SCHEDULE, in_words, touches
 
 if TYPE_CHECKING:  # torch takes seconds to import, and TAB and --help must be instant
-    from pytorch_lightning import Callback, Trainer
+    from pytorch_lightning import Callback, LightningModule, Trainer
     from pytorch_lightning.loggers import Logger
 
     from datamodule.image import ImageDataModule
@@ -60,7 +60,7 @@ def train(config: DictConfig, run: Run) -> float | None:
         stop_again=not touches(run.changes_since_checkpoint, NEW_PATIENCE),
     )
     state.settings = run.settings  # not as an argument, in which Hydra would resolve the interpolations
-    callbacks = [*build_callbacks(config, data), state]
+    callbacks = [*build_callbacks(config, data, model), state]
     bar = OmegaConf.select(config, "callbacks.progress_bar") is not None  # else Lightning adds its own
     trainer = cli.build(config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=bar)
     if run.resumed:
@@ -68,7 +68,7 @@ def train(config: DictConfig, run: Run) -> float | None:
         announce_resume(run, checkpoint)
     else:
         print_start(run.folder, run.chosen_in_words(), config)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters = count_parameters(model)
     device = trainer.strategy.root_device
     run.update(data=data.summary(), class_names=data.class_names, parameters=parameters, device=str(device))
     log.info(f"{parameters:,} parameters on {device}; {data.summary()}")
@@ -85,7 +85,8 @@ def train(config: DictConfig, run: Run) -> float | None:
     metrics = {name: float(value) for name, value in sorted(metrics.items()) if not name.endswith("_step")}
     best_name = best and f"checkpoints/{Path(best).name}"
     hopeless = next((callback.stopped_early for callback in callbacks if hasattr(callback, "stopped_early")), None)
-    run.update(lr=model.lr, best_checkpoint=best_name, best_score=score, training=training, metrics=metrics)
+    run.update(parameters=count_parameters(model), lr=getattr(model, "lr", None))
+    run.update(best_checkpoint=best_name, best_score=score, training=training, metrics=metrics)
     run.update(stopped_early=hopeless)
     rows = {**metrics, "best checkpoint": Path(best) if best else "none", "run folder": run.folder}
     print_summary("Result", rows, config.verbosity)
@@ -106,16 +107,26 @@ def build_loggers(config: DictConfig) -> list["Logger"]:
     return cli.build(config.guard, loggers=[cli.build(logger) for logger in chosen.values()], names=list(chosen))
 
 
-def build_callbacks(config: DictConfig, data: "ImageDataModule") -> list["Callback"]:
-    """All of the config's, less those without a purpose: patience null, or watching a validation that is not done."""
-    kept = [
-        callback
-        for callback in config.callbacks.values()
-        if callback is not None
-        and not ("patience" in callback and callback.patience is None)
-        and (data.has_valid or "monitor" not in callback or not callback.monitor.startswith("valid_"))
-    ]
-    return [cli.build(callback) for callback in kept]
+def build_callbacks(config: DictConfig, data: "ImageDataModule", model: "LightningModule") -> list["Callback"]:
+    """Build the callbacks of the config that can do something.
+
+    Those with patience null or that watch a validation that is not done are left out; those that need what the model
+    does not give, too, each with a line in the log.
+    """
+    from training_log import missing
+
+    callbacks = []
+    for name, node in config.callbacks.items():
+        if node is None or ("patience" in node and node.patience is None):
+            continue
+        if not data.has_valid and "monitor" in node and node.monitor.startswith("valid_"):
+            continue
+        callback = cli.build(node)
+        if lacking := missing(model, getattr(callback, "needs", ())):
+            log.info(f"callbacks.{name} is left out: {type(model).__name__} has no {', '.join(lacking)}")
+        else:
+            callbacks.append(callback)
+    return callbacks
 
 
 def best_checkpoint(trainer: "Trainer") -> tuple[str | None, float | None]:

@@ -21,8 +21,8 @@ Sums = dict[str, tuple[float, int]]  # name -> (sum, number of items)
 def missing(module: pl.LightningModule, needs: Iterable[str]) -> list[str]:
     """Return which attributes in `needs` a LightningModule lacks. A callback class names those it uses in `needs`.
 
-    Names with a meaning here: `step_metrics` (rows of the logging interval, as TrainingLog gives them), `lr`, `network`,
-    and `test_logits`, by which a module declares that its test_step returns logits [B, K].
+    Names with a meaning here: `step_metrics` (rows of the logging interval, as TrainingLog gives them), `lr`,
+    `network`, and `test_logits`, by which a module declares that its test_step returns logits [B, K].
     """
     return [name for name in needs if not hasattr(module, name)]
 

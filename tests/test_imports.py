@@ -11,7 +11,7 @@ SRC = Path(__file__).parents[1] / "src"
 OWN = {path.stem for path in SRC.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
 COMMANDS = {path.stem for path in SRC.glob("*.py") if "__main__" in path.read_text()}
 ALLOWED = {  # part -> the parts of this project that it may import; adapter is open to all but set_module
-    **{command: {"command", "run", "process", "table"} for command in COMMANDS},
+    **{command: {"command", "run", "process", "table", "training_log"} for command in COMMANDS},
     "evaluate": {"command", "run", "process", "set_module"},
     "start": {"ask", "command", "process", "run"},
     "new_project": {"scaffold", "command", "process", "run"},

@@ -2,17 +2,121 @@
 
 import subprocess
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the command line imports this file, and must not wait for torch
-    from pytorch_lightning import Trainer
+    from pytorch_lightning import Callback, LightningModule, Trainer
+    from pytorch_lightning.profilers import Profiler
 
-HOOK_NAME = "_current_fx_name"  # an attribute of LightningModule
+HOOK_NAME = "_current_fx_name"  # an attribute of LightningModule: the name of the hook that runs
+EVERY_STEP = (  # hooks of a callback
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
+)
 
 
 def logged_step(trainer: "Trainer") -> int:
-    """Return the number of batches that made an optimizer step: the axis of all that Lightning logs."""
+    """Return how many batches before this one made an optimizer step: the axis of all that Lightning logs."""
     return trainer.fit_loop.epoch_loop._batches_that_stepped
+
+
+def logged_step_in(checkpoint: dict[str, Any]) -> int:
+    """Return `logged_step` as it was when the checkpoint was written."""
+    return checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"]
+
+
+def epochs_in(checkpoint: dict[str, Any]) -> tuple[int, int]:
+    """Return how many epochs were started and how many were finished when the checkpoint was written."""
+    progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
+    return progress["started"], progress["processed"]
+
+
+def another_batch_follows(trainer: "Trainer") -> bool:
+    """Return whether the next thing after this batch is another one: no validation, no epoch's end, no pending step."""
+    loop = trainer.fit_loop
+    assert loop._data_fetcher is not None
+    validates = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+    return not (trainer.is_last_batch or validates or loop.epoch_loop._should_accumulate())
+
+
+def repeat_validation(checkpoint: dict[str, Any]) -> None:
+    """Change a checkpoint that is written within a validation so that a resumed run does the whole validation again."""
+    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+    progress["current"].update(ready=0, started=0, processed=0, completed=0)
+    progress["total"].update(ready=1, started=1, processed=0, completed=0)  # for Lightning: within a validation
+    progress["is_last_batch"] = False
+
+
+def correct_resumed_loops(trainer: "Trainer") -> None:
+    """Correct the state that Lightning 2.6 restores: it expects checkpoints of other moments than LastCheckpoint's."""
+    loop = trainer.fit_loop
+    if loop._combined_loader_states_to_load:  # a scheduler asked for the number of steps, so the loader was made before
+        loop._load_combined_loader_states()  # its state was there
+        iter(loop._data_fetcher)  # type: ignore[arg-type]
+    if not loop.restarted_mid_epoch:
+        loop.epoch_loop.restarting = False  # a new epoch, in which nothing is to be made up for
+    loop._restarting = False  # the epoch's end is still to come: without this it would leave out a plateau scheduler
+
+
+def fresh_optimizers(model: "LightningModule") -> tuple[list[Any], list[Any]]:
+    """Return new optimizers and Lightning's configs of new schedulers, whatever form configure_optimizers returns."""
+    from pytorch_lightning.core import optimizer
+
+    return optimizer._init_optimizers_and_lr_schedulers(model)
+
+
+def loss_scale(trainer: "Trainer", optimizer: Any) -> float:
+    """Return the factor that is still in the gradients: in 16-mixed, fused optimizers divide by it in the step."""
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    return scaler.get_scale() if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False) else 1.0
+
+
+def silence_lr_finder() -> None:
+    """Disable the bar of Lightning's learning-rate finder, which it draws in pipes and at verbosity=0 too."""
+    from pytorch_lightning.tuner import lr_finder
+
+    finder: Any = lr_finder
+    if not isinstance(finder.tqdm, partial):
+        finder.tqdm = partial(finder.tqdm, disable=True)
+
+
+def no_profiler() -> "Profiler":
+    """Return a profiler that measures nothing, at a fifth of the cost of Lightning's own.
+
+    That one enters 30 context managers a step. `trainer.profiler=simple` (or advanced, pytorch) measures.
+    """
+    from pytorch_lightning.profilers import PassThroughProfiler
+
+    nothing = nullcontext()
+
+    class NoProfiler(PassThroughProfiler):
+        def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
+            return nothing
+
+    return NoProfiler()
+
+
+def skip_idle_hooks() -> "Callback":
+    """Return a callback that replaces the hooks of a step which a callback does not define by None.
+
+    Lightning calls each hook of each callback at every step, a fifth of a small step's time; None it leaves out.
+    """
+    from pytorch_lightning import Callback
+
+    class SkipIdleHooks(Callback):
+        def on_fit_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]
+                for hook in EVERY_STEP:
+                    if getattr(type(callback), hook) is getattr(Callback, hook):
+                        callback.__dict__.setdefault(hook, None)
+
+    return SkipIdleHooks()
 
 
 def start_ranks_with(command: list[str], folder: str, observe: Callable[[list[subprocess.Popen[bytes]]], None]) -> None:

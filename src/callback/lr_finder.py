@@ -1,27 +1,28 @@
 """The learning-rate finder where hparams.lr=0 asks for it."""
 
 import logging
-from functools import partial
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import LearningRateFinder
-from pytorch_lightning.tuner import lr_finder
 from pytorch_lightning.utilities.seed import isolate_rng
+
+from adapter import lightning
 
 log = logging.getLogger(__name__)
 
 WITHOUT_SEARCH = 1e-3
-lr_finder.tqdm = partial(lr_finder.tqdm, disable=True)  # its bar is drawn in pipes and at verbosity=0 too
 SKIPPED = 10  # first steps, at which Lightning's running mean of the loss is too low
 
 
 class LRFinder(LearningRateFinder):
-    """If `model.lr` is 0, raise it from 1e-8 to 1 in 100 steps, and set it to a tenth of where the loss was lowest.
+    """Search for a learning rate if `model.lr` is 0: raise it from 1e-8 to 1 in 100 steps, take a tenth of the best.
 
-    Smith 2017, arXiv:1506.01186, section 3.3. (Lightning proposes the steepest descent instead, which on the first,
-    flat part of the curve is that of the noise.) A debug run searches nothing and takes 0.001. What is trained
-    afterwards draws the same random numbers as if nothing had been searched.
+    Smith 2017, arXiv:1506.01186, section 3.3. The best rate is the one at which the loss was lowest. (Lightning
+    proposes the steepest descent instead, which is noise in the first, flat part of the curve.) A debug run does not
+    search, its rate is 0.001. The search does not change the random numbers of the training after it.
     """
+
+    needs = ("lr",)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if pl_module.lr != 0:
@@ -32,6 +33,7 @@ class LRFinder(LearningRateFinder):
             trainer.strategy.setup_optimizers(trainer)
             return
         log.info("hparams.lr=0: searching for 100 steps")
+        lightning.silence_lr_finder()
         max_epochs = trainer.fit_loop.max_epochs
         trainer.fit_loop.max_epochs = -1  # the search takes 100 steps, however few an epoch has
         with isolate_rng():

@@ -32,6 +32,8 @@ class ConfusionMatrix(Callback):
 
     needs = ("test_logits",)
 
+    needs = ("test_logits",)
+
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.wanted = has_picture_logger(trainer)
         self.counts_KK: Tensor | None = None

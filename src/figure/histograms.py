@@ -6,6 +6,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from adapter import lightning
 from figure.picture import WarnOnFailure, loggers_with, optimizer_steps
 
 BINS = 64
@@ -26,7 +27,7 @@ class Histograms(Callback):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         if optimizer_steps(trainer) % self.every_n_steps == 0 and (loggers := loggers_with(trainer, "log_histogram")):
             with self.drawing, torch.no_grad():
-                scale = scale_left(trainer, optimizer)
+                scale = lightning.loss_scale(trainer, optimizer)
                 for name, parameter in pl_module.named_parameters():
                     values = {"parameters": parameter, "gradients": parameter.grad}
                     for kind, tensor in values.items():
@@ -35,12 +36,6 @@ class Histograms(Callback):
                         if found := histogram(tensor, 1 / scale if kind == "gradients" else 1):
                             for logger in loggers:
                                 logger.log_histogram(f"{kind}/{name}", *found, optimizer_steps(trainer))
-
-
-def scale_left(trainer: Trainer, optimizer: Optimizer) -> float:
-    """Return the factor that is still in the gradients: in 16-mixed, fused optimizers divide by it themselves."""
-    scaler = getattr(trainer.precision_plugin, "scaler", None)
-    return scaler.get_scale() if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False) else 1.0
 
 
 def histogram(tensor: Tensor, factor: float = 1.0) -> tuple[numpy.ndarray, numpy.ndarray] | None:

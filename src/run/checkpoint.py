@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from adapter import lightning
 from process.errors import UserError
 from process.files import typed_path
 from run.record import Run
@@ -18,7 +19,10 @@ log = logging.getLogger(__name__)
 
 
 def find_checkpoint(folder: Path, which: str) -> Path:
-    """`best` or `last` of the run in `folder`, or a path as it is; without a validation, best is the last."""
+    """Return the path of the checkpoint `best` or `last` of the run in `folder`, or of the file that `which` names.
+
+    Without a best.ckpt (no validation), best is the last.
+    """
     if which in ("best", "last"):
         path = folder / "checkpoints" / f"{which}.ckpt"
     else:
@@ -26,16 +30,16 @@ def find_checkpoint(folder: Path, which: str) -> Path:
     if which == "best" and not path.exists():
         path = path.with_name("last.ckpt")
     if not path.is_file() and which not in ("best", "last"):
-        raise UserError(f"no checkpoint {path}: name that of a file, best or last")
+        raise UserError(f"no checkpoint {path}: name a file, best or last")
     if not path.is_file():
         others = sorted(path.parent.glob("*.ckpt"))
-        instead = f"there is {others[0]}" if others else "resume= goes on with that run, or name another one"
+        instead = f"there is {others[0]}" if others else "resume= continues that run; or name another one"
         raise UserError(f"no checkpoint {path}: did the run finish an epoch (debug runs keep none)? {instead}")
     return path
 
 
 def load(path: Path) -> dict[str, Any]:
-    """All that was saved in `path`."""
+    """Return everything that was saved in `path`."""
     import torch
 
     try:
@@ -47,12 +51,12 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def load_weights(path: Path) -> dict[str, Any]:
-    """The state_dict of the LightningModule that was saved in `path`."""
+    """Return the state_dict of the LightningModule that was saved in `path`."""
     return load(path)["state_dict"]
 
 
 def restore(model: Any, path: Path) -> None:
-    """Give the model all weights that were saved in `path`."""
+    """Load all weights that were saved in `path` into the model."""
     weights = load_weights(path)
     if words := sorted(misfits(model, weights)):
         raise UserError(
@@ -62,7 +66,7 @@ def restore(model: Any, path: Path) -> None:
 
 
 def misfits(model: Any, weights: dict[str, Any]) -> list[str]:
-    """In words, which weights the model and the checkpoint do not share, or have in other shapes."""
+    """Return, in words, the weights that the model and the checkpoint do not share, or have in different shapes."""
     own = model.state_dict()
     return [
         *(f"{name} is missing in the checkpoint" for name in own.keys() - weights.keys()),
@@ -70,18 +74,31 @@ def misfits(model: Any, weights: dict[str, Any]) -> list[str]:
         *(
             f"{name} is {list(weights[name].shape)} in the checkpoint, {list(own[name].shape)} in the network"
             for name in own.keys() & weights.keys()
-            if own[name].shape != weights[name].shape
+            if not _fits(own[name], weights[name])
         ),
     ]
 
 
+def _fits(own: Any, saved: Any) -> bool:
+    from torch.nn.parameter import is_lazy
+
+    return is_lazy(own) or own.shape == saved.shape  # a lazy parameter takes the shape of the weight that is loaded
+
+
+def count_parameters(model: Any) -> int:
+    """Return the number of parameters, without those of lazy layers that have seen no batch yet."""
+    from torch.nn.parameter import is_lazy
+
+    return sum(parameter.numel() for parameter in model.parameters() if not is_lazy(parameter))
+
+
 def init_from(model: Any, source: str) -> None:
-    """Give the model the weights of a run folder's best checkpoint, or of a checkpoint, as far as they fit."""
+    """Load the weights of a run folder's best checkpoint, or of a checkpoint, into the model as far as they fit."""
     path = find_checkpoint(Path(source), "best") if Path(source).is_dir() else find_checkpoint(Path(), source)
     weights = load_weights(path)
     words = sorted(misfits(model, weights))
     own = model.state_dict()
-    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    fitting = {name: value for name, value in weights.items() if name in own and _fits(own[name], value)}
     if not fitting.keys() & {name for name, _ in model.named_parameters()}:
         raise UserError(f"init_from={source}: no weight fits this network ({words[0]}); choose the run's model")
     model.load_state_dict(fitting, strict=False)
@@ -89,15 +106,15 @@ def init_from(model: Any, source: str) -> None:
 
 
 def resume_point(run: Run, model: Any) -> Path | None:
-    """The checkpoint at which a resumed run goes on; None if it was broken off before its first one.
+    """Return the checkpoint from which a resumed run continues; None if it ended before its first one.
 
-    Raises a UserError for changed settings that it cannot follow, and where there is nothing left to do.
+    Raises a UserError for changed settings with which the run cannot continue, and if there is nothing left to do.
     """
     path = run.folder / "checkpoints" / "last.ckpt"
     finished = run.facts["status"] == "finished"
     if not path.exists():
         if finished:
-            raise UserError(f"{run.folder} is finished and has no {path.name}: nothing to go on from; start a new run")
+            raise UserError(f"{run.folder} is finished and has no {path.name} to continue from: start a new run")
         return None
     checkpoint = load(path)
     if not {"loops", "run_state"} <= checkpoint.keys():
@@ -111,14 +128,14 @@ def resume_point(run: Run, model: Any) -> Path | None:
     run.changes_since_checkpoint = compare(
         yaml.safe_load(checkpoint["run_state"]["settings"]), yaml.safe_load(run.settings)
     )
-    epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
-    if epoch["started"] > epoch["processed"] and touches(run.changes_since_checkpoint, BATCHES):
+    started, done = lightning.epochs_in(checkpoint)
+    if started > done and touches(run.changes_since_checkpoint, BATCHES):
         raise UserError(
-            f"{', '.join(BATCHES)} cannot change in the middle of an epoch, where this run was broken off: resume it "
-            "as it was, and change them after an epoch's end"
+            f"{', '.join(BATCHES)} cannot change in the middle of an epoch, where this run was interrupted: resume it "
+            "without this change, and make the change after an epoch's end"
         )
     limit = run.config.trainer.max_epochs
-    done, wanted = epoch["processed"], math.inf if limit in (None, -1) else limit
+    wanted = math.inf if limit in (None, -1) else limit
     stopped = checkpoint["run_state"]["should_stop"] and not touches(run.changes_since_checkpoint, NEW_PATIENCE)
     if finished and (done >= wanted or stopped):
         more = f"hparams.max_epochs={2 * done}"

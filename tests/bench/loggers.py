@@ -13,11 +13,8 @@ from sides import BATCH, RandomBytes, our_model, quiet
 from step_cost import STEPS, Tiny
 from timing import in_turn, row
 
-from callback.gradient_norm import GradientNorm
-from callback.learning_rate import LearningRate
-from callback.no_profiler import NoProfiler
-from callback.system_metrics import SystemMetrics
-from callback.throughput import Throughput
+from adapter import lightning
+from callback.monitor import GradientNorm, LearningRate, SystemMetrics, Throughput
 from logger.guarded import guard
 from logger.metrics_csv import MetricsCSV
 from logger.mlflow import MLflow
@@ -78,7 +75,7 @@ def side(build) -> float:
         log_every_n_steps=INTERVAL,
         logger=loggers or False,
         callbacks=[LearningRate(), GradientNorm(), Throughput(), SystemMetrics(), timer],
-        profiler=NoProfiler(),
+        profiler=lightning.no_profiler(),
         enable_progress_bar=False,
         enable_checkpointing=False,
         enable_model_summary=False,

@@ -17,7 +17,7 @@ from sides import quiet
 from timing import cpu_seconds, in_turn, ratio, row
 from torch import Tensor, nn
 
-from callback.progress_bar import ProgressBar
+from callback.progress import ProgressBar
 from command import cli
 from datamodule.files import Files
 from prediction.predictor import Predictor

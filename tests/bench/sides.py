@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import CIFAR10, MNIST
 
-from callback.no_profiler import NoProfiler
-from callback.progress_bar import ProgressBar
+from adapter import lightning
+from callback.progress import ProgressBar
 from datamodule.image import ImageDataModule
 from datamodule.source import MemorySource
 from logger.metrics_csv import MetricsCSV
@@ -110,7 +110,7 @@ def trainer(epochs: int, *callbacks: pl.Callback, ours: bool) -> pl.Trainer:
         default_root_dir=folder,
         logger=[tensorboard, MetricsCSV(folder)] if ours else [tensorboard, pl.loggers.CSVLogger(folder)],
         callbacks=[*callbacks, ProgressBar() if ours else pl.callbacks.RichProgressBar()],
-        profiler=NoProfiler() if ours else None,
+        profiler=lightning.no_profiler() if ours else None,
         enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

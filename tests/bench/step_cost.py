@@ -5,11 +5,8 @@ from sides import RandomBytes, UsualModel, optimizer, our_model, quiet, trainer
 from timing import EpochTimer, cpu_seconds, in_turn, row
 from torch import nn
 
-from callback.gradient_norm import GradientNorm
-from callback.learning_rate import LearningRate
-from callback.skip_idle_hooks import SkipIdleHooks
-from callback.system_metrics import SystemMetrics
-from callback.throughput import Throughput
+from adapter import lightning
+from callback.monitor import GradientNorm, LearningRate, SystemMetrics, Throughput
 
 STEPS = 469
 
@@ -52,7 +49,7 @@ def main() -> None:
 
     def monitored() -> float:
         timer = EpochTimer()
-        curves = (LearningRate(), GradientNorm(), Throughput(), SystemMetrics(), SkipIdleHooks())
+        curves = (LearningRate(), GradientNorm(), Throughput(), SystemMetrics(), lightning.skip_idle_hooks())
         trainer(2, timer, *curves, ours=True).fit(our_model(Tiny()), RandomBytes((1, 8, 8), STEPS * 128))
         return timer.seconds
 

@@ -16,7 +16,7 @@ PAIRS = 2
 # what a training imports, which a sweep does once
 IMPORTS = (
     "import torch._dynamo, torchvision, pytorch_lightning, mlflow, datamodule.digits, model, metrics,"
-    "network.patch_set, callback.evidence, callback.system_metrics, logger.mlflow, logger.tensorboard"
+    "network.patch_set, callback.evidence, callback.monitor, logger.mlflow, logger.tensorboard"
 )
 
 

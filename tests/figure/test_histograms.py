@@ -7,7 +7,8 @@ from pytorch_lightning import LightningModule, Trainer
 from recorder import Recorder
 from torch import nn
 
-from figure.histograms import BINS, Histograms, histogram, scale_left
+from adapter import lightning
+from figure.histograms import BINS, Histograms, histogram
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 GENERATOR = torch.Generator().manual_seed(0)
@@ -106,14 +107,14 @@ def test_a_fused_optimizer_leaves_gradients_scaled():
 
     parameter = nn.Parameter(torch.ones(1))
     Plugin.scaler.scale(parameter.sum())
-    assert scale_left(Scaling(), torch.optim.Adam([parameter], fused=True)) == 1024
-    assert scale_left(Scaling(), torch.optim.Adam([parameter])) == 1
+    assert lightning.loss_scale(Scaling(), torch.optim.Adam([parameter], fused=True)) == 1024
+    assert lightning.loss_scale(Scaling(), torch.optim.Adam([parameter])) == 1
     plain = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    assert scale_left(plain, torch.optim.Adam([parameter], fused=True)) == 1
+    assert lightning.loss_scale(plain, torch.optim.Adam([parameter], fused=True)) == 1
 
 
 def test_gradients_are_unscaled(tmp_path, monkeypatch):
-    monkeypatch.setattr("figure.histograms.scale_left", lambda *_: 4.0)
+    monkeypatch.setattr("figure.histograms.lightning.loss_scale", lambda *_: 4.0)
     shown = fit(tmp_path, 100)
     assert shown["gradients/weight_at_0"] == pytest.approx(0.25, abs=0.02)
     assert shown["parameters/weight_at_0"] == pytest.approx(5, abs=0.02)

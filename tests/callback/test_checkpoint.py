@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from callback.atomic_checkpoint import AtomicCheckpointIO
+from callback.checkpoint import AtomicCheckpointIO
 
 
 class Unwritable:

@@ -1,0 +1,317 @@
+"""Checkpoints: best.ckpt, last.ckpt, what they must hold for a run to be resumed exactly, and how they are written.
+
+LastCheckpoint is also the place at which a training ends on Ctrl-C and SIGTERM.
+"""
+
+import random
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import callbacks as lightning_callbacks
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from adapter import lightning
+from process import interruption
+from process.errors import UserError
+from process.files import replacing
+from process.ranks import gather_from_ranks
+
+TOGETHER = 10  # batches, at most, between two questions to the other ranks, each of which makes a GPU wait
+SECONDS = 1.0  # between two questions, where batches take long
+KEY = "run_state"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Checkpoints written beside their target and renamed: a kill at any moment leaves the previous one or the new one.
+
+    Lightning's own come out of /tmp, which is often another file system.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target, "wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # the error of the file system stands behind torch's own
+                refusal = error.__context__
+                raise refusal if isinstance(refusal, OSError) else error from None
+
+
+class RefusesUnlogged:
+    """Mixin of callbacks that watch `monitor`: raises a UserError if the module never logs a metric of that name."""
+
+    monitor: Any
+    validated = False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.validated |= trainer.state.fn == "fit" and not trainer.sanity_checking
+        try:
+            super().on_validation_end(trainer, pl_module)  # type: ignore[misc]
+        except (MisconfigurationException, RuntimeError):
+            self._refuse_unlogged(trainer)
+            raise
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.validated or not sum(trainer.num_val_batches):  # else valid_* are still to come
+            self._refuse_unlogged(trainer)
+        super().on_train_epoch_end(trainer, pl_module)  # type: ignore[misc]
+
+    def _refuse_unlogged(self, trainer: Trainer) -> None:
+        logged = [name for name in trainer.callback_metrics if not name.endswith("_step")]
+        if self.monitor not in logged:
+            raise UserError(f"hparams.monitor={self.monitor}: no such metric was logged; choose of {', '.join(logged)}")
+
+
+class EarlyStopping(RefusesUnlogged, lightning_callbacks.EarlyStopping):
+    """Lightning's EarlyStopping."""
+
+
+class BestCheckpoint(RefusesUnlogged, lightning_callbacks.ModelCheckpoint):
+    """Lightning's ModelCheckpoint in a folder that may be moved: out of a container, onto another disk.
+
+    When a run is resumed, its best checkpoints are looked for where its folder is now.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        assert self.dirpath is not None
+        folder = Path(self.dirpath)
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        moved = {name: here(path) for name, path in state_dict.items() if name.endswith("_path")}
+        kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": kept, "dirpath": self.dirpath})
+
+
+class LastCheckpoint(lightning_callbacks.Checkpoint):
+    """`folder`/last.ckpt, written at the end of each epoch, every n steps or minutes within it, and when interrupted.
+
+    Lightning repeats or leaves out parts of an epoch's end (validation, logging, schedulers) when it resumes from the
+    middle of it. So a checkpoint is written at three moments only, from each of which a resumed training does what it
+    would have done: after a batch that is followed by another batch, at the start of an epoch (and the end of the
+    last), and, if a validation is interrupted, as of the start of the validation.
+    """
+
+    def __init__(self, folder: str, every_n_steps: int | None = None, every_n_minutes: float | None = None) -> None:
+        for name, value in (("every_n_steps", every_n_steps), ("every_n_minutes", every_n_minutes)):
+            if value is not None and not (isinstance(value, int | float) and value > 0):
+                raise ValueError(f"{name}={value}: must be a number > 0, or null")
+        self.path = Path(folder, "last.ckpt")
+        self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
+        self.saved_at, self.saved_step = time.monotonic(), 0
+        self.pause = self.wait = 1  # batches between two questions, and until the next
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.saved_at, self.saved_step = self.asked_at, _ = time.monotonic(), trainer.global_step
+        interruption.take()
+        interruption.defer(True)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        interruption.take()  # Lightning's own handler waits for all ranks, of which one only may have got the signal
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step != self.saved_step:
+            self._save(trainer)
+        self._end_if_asked(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        stop, late = self._questions(trainer)
+        due = late or bool(self.every_n_steps and trainer.global_step - self.saved_step >= self.every_n_steps)
+        if not (stop or due):
+            return
+        if not lightning.another_batch_follows(trainer):
+            self.wait = 1
+            return
+        if hasattr(pl_module, "log_step"):  # a resumed training begins with the next batch: it would miss this row
+            pl_module.log_step()  # type: ignore[operator]
+        self._save(trainer)
+        if stop:
+            self._end_if_asked(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.common = sum(trainer.num_val_batches)
+        if trainer.world_size > 1:  # one rank may have more images than another
+            batches = torch.tensor(self.common, device=trainer.strategy.root_device)
+            self.common = int(trainer.strategy.reduce(batches, reduce_op="min"))
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        if trainer.state.fn == "fit" and batch_idx < self.common and self._questions(trainer)[0]:
+            self._save(trainer)
+            self._end_if_asked(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save(trainer)
+        interruption.defer(False)
+        self._end_if_asked(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        # the launcher of several ranks sends SIGTERM to those that are left: that is not why they end
+        interruption.defer(trainer.world_size > 1)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.validating:
+            lightning.repeat_validation(checkpoint)
+
+    def _questions(self, trainer: Trainer) -> tuple[bool, bool]:
+        """Return whether a signal came, and whether `every_n_minutes` are over, on any of the ranks."""
+        now = time.monotonic()
+        late = bool(self.every_n_minutes and now - self.saved_at >= 60 * self.every_n_minutes)
+        if trainer.world_size == 1:
+            return interruption.asked(), late
+        self.wait -= 1
+        if self.wait:
+            return False, False
+        mine = torch.tensor([interruption.asked(), late, now - self.asked_at], device=trainer.strategy.root_device)
+        stop, any_late, seconds = trainer.strategy.reduce(mine, reduce_op="max").tolist()
+        # the same numbers on all ranks, which have to ask at the same batch
+        self.pause = self.wait = max(1, min(TOGETHER, int(self.pause * SECONDS / max(seconds, 1e-3))))
+        self.asked_at = time.monotonic()
+        return bool(stop), bool(any_late)
+
+    def _asked(self, trainer: Trainer) -> bool:
+        asked = interruption.asked()  # the signal may have reached one of several ranks only
+        return trainer.strategy.reduce_boolean_decision(asked, all=False) if trainer.world_size > 1 else asked
+
+    def _end_if_asked(self, trainer: Trainer) -> None:
+        if self._asked(trainer):
+            interruption.check()
+            raise interruption.Interrupted(15)  # it reached another rank
+
+    def _save(self, trainer: Trainer) -> None:
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            trainer.save_checkpoint(self.path, weights_only=False)
+        self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
+
+
+class RunState(lightning_callbacks.Callback):
+    """State of a run that Lightning's checkpoints lack.
+
+    Random states, the position of the loggers, the metrics so far, whether training was to stop, the time it took.
+
+    Plain values and tensors only, so that checkpoints load with `weights_only=True`.
+
+    Args:
+        new_schedule: settings of the learning rate or the optimizer were changed on resume. The optimizer then gets the
+            values that the new settings give at the step that was reached (with a plateau scheduler, the new rate times
+            the reductions so far).
+        stop_again: a run that was to stop, by its patience, stops again when it is resumed.
+    """
+
+    def __init__(self, new_schedule: bool = False, stop_again: bool = True) -> None:
+        self.settings = ""  # as YAML, at this checkpoint
+        self.new_schedule, self.stop_again = new_schedule, stop_again
+        self.loaded: dict[str, Any] = {}
+        self.began = time.monotonic(), time.process_time()
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The metrics of the run before it was resumed."""
+        return self.loaded.get("metrics", {})
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The seconds of training, over all parts of the run."""
+        before = self.loaded.get("seconds", {"seconds": 0.0, "cpu_seconds": 0.0})
+        return {
+            "seconds": before["seconds"] + time.monotonic() - self.began[0],
+            "cpu_seconds": before["cpu_seconds"] + time.process_time() - self.began[1],
+        }
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.began = time.monotonic(), time.process_time()
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint[KEY] = {
+            "random": gather_from_ranks(random_state(), trainer.world_size),
+            "loggers": {logger.name: logger.state_dict() for logger in stateful(trainer)},
+            "metrics": {**self.metrics} | {name: float(value) for name, value in trainer.callback_metrics.items()},
+            "should_stop": trainer.should_stop,
+            "seconds": self.seconds,
+            "lr": getattr(pl_module, "lr", None),
+            "settings": self.settings,
+        }
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.state.fn != "fit" or KEY not in checkpoint:  # a test loads weights only
+            return
+        self.loaded = checkpoint[KEY]
+        trainer.should_stop = self.loaded["should_stop"] and self.stop_again
+        self.was_plateau = any("num_bad_epochs" in state for state in checkpoint["lr_schedulers"])
+        last_step = lightning.logged_step_in(checkpoint) - 1
+        for logger in stateful(trainer):  # one that the run did not have catches up
+            logger.load_state_dict(self.loaded["loggers"].get(logger.name, {"last_step": last_step}))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.loaded:
+            lightning.correct_resumed_loops(trainer)
+            if self.new_schedule:
+                replay_schedule(trainer, pl_module, self.loaded["lr"] if self.was_plateau else None)
+            states = self.loaded["random"]
+            # last of all: nothing may draw between this and the first batch
+            set_random_state(states[trainer.global_rank % len(states)])
+
+
+def stateful(trainer: Trainer) -> list[Any]:
+    """Return the loggers that can be cut back to their position at a checkpoint."""
+    return [logger for logger in trainer.loggers if hasattr(logger, "load_state_dict")]
+
+
+def random_state() -> dict[str, Any]:
+    """Return the states of Python, NumPy and torch on all its devices, in plain values and tensors."""
+    state: Any = numpy.random.get_state()
+    kind, keys, *rest = state
+    return {
+        "python": random.getstate(),
+        "numpy": [kind, torch.from_numpy(keys.astype("int64")), *rest],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    kind, keys, *rest = state["numpy"]
+    numpy.random.set_state((kind, keys.numpy().astype("uint32"), *rest))
+    torch.set_rng_state(state["torch"])
+    if len(state["cuda"]) == torch.cuda.device_count() > 0:
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def replay_schedule(trainer: Trainer, model: LightningModule, plateau_lr: float | None) -> None:
+    """Give the optimizer the hyperparameters that its settings, and the scheduler's, lead to at this step.
+
+    `plateau_lr`: the rate that a plateau scheduler has reduced so far, if that was the scheduler.
+    """
+    optimizers, schedulers = lightning.fresh_optimizers(model)
+    reductions = [1.0 for optimizer in optimizers for _ in optimizer.param_groups]
+    live_groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+    for fresh, live in zip(schedulers, trainer.lr_scheduler_configs, strict=True):
+        if isinstance(fresh.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            if plateau_lr is not None:
+                reductions = [group["lr"] / plateau_lr for group in live_groups]
+                continue
+        else:
+            steps = trainer.global_step if live.interval == "step" else trainer.current_epoch
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".*`lr_scheduler.step\\(\\)` before `optimizer.step")  # intended
+                for _ in range(steps // live.frequency):
+                    fresh.scheduler.step()
+        live.scheduler.load_state_dict(fresh.scheduler.state_dict())
+    fresh_groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    for group, new, reduction in zip(live_groups, fresh_groups, reductions, strict=True):
+        group.update({name: value for name, value in new.items() if name != "params"})
+        group["lr"] *= reduction

@@ -1,0 +1,268 @@
+"""Progress of a training: lines for train.log and for pipes, and a bar where the terminal can draw one."""
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import callbacks as lightning_callbacks
+from rich import get_console
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from process.console import clock, number, shown
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 60.0  # seconds, at least, between two lines within an epoch
+
+
+def count_items(batch: Any) -> int:
+    """Return the number of items in a batch, the length of its second part (inputs, targets, ...); 0 if it has none."""
+    parts = tuple(batch.values()) if isinstance(batch, Mapping) else batch
+    if isinstance(parts, list | tuple) and parts:
+        parts = parts[min(1, len(parts) - 1)]
+    try:
+        return len(parts)
+    except TypeError:
+        return 0
+
+
+class Pace:
+    """Counter of images and seconds, from the moment at which training starts or goes on.
+
+    `images_per_second` since the last `lap`, without pauses (validation); `left`: seconds to the end of the training,
+    at the pace so far with validations and all, or None where there is no end to it.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.total = trainer.estimated_stepping_batches
+        self.first_step, self.began = trainer.global_step, time.monotonic()
+        self.paused: float | None = None
+        self.lap()
+
+    def lap(self) -> None:
+        self.images, self.lap_began = 0, time.monotonic()
+
+    def pause(self) -> None:
+        self.paused = time.monotonic()
+
+    def resume(self) -> None:
+        if self.paused is not None:
+            self.lap_began += time.monotonic() - self.paused
+        self.paused = None
+
+    @property
+    def images_per_second(self) -> float:
+        now = time.monotonic() if self.paused is None else self.paused
+        return self.images / max(now - self.lap_began, 1e-9)
+
+    def left(self, step: int) -> float | None:
+        if step == self.first_step or math.isinf(self.total):
+            return None
+        return (time.monotonic() - self.began) / (step - self.first_step) * (self.total - step)
+
+
+class EpochLines(lightning_callbacks.ProgressBar):
+    """A line in the log at the end of each epoch, and in long epochs one a minute.
+
+    epoch 3/10  train_loss 0.1234  train_accuracy 0.9712  valid_loss ...  12,300 images/s  1:20 left
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enabled, self.validated = True, False
+        self.pace: Pace | None = None
+        self.unlogged: int | None = None  # an epoch that has ended: its means are logged a moment later
+
+    def disable(self) -> None:
+        self.enabled = False
+
+    def enable(self) -> None:
+        self.enabled = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.pace, self.logged_at = Pace(trainer), time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert self.pace is not None
+        self.pace.images += count_items(batch) * trainer.world_size
+        if time.monotonic() - self.logged_at >= INTERVAL:
+            share = f"{100 * (batch_idx + 1) / trainer.num_training_batches:.0f} %"
+            self._log(trainer, self.epoch(trainer, trainer.current_epoch), share, *self.now(trainer))
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.pace is not None:
+            self.pace.pause()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.validated = True
+        if self.pace is not None:
+            self.pace.resume()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.unlogged = trainer.current_epoch
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._log_epoch(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._log_epoch(trainer)
+        self.pace = None
+
+    def epoch(self, trainer: Trainer, number: int) -> str:
+        last = trainer.max_epochs
+        return f"epoch {number + 1:>{len(str(last))}}/{last}" if last and last > 0 else f"epoch {number + 1}"
+
+    def now(self, trainer: Trainer) -> list[str]:
+        """Return the last row's means of training (`train_NAME_step`) in words."""
+        metrics: dict[str, Any] = trainer.progress_bar_metrics
+        steps = {name: value for name, value in metrics.items() if name.startswith("train_") and name.endswith("_step")}
+        return [f"{name[6:-5]} {number(float(value))}" for name, value in steps.items()]
+
+    def speed(self, trainer: Trainer) -> list[str]:
+        assert self.pace is not None
+        left = self.pace.left(trainer.global_step)
+        images = [f"{self.pace.images_per_second:,.0f} images/s"] if self.pace.images else []
+        return images + ([f"{clock(left)} left"] if left else [])
+
+    def _log_epoch(self, trainer: Trainer) -> None:
+        if self.unlogged is None:
+            return
+        metrics = trainer.callback_metrics
+        shown = ["train_", "valid_"] if self.validated else ["train_"]
+        names = [name for part in shown for name in metrics if name.startswith(part) and not name.endswith("_step")]
+        values = [f"{name} {number(float(metrics[name]))}" for name in names]
+        self._log(trainer, self.epoch(trainer, self.unlogged), *values)
+        self.unlogged, self.validated = None, False
+        assert self.pace is not None
+        self.pace.lap()
+
+    def _log(self, trainer: Trainer, *words: str) -> None:
+        self.logged_at = time.monotonic()
+        if self.enabled:
+            log.info("  ".join([*words, *self.speed(trainer)]))
+
+
+class ProgressBar(EpochLines):
+    """Two live lines, drawn every `interval` seconds: drawing at each step would cost more than a small network's step.
+
+    epoch 3/10 ━━━━━━━━━━━━━━━━━━╸━━━━━━━━━━━━━━━━━━  12,300 images/s  1:20 left
+    loss 0.1234  accuracy 0.9712  valid_loss 0.1123  valid_accuracy 0.9801
+    """
+
+    def __init__(self, interval: float = 0.2) -> None:
+        super().__init__()
+        self.interval, self.drawn = interval, 0.0
+        self.live: Live | None = None
+
+    def disable(self) -> None:
+        super().disable()
+        self._stop()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._start()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        self._draw_training(trainer, batch_idx)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        if trainer.state.fn == "fit":
+            words = f"{self.epoch(trainer, trainer.current_epoch)} validation"
+            self._draw(words, batch_idx, trainer.num_val_batches[0])
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.live is not None:
+            epoch = self.epoch(trainer, trainer.current_epoch)
+            self.bar.update(self.task, description=epoch, completed=0, total=trainer.num_training_batches)
+        super().on_train_epoch_start(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop()
+        super().on_train_end(trainer, pl_module)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start()
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        self._draw("test", batch_idx, trainer.num_test_batches[0])
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.began = time.monotonic()
+        self._start()
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        total = trainer.num_predict_batches[0]
+        left = (time.monotonic() - self.began) * (total - batch_idx - 1) / (batch_idx + 1)
+        words = getattr(pl_module, "stage", "test")  # evaluate.py predicts test images
+        self._draw(words, batch_idx, total, f"{clock(left)} left")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._stop()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        self._stop()
+        if not self.enabled:
+            return
+        self.bar = Progress(TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.fields[speed]}"))
+        self.bar.expand = True
+        self.task = self.bar.add_task("", total=None, speed="")
+        self.text = Text(no_wrap=True, overflow="ellipsis", style="dim")
+        self.live = Live(Group(self.bar, self.text), console=get_console(), auto_refresh=False, transient=True)
+        self.live.start()
+
+    def _stop(self) -> None:
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def _draw_training(self, trainer: Trainer, batch_idx: int) -> None:
+        if not self._due(batch_idx, trainer.num_training_batches):
+            return
+        valid = {name: value for name, value in trainer.progress_bar_metrics.items() if name.startswith("valid_")}
+        words = [*self.now(trainer), *(f"{name} {number(float(value))}" for name, value in valid.items())]  # type: ignore[arg-type]
+        self.text.plain = "  ".join(words)
+        epoch, speed = self.epoch(trainer, trainer.current_epoch), "  ".join(self.speed(trainer))
+        self._show(epoch, batch_idx, trainer.num_training_batches, speed)
+
+    def _draw(self, words: str, batch_idx: int, total: float, speed: str = "") -> None:
+        if self._due(batch_idx, total):
+            self._show(words, batch_idx, total, speed)
+
+    def _due(self, batch_idx: int, total: float) -> bool:
+        now = time.monotonic()
+        if self.live is None or (now - self.drawn < self.interval and batch_idx + 1 != total):
+            return False
+        self.drawn = now
+        return True
+
+    def _show(self, words: str, batch_idx: int, total: float, speed: str) -> None:
+        assert self.live is not None
+        self.bar.update(self.task, description=words, completed=batch_idx + 1, total=total, speed=speed)
+        self.live.refresh()
+
+
+def for_terminal(verbosity: int) -> EpochLines:
+    """Return a bar if the terminal can draw one and `verbosity` is not 0, else the lines alone."""
+    console = get_console()
+    draws = console.is_terminal and not console.is_dumb_terminal and not console.is_jupyter
+    return ProgressBar() if draws and shown(verbosity) > 0 else EpochLines()
