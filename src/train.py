@@ -36,6 +36,7 @@ def main(config: DictConfig) -> float | None:
 def train(config: DictConfig, run: Run) -> float | None:
     """Return the best value of hparams.monitor, what a sweep optimises (None without validation)."""
     from pytorch_lightning import seed_everything
+    from pytorch_lightning.utilities.model_helpers import is_overridden
 
     seed_everything(config.hparams.seed, workers=True, verbose=False)
     loggers = build_loggers(config)
@@ -79,7 +80,9 @@ def train(config: DictConfig, run: Run) -> float | None:
 
     training, metrics = state.seconds, {**state.metrics, **trainer.callback_metrics}
     best, score = best_checkpoint(trainer)
-    if data.has_test:
+    if data.has_test and not is_overridden("test_step", model):
+        log.info(f"no test: {type(model).__name__} has no test_step")
+    elif data.has_test:
         (tested,) = trainer.test(model, data, ckpt_path=best, weights_only=True, verbose=False)
         metrics |= tested
     metrics = {name: float(value) for name, value in sorted(metrics.items()) if not name.endswith("_step")}

@@ -67,7 +67,8 @@ class RefusesUnlogged:
     def _refuse_unlogged(self, trainer: Trainer) -> None:
         logged = [name for name in trainer.callback_metrics if not name.endswith("_step")]
         if self.monitor not in logged:
-            raise UserError(f"hparams.monitor={self.monitor}: no such metric was logged; choose of {', '.join(logged)}")
+            choices = ", ".join(logged)
+            raise UserError(f"hparams.monitor={self.monitor}: no such metric was logged; choose one of {choices}")
 
 
 class EarlyStopping(RefusesUnlogged, lightning_callbacks.EarlyStopping):

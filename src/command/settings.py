@@ -161,12 +161,13 @@ def _check_together(config: DictConfig) -> None:
         measured = ["valid_loss", *(f"valid_{name}" for name in names(entries)), "train_loss", "train_accuracy"]
     except ValueError as error:
         raise UserError(f"metrics: {error}") from error
-    if hparams.monitor not in measured:
+    classifies = config.model._target_ == "model.Classifier"  # of another module, the first validation tells
+    if classifies and hparams.monitor not in measured:
         raise UserError(
             f"hparams.monitor={hparams.monitor}: nothing of that name is measured; {', '.join(measured)} are"
         )
     lower = hparams.monitor.endswith(("_loss", "_calibration_error"))
-    if lower != (hparams.monitor_mode == "min"):
+    if classifies and lower != (hparams.monitor_mode == "min"):
         better, mode = ("lower", "min") if lower else ("higher", "max")
         raise UserError(f"hparams.monitor={hparams.monitor}: the {better} the better, so hparams.monitor_mode={mode}")
     if "lr" in config.optimizer:
