@@ -1,4 +1,4 @@
-"""The base of LightningModules that callbacks, loggers and checkpoints of this project rely on."""
+"""The base class of LightningModules, on which callbacks, loggers and checkpoints rely."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -81,7 +81,7 @@ class TrainingLog(pl.LightningModule):
 
     @property
     def logs_now(self) -> bool:
-        """Whether loggers are given a row at the end of this training batch."""
+        """True if loggers are given a row at the end of this training batch."""
         interval = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return bool(interval) and (self.trainer.fit_loop.total_batch_idx + 1) % interval == 0
 
@@ -196,4 +196,5 @@ def added(rows: Sequence[Sums]) -> Sums:
 
 
 def means(stage: str, sums: Sums) -> dict[str, float]:
+    """Return {STAGE_NAME: mean}; NaN if there was no item."""
     return {f"{stage}_{name}": total / (count or nan) for name, (total, count) in sums.items()}

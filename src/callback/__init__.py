@@ -1,1 +1,1 @@
-"""What Lightning lacks in callbacks, one idea per file."""
+"""Callbacks that change or watch a training; those that draw are in figure/."""

@@ -1,4 +1,4 @@
-"""The end of a job of a sweep that has no hope: worse than half of those before it were at the same epoch."""
+"""Early end for a job of a sweep that is worse than half of the earlier jobs were at the same epoch."""
 
 import csv
 import json
@@ -17,14 +17,19 @@ Curve = dict[int, float]  # epoch -> the best value that was measured up to its 
 
 
 class MedianStopping(Callback):
-    """At the end of an epoch stop if max_{t<=e} v(t) < median_j max_{t<=e} v_j(t) (min and > for `mode` min).
+    """Rule that stops a training after epoch e if max_{t<=e} v(t) < median_j max_{t<=e} v_j(t).
 
-    v is `monitor`, j the jobs of the same sweep (numbered folders beside `folder`) that have finished without being
-    stopped by this rule. Fewer than `n_startup_trials` of them, and the epochs e < `n_warmup_epochs`, stop nothing; so
-    a run outside of a sweep never is. Golovin et al. 2017 (Vizier), section 3.2.1, and Optuna's MedianPruner.
+    v is `monitor` (with `mode` min: min and >), j runs over the jobs of the same sweep that have finished without being
+    stopped by this rule. Golovin et al. 2017 (Vizier), section 3.2.1, and Optuna's MedianPruner. The reason is kept in
+    `stopped_early`; the best checkpoint is tested, and its value returned, as in any other job.
 
-    Other jobs are known by their files alone, whatever process or machine they run on. The reason stands in
-    `stopped_early`; the best checkpoint is tested, and its value returned, as ever.
+    Args:
+        folder: run folder of this job. The other jobs are the numbered folders beside it; only their files are read,
+            so they may run in any process and on any machine. A run outside of a sweep is never stopped.
+        monitor: metric in metrics.csv.
+        mode: min or max, whichever is better.
+        n_startup_trials: number of finished jobs below which none is stopped.
+        n_warmup_epochs: number of first epochs after which no job is stopped.
     """
 
     def __init__(
@@ -38,11 +43,11 @@ class MedianStopping(Callback):
         self.folder, self.monitor, self.best = Path(folder).absolute(), monitor, {"min": min, "max": max}[mode]
         self.n_startup_trials, self.n_warmup_epochs = n_startup_trials, n_warmup_epochs
         self.stopped_early: str | None = None
-        self.finished: dict[str, Curve] = {}  # of other jobs, by folder; empty where nothing is to be learnt from one
+        self.finished: dict[str, Curve] = {}  # of other jobs, by folder; empty if a job was stopped or cannot be read
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         over = trainer.current_epoch + 1 == trainer.max_epochs
-        reason = self.why_stop() if trainer.is_global_zero and not over else None
+        reason = self.reason_to_stop() if trainer.is_global_zero and not over else None
         self.stopped_early = trainer.strategy.broadcast(reason) if trainer.world_size > 1 else reason
         if self.stopped_early:
             trainer.should_stop = True
@@ -54,7 +59,7 @@ class MedianStopping(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.stopped_early = state_dict["stopped_early"]
 
-    def why_stop(self) -> str | None:
+    def reason_to_stop(self) -> str | None:
         own = read_curve(self.folder / "metrics.csv", self.monitor, self.best)
         if not own or (epoch := max(own)) < self.n_warmup_epochs:
             return None
@@ -65,12 +70,12 @@ class MedianStopping(Callback):
         if self.best(own[epoch], median) == own[epoch]:
             return None
         return (
-            f"stopped after epoch {epoch + 1}: {self.monitor} {own[epoch]:.4g} so far; of the {len(others)} jobs that "
-            f"were not stopped half had {median:.4g} by then"
+            f"stopped after epoch {epoch + 1}: {self.monitor} is {own[epoch]:.4g} so far; half of the {len(others)} "
+            f"jobs that were not stopped had reached {median:.4g} by then"
         )
 
     def curves(self) -> list[Curve]:
-        """Of the jobs that have finished and were not stopped; each is read once."""
+        """Return the curves of the other jobs that have finished, empty for those that were stopped. Read each once."""
         for job in self.folder.parent.iterdir():
             if job.name.isdecimal() and job != self.folder and job.name not in self.finished:
                 record = read_record(job / "run.json")
@@ -82,12 +87,12 @@ class MedianStopping(Callback):
 
 
 def at(curve: Curve, epoch: int) -> float | None:
-    """A job that ended before that epoch, by its patience, counts with what it had."""
+    """Return the best value up to that epoch, also of a job that ended before it; None if it has none."""
     return curve[max(known)] if (known := [measured for measured in curve if measured <= epoch]) else None
 
 
 def read_curve(path: Path, monitor: str, best: Callable[[float, float], float]) -> Curve:
-    """Empty where there is nothing to read, or nothing that can be understood."""
+    """Return the curve of a column of metrics.csv, empty if the file is missing or damaged."""
     worst = -math.inf if best is max else math.inf
     curve: Curve = {}
     so_far = worst

@@ -56,25 +56,26 @@ def sweep(tmp_path):
     ],
 )
 def test_stops_what_is_worse_than_the_median_of_the_bests_at_the_same_epoch(sweep, values, stops):
-    assert bool(rule(job(sweep, 3, values, status="running")).why_stop()) == stops
+    assert bool(rule(job(sweep, 3, values, status="running")).reason_to_stop()) == stops
 
 
 @pytest.mark.parametrize(("value", "stops"), [(0.2, False), (0.21, True), (math.nan, True)])
 def test_of_a_loss_the_least_is_best(sweep, value, stops):
-    assert bool(rule(job(sweep, 3, [value], status="running"), mode="min").why_stop()) == stops
+    assert bool(rule(job(sweep, 3, [value], status="running"), mode="min").reason_to_stop()) == stops
 
 
 def test_the_reason_in_words(sweep):
-    assert rule(job(sweep, 10, [0.1, 0.123456])).why_stop() == (
-        "stopped after epoch 2: valid_accuracy 0.1235 so far; of the 3 jobs that were not stopped half had 0.6 by then"
+    assert rule(job(sweep, 10, [0.1, 0.123456])).reason_to_stop() == (
+        "stopped after epoch 2: valid_accuracy is 0.1235 so far; half of the 3 jobs that were not stopped had reached "
+        "0.6 by then"
     )
 
 
 def test_the_first_jobs_and_the_first_epochs_go_on(sweep):
     folder = job(sweep, 3, [0.0, 0.0], status="running")
-    assert rule(folder, n_startup_trials=4).why_stop() is None
-    assert rule(folder, n_warmup_epochs=2).why_stop() is None
-    assert rule(folder, n_warmup_epochs=1).why_stop()
+    assert rule(folder, n_startup_trials=4).reason_to_stop() is None
+    assert rule(folder, n_warmup_epochs=2).reason_to_stop() is None
+    assert rule(folder, n_warmup_epochs=1).reason_to_stop()
 
 
 @pytest.mark.parametrize(
@@ -88,9 +89,9 @@ def test_the_first_jobs_and_the_first_epochs_go_on(sweep):
 def test_only_jobs_that_came_to_their_end_count(sweep, other):
     job(sweep, 4, [0.9, 0.9, 0.9], **other)
     callback = rule(job(sweep, 3, [0.0], status="running"), n_startup_trials=4)
-    assert callback.why_stop() is None
+    assert callback.reason_to_stop() is None
     job(sweep, 5, [0.9])
-    assert callback.why_stop()
+    assert callback.reason_to_stop()
 
 
 def test_what_cannot_be_read_is_left_out(sweep):
@@ -111,23 +112,23 @@ def test_what_cannot_be_read_is_left_out(sweep):
     (sweep / "source").mkdir()
     (sweep / "sweep.json").touch()
     folder = job(sweep, 3, [0.0], status="running")
-    assert rule(folder).why_stop()
-    assert rule(folder, n_startup_trials=4).why_stop() is None
+    assert rule(folder).reason_to_stop()
+    assert rule(folder, n_startup_trials=4).reason_to_stop() is None
 
 
 def test_a_run_beside_others_is_no_job(tmp_path):
     for name in ("09-00-00", "09-00-01"):
         job(tmp_path, name, [0.9])
-    assert rule(job(tmp_path, "09-00-02", [0.0]), n_startup_trials=1).why_stop() is None
+    assert rule(job(tmp_path, "09-00-02", [0.0]), n_startup_trials=1).reason_to_stop() is None
 
 
 def test_a_job_that_has_ended_is_read_once(sweep):
     callback = rule(job(sweep, 4, [0.0], status="running"))
-    assert callback.why_stop()
+    assert callback.reason_to_stop()
     for number in range(3):
         (sweep / str(number) / "metrics.csv").unlink()
         (sweep / str(number) / "run.json").unlink()
-    assert callback.why_stop()
+    assert callback.reason_to_stop()
 
 
 def train(folder, callback, epochs=4, **settings):
@@ -162,7 +163,7 @@ class TestTraining:
         with caplog.at_level(logging.INFO, "callback.median_stopping"):
             trainer = train(tmp_path / "2", callback)
         assert trainer.current_epoch == 3  # the number of epochs that were trained
-        assert callback.stopped_early.startswith("stopped after epoch 3: valid_loss")
+        assert callback.stopped_early.startswith("stopped after epoch 3: valid_loss is")
         said = [record.getMessage() for record in caplog.records if record.name == "callback.median_stopping"]
         assert said == [callback.stopped_early]
         later = self.monitored(tmp_path / "2")
