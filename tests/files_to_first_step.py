@@ -1,7 +1,7 @@
 """Print the files of src/ whose functions run from argv to the first training step: `python FILE [OVERRIDE ...]`.
 
-Module level and class bodies do not count: an import alone is no part of the way. Overrides may be given as for train.py;
-the default is data=digits.
+Module level and class bodies do not count: only calls are followed. Overrides are those of train.py; the default is
+data=digits.
 """
 
 import inspect

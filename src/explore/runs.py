@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from command.trained_run import open_run, open_test_data
 from process.errors import UserError
 from run.checkpoint import find_checkpoint
+from set_module.set_network import cuts_images, draws_patches
 from table.collect import RunRecord, read_runs
 
 # settings in which two runs are not compared
@@ -90,7 +91,7 @@ class OpenedRun:
     @property
     def cuts_patches(self) -> bool:
         """True if the network sees patches that it cuts out of an image."""
-        return getattr(self.network, "cutout", None) is not None
+        return cuts_images(self.network)
 
     @property
     def has_bags(self) -> bool:
@@ -100,7 +101,7 @@ class OpenedRun:
     @property
     def has_free_patch_num(self) -> bool:
         """True if any number of patches may be drawn."""
-        return hasattr(self.network, "patch_num")
+        return draws_patches(self.network)
 
     @property
     def patch_size(self) -> int:

@@ -13,6 +13,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
+from adapter import lightning
+
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
@@ -68,7 +70,7 @@ def log_text(trainer: "Trainer", name: str, text: str) -> None:
 
 def optimizer_steps(trainer: "Trainer") -> int:
     """Return the number of optimizer steps so far, the axis of all that is logged."""
-    return trainer.fit_loop.epoch_loop._batches_that_stepped
+    return lightning.logged_step(trainer)
 
 
 def class_name(trainer: "Trainer", label: int) -> str:

@@ -56,8 +56,3 @@ class Predictor(LightningModule):
         if not draws_DBK.isfinite().all():
             raise UserError("the network's outputs are not finite: its weights are broken, choose others by ckpt=")
         return draws_DBK.mean(0), draws_DBK.std(0) if self.draws > 1 else None
-
-
-def draws_patches(network: Any) -> bool:
-    """Return whether the network draws its patches, in any number."""
-    return hasattr(network, "patch_num")
