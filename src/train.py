@@ -19,7 +19,6 @@ from run.resume import NEW_PATIENCE, NEW_SCHEDULE, in_words, touches
 
 if TYPE_CHECKING:  # torch takes seconds to import, and TAB and --help must be instant
     from pytorch_lightning import Callback, LightningModule, Trainer
-    from pytorch_lightning.loggers import Logger
 
     from datamodule.image import ImageDataModule
 
@@ -39,7 +38,7 @@ def train(config: DictConfig, run: Run) -> float | None:
     from pytorch_lightning.utilities.model_helpers import is_overridden
 
     seed_everything(config.hparams.seed, workers=True, verbose=False)
-    loggers = build_loggers(config)
+    loggers = cli.build_loggers(config)
     if not config.debug:  # which Lightning gives loggers that do nothing
         run.at_end += [logger.close for logger in loggers if hasattr(logger, "close")]
     data, model = cli.build(config.data), cli.build(config.model)
@@ -102,12 +101,6 @@ def announce_resume(run: Run, checkpoint: Path | None) -> None:
         log.info(f"  {change}")
     for file in run.facts["resumed"][-1]["other_code"]:
         log.info(f"  {file} is not what it was when the run started")
-
-
-def build_loggers(config: DictConfig) -> list["Logger"]:
-    """All of the config's, each in a guard."""
-    chosen = {name: logger for name, logger in config.loggers.items() if logger is not None}
-    return cli.build(config.guard, loggers=[cli.build(logger) for logger in chosen.values()], names=list(chosen))
 
 
 def build_callbacks(config: DictConfig, data: "ImageDataModule", model: "LightningModule") -> list["Callback"]:

@@ -2,7 +2,6 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import hydra
 from omegaconf import DictConfig
@@ -36,7 +35,7 @@ def main(config: DictConfig) -> None:
         raise UserError(f"image={config.image}: choose one of the test images, 0 to {images - 1}")
     files = cli.build(config.files)
     files.prepare()  # before a logger writes: TensorBoard's thread would print a traceback
-    loggers = build_loggers(config, run.folder)
+    loggers = cli.build_loggers(config) if has_ended(run.folder) else []
     run.trainer(figures, [files, *loggers]).test(model, data, verbose=False)
     written = files.write()
     for logger in loggers:
@@ -45,16 +44,14 @@ def main(config: DictConfig) -> None:
     print_summary("Figures", rows, config.verbosity)
 
 
-def build_loggers(config: DictConfig, folder: Path) -> list[Any]:
-    """Return the run's loggers that accept images; none while it trains, as only one process may log to a run."""
+def has_ended(folder: Path) -> bool:
+    """Return whether no process trains this run: only one process may write to a run's loggers."""
     try:
         with locked(folder):
-            pass
+            return True
     except UserError:
         log.info(f"{folder} is still training: its loggers get no images")
-        return []
-    chosen = {name: logger for name, logger in config.loggers.items() if logger is not None}
-    return cli.build(config.guard, loggers=[cli.build(logger) for logger in chosen.values()], names=list(chosen))
+        return False
 
 
 if __name__ == "__main__":

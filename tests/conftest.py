@@ -28,7 +28,7 @@ def nothing_is_ignored():
 @pytest.fixture(scope="session", autouse=True)
 def one_mlflow_store(tmp_path_factory):
     """For all runs that do not ask for another: to make one takes seconds."""
-    from logger.mlflow_store import Store
+    from logger.mlflow import Store
 
     store = Store(tmp_path_factory.mktemp("mlruns"))
     store.prepare()

@@ -29,7 +29,7 @@ ALLOWED = {  # part -> the parts of this project that it may import; adapter is 
     "datamodule": {"datamodule", "set_module", "process", "counter_rng"},
     "callback": {"callback", "training_log", "run", "process"},
     "figure": {"figure", "training_log", "set_module", "run", "process"},
-    "logger": {"logger", "run", "process", "metrics"},
+    "logger": {"logger", "run", "process"},
     "table": {"table", "run", "process"},
     "ask": {"ask", "command", "run", "process"},
     "scaffold": {"scaffold", "process"},

@@ -115,6 +115,12 @@ def build(config: DictConfig, **arguments: Any) -> Any:
         raise find_user_error(error) or UserError(hints.for_instantiation(error)) from error
 
 
+def build_loggers(config: DictConfig) -> list[Any]:
+    """Return the loggers of the config, in the guard that it describes."""
+    chosen = {name: logger for name, logger in config.loggers.items() if logger is not None}
+    return build(config.guard, loggers=[build(logger) for logger in chosen.values()], names=list(chosen))
+
+
 def run_sweep(folder: Path, arguments: list[str]) -> NoReturn:
     """Become the process of the sweep in `folder`, out of its copy of the code."""
     os.environ["HYDRA_FULL_ERROR"] = str(int(full_error))

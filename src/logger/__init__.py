@@ -1,1 +1,1 @@
-"""What Lightning lacks in loggers, one idea per file."""
+"""Loggers: what Lightning's own lack, and a guard that keeps them from disturbing the training."""

@@ -1,4 +1,4 @@
-"""The figures of a run as files, for who has no logger's page open."""
+"""Logger that writes figures as files, so that no logger's page is needed to see them."""
 
 import io
 import tempfile
@@ -13,9 +13,9 @@ from process.files import explained, replacing
 
 
 class FigureFiles(Logger):
-    """Keep pictures and texts, and write them at the end: FOLDER/NAME.png, FOLDER/NAME of a text.
+    """Logger that keeps images and texts, and writes them at the end: FOLDER/NAME.png, and FOLDER/NAME of a text.
 
-    Not while they are drawn, where a full disk would be taken for a picture that failed.
+    Written while they are drawn, a full disk would be taken for a figure that failed.
     """
 
     def __init__(self, folder: str) -> None:
@@ -32,7 +32,7 @@ class FigureFiles(Logger):
         return ""
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: the run's record holds them."""
+        """Do nothing: the run's record has them."""
 
     def log_metrics(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: evaluate.py measures."""
@@ -46,13 +46,16 @@ class FigureFiles(Logger):
         self.files[name] = text.encode()
 
     def prepare(self) -> None:
-        """Make the folder; raises a UserError where the file system refuses it or a file in it."""
+        """Create the folder; raise a UserError if the file system refuses it or a file in it."""
         with explained(self.folder):
             self.folder.mkdir(exist_ok=True)
             tempfile.TemporaryFile(dir=self.folder).close()
 
     def write(self) -> list[Path]:
-        """Replace the files of these names; raises a UserError where the file system refuses."""
+        """Write the files, replace those of the same names, and return their paths.
+
+        Raises a UserError if the file system refuses.
+        """
         for name, content in self.files.items():
             with replacing(self.folder / name, "wb") as file:
                 file.write(content)

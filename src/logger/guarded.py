@@ -1,6 +1,6 @@
-"""A guard around a logger: it may be slow, hang or fail, training goes on.
+"""Guard around each logger: a logger may be slow, hang or fail, and the training continues at full speed.
 
-A server that is gone, a full disk or a bad token must not cost a night's training, nor a slow network its pace.
+Neither an unreachable server, a full disk nor an invalid token may end a training, nor a slow network delay it.
 """
 
 import logging
@@ -15,16 +15,15 @@ from numpy import ndarray
 from pytorch_lightning import LightningModule
 from pytorch_lightning.loggers import Logger
 
-from logger.lightning_logger import LightningLogger
 from logger.metrics_csv import MetricsCSV
-from logger.run_logger import RunLogger
+from logger.run_logger import LightningLogger, RunLogger, flatten, read_rows
 from process.ranks import is_rank_zero
 from process.secrets import scrub
 
 log = logging.getLogger(__name__)
 
 INTERVAL = 2.0  # seconds: a thread that works in bursts costs the training less than one that wakes for every call
-SILENCE = 60.0  # seconds without an answer in mid-run until a logger is given up; nobody waits for it
+TIMEOUT = 60.0  # seconds that one call may take during the run before its logger is disabled; nothing waits for it
 
 
 def guard(
@@ -33,58 +32,72 @@ def guard(
     patience: float,
     folder: str,
     artifacts: Mapping[str, Sequence[str]],
+    images_only: bool = False,
 ) -> list[Logger]:
-    """Each logger in a guard but metrics.csv, which is the record that the run folder must have.
+    """Return the loggers, each in a guard except metrics.csv, which a run folder must have.
 
-    `patience`: seconds that the end of the run waits for its loggers, in all. `artifacts`: what of the run folder is
-    handed on at the `start` and at the `end`, as far as it is there.
+    Args:
+        names: the names of the loggers in the config, in the same order.
+        patience: seconds that the end of the run waits for its loggers, all together.
+        folder: the run folder.
+        artifacts: files and folders in it that the loggers receive at the `start` and at the `end`, if they exist.
+        images_only: the run has ended. Return only the loggers that can add images to it, and let them do nothing else.
     """
     files = {when: [Path(folder, name) for name in names] for when, names in artifacts.items()}
-    group = Group(patience, files)
-    kept: list[Logger] = []
+    group = Group(patience, files, images_only)
+    if images_only:
+        rows = read_rows(Path(folder, "metrics.csv"))
+        last_step = int(rows[-1]["step"]) if rows else 0
+        named = [(each, name) for each, name in zip(loggers, names, strict=True) if isinstance(each, RunLogger)]
+        return [ImagesOnly(Guarded(logger, name, group), last_step) for logger, name in named]
+    guarded: list[Logger] = []
     for logger, name in zip(loggers, names, strict=True):
         if not isinstance(logger, MetricsCSV):
             logger = Guarded(logger if isinstance(logger, RunLogger) else LightningLogger(logger), name, group)
-        kept.append(logger)
-    return kept
+        guarded.append(logger)
+    return guarded
 
 
 class Group:
-    """What the guards of one run share: who they are, what they hand on, until when its end waits for them."""
+    """The guards of one run, the files that they pass on, and the time until which the run's end waits for them."""
 
-    def __init__(self, patience: float, files: Mapping[str, list[Path]]) -> None:
-        self.patience, self.files = patience, files
+    def __init__(self, patience: float, files: Mapping[str, list[Path]], images_only: bool) -> None:
+        self.patience, self.files, self.images_only = patience, files, images_only
         self.guards: list[Guarded] = []
         self.deadline: float | None = None
 
     def wait(self) -> None:
-        """Until all have closed, or the deadline."""
+        """Wait until all guards have closed, or until the deadline."""
         for guard in self.guards:
             if guard.thread is not None and self.deadline is not None:
                 guard.thread.join(max(0.0, self.deadline - time.monotonic()))
 
-    def consolation(self, without: Sequence["Guarded"] = ()) -> str:
-        """What still records the run, in words."""
-        still = [guard.name for guard in self.guards if not guard.lost and guard not in without]
-        return f"this run is still recorded by {' and '.join(['metrics.csv', *still])}"
+    def still_recorded_by(self, without: Sequence["Guarded"] = ()) -> str:
+        """Return the words that say where the run, or its figures, are still recorded."""
+        if self.images_only:
+            return "the run folder has the figures nevertheless"
+        remaining = [guard.name for guard in self.guards if not guard.disabled and guard not in without]
+        return f"this run is still recorded by {' and '.join(['metrics.csv', *remaining])}"
 
 
 class Guarded(Logger):
-    """Hand each call to `logger` in a thread; what it raises, or its silence, is said once and ends it.
+    """Logger that passes each call on to `logger` in a thread, and disables it at its first error or timeout.
 
-    The training's own thread only appends to a queue. On ranks other than 0 nothing is logged.
+    The training's own thread only appends to a queue. The error is reported once. On ranks other than 0 nothing is
+    logged.
     """
 
     def __init__(self, logger: RunLogger, name: str, group: Group) -> None:
         super().__init__()
         self.logger, self._name, self.group = logger, name, group
+        logger.ended = group.images_only
         group.guards.append(self)
         self.calls: deque[tuple[Any, tuple[Any, ...]]] = deque()
         self.thread: threading.Thread | None = None
-        self.closing, self.giving_up = threading.Event(), threading.Lock()
+        self.closing, self.disabling = threading.Event(), threading.Lock()
         self.busy_since: float | None = None
-        self.at = "open"
-        self.lost = not is_rank_zero()
+        self.current_call = "open"
+        self.disabled = not is_rank_zero()
         self.last_step = -1
 
     @property
@@ -96,84 +109,85 @@ class Guarded(Logger):
         return ""
 
     @property
-    def experiment(self) -> "Later":
-        """What the library calls the run: its methods can be called, later and in the guard's thread."""
-        return Later(self)
+    def experiment(self) -> "Deferred":
+        """The library's own object for the run; its methods are called later, in the guard's thread."""
+        return Deferred(self)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         step = step or 0
         self.last_step = max(self.last_step, step)
-        self.later(self.logger.log_metrics, dict(metrics), step, time.time())
+        self.enqueue(self.logger.log_metrics, dict(metrics), step, time.time())
 
-    def log_hyperparams(self, params: dict[str, Any], *_: Any, **__: Any) -> None:  # type: ignore[override]
-        self.later(self.logger.log_hyperparams, dict(params))
+    def log_hyperparams(self, params: Mapping[str, Any], *_: Any, **__: Any) -> None:  # type: ignore[override]
+        self.enqueue(self.logger.log_hyperparams, flatten(params))
 
     def log_image(self, name: str, image_HWC: ndarray, step: int) -> None:
-        self.later(self.logger.log_image, name, image_HWC, step)
+        self.enqueue(self.logger.log_image, name, image_HWC, step)
 
     def log_histogram(self, name: str, counts: ndarray, edges: ndarray, step: int) -> None:
-        self.later(self.logger.log_histogram, name, counts, edges, step)
+        self.enqueue(self.logger.log_histogram, name, counts, edges, step)
 
     def log_artifact(self, path: Path) -> None:
-        self.later(self.logger.log_artifact, path)
+        self.enqueue(self.logger.log_artifact, path)
 
     def log_graph(self, model: LightningModule, *_: Any) -> None:  # type: ignore[override]
-        """At the start, in the training's own thread: for a logger that watches the model."""
-        if not self.lost:
+        """Show the model to a logger that watches it, in the training's own thread, before the first step."""
+        if not self.disabled:
             try:
                 self.logger.log_graph(model)
             except Exception as error:
-                self._lose(reason(error))
+                self._disable(describe_error(error))
 
     def state_dict(self) -> dict[str, int]:
-        """How far the curves are, for a checkpoint."""
+        """Return the last step that was logged, for the checkpoint."""
         return {"last_step": self.last_step}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.last_step = state["last_step"]
-        self.later(self.logger.resume_at, self.last_step)
+        self.enqueue(self.logger.resume_at, self.last_step)
 
     def close(self, record: dict[str, Any]) -> None:
-        """End with what run.json says; the guards of a run end together, whichever is closed first."""
+        """End the logger with the run's record; the first call closes all guards of the run together."""
         if self.group.deadline is None:
             self.group.deadline = time.monotonic() + self.group.patience
-            for each in self.group.guards:
-                each._begin_to_close(record)
+            for guard in self.group.guards:
+                guard._begin_to_close(record)
         try:
             self.group.wait()
-        except BaseException:  # a signal: nobody waits much longer
+        except BaseException:  # a signal: do not wait much longer
             self.group.deadline = min(self.group.deadline, time.monotonic() + 1)
             self.group.wait()
             raise
         finally:
-            late = [each for each in self.group.guards if each.thread is not None and each.thread.is_alive()]
-            for each in late:
-                each._lose(f"still at `{each.at}` {self.group.patience:g} s after the end (guard.patience)", late)
+            late = [guard for guard in self.group.guards if guard.thread is not None and guard.thread.is_alive()]
+            for guard in late:
+                seconds = f"{self.group.patience:g} s after the end (guard.patience)"
+                guard._disable(f"still at `{guard.current_call}` {seconds}", late)
 
-    def later(self, call: Any, *arguments: Any) -> None:
-        """Have the thread call this."""
+    def enqueue(self, call: Any, *arguments: Any) -> None:
+        """Have the guard's thread make this call."""
         since = self.busy_since
-        if since is not None and time.monotonic() - since > SILENCE:
-            self._lose(f"no answer for {SILENCE:g} s")
-        if self.lost or self.closing.is_set():
+        if since is not None and time.monotonic() - since > TIMEOUT:
+            self._disable(f"no answer for {TIMEOUT:g} s")
+        if self.disabled or self.closing.is_set():
             return
         if self.thread is None:
             self.thread = threading.Thread(target=self._work, name=f"logger {self.name}", daemon=True)
-            self._hand_on("start")
+            self._enqueue_artifacts("start")
             self.thread.start()
         self.calls.append((call, arguments))
 
     def _begin_to_close(self, record: dict[str, Any]) -> None:
-        # a job of a sweep that ended before anything was logged is missed by nobody else
+        # a job of a sweep is recorded even if it ended before it logged anything
         if self.thread is not None or record.get("sweep"):
-            self.later(self.logger.flush)
+            self.enqueue(self.logger.flush)
             if not self.logger.ended:
-                self.later(self.logger.end, record)
-            self._hand_on("end")
-            self.later(self.logger.close, record)
+                self.enqueue(self.logger.end, record)
+            self._enqueue_artifacts("end")
+            self.enqueue(self.logger.close, record)
         self.closing.set()
 
-    def _hand_on(self, when: str) -> None:
+    def _enqueue_artifacts(self, when: str) -> None:
         for path in self.group.files[when]:
             if path.exists():
                 self.log_artifact(path)
@@ -182,41 +196,70 @@ class Guarded(Logger):
         closed = False
         try:
             self._call(self.logger.open)
-            while not (closed or self.lost):
+            while not (closed or self.disabled):
                 self.closing.wait(INTERVAL)
-                while self.calls and not self.lost:
+                while self.calls and not self.disabled:
                     call, arguments = self.calls.popleft()
                     self._call(call, *arguments)
-                    closed = self.at == "close"
-                if not (closed or self.lost):
+                    closed = self.current_call == "close"
+                if not (closed or self.disabled):
                     self._call(self.logger.flush)
-        except BaseException as error:  # also SystemExit, with which some libraries end
-            self._lose(reason(error))
+        except BaseException as error:  # also SystemExit, which some libraries raise
+            self._disable(describe_error(error))
 
     def _call(self, call: Any, *arguments: Any) -> None:
-        self.busy_since, self.at = time.monotonic(), call.__name__
+        self.busy_since, self.current_call = time.monotonic(), call.__name__
         call(*arguments)
         self.busy_since = None
 
-    def _lose(self, why: str, together: Sequence["Guarded"] = ()) -> None:
-        with self.giving_up:
-            if self.lost:
+    def _disable(self, why: str, together: Sequence["Guarded"] = ()) -> None:
+        """Disable the logger and report it, once; the guards `together` with it are about to be disabled too."""
+        with self.disabling:
+            if self.disabled:
                 return
-            self.lost = True
+            self.disabled = True
         self.busy_since = None
         self.calls.clear()
         where = f" ({scrub(self.logger.where)})" if self.logger.where else ""
-        log.warning(f"{self.name}{where}: {scrub(why)}; {self.group.consolation(together)}")
+        log.warning(f"{self.name}{where}: {scrub(why)}; {self.group.still_recorded_by(together)}")
 
 
-class Later:
-    """`logger.experiment.add_text("a", "b")`: the attributes are looked up and called in the guard's thread."""
+class ImagesOnly(Logger):
+    """Logger that adds images to a run that has ended, as figures/NAME at its last step; it ignores metrics."""
+
+    def __init__(self, guarded: Guarded, last_step: int) -> None:
+        super().__init__()
+        self.guarded, self.last_step = guarded, last_step
+
+    @property
+    def name(self) -> str:
+        return self.guarded.name
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the run has its own."""
+
+    def log_metrics(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the run has its own."""
+
+    def log_image(self, name: str, image_HWC: ndarray, step: int) -> None:
+        self.guarded.log_image(f"figures/{Path(name).name}", image_HWC, self.last_step)
+
+    def close(self, record: dict[str, Any]) -> None:
+        self.guarded.close(record)
+
+
+class Deferred:
+    """Attribute of `logger.experiment`, as in `logger.experiment.add_text("a", "b")`: the guard's thread calls it."""
 
     def __init__(self, guard: Guarded, path: tuple[str, ...] = ()) -> None:
         self.guard, self.path = guard, path
 
-    def __getattr__(self, name: str) -> "Later":
-        return Later(self.guard, (*self.path, name))
+    def __getattr__(self, name: str) -> "Deferred":
+        return Deferred(self.guard, (*self.path, name))
 
     def __call__(self, *arguments: Any, **options: Any) -> None:
         def call() -> None:
@@ -225,11 +268,11 @@ class Later:
                 target = getattr(target, name)
             target(*arguments, **options)
 
-        self.guard.later(call)
+        self.guard.enqueue(call)
 
 
-def reason(error: BaseException) -> str:
-    """In one line: what the operating system said, if it did, else the error's own first line."""
+def describe_error(error: BaseException) -> str:
+    """Return one line: the operating system's message if that is the cause, else the error's own first lines."""
     cause: BaseException | None = error
     while cause is not None and not (isinstance(cause, OSError) and cause.strerror):
         cause = cause.__cause__ or cause.__context__

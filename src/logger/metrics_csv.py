@@ -1,6 +1,6 @@
-"""metrics.csv in the run folder: every loss and metric, a row a step, whatever other loggers do; and system.csv.
+"""metrics.csv in the run folder, which records every loss and metric, one row per step; and system.csv.
 
-Lightning's CSVLogger keeps rows back until a step divisible by 100 and empties its folder at the start.
+Lightning's CSVLogger keeps rows back until a step divisible by 100, and empties its folder at the start.
 """
 
 import csv
@@ -17,13 +17,13 @@ from process.files import explained, replacing
 
 log = logging.getLogger(__name__)
 
-SYSTEM = "system/"  # how names begin of what depends on time or the machine
+SYSTEM = "system/"  # prefix of metrics that depend on time or the machine
 
 
 class MetricsCSV(Logger):
-    """Append a row per call to metrics.csv, which a repeated or resumed run writes again bit for bit.
+    """Logger that appends one row per call to metrics.csv, which a repeated or resumed run reproduces bit for bit.
 
-    What begins with `system/` goes to system.csv with the time instead, and stays there when a run is resumed.
+    Metrics named `system/...` go to system.csv instead, with the time, and remain there when a run is resumed.
     """
 
     def __init__(self, folder: str) -> None:
@@ -40,12 +40,12 @@ class MetricsCSV(Logger):
         return ""
 
     def state_dict(self) -> dict[str, int]:
-        """How far metrics.csv is, for a checkpoint."""
+        """Return the number of rows in metrics.csv, for the checkpoint."""
         return {"rows": len(self.metrics.rows)}
 
     @rank_zero_only
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Cut metrics.csv back to what it was at the checkpoint: a resumed run writes the rest again."""
+        """Cut metrics.csv back to its rows at the checkpoint: a resumed run writes the rest again."""
         self.metrics.read()
         if len(self.metrics.rows) < state["rows"]:
             lost = state["rows"] - len(self.metrics.rows)
@@ -56,7 +56,7 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: config.yaml and run.json hold them."""
+        """Do nothing: config.yaml and run.json have them."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -73,7 +73,7 @@ class MetricsCSV(Logger):
 
 
 class Table:
-    """A CSV file that grows by rows; the columns are the first ones given and new names in order of appearance."""
+    """CSV file that grows by rows and by columns; new columns are appended in order of appearance."""
 
     def __init__(self, path: Path, columns: list[str]) -> None:
         self.path, self.columns = path, columns
@@ -90,7 +90,7 @@ class Table:
                 csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
 
     def read(self) -> None:
-        """What the file holds, as text; nothing where there is none, or no readable one."""
+        """Read the rows of the file, as text; keep what there is if the file is missing or unreadable."""
         try:
             with self.path.open(newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)

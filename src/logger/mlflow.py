@@ -1,6 +1,9 @@
-"""MLflow: in mlruns/mlflow.db, or on the tracking server that MLFLOW_TRACKING_URI names."""
+"""Logger for MLflow: into mlruns/mlflow.db, or to the tracking server that MLFLOW_TRACKING_URI names."""
 
+import fcntl
 import os
+import re
+import sqlite3
 from pathlib import Path
 from shutil import make_archive
 from tempfile import TemporaryDirectory
@@ -13,31 +16,36 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from numpy import ndarray
 from PIL import Image
 
-from logger.mlflow_store import Store
-from logger.mlflow_sweep import PARENT, end_of_job, sweep_run
 from logger.run_logger import RunLogger
 from run.folder import slug
 
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
-BATCH = 1000  # metrics that the server takes at once
-RUN_ID = "patch_sets.run_id"
-NOT_THERE = "it does not know this run; was the run started in another directory?"
-# seconds and tries; by MLflow's own 120 and 8 it would take minutes to learn that a server is gone
-ANSWER = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+# MLflow's limits: metrics and parameters per request, characters per value of a parameter, characters of names
+METRICS, PARAMS, PARAM_LENGTH, NOT_IN_NAMES = 1000, 100, 6000, re.compile(r"[^/\w.\- :]")
+RUN_ID, PARENT = "patch_sets.run_id", "mlflow.parentRunId"
+UNKNOWN_RUN = "it does not know this run; was the run started in another directory?"
+# seconds and retries; with MLflow's own 120 and 7 it takes minutes to notice that a server is gone
+REQUESTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+# columns of MLflow's database that hold absolute paths
+PATH_COLUMNS = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
 
 
 class MLflow(RunLogger):
-    """Curves, pictures, hyperparameters, tags and the run folder's files; the jobs of a sweep are children of one run.
+    """Logger of curves, images, hyperparameters, tags and files; the jobs of a sweep become children of one MLflow run.
 
-    `store`: the folder of mlflow.db and artifacts/, where MLFLOW_TRACKING_URI names no server. A resumed run goes on as
-    the same MLflow run, and points that it has already are not sent again.
+    A resumed run continues its MLflow run; points that are already there are not sent again.
+
+    Args:
+        folder: the run folder.
+        experiment: the name of MLflow's experiment.
+        store: the folder of mlflow.db and artifacts/, used where MLFLOW_TRACKING_URI names no server.
     """
 
     def __init__(self, folder: str, experiment: str, store: str) -> None:
         super().__init__(folder)
         self.experiment_name, self.store = experiment, Store(Path(store))
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or ""
-        for name, value in ANSWER.items():
+        for name, value in REQUESTS.items():
             os.environ.setdefault(name, value)
         self.metrics: list[Metric] = []
 
@@ -48,25 +56,25 @@ class MLflow(RunLogger):
     def open(self) -> None:
         if not self.uri:
             if self.ended and not self.store.database.exists():
-                raise RuntimeError(NOT_THERE)
+                raise RuntimeError(UNKNOWN_RUN)
             self.store.prepare()
         self.experiment = MlflowClient(self.uri or self.store.uri)
         self.experiment_id, record = self._experiment_id(), self.read_record()
         run = self._find(record["id"]) if self.ended or "resumed" in record else None
         if self.ended and run is None:
-            raise RuntimeError(NOT_THERE)
+            raise RuntimeError(UNKNOWN_RUN)
         in_sweep = record["sweep"] and not self.ended
         self.sweep = sweep_run(self.experiment, self.experiment_id, self.folder.parent) if in_sweep else None
         if run is None:
-            tags = {RUN_ID: record["id"], **described(record)} | ({PARENT: self.sweep} if self.sweep else {})
+            tags = {RUN_ID: record["id"], **describe(record)} | ({PARENT: self.sweep} if self.sweep else {})
             run = self.experiment.create_run(self.experiment_id, tags=tags, run_name=self.folder.name)
         location = run.info.artifact_uri if self.uri else self.store.location(run.info.artifact_uri)
-        self.run_id, self.params = run.info.run_id, run.data.params
+        self.run_id, self.params = run.info.run_id, set(run.data.params)
         self.files = get_artifact_repository(location, tracking_uri=self.uri or None)
         if not self.ended:
-            self._go_on(run)
+            self._continue(run)
 
-    def _go_on(self, run: Run) -> None:
+    def _continue(self, run: Run) -> None:
         self.experiment.update_run(self.run_id, status="RUNNING")
         if "error" in run.data.tags:
             self.experiment.delete_tag(self.run_id, "error")
@@ -76,12 +84,12 @@ class MLflow(RunLogger):
     def _experiment_id(self) -> str:
         found = self.experiment.get_experiment_by_name(self.experiment_name)
         if found is None and self.ended:
-            raise RuntimeError(NOT_THERE)
+            raise RuntimeError(UNKNOWN_RUN)
         if found is None:
             location = None if self.uri else f"{self.store.artifact_root}/{slug(self.experiment_name)}"
             try:
                 return self.experiment.create_experiment(self.experiment_name, artifact_location=location)
-            except MlflowException:  # another job has made it just now
+            except MlflowException:  # another job has created it meanwhile
                 found = self.experiment.get_experiment_by_name(self.experiment_name)
                 if found is None:
                     raise
@@ -91,12 +99,16 @@ class MLflow(RunLogger):
         return next(iter(self.experiment.search_runs([self.experiment_id], f"tags.`{RUN_ID}` = '{run_id}'")), None)
 
     def log_hyperparams(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        # a parameter is written once; what a resumed run changes stands in its run.json
-        new = [Param(name, str(value)) for name, value in params.items() if name not in self.params]
-        self.experiment.log_batch(self.run_id, params=new)
+        # MLflow writes a parameter only once; run.json holds what a resumed run changes
+        values = {NOT_IN_NAMES.sub("_", name): str(value)[:PARAM_LENGTH] for name, value in params.items()}
+        new = [Param(name, value) for name, value in values.items() if name not in self.params]
+        self.params.update(values)
+        for start in range(0, len(new), PARAMS):
+            self.experiment.log_batch(self.run_id, params=new[start : start + PARAMS])
 
     def log_metrics(self, metrics: dict[str, float], step: int, seconds: float) -> None:  # type: ignore[override]
-        new = {name: value for name, value in metrics.items() if step > self.recorded.get(name, -1)}
+        values = {NOT_IN_NAMES.sub("_", name): value for name, value in metrics.items()}
+        new = {name: value for name, value in values.items() if step > self.recorded.get(name, -1)}
         self.metrics += [Metric(name, value, int(1000 * seconds), step) for name, value in new.items()]
 
     def log_image(self, name: str, image_HWC: ndarray, step: int) -> None:
@@ -108,7 +120,7 @@ class MLflow(RunLogger):
     def log_artifact(self, path: Path) -> None:
         name = path.relative_to(self.folder)
         if self.uri and any(each.is_dir() for each in path.glob("*")):
-            with TemporaryDirectory() as folder:  # as one file: with a request for each of source/ a far server is slow
+            with TemporaryDirectory() as folder:  # one request for all of source/: one per file is slow on a far server
                 self.files.log_artifact(make_archive(str(Path(folder, path.name)), "zip", path))
         elif path.is_dir():
             self.files.log_artifacts(str(path), str(name))
@@ -117,19 +129,19 @@ class MLflow(RunLogger):
 
     def flush(self) -> None:
         while self.metrics:
-            self.experiment.log_batch(self.run_id, metrics=self.metrics[:BATCH])
-            del self.metrics[:BATCH]
+            self.experiment.log_batch(self.run_id, metrics=self.metrics[:METRICS])
+            del self.metrics[:METRICS]
 
     def end(self, record: dict[str, Any]) -> None:
         if "error" in record:
             self.experiment.set_tag(self.run_id, "error", record["error"])
         self.experiment.set_terminated(self.run_id, STATUS[record["status"]])
         if self.sweep:
-            end_of_job(self.experiment, self.experiment_id, self.sweep)
+            end_job(self.experiment, self.experiment_id, self.sweep)
 
 
-def described(record: dict[str, Any]) -> dict[str, str]:
-    """Of run.json, as tags: those that MLflow's pages know by name, and the user's own."""
+def describe(record: dict[str, Any]) -> dict[str, str]:
+    """Return MLflow's tags for a run.json: the user's own, and those that MLflow's pages show under a heading."""
     git = record["git"] or {}
     own = [word for word in record["tags"] if not word.startswith("mlflow.")]
     tags = {
@@ -141,3 +153,84 @@ def described(record: dict[str, Any]) -> dict[str, str]:
         "host": record["host"],
     }
     return {name: str(value) for name, value in tags.items() if value is not None}
+
+
+def sweep_run(client: MlflowClient, experiment_id: str, folder: Path) -> str:
+    """Return the id of the MLflow run that stands for the sweep in `folder`; the first job creates it.
+
+    A file in the folder keeps the id.
+    """
+    with (folder / ".mlflow").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # jobs may start at the same time: only one creates the run
+        file.seek(0)
+        run_id = file.read()
+        try:
+            client.update_run(run_id, status="RUNNING")
+        except MlflowException:  # there is none yet, or it is in another store
+            run_id = client.create_run(experiment_id, run_name=f"sweep {folder.name}").info.run_id
+            file.truncate(0)
+            file.write(run_id)
+    return run_id
+
+
+def end_job(client: MlflowClient, experiment_id: str, run_id: str) -> None:
+    """End the run of the sweep if none of its jobs is running: as failed where a job has failed."""
+    jobs = client.search_runs([experiment_id], f"tags.`{PARENT}` = '{run_id}'")
+    statuses = {job.info.status for job in jobs}
+    if "RUNNING" not in statuses:
+        worst = next((status for status in ("FAILED", "KILLED") if status in statuses), "FINISHED")
+        client.set_terminated(run_id, worst)
+
+
+class Store:
+    """MLflow's SQLite database and artifacts in `folder`, where docker/mlflow.sh and `make mlflow` look for them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.database = self.folder / "mlflow.db"
+        self.uri = f"sqlite:///{self.database}"
+        self.artifact_root = (self.folder / "artifacts").as_uri()
+
+    def prepare(self) -> None:
+        """Create the database where it does not exist: one process creates it, the others wait.
+
+        It is created under another name and then renamed: jobs that set up the same file at once abort each other.
+        With a write-ahead log, reading a page does not block a run that writes.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self.database.exists():
+                self._create()
+            connection = sqlite3.connect(self.database, timeout=20)
+            try:
+                (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+                if mode != "wal":  # MLflow's server has created the database
+                    connection.execute("PRAGMA journal_mode=WAL")
+                self._update_paths(connection)
+            finally:
+                connection.close()
+
+    def _create(self) -> None:
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        partial = self.database.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        store = SqlAlchemyStore(f"sqlite:///{partial}", self.artifact_root)
+        store.engine.dispose()
+        partial.rename(self.database)
+
+    def location(self, uri: str) -> str:
+        """Return the URI of a run's files on this disk, also for an experiment that MLflow's server has created."""
+        return uri.replace("mlflow-artifacts:", self.artifact_root, 1)
+
+    def _update_paths(self, connection: sqlite3.Connection) -> None:
+        """Replace the absolute paths that MLflow has stored: the folder may have been moved, or mounted elsewhere."""
+        tail = f"/{self.folder.name}/artifacts/"
+        with connection:
+            for table, column in PATH_COLUMNS:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, instr({column}, ?) + ?) "
+                    f"WHERE {column} LIKE 'file://%' || ? || '%' AND instr({column}, ?) != 1",
+                    (f"{self.artifact_root}/", tail, len(tail), tail, f"{self.artifact_root}/"),
+                )

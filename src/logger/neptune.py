@@ -1,24 +1,21 @@
-"""Neptune: in the run folder, for `neptune sync --path FOLDER/neptune`, or to a server of one's own.
+"""Logger for Neptune: into the run folder, for `neptune sync --path FOLDER/neptune`, or to a server of one's own.
 
-The hosted service ended in March 2026, and with it Lightning's logger, which does nothing but raise.
+Neptune's hosted service ended in March 2026. Lightning's own logger for it only raises an error since then.
 """
 
 import logging
 import math
 import os
-import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy import ndarray
 
+from adapter import neptune as adapter
 from logger.run_logger import RunLogger
-
-if TYPE_CHECKING:
-    import neptune
 
 MODES = ("offline", "async", "sync", "read-only", "debug")
 ON_A_SERVER = ("async", "sync", "read-only")
@@ -26,11 +23,16 @@ DEPRECATED = "The 'neptune-client' package has been deprecated"  # in favour of 
 
 
 class Neptune(RunLogger):
-    """Curves, pictures, hyperparameters, final metrics, the run folder's files; no histograms, no NaN: it has neither.
+    """Logger of curves, images, hyperparameters, final metrics and files; Neptune takes neither histograms nor NaN.
 
-    `mode`: offline, or Neptune's others, which need NEPTUNE_API_TOKEN and a `project` (workspace/name; None is what
-    NEPTUNE_PROJECT says). `patience`: seconds for the last uploads. A resumed run is the same one on a server; offline
-    it is another part with the same `run/id`. Raises a ValueError for an unknown mode and where neptune is missing.
+    A resumed run is the same run on a server; offline it is another part with the same `run/id`. Raises a ValueError
+    for an unknown mode and where neptune is not installed.
+
+    Args:
+        folder: the run folder.
+        project: workspace/name; None: NEPTUNE_PROJECT.
+        mode: offline, or one of Neptune's others; those on a server need NEPTUNE_API_TOKEN and a project.
+        patience: seconds that the end of the run waits for the last uploads.
     """
 
     def __init__(self, folder: str, project: str | None, mode: str, patience: float) -> None:
@@ -44,15 +46,15 @@ class Neptune(RunLogger):
         if self.mode in ON_A_SERVER and not os.environ.get("NEPTUNE_API_TOKEN"):
             raise RuntimeError(f"mode={self.mode} needs NEPTUNE_API_TOKEN; without it: loggers.neptune.mode=offline")
         record = self.read_record()
-        with explained(), data_directory(self.folder / "neptune" / ".neptune"):
-            self.experiment = unattended_run()(
+        with short_errors(), data_directory(self.folder / "neptune" / ".neptune"):
+            self.experiment = adapter.unattended_run()(
                 project=self.project,
                 mode=self.mode,  # type: ignore[arg-type]
                 custom_run_id=record["id"],
                 name=self.folder.name,
                 description=record["comment"] or "",
                 tags=record["tags"],
-                # run.json, source/, train.log and system.csv hold all that
+                # run.json, source/, train.log and system.csv have all this
                 source_files=[],
                 git_ref=False,
                 capture_stdout=False,
@@ -64,7 +66,7 @@ class Neptune(RunLogger):
         self._assign("run", {name: record[name] for name in ("id", "command", "git", "host")})
 
     def resume_at(self, step: int) -> None:
-        if self.mode == "offline":  # a server has them, and takes no step twice
+        if self.mode == "offline":  # a server has the points already, and refuses a step that comes twice
             super().resume_at(step)
 
     def log_hyperparams(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
@@ -102,9 +104,12 @@ class Neptune(RunLogger):
 
 
 def import_neptune() -> None:
-    """Without its advice, at each start, to install another package; other warnings are passed on."""
+    """Import neptune without its advice, at each start, to install another package; pass other warnings on.
+
+    Raises a ValueError where neptune is not installed.
+    """
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore", DeprecationWarning)  # among the old libraries that it is made of
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the old libraries that it depends on
         try:
             import neptune  # noqa: F401
         except ImportError as error:
@@ -114,31 +119,13 @@ def import_neptune() -> None:
     for warning in caught:
         if DEPRECATED not in str(warning.message):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    logging.getLogger("neptune").setLevel(logging.WARNING)  # "Neptune initialized", "Done!"
-    from neptune.internal.operation_processors import utils
-
-    utils.random = random.Random()  # type: ignore[assignment]  # names of folders would change the run's random state
-
-
-def unattended_run() -> "type[neptune.Run]":
-    """A class of runs that take no part in forks and in the exit of Python, at which they would wait for a server."""
-    from neptune import Run
-
-    class UnattendedRun(Run):
-        def _before_fork(self) -> None: ...
-
-        def _handle_fork_in_parent(self) -> None: ...
-
-        def _handle_fork_in_child(self) -> None: ...
-
-        def _shutdown_hook(self) -> None: ...
-
-    return UnattendedRun
+    logging.getLogger("neptune").setLevel(logging.WARNING)  # no "Neptune initialized", "Done!"
+    adapter.keep_random_state()
 
 
 @contextmanager
 def data_directory(folder: Path) -> Iterator[None]:
-    """Where the run made in this block keeps its files: Neptune asks the environment, once."""
+    """Let a run that is made in this block keep its files in `folder`: Neptune reads the environment, once."""
     before = os.environ.get("NEPTUNE_DATA_DIRECTORY")
     os.environ["NEPTUNE_DATA_DIRECTORY"] = str(folder)
     try:
@@ -151,8 +138,8 @@ def data_directory(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Neptune's errors are coloured paragraphs."""
+def short_errors() -> Iterator[None]:
+    """Raise Neptune's errors, which are coloured paragraphs, as a RuntimeError with the name of their class."""
     from neptune.exceptions import NeptuneException
 
     try:

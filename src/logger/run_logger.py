@@ -1,29 +1,32 @@
-"""What a logger of this project takes beyond Lightning's metrics: pictures, histograms, files, a start and an end."""
+"""The interface of this project's loggers: Lightning's metrics, and images, histograms, files, a start and an end."""
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from numpy import ndarray
 from pytorch_lightning.loggers import Logger
 
+STATUS = {"finished": "success", "failed": "failed", "interrupted": "aborted"}  # ours: Lightning's
+
 
 class RunLogger(Logger):
-    """The base of the loggers that show a run: each overrides what it can show, and is silent about the rest.
+    """Base class of the loggers: each overrides the methods for what it can record, and ignores the rest.
 
-    Nothing is opened, connected or written at construction. All other calls but `log_graph` come from one thread of
-    `guarded.Guarded`, in order: `open` first, `close` last. Whatever is raised ends the logger, not the training, and
-    is said to the user in one line: raise what a person understands.
+    The constructor opens, connects and writes nothing. All other methods except `log_graph` are called in one thread of
+    `guarded.Guarded`, in order: `open` first, `close` last. An exception disables the logger and not the training; the
+    user sees it as one line, so raise errors that a person understands.
     """
 
-    experiment: Any  # what the library calls the run, once it is open
-    ended = False  # whether the run has: pictures are added, and what else was logged of it stays; `end` is not called
+    experiment: Any  # the library's own object for the run, available once it is open
+    ended = False  # the run ended earlier: only images are added, `end` is not called
 
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.folder = Path(folder)
-        self.recorded: dict[str, int] = {}  # of a resumed run, metric -> the last step that is there already
+        self.recorded: dict[str, int] = {}  # metric -> the last step that a resumed run has recorded already
 
     @property
     def name(self) -> str:
@@ -31,7 +34,7 @@ class RunLogger(Logger):
 
     @property
     def where(self) -> str:
-        """The server or folder that this writes to, if a person needs to know."""
+        """The server or folder that the logger writes to, for error messages."""
         return ""
 
     @property
@@ -39,17 +42,18 @@ class RunLogger(Logger):
         return ""
 
     def read_record(self) -> dict[str, Any]:
-        """run.json: id, command, git, comment, tags, composed settings, the sweep's folder, whether it was resumed."""
+        """Return run.json: id, command, git, comment, tags, settings, the sweep's folder, whether it was resumed."""
         record: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         return record
 
     def open(self) -> None:
-        """Connect; of a resumed run, go on where it was."""
+        """Connect; continue the earlier record if the run is resumed."""
 
     def resume_at(self, step: int) -> None:
-        """Training goes on after `step`: points after it may have been logged, and come again.
+        """Continue after `step`: later points may have been logged already, and will come again.
 
-        What is not there of the points before, as the process was killed or the run had another logger, comes now.
+        Points before it that are missing, because the process was killed or the run had another logger, are read from
+        metrics.csv and logged now.
         """
         path = self.folder / "metrics.csv"
         for row in read_rows(path):
@@ -59,32 +63,77 @@ class RunLogger(Logger):
                 self.log_metrics(values, at, path.stat().st_mtime)
 
     def log_hyperparams(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """A flat dictionary of plain values."""
+        """Record a flat dictionary of plain values; may be called twice, as a module may have its own."""
 
     def log_metrics(self, metrics: dict[str, float], step: int, seconds: float) -> None:  # type: ignore[override]
-        """Numbers at a step of the optimizer, and at a time in seconds since 1970."""
+        """Record numbers at a step of the optimizer, and at a time in seconds since 1970."""
 
     def log_image(self, name: str, image_HWC: ndarray, step: int) -> None:
-        """An RGB picture of uint8 [H, W, 3]."""
+        """Record an RGB image of uint8 [H, W, 3]."""
 
     def log_histogram(self, name: str, counts: ndarray, edges: ndarray, step: int) -> None:
-        """How many values lie between neighbouring edges, [n] and [n + 1]."""
+        """Record the number of values between neighbouring edges: counts [n], edges [n + 1]."""
 
     def log_artifact(self, path: Path) -> None:
-        """A file or a folder of the run folder, under its name there."""
+        """Record a file or folder of the run folder, under its name there."""
 
     def flush(self) -> None:
-        """Every few seconds, and before `close`: hand on what was kept back."""
+        """Send what was kept back; called every few seconds, and before `close`."""
 
     def end(self, record: dict[str, Any]) -> None:
-        """The run has ended; its last files come between this and `close`, and may take long."""
+        """Record the end of the run; its last files follow before `close`, and may take long."""
 
     def close(self, record: dict[str, Any]) -> None:
         """Disconnect; `record` is run.json with status finished, failed or interrupted, and the final metrics."""
 
 
+class LightningLogger(RunLogger):
+    """Adapter for any logger of Lightning, or of the user's own: it receives metrics and hyperparameters only.
+
+    It lets `_target_: pytorch_lightning.loggers.CometLogger` in a YAML run in a guard, as this project's loggers do.
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        super().__init__("")
+        self.logger = logger
+
+    @property
+    def experiment(self) -> Any:
+        return self.logger.experiment  # type: ignore[attr-defined]
+
+    def log_hyperparams(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        self.logger.log_hyperparams(params)
+
+    def log_metrics(self, metrics: dict[str, float], step: int, seconds: float) -> None:  # type: ignore[override]
+        self.logger.log_metrics(metrics, step)
+
+    def flush(self) -> None:
+        self.logger.save()
+
+    def close(self, record: dict[str, Any]) -> None:
+        self.logger.finalize(STATUS[record["status"]])
+
+
+def flatten(params: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested hyperparameters as one dictionary with names like `a/b`; an object becomes its text."""
+    flat: dict[str, Any] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{name}/")
+        else:
+            flat[f"{prefix}{name}"] = value if is_plain(value) else str(value)
+    return flat
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether a value is None, a number, a text, or a list of them."""
+    return isinstance(value, bool | int | float | str | None) or (
+        isinstance(value, list | tuple) and all(is_plain(each) for each in value)
+    )
+
+
 def read_rows(path: Path) -> list[dict[str, float]]:
-    """Of metrics.csv, each with the columns that it has a value of; none where there is no file."""
+    """Return the rows of metrics.csv, each with the columns that have a value; none if there is no file."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""TensorBoard: event files in the run folder, which every run leaves and nothing has to serve."""
+"""Logger for TensorBoard: event files in the run folder, which need no server."""
 
 from pathlib import Path
 from typing import Any
@@ -8,33 +8,30 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from adapter.tensorboard import silence_writer_thread
 from logger.run_logger import RunLogger
-from metrics import names
 
 TEXTS = (".yaml", ".json")
 
 
 class TensorBoard(RunLogger):
-    """Curves, pictures, histograms, hyperparameters beside final metrics, and the files that are text.
+    """Logger of curves, images, histograms, hyperparameters beside final metrics, and the files that are text.
 
-    `metrics`: what is measured besides the loss, as in the config, for the columns of the HPARAMS page. A resumed run
-    goes on in the same folder and hides the points after its checkpoint, which it draws again.
+    The final metrics of a run that finishes become the columns of the HPARAMS page, whatever its module has logged. A
+    resumed run continues in the same folder and hides the points after its checkpoint, which it logs again.
     """
 
-    def __init__(self, folder: str, metrics: list[Any]) -> None:
+    def __init__(self, folder: str) -> None:
         super().__init__(folder)
-        self.metrics = names(metrics)
-        self.experiment: SummaryWriter
-        self.success: Any = None  # what the HPARAMS page is told when the run has finished
+        self.hyperparameters: dict[str, int | float | str] = {}
+        self.in_session = False  # the HPARAMS page has the hyperparameters
 
     def open(self) -> None:
         self._start(purge_step=None)
 
     def _start(self, purge_step: int | None) -> None:
         self.experiment = SummaryWriter(str(self.folder / "tensorboard"), purge_step=purge_step)
-        file_writer = self.experiment._get_file_writer()
-        # a full disk ends the writer's own thread: it is raised here at the next call, and need not be printed there
-        file_writer.event_writer._async_writer._worker._invoke_excepthook = lambda thread: None
+        silence_writer_thread(self.experiment)
 
     def resume_at(self, step: int) -> None:
         self.experiment.close()
@@ -45,15 +42,27 @@ class TensorBoard(RunLogger):
 
     def log_hyperparams(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         plain = {name: value if isinstance(value, int | float | str) else str(value) for name, value in params.items()}
-        tags = [f"{part}_{name}" for part in ("valid", "test") for name in ("loss", *self.metrics)]
-        *start, self.success = hparams(plain, dict.fromkeys(["train_loss", "train_accuracy", *tags], 0))
-        for summary in start:
-            self.experiment._get_file_writer().add_summary(summary)
+        self.hyperparameters |= plain
+
+    def _begin_session(self) -> None:
+        """Write the hyperparameters, once: the page shows those that come first."""
+        if self.in_session or not self.hyperparameters:
+            return
+        self.in_session = True
+        _, start, _ = hparams(self.hyperparameters, {})
+        self.experiment.file_writer.add_summary(start)
         record = self.read_record()
-        said = {name: record[name] for name in ("comment", "tags", "command", "git", "host") if record.get(name)}
-        self.experiment.add_text("run", "\n".join(f"- **{name}**: {value}" for name, value in said.items()))
+        facts = {name: record[name] for name in ("comment", "tags", "command", "git", "host") if record.get(name)}
+        self.experiment.add_text("run", "\n".join(f"- **{name}**: {value}" for name, value in facts.items()))
+
+    def _end_session(self, metrics: dict[str, float]) -> None:
+        """Write that the run has finished, and which columns the page shall show."""
+        columns, _, end = hparams(self.hyperparameters, metrics)
+        self.experiment.file_writer.add_summary(columns)
+        self.experiment.file_writer.add_summary(end)
 
     def log_metrics(self, metrics: dict[str, float], step: int, seconds: float) -> None:  # type: ignore[override]
+        self._begin_session()
         for name, value in metrics.items():
             self.experiment.add_scalar(name, value, step, seconds)
 
@@ -82,7 +91,10 @@ class TensorBoard(RunLogger):
     def flush(self) -> None:
         self.experiment.flush()
 
+    def end(self, record: dict[str, Any]) -> None:
+        self._begin_session()
+        if record["status"] == "finished" and self.hyperparameters:
+            self._end_session(record["metrics"])
+
     def close(self, record: dict[str, Any]) -> None:
-        if record["status"] == "finished" and self.success is not None:
-            self.experiment._get_file_writer().add_summary(self.success)
         self.experiment.close()

@@ -31,7 +31,7 @@ RECORD = {
 }
 LOGGERS = {
     "metrics.csv": lambda folder: [MetricsCSV(folder)],
-    "metrics.csv + tensorboard": lambda folder: [MetricsCSV(folder), TensorBoard(folder, ["accuracy"])],
+    "metrics.csv + tensorboard": lambda folder: [MetricsCSV(folder), TensorBoard(folder)],
     "metrics.csv + mlflow on SQLite": lambda folder: [MetricsCSV(folder), MLflow(folder, "bench", f"{folder}/mlruns")],
     "metrics.csv + wandb, offline": lambda folder: [
         MetricsCSV(folder),
@@ -57,10 +57,10 @@ class Drained(pl.Callback):
     def _wait(self, trainer):
         for logger in trainer.loggers:
             if hasattr(logger, "logger"):
-                logger.later(logger.logger.flush)
-                while (logger.calls or logger.busy_since) and not logger.lost:
+                logger.enqueue(logger.logger.flush)
+                while (logger.calls or logger.busy_since) and not logger.disabled:
                     time.sleep(0.01)
-                assert not logger.lost
+                assert not logger.disabled
 
 
 def side(build) -> float:

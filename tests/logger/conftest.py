@@ -1,4 +1,4 @@
-"""What tests of several loggers share."""
+"""Fixtures of several loggers' tests."""
 
 import sys
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def nobody_is_logged_in(tmp_path, monkeypatch):
-    """No key and no login of the machine on which this runs; what wandb keeps and replaces goes with the test."""
+    """Hide the machine's key and login of wandb, and undo with the test what wandb writes and replaces."""
     import wandb
 
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):

@@ -21,7 +21,7 @@ def test_nothing_is_written_before_the_end(tmp_path):
     assert len(list((tmp_path / "figures").iterdir())) == 2
 
 
-def test_a_folder_that_cannot_be_is_said_in_a_line(tmp_path):
+def test_a_folder_that_cannot_be_created_is_one_line(tmp_path):
     (tmp_path / "figures").write_text("a file")
     with pytest.raises(UserError, match="cannot write"):
         FigureFiles(str(tmp_path / "figures")).prepare()

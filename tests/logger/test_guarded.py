@@ -1,12 +1,15 @@
-"""A logger may raise, hang or be slow, at any moment: one line, and the training's own thread never waits."""
+"""A logger may raise, hang or be slow at any moment: it is reported in one line, and the training never waits."""
 
+import json
 import logging
 import threading
 import time
 
+import numpy
 import pytest
+import recorder
 
-from logger.guarded import guard, reason
+from logger.guarded import describe_error, guard
 from logger.metrics_csv import MetricsCSV
 from logger.run_logger import RunLogger
 
@@ -14,46 +17,46 @@ RECORD = {"status": "finished", "metrics": {}}
 
 
 class Recorder(RunLogger):
-    """Remembers what it is told, and in which thread."""
+    """Logger that remembers its calls, and their threads."""
 
     def __init__(self, folder, fails_at=None, error=None, hangs_at=None):
         super().__init__(str(folder))
-        self.said, self.threads = [], set()
+        self.called, self.threads = [], set()
         self.fails_at, self.error, self.hangs_at = fails_at, error, hangs_at
         self.freed = threading.Event()
 
-    def _say(self, name, *arguments):
-        self.said.append((name, *arguments))
+    def _note(self, name, *arguments):
+        self.called.append((name, *arguments))
         self.threads.add(threading.current_thread())
         if name == self.fails_at:
             raise self.error
         if name == self.hangs_at:
-            self.freed.wait()  # who waits for this call without a limit never ends
+            self.freed.wait()  # a wait for this call without a limit never ends
 
     def wait_until_it_hangs(self):
-        while not self.said or self.said[-1][0] != self.hangs_at:
+        while not self.called or self.called[-1][0] != self.hangs_at:
             time.sleep(0.01)
 
     def open(self):
-        self._say("open")
+        self._note("open")
 
     def log_hyperparams(self, params):
-        self._say("log_hyperparams", params)
+        self._note("log_hyperparams", params)
 
     def log_metrics(self, metrics, step, seconds):
-        self._say("log_metrics", metrics, step)
+        self._note("log_metrics", metrics, step)
 
     def log_artifact(self, path):
-        self._say("log_artifact", path.name)
+        self._note("log_artifact", path.name)
 
     def flush(self):
-        self._say("flush")
+        self._note("flush")
 
     def end(self, record):
-        self._say("end")
+        self._note("end")
 
     def close(self, record):
-        self._say("close", record["status"])
+        self._note("close", record["status"])
 
 
 @pytest.fixture(autouse=True)
@@ -75,20 +78,20 @@ def test_every_call_arrives_in_order_in_another_thread(tmp_path):
     for step in range(100):
         logger.log_metrics({"loss": step}, step)
     logger.close(RECORD)
-    said = [call for call in inner.said if call[0] != "flush"]
+    called = [call for call in inner.called if call[0] != "flush"]
     steps = [("log_metrics", {"loss": step}, step) for step in range(100)]
     files = [("end",), ("log_artifact", "run.json"), ("close", "finished")]
-    assert said == [("open",), ("log_hyperparams", {"lr": 0.1}), *steps, *files]
+    assert called == [("open",), ("log_hyperparams", {"lr": 0.1}), *steps, *files]
     assert threading.current_thread() not in inner.threads
 
 
-def test_metrics_csv_is_no_guest(tmp_path):
+def test_metrics_csv_has_no_guard(tmp_path):
     csv = MetricsCSV(str(tmp_path))
     assert guarded(tmp_path, csv) == [csv]
 
 
 @pytest.mark.parametrize("moment", ["open", "log_metrics", "flush", "end", "close"])
-def test_the_first_failure_is_said_once_and_is_the_last_call(tmp_path, caplog, moment):
+def test_the_first_failure_is_reported_once_and_is_the_last_call(tmp_path, caplog, moment):
     failing = Recorder(tmp_path, fails_at=moment, error=ConnectionRefusedError(111, "Connection refused"))
     healthy = Recorder(tmp_path)
     loggers = guarded(tmp_path, failing, healthy, names=["mlflow", "tensorboard"])
@@ -100,29 +103,29 @@ def test_the_first_failure_is_said_once_and_is_the_last_call(tmp_path, caplog, m
         logger.close(RECORD)
     (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert line == "mlflow: Connection refused; this run is still recorded by metrics.csv and tensorboard"
-    assert failing.said[-1][0] == moment
-    assert [call[0] for call in healthy.said].count("log_metrics") == 5
-    assert healthy.said[-1] == ("close", "finished")
+    assert failing.called[-1][0] == moment
+    assert [call[0] for call in healthy.called].count("log_metrics") == 5
+    assert healthy.called[-1] == ("close", "finished")
 
 
-def test_nothing_follows_the_close_however_late_the_thread_hears_of_the_end(tmp_path, monkeypatch):
+def test_nothing_follows_the_close_even_if_the_thread_wakes_late(tmp_path, monkeypatch):
     inner = Recorder(tmp_path)
     (logger,) = guarded(tmp_path, inner)
     monkeypatch.setattr(logger.closing, "wait", lambda seconds: time.sleep(seconds))
     logger.log_metrics({}, 0)
     logger.close(RECORD)
     assert not logger.thread.is_alive()
-    assert inner.said[-1] == ("close", "finished")
+    assert inner.called[-1] == ("close", "finished")
 
 
-def test_system_exit_of_a_library_ends_the_logger_only(tmp_path, caplog):
+def test_system_exit_of_a_library_disables_only_the_logger(tmp_path, caplog):
     (logger,) = guarded(tmp_path, Recorder(tmp_path, fails_at="open", error=SystemExit("no")))
     logger.log_metrics({}, 0)
     logger.close(RECORD)
     assert "SystemExit: no" in caplog.text
 
 
-def test_the_end_waits_for_all_silent_loggers_together_no_longer_than_its_patience(tmp_path, caplog):
+def test_the_end_waits_for_all_hanging_loggers_together_no_longer_than_its_patience(tmp_path, caplog):
     silent = [Recorder(tmp_path, hangs_at="open"), Recorder(tmp_path, hangs_at="log_metrics")]
     loggers = guarded(tmp_path, *silent, patience=0.5)
     for logger in loggers:
@@ -142,11 +145,11 @@ def test_the_end_waits_for_all_silent_loggers_together_no_longer_than_its_patien
         inner.freed.set()
     for logger in loggers:
         logger.thread.join()
-    assert all(call[0] != "close" for inner in silent for call in inner.said)
+    assert all(call[0] != "close" for inner in silent for call in inner.called)
 
 
-def test_silence_in_the_middle_of_a_run_gives_the_logger_up_and_frees_its_queue(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("logger.guarded.SILENCE", 0.1)
+def test_a_logger_that_hangs_during_the_run_is_disabled_and_its_queue_is_freed(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("logger.guarded.TIMEOUT", 0.1)
     inner = Recorder(tmp_path, hangs_at="open")
     (logger,) = guarded(tmp_path, inner)
     logger.log_metrics({}, 0)
@@ -161,21 +164,21 @@ def test_silence_in_the_middle_of_a_run_gives_the_logger_up_and_frees_its_queue(
     logger.close(RECORD)
 
 
-def test_nothing_is_opened_that_is_told_nothing(tmp_path):
+def test_a_logger_without_calls_is_not_opened(tmp_path):
     inner = Recorder(tmp_path)
     (logger,) = guarded(tmp_path, inner)
     logger.close(RECORD)
-    assert inner.said == []
+    assert inner.called == []
 
 
-def test_a_job_of_a_sweep_is_recorded_also_if_it_failed_before_it_logged(tmp_path):
+def test_a_job_of_a_sweep_is_recorded_even_if_it_failed_before_it_logged(tmp_path):
     inner = Recorder(tmp_path)
     (logger,) = guarded(tmp_path, inner)
     logger.close({**RECORD, "status": "failed", "sweep": "Default/2026-11-20/09-00-00"})
-    assert [call for call in inner.said if call[0] != "flush"] == [("open",), ("end",), ("close", "failed")]
+    assert [call for call in inner.called if call[0] != "flush"] == [("open",), ("end",), ("close", "failed")]
 
 
-def test_a_signal_at_the_end_waits_no_longer_and_spares_the_others(tmp_path, monkeypatch):
+def test_a_signal_at_the_end_shortens_the_wait_and_spares_the_other_loggers(tmp_path, monkeypatch):
     silent, healthy = Recorder(tmp_path, hangs_at="open"), Recorder(tmp_path)
     loggers = guarded(tmp_path, silent, healthy)
     for logger in loggers:
@@ -191,8 +194,8 @@ def test_a_signal_at_the_end_waits_no_longer_and_spares_the_others(tmp_path, mon
     with pytest.raises(KeyboardInterrupt):
         loggers[0].close(RECORD)
     loggers[1].thread.join()
-    assert healthy.said[-1] == ("close", "finished")
-    assert not loggers[1].lost
+    assert healthy.called[-1] == ("close", "finished")
+    assert not loggers[1].disabled
     silent.freed.set()
 
 
@@ -202,10 +205,10 @@ def test_other_ranks_log_nothing(tmp_path, monkeypatch):
     (logger,) = guarded(tmp_path, inner)
     logger.log_metrics({}, 0)
     logger.close(RECORD)
-    assert inner.said == []
+    assert inner.called == []
 
 
-def test_methods_of_the_library_can_be_called_and_are_guarded_too(tmp_path, caplog):
+def test_methods_of_the_library_can_be_called_in_the_guard(tmp_path, caplog):
     class Writer:
         def __init__(self):
             self.plots = self
@@ -223,17 +226,17 @@ def test_methods_of_the_library_can_be_called_and_are_guarded_too(tmp_path, capl
     assert not caplog.records
 
 
-def test_a_dictionary_that_is_changed_later_is_logged_as_it_was(tmp_path):
+def test_a_dictionary_that_changes_later_is_logged_as_it_was(tmp_path):
     inner = Recorder(tmp_path)
     (logger,) = guarded(tmp_path, inner)
     metrics = {"loss": 1.0}
     logger.log_metrics(metrics, 3)
     metrics.clear()
     logger.close(RECORD)
-    assert ("log_metrics", {"loss": 1.0}, 3) in inner.said
+    assert ("log_metrics", {"loss": 1.0}, 3) in inner.called
 
 
-def test_a_logger_of_lightning_is_guarded_as_well(tmp_path):
+def test_a_logger_of_lightning_is_guarded_too(tmp_path):
     from pytorch_lightning.loggers import CSVLogger
 
     (logger,) = guarded(tmp_path, CSVLogger(tmp_path, name="theirs", version="0"))
@@ -244,7 +247,7 @@ def test_a_logger_of_lightning_is_guarded_as_well(tmp_path):
     assert "1.5" in (tmp_path / "theirs" / "0" / "metrics.csv").read_text()
 
 
-def test_secrets_in_an_error_are_not_said(tmp_path, caplog, monkeypatch):
+def test_secrets_in_an_error_are_not_reported(tmp_path, caplog, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "verysecret123")
     (logger,) = guarded(tmp_path, Recorder(tmp_path, fails_at="open", error=RuntimeError("401 for verysecret123")))
     logger.log_metrics({}, 0)
@@ -253,9 +256,59 @@ def test_secrets_in_an_error_are_not_said(tmp_path, caplog, monkeypatch):
     assert "verysecret123" not in caplog.text
 
 
-def test_the_reason_is_what_the_system_said():
+def test_an_error_is_described_by_the_operating_systems_message():
     error = ValueError("a long story")
     error.__cause__ = OSError(28, "No space left on device", "/data/file")
-    assert reason(error) == "No space left on device: /data/file"
-    assert reason(ValueError("bad token\n\n  and more")) == "ValueError: bad token and more"
-    assert reason(KeyError()) == "KeyError"
+    assert describe_error(error) == "No space left on device: /data/file"
+    assert describe_error(ValueError("bad token\n\n  and more")) == "ValueError: bad token and more"
+    assert describe_error(KeyError()) == "KeyError"
+
+
+IMAGE = numpy.zeros((2, 4, 3), dtype=numpy.uint8)
+
+
+class Ended(recorder.Recorder):
+    """Logger of a run that has ended: it writes its images to files, and notes the names of all calls."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.called = []
+
+    def __getattribute__(self, name):
+        if name in ("open", "log_metrics", "log_hyperparams", "log_image", "log_artifact", "end", "close"):
+            self.called.append(name)
+        return super().__getattribute__(name)
+
+
+@pytest.fixture
+def ended_run(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps(RECORD))
+    (tmp_path / "config.yaml").write_text("a: 1")
+    (tmp_path / "metrics.csv").write_text("epoch,step,train_loss\n0,10,2\n1,20,1\n")
+    return tmp_path
+
+
+def guard_ended(folder, *loggers):
+    names = [f"number{i}" for i in range(len(loggers))]
+    return guard(list(loggers), names, 5.0, str(folder), {"start": [], "end": []}, images_only=True)
+
+
+def test_a_run_that_has_ended_receives_images_at_its_last_step_and_nothing_else(ended_run):
+    inner = Ended(ended_run)
+    (only,) = guard_ended(ended_run, MetricsCSV(str(ended_run)), inner)
+    only.log_hyperparams({"lr": 1})
+    only.log_metrics({"test_loss": 2.0}, 0)
+    only.log_image("pictures/one", IMAGE, 0)
+    only.close(RECORD)
+    assert sorted(inner.called) == ["close", "log_image", "open"]
+    assert [path.name for path in ended_run.rglob("*.png")] == ["one_at_20.png"]
+    assert (ended_run / "figures" / "one_at_20.png").exists()
+
+
+def test_a_logger_of_a_run_that_has_ended_fails_in_one_line(ended_run, caplog):
+    inner = Ended(ended_run)
+    inner.open = lambda: 1 / 0
+    (only,) = guard_ended(ended_run, inner)
+    only.log_image("pictures/one", IMAGE, 0)
+    only.close(RECORD)
+    assert "number0: ZeroDivisionError: division by zero; the run folder has the figures nevertheless" in caplog.text

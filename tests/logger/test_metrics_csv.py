@@ -11,7 +11,7 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-def test_rows_are_on_disk_at_once_and_new_columns_reach_back(tmp_path):
+def test_rows_are_on_disk_at_once_and_new_columns_are_added_to_earlier_rows(tmp_path):
     logger = MetricsCSV(str(tmp_path))
     logger.log_metrics({"epoch": 0, "train_loss_step": 1.5}, step=49)
     assert read(tmp_path / "metrics.csv") == [{"epoch": "0", "step": "49", "train_loss_step": "1.5"}]
@@ -30,7 +30,7 @@ def test_values_keep_every_digit_of_a_float32(tmp_path):
     assert float(read(tmp_path / "metrics.csv")[0]["valid_loss"]) == value
 
 
-def test_what_depends_on_time_stands_in_a_file_of_its_own(tmp_path):
+def test_metrics_that_depend_on_time_have_a_file_of_their_own(tmp_path):
     logger = MetricsCSV(str(tmp_path))
     logger.log_metrics({"epoch": 0, "lr": 0.1, "system/images_per_second": 90.5}, step=1)
     logger.log_metrics({"epoch": 0, "system/cpu_percent": 50.0}, step=2)
@@ -41,7 +41,7 @@ def test_what_depends_on_time_stands_in_a_file_of_its_own(tmp_path):
     assert second == {"epoch": "0", "step": "2", "images_per_second": "", "cpu_percent": "50.0"}
 
 
-def test_a_resumed_run_writes_metrics_again_and_goes_on_with_the_system(tmp_path):
+def test_a_resumed_run_writes_metrics_again_and_continues_system_csv(tmp_path):
     rows = [{"epoch": 0, "lr": 0.1 * step, "system/speed": float(step)} for step in range(3)]
     logger = MetricsCSV(str(tmp_path))
     for step, row in enumerate(rows[:2]):

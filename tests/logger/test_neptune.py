@@ -1,4 +1,4 @@
-"""What a real offline run leaves for `neptune sync`: a file of operations, one a line."""
+"""A real offline run is read back from the file that `neptune sync` uploads: one operation per line."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def no_account(monkeypatch):
 
 
 def parts(folder):
-    """The operations of a run as {path: [operation, ...]}, for each container in the order of their making."""
+    """Return the operations of a run as {path: [operation, ...]}, for each of its parts, oldest first."""
     logs = sorted(folder.glob("neptune/.neptune/offline/*/data-1.log"), key=lambda path: path.stat().st_mtime)
     found = []
     for path in logs:
@@ -48,13 +48,13 @@ def make(folder, **options):
 
 @pytest.fixture
 def logger(tmp_path):
-    """Opened, in a folder of its own."""
+    """A logger that is open, in a folder of its own."""
     logger = make(tmp_path / "run")
     logger.open()
     return logger
 
 
-def test_a_run_leaves_everything_offline(train, tmp_path, capfd):
+def test_a_run_is_recorded_offline(train, tmp_path, capfd):
     folder = train(*SHORT, "comment=what I try, 日本", "tags=[first,2]", "+trainer.log_every_n_steps=4")
     (operations,) = parts(folder)
     assert series(operations, "metrics/valid_loss").keys() == {9, 19}
@@ -95,7 +95,7 @@ def test_the_jobs_of_a_sweep_each_have_their_folder(command, tmp_path):
         assert operations["sys/group_tags"][0]["values"] == ["/".join(folder.parts[-3:])]
 
 
-def test_pictures_numbers_and_times(logger):
+def test_images_numbers_and_times(logger):
     logger.log_metrics({"a": 1.0, "nan": float("nan")}, 5, seconds=1e9)
     logger.log_image("pictures/inputs", np.full((3, 5, 3), 7, np.uint8), step=2)
     logger.close(RECORD)
@@ -107,7 +107,7 @@ def test_pictures_numbers_and_times(logger):
     assert picture["value"]["data"].startswith("iVBOR")  # a PNG
 
 
-def test_random_numbers_are_those_of_a_run_without_it(tmp_path):
+def test_random_numbers_are_the_same_as_without_neptune(tmp_path):
     random.seed(0)
     state = random.getstate()
     logger = make(tmp_path / "run")
@@ -130,8 +130,8 @@ def test_a_bad_token_is_one_line(tmp_path, monkeypatch):
         make(tmp_path, mode="async", project="a/b").open()
 
 
-def test_a_run_without_an_answer_takes_no_part_in_forks_and_exits(tmp_path, monkeypatch):
-    """Neptune waits for its server there, and so would the training, at the start of its workers and at its end."""
+def test_forks_and_the_exit_do_not_wait_for_the_server(tmp_path, monkeypatch):
+    """Neptune would wait for its server there, and the training with it, at the start of its workers and its end."""
     run = make(tmp_path, mode="debug")
     run.open()
     hooks = run.experiment

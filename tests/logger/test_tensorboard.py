@@ -1,4 +1,4 @@
-"""What TensorBoard's own reader finds in the event files."""
+"""TensorBoard's own reader reads back the event files."""
 
 import json
 
@@ -27,49 +27,59 @@ def hparams(found, tag):
 def logger(tmp_path):
     facts = {"comment": "a, b", "tags": ["first"], "command": "train.py", "git": {"commit": "abc"}, "host": "here"}
     (tmp_path / "run.json").write_text(json.dumps(facts))
-    logger = TensorBoard(str(tmp_path), ["accuracy", "f1"])
+    logger = TensorBoard(str(tmp_path))
     logger.open()
     return logger
 
 
-def test_hyperparameters_beside_the_metrics_to_come(logger, tmp_path):
+NAMES = [f"{part}_{name}" for part in ("valid", "test") for name in ("loss", "accuracy", "f1")]
+NAMES += ["train_loss", "train_accuracy"]
+FINISHED = {"status": "finished", "metrics": dict.fromkeys(NAMES, 0.5)}
+
+
+def end(logger, record):
+    logger.end(record)
+    logger.close(record)
+
+
+def test_hyperparameters_beside_the_final_metrics(logger, tmp_path):
     logger.log_hyperparams({"lr": 0.1, "pool": ["mean", "max"], "patience": None})
-    logger.close({"status": "finished"})
+    logger.log_hyperparams({"width": 3})  # of the module
+    logger.log_metrics({"valid_loss": 0.5}, 10, 1000.5)
+    end(logger, FINISHED)
     found = events(tmp_path)
     values = hparams(found, "session_start_info").session_start_info.hparams
     assert values["lr"].number_value == 0.1
     assert values["pool"].string_value == "['mean', 'max']"
+    assert values["width"].number_value == 3
     names = {info.name.tag for info in hparams(found, "experiment").experiment.metric_infos}
-    assert names == {
-        *("train_loss", "train_accuracy"),
-        *("valid_loss", "valid_accuracy", "valid_f1"),
-        *("test_loss", "test_accuracy", "test_f1"),
-    }
+    assert names == set(NAMES)
     assert hparams(found, "session_end_info").HasField("session_end_info")
 
 
 @pytest.mark.parametrize("status", ["failed", "interrupted"])
-def test_a_run_that_did_not_finish_is_no_success(logger, tmp_path, status):
+def test_a_run_that_did_not_finish_has_no_end(logger, tmp_path, status):
     logger.log_hyperparams({"lr": 0.1})
-    logger.close({"status": status})
+    end(logger, {"status": status, "metrics": {}})
+    assert hparams(events(tmp_path), "session_start_info").session_start_info.hparams["lr"].number_value == 0.1
     assert "_hparams_/session_end_info" not in events(tmp_path).summary_metadata
 
 
 def test_curves_with_the_time_of_each_point(logger, tmp_path):
     logger.log_metrics({"valid_loss": 0.5}, 10, 1000.5)
-    logger.close({"status": "finished"})
+    end(logger, FINISHED)
     (point,) = events(tmp_path).Scalars("valid_loss")
     assert (point.step, point.value, point.wall_time) == (10, 0.5, 1000.5)
 
 
-def test_pictures(logger, tmp_path):
+def test_images(logger, tmp_path):
     from io import BytesIO
 
     from PIL import Image
 
     image = numpy.arange(2 * 3 * 3, dtype=numpy.uint8).reshape(2, 3, 3)
     logger.log_image("pictures/inputs", image, 7)
-    logger.close({"status": "finished"})
+    end(logger, FINISHED)
     (shown,) = events(tmp_path).Images("pictures/inputs")
     assert shown.step == 7
     assert (numpy.asarray(Image.open(BytesIO(shown.encoded_image_string))) == image).all()
@@ -77,7 +87,7 @@ def test_pictures(logger, tmp_path):
 
 def test_histograms(logger, tmp_path):
     logger.log_histogram("weights", numpy.array([1.0, 3.0]), numpy.array([-1.0, 0.0, 2.0]), 7)
-    logger.close({"status": "finished"})
+    end(logger, FINISHED)
     (shown,) = events(tmp_path).Histograms("weights")
     values = shown.histogram_value
     assert (values.min, values.max, values.num) == (-1, 2, 4)
@@ -85,13 +95,13 @@ def test_histograms(logger, tmp_path):
     assert values.bucket == [1, 3]
 
 
-def test_files_that_are_text_and_what_the_run_is(logger, tmp_path):
+def test_files_that_are_text_and_facts_of_the_run(logger, tmp_path):
     (tmp_path / "config.yaml").write_text("lr: 0.1\n")
     (tmp_path / "best.ckpt").write_bytes(b"no text")
-    logger.log_hyperparams({})
+    logger.log_hyperparams({"lr": 0.1})
     logger.log_artifact(tmp_path / "config.yaml")
     logger.log_artifact(tmp_path / "best.ckpt")
-    logger.close({"status": "finished"})
+    end(logger, FINISHED)
     found = events(tmp_path)
     texts = {
         name: found.Tensors(name)[0].tensor_proto.string_val[0].decode()
@@ -103,15 +113,18 @@ def test_files_that_are_text_and_what_the_run_is(logger, tmp_path):
     assert len(texts) == 2
 
 
-def test_a_run_shows_all_of_it(train):
+def test_a_run_is_recorded_whole(train):
     folder = train(*SHORT, "loggers=tensorboard")
     found = events(folder)
     final = {name: found.Scalars(name)[-1].value for name in record(folder)["metrics"]}
     assert final == pytest.approx(record(folder)["metrics"])
+    columns = {info.name.tag for info in hparams(found, "experiment").experiment.metric_infos}
+    parts = [f"{part}_{name}" for part in ("train", "valid", "test") for name in ("loss", "accuracy")]
+    assert columns == set(final) == set(parts)
     assert {"config.yaml/text_summary", "run.json/text_summary"} <= set(found.Tags()["tensors"])
 
 
-def test_what_another_logger_left_out_comes_on_resume_and_nothing_twice(broken_off, resume):
+def test_points_from_before_the_logger_come_on_resume_and_no_point_twice(broken_off, resume):
     options = ("data=digits", "model=cnn", "hparams.max_epochs=3", "hparams.batch_size=64", "data.limit_train=640")
     for loggers in ("none", "tensorboard"):
         folder = broken_off(*options, f"loggers={loggers}", "+trainer.log_every_n_steps=2", batch=17)
@@ -119,7 +132,7 @@ def test_what_another_logger_left_out_comes_on_resume_and_nothing_twice(broken_o
         assert [point.step for point in events(folder).Scalars("train_loss_step")] == list(range(1, 30, 2))
 
 
-def test_a_full_disk_is_said_in_one_line_and_training_goes_on(train, small_disk, tmp_path, capfd):
+def test_a_full_disk_is_reported_in_one_line_and_training_continues(train, small_disk, tmp_path, capfd):
     fault = f"+callbacks.fault={{_target_: faults.FillDisk, batch: 1, folder: {small_disk}}}"
     (small_disk / "run.json").write_text("{}")
     folder = train(*SHORT, "loggers=tensorboard", f"loggers.tensorboard.folder={small_disk}", fault)

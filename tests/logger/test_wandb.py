@@ -1,4 +1,4 @@
-"""What a real offline run leaves in its .wandb file, and what becomes of a run without an answer from the server."""
+"""A real offline run is read back from its .wandb file; a server that does not answer costs one line."""
 
 import csv
 import json
@@ -17,8 +17,7 @@ from servers import silent_server
 from torch import nn
 from wandb.proto.wandb_internal_pb2 import Record
 
-from logger.wandb import WandB
-from logger.wandb_watch import Watch, histogram
+from logger.wandb import WandB, Watch, find_mode, histogram
 
 SHORT = ("data=digits", "model=cnn", "loggers=[wandb]", "callbacks=[basic,monitor]", "hparams.max_epochs=2")
 KEY = "0123456789abcdef" * 2 + "01234567"
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("nobody_is_logged_in")
 
 
 def parts(folder):
-    """The .wandb files of a run in the order of their making, each as a list of records: LevelDB's log format."""
+    """Return the .wandb files of a run, oldest first, each as a list of records: LevelDB's log format."""
     wandb.teardown()  # the service writes on after a run has finished
     found = []
     for path in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
@@ -53,7 +52,7 @@ def of(records, kind):
 
 
 def rows(records):
-    """{step: {name: value}}; names of several parts joined by a point."""
+    """Return {step: {name: value}}; names of several parts are joined by a point."""
     return {
         row.step.num: {".".join(item.nested_key): json.loads(item.value_json) for item in row.item}
         for row in of(records, "history")
@@ -71,7 +70,7 @@ def summary(records):
 
 @pytest.fixture
 def logger(tmp_path):
-    """Opened, in a folder of its own."""
+    """A logger that is open, in a folder of its own."""
     logger = make(tmp_path / "run")
     logger.open()
     return logger
@@ -86,7 +85,7 @@ def make(folder, **options):
     return WandB(str(folder), "P", **(others | options))
 
 
-def test_a_run_without_a_key_leaves_everything_offline(train):
+def test_a_run_without_a_key_is_recorded_offline(train):
     folder = train(
         *SHORT,
         "comment=what I try, 日本",
@@ -124,7 +123,7 @@ def test_nothing_is_copied_out_of_the_run_folder(train, tmp_path):
     assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
 
 
-def test_the_terminal_hears_nothing_of_it(train, capfd):
+def test_nothing_is_printed(train, capfd):
     train(*SHORT)
     captured = capfd.readouterr()
     assert "wandb" not in captured.err
@@ -143,7 +142,7 @@ def test_a_resumed_run_adds_a_part_with_the_same_id(broken_off, resume):
     assert of(second, "exit")[0].exit_code == 0
 
 
-def test_an_interrupted_run_says_so(broken_off):
+def test_an_interrupted_run_is_recorded_so(broken_off):
     folder = broken_off(*SHORT, "+callbacks.fault.name=SIGTERM", batch=3, fault="Signal", code=143)
     (records,) = parts(folder)
     assert of(records, "exit")[0].exit_code == 130
@@ -158,7 +157,7 @@ def test_the_jobs_of_a_sweep_are_a_group(command, tmp_path):
     assert runs[0].run_id != runs[1].run_id
 
 
-def test_what_is_logged_at_one_step_is_one_row_and_nothing_late_is_lost(logger):
+def test_one_step_is_one_row_and_late_values_are_kept(logger):
     logger.log_metrics({"a": 1.0}, 5, seconds=1e9)
     logger.log_metrics({"b": 2.0}, 5, seconds=1e9 + 1)
     logger.log_metrics({"late": 3.0}, 4, seconds=1e9 + 2)
@@ -170,7 +169,7 @@ def test_what_is_logged_at_one_step_is_one_row_and_nothing_late_is_lost(logger):
     assert rows(records)[6]["_timestamp"] == 1e9 + 3
 
 
-def test_pictures_and_histograms(logger):
+def test_images_and_histograms(logger):
     counts, edges = np.arange(4), np.linspace(0, 1, 5)
     logger.log_histogram("parameters/w", counts, edges, step=2)
     logger.log_image("pictures/inputs", np.full((3, 5, 3), 7, np.uint8), step=2)
@@ -183,7 +182,7 @@ def test_pictures_and_histograms(logger):
     assert list(logger.folder.glob(f"wandb/*/files/{row['pictures/inputs.path']}"))
 
 
-def test_points_that_the_server_has_are_not_sent_again(logger):
+def test_points_that_the_server_has_already_are_not_sent_again(logger):
     logger.known = 5
     logger.log_metrics({"a": 1.0}, 4, seconds=1e9)
     logger.log_metrics({"a": 2.0}, 5, seconds=1e9)
@@ -194,13 +193,13 @@ def test_points_that_the_server_has_are_not_sent_again(logger):
 
 @pytest.fixture
 def model():
-    """As much of a Classifier in a Trainer as is watched."""
+    """The part of a Classifier in a Trainer that is watched."""
     loop = SimpleNamespace(epoch_loop=SimpleNamespace(_batches_that_stepped=3))
     return SimpleNamespace(network=nn.Linear(2, 1), trainer=SimpleNamespace(fit_loop=loop))
 
 
 @pytest.mark.parametrize(("what", "kinds"), [("gradients", {"gradients"}), ("all", {"gradients", "parameters"})])
-def test_watched_are_the_parameters_and_gradients_of_every_nth_batch(model, what, kinds):
+def test_parameters_and_gradients_of_every_nth_batch_are_watched(model, what, kinds):
     watch = Watch(what, 2)
     watch.begin(model)
     watch.begin(model)  # Lightning asks again before the test
@@ -216,7 +215,7 @@ def test_watched_are_the_parameters_and_gradients_of_every_nth_batch(model, what
     assert list(watch.take(None)) == []
 
 
-def test_a_hook_that_fails_ends_the_watching_and_not_the_training(model):
+def test_a_hook_that_fails_ends_the_watch_and_not_the_training(model):
     watch = Watch("all", 1)
     watch.begin(model)
     del model.trainer
@@ -230,7 +229,16 @@ def test_a_hook_that_fails_ends_the_watching_and_not_the_training(model):
     assert not watch.histograms
 
 
-def test_histograms_are_of_what_is_finite():
+def test_frozen_and_lazy_parameters_are_not_watched(model):
+    model.network = nn.Sequential(nn.Linear(2, 3), nn.LazyLinear(1))
+    model.network[0].bias.requires_grad_(False)
+    watch = Watch("all", 1)
+    watch.begin(model)
+    model.network(torch.ones(5, 2)).sum().backward()
+    assert {name for name, *_ in watch.take(None)} == {"gradients/0.weight", "parameters/0.weight"}
+
+
+def test_histograms_count_finite_values():
     counts, edges = histogram(torch.tensor([1.0, 3.0, torch.nan, torch.inf]))
     assert (counts.sum(), edges[0], edges[-1]) == (2, 1, 3)
     assert histogram(torch.tensor([torch.nan]))[0].sum() == 0
@@ -244,7 +252,7 @@ def test_watching_through_a_whole_run(train):
     assert {"gradients/head.2.weight", "parameters/head.2.weight"} <= names
 
 
-def test_no_answer_costs_a_line_and_the_key_is_nowhere(tmp_path, monkeypatch):
+def test_a_server_that_does_not_answer_costs_one_line_and_the_key_is_nowhere(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     command = [sys.executable, str(REPOSITORY / "src" / "train.py"), *SHORT, "guard.patience=1"]
     with silent_server() as url:
@@ -264,13 +272,13 @@ def test_no_answer_costs_a_line_and_the_key_is_nowhere(tmp_path, monkeypatch):
         assert not path.is_file() or KEY.encode() not in path.read_bytes()
 
 
-def test_online_without_a_key_asks_nobody(train):
+def test_online_without_a_key_is_one_line_and_no_prompt(train):
     log = (train(*SHORT, "loggers.wandb.mode=online") / "train.log").read_text()
     assert "wandb: RuntimeError: no key for https://" in log
     assert ": `wandb login`, WANDB_API_KEY, or loggers.wandb.mode=offline; this run is still recorded by " in log
 
 
-def test_disabled_is_silent(tmp_path):
+def test_disabled_writes_nothing(tmp_path):
     logger = make(tmp_path / "run", mode="disabled")
     logger.open()
     logger.log_metrics({"a": 1.0}, 1, seconds=1e9)
@@ -292,3 +300,31 @@ def test_one_line_where_it_is_not_installed(command, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     assert command("train", *SHORT) == 1
     assert "wandb is not installed: uv pip install wandb" in capsys.readouterr().err
+
+
+def test_offline_without_a_key():
+    assert find_mode(None) == "offline"
+
+
+def test_online_without_a_key_is_an_error_and_no_prompt():
+    with pytest.raises(RuntimeError, match=r"^no key for https://.*: `wandb login`, WANDB_API_KEY, or loggers\.wandb"):
+        find_mode("online")
+
+
+def test_online_with_the_key_of_the_environment(monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert find_mode(None) == find_mode("online") == "online"
+    assert find_mode("offline") == "offline"
+
+
+def test_online_with_the_key_of_wandb_login(tmp_path):
+    (tmp_path / "netrc").write_text(f"machine api.wandb.ai login user password {KEY}\n")
+    (tmp_path / "netrc").chmod(0o600)
+    assert find_mode(None) == "online"
+
+
+def test_the_environment_chooses_the_mode_where_the_config_does_not(monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert find_mode(None) == "disabled"
+    assert find_mode("online") == "online"

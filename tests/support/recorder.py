@@ -1,4 +1,4 @@
-"""A logger that keeps what is shown as files: `+loggers.recorder._target_=recorder.Recorder`."""
+"""Logger that writes images and histograms to files: `+loggers.recorder._target_=recorder.Recorder`."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from logger.run_logger import RunLogger
 
 
 class Recorder(RunLogger):
-    """FOLDER/NAME_at_STEP.png of pictures, .npz (counts, edges) of histograms."""
+    """Logger that writes FOLDER/NAME_at_STEP.png of images, .npz (counts, edges) of histograms."""
 
     def log_image(self, name: str, image_HWC: numpy.ndarray, step: int) -> None:
         assert image_HWC.dtype == numpy.uint8
@@ -22,6 +22,6 @@ class Recorder(RunLogger):
 
     def _path(self, name: str, step: int, ending: str) -> Path:
         path = self.folder / f"{name}_at_{step}.{ending}"
-        assert not path.exists(), "shown twice"
+        assert not path.exists(), "logged twice"
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
