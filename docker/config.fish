@@ -1,6 +1,6 @@
-# What is special about fish in the container.
+# Settings of fish in the container.
 if status is-interactive
-    # or fish would make completions out of all manual pages, in every new container
+    # without this folder, fish generates completions from all manual pages in every new container
     mkdir -p $__fish_user_data_dir/generated_completions
 
     # TAB completes the groups and settings of the training command

@@ -1,22 +1,22 @@
 # shellcheck shell=sh
-# Run by docker/stop.sh in the container: SIGTERM to the trainings there, and up to $1 seconds for them to end.
+# docker/stop.sh runs this in the container: send SIGTERM to its trainings and give them up to $1 seconds to end.
 
 program() {
   tr '\0' '\n' <"/proc/$1/cmdline" | head -n 1 | sed 's|.*/||; s|^-||'
-} 2>/dev/null # it may have ended meanwhile
+} 2>/dev/null # the process may have ended meanwhile
 
-# status PID FIELD: 1 is the state, 2 the parent, 3 the process group; they follow the name, which may hold spaces
+# status PID FIELD: print its state (1), parent (2) or process group (3); these follow the name, which may have spaces
 status() {
   sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f "$2"
 }
 
-# A zombie has: its parent, a halted shell, cannot take note of it.
+# ended PID: a zombie counts as ended, as its parent, a halted shell, cannot reap it
 ended() {
   case $(status "$1" 1) in "" | Z | X) ;; *) return 1 ;; esac
 }
 
-# Shells halt, or a loop in one of them would start its next training. Pythons are told, unless they are workers of
-# another one, which ends them itself: a DataLoader takes a worker's death for an error.
+# Halt the shells, as a loop in one of them would start its next training. Send SIGTERM to each Python process, except
+# to workers of another one, which ends them itself: a DataLoader takes the death of a worker for an error.
 trainings=
 for process in /proc/[0-9]*; do
   pid=${process#/proc/}
@@ -28,12 +28,12 @@ for process in /proc/[0-9]*; do
         python*) [ "$(status "$pid" 3)" = "$pid" ] || continue ;;
       esac
       kill -TERM "$pid" 2>/dev/null && trainings="$trainings $pid"
-      kill -CONT "$pid" 2>/dev/null # one that Ctrl-Z has halted
+      kill -CONT "$pid" 2>/dev/null # in case Ctrl-Z has halted it
       ;;
   esac
 done
 
-[ -z "$trainings" ] || echo "docker/stop.sh: Python processes get up to $1 s to end:$trainings" >&2
+[ -z "$trainings" ] || echo "docker/stop.sh: waiting up to $1 s for Python processes to end:$trainings" >&2
 end=$(($(date +%s) + $1))
 for pid in $trainings; do
   until ended "$pid"; do

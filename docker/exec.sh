@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # docker/exec.sh [command ...]
 #
-# Runs the command, or fish, in the running container, beside what runs there; its exit code is this script's.
+# Runs the command (default: fish) in the running container. The exit code is the command's.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/settings.sh"
 

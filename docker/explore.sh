@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # docker/explore.sh [port]
 #
-# Starts the page of trained runs, those in outputs/ and multirun/, in the running container and prints its URL (port
-# 8501): look at test images, click patches in and out, see what the network says.
+# Starts the page of trained runs (outputs/ and multirun/) in the running container and prints its URL (port 8501):
+# look at test images, add and remove patches by a click, and see the prediction.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/server.sh"
 

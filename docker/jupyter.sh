@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # docker/jupyter.sh [port]
 #
-# Starts JupyterLab in the running container, with a random token, and prints its URL (port 8888). Notebooks import what
-# lies in src/.
+# Starts JupyterLab in the running container, with a random token, and prints its URL (port 8888). Notebooks can import
+# the modules of src/.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/server.sh"
 
-# The token stays the same as long as the container lives. In a file, as other users see arguments; without a newline,
-# which would be part of it.
+# The token stays the same until the container ends. It is in a file, because other users can see arguments, and has no
+# newline, which would become part of it.
 # shellcheck disable=SC2016 # the container's sh expands it
 serve jupyter "${1-8888}" '
   umask 077

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # docker/mlflow.sh [port]
 #
-# Starts MLflow in the running container, on mlruns/mlflow.db and mlruns/artifacts, and prints its URL (port 5000).
+# Starts MLflow in the running container, for mlruns/mlflow.db and mlruns/artifacts, and prints its URL (port 5000).
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/server.sh"
 

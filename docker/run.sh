@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # docker/run.sh [-d] [--gpus WHICH] [command ...]
 #
-# Starts the container and runs the command in it, or fish. The directory this is called in becomes /workspace, DATASET
-# becomes /dataset; without DATASET, data go to dataset/ of the workspace. When the command ends, so does the container;
-# its exit code is this script's.
+# Starts the container and runs the command (default: fish) in it. The current directory is mounted at /workspace and
+# DATASET at /dataset; without DATASET, data are stored in dataset/ of the workspace. The container ends with the
+# command, and the exit code is the command's.
 #
-#   -d            in the background: docker/exec.sh, docker/attach.sh and VS Code go in, docker/stop.sh ends it
-#   --gpus WHICH  all, none, 2 (so many), device=0,3; without it, all if the engine can give them
+#   -d            run in the background: enter with docker/exec.sh, docker/attach.sh or VS Code, end with docker/stop.sh
+#   --gpus WHICH  all, none, 2 (a number), device=0,3; default: all if the engine has any
 #
-# DATASET, PORTS, BIND, GPUS and TZ are taken from the environment, else from .env: see .env.default.
+# DATASET, PORTS, BIND, GPUS and TZ are read from the environment, else from .env: see .env.default.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/settings.sh"
 
@@ -27,17 +27,17 @@ while [[ ${1-} == -* ]]; do
       shift
       break
       ;;
-    *) die "no option $1: see docker/run.sh -h" ;;
+    *) die "unknown option $1: see docker/run.sh -h" ;;
   esac
   shift
 done
 
-# mount SOURCE TARGET: prints a value of --mount, which is CSV; -v would stumble over colons
+# mount SOURCE TARGET: print a value of --mount, which is CSV; -v cannot take a path with colons
 mount() {
   printf 'type=bind,"source=%s",target=%s' "${1//\"/\"\"}" "$2"
 }
 
-# Prints where DATASET is, as an absolute path; nothing where it is not set.
+# Print the absolute path of DATASET; nothing if it is not set.
 dataset() {
   local path base=$REPOSITORY
   [[ -z ${DATASET+set} ]] || base=$PWD
@@ -48,26 +48,26 @@ dataset() {
     /*) ;;
     *) path=$base/$path ;;
   esac
-  [[ -d $path ]] || die "there is no folder DATASET=$path: create it, or set another in .env or the environment"
+  [[ -d $path ]] || die "no folder DATASET=$path: create it, or set another in .env or the environment"
   printf '%s' "$path"
 }
 
-# Prints why the engine cannot give these GPUs, by trying; nothing when it can.
+# Try these GPUs, and print why the engine cannot provide them; nothing if it can.
 gpu_refusal() {
   local reason
   reason=$(docker run --rm --gpus "$1" --entrypoint true "$IMAGE" 2>&1 >/dev/null) && return
-  # in one line; NVIDIA's runtime writes several
+  # join the lines of NVIDIA's runtime into one
   reason=$(grep -vE "^ERRO|^time=|^$|docker run --help" <<<"${reason#docker: Error response from daemon: }") || true
   reason=${reason:-docker run --gpus $1 failed}
   printf '%s' "${reason//$'\n'/ }"
 }
 
 require_engine
-docker image inspect "$IMAGE" >/dev/null 2>&1 || die "there is no image $IMAGE: docker/build.sh first"
+docker image inspect "$IMAGE" >/dev/null 2>&1 || die "no image $IMAGE: run docker/build.sh first"
 case $(container_state) in
   "") ;;
-  running) die "container $CONTAINER runs already: docker/exec.sh, docker/attach.sh, docker/stop.sh" ;;
-  *) die "a container $CONTAINER that has ended is still there: docker rm --force $CONTAINER" ;;
+  running) die "container $CONTAINER is already running: use docker/exec.sh, docker/attach.sh or docker/stop.sh" ;;
+  *) die "container $CONTAINER has ended but was not removed: docker rm --force $CONTAINER" ;;
 esac
 
 options=(--name "$CONTAINER" --rm --init --ipc=host --detach-keys "$DETACH_KEYS" --mount "$(mount "$PWD" /workspace)")
@@ -85,10 +85,10 @@ tz=$(setting TZ "")
 bind=$(setting BIND 127.0.0.1)
 ports=$(setting PORTS "5000 6006 8501 8888")
 for port in $ports; do
-  [[ $port =~ ^[0-9]+$ ]] || die "PORTS=\"$ports\" are not port numbers separated by spaces"
-  # what listens on all addresses answers on each; the engine itself reports what this does not see
+  [[ $port =~ ^[0-9]+$ ]] || die "PORTS=\"$ports\": must be port numbers separated by spaces"
+  # a server on all addresses answers on each; the engine itself reports a port that this test misses
   if (: <"/dev/tcp/${bind/#0.0.0.0/127.0.0.1}/$port") 2>/dev/null; then
-    die "port $port of $bind is in use: choose others, as in PORTS=\"${ports//$port/$((port + 1))}\" docker/run.sh"
+    die "port $port of $bind is in use: choose others, such as PORTS=\"${ports//$port/$((port + 1))}\" docker/run.sh"
   fi
   options+=(--publish "$bind:$port:$port")
 done
@@ -104,7 +104,7 @@ case $gpus in
     fi
     ;;
   *)
-    [[ $gpus != device=*,* ]] || gpus="\"$gpus\"" # Docker reads CSV
+    [[ $gpus != device=*,* ]] || gpus="\"$gpus\"" # Docker parses the value as CSV
     refusal=$(gpu_refusal "$gpus")
     [[ -z $refusal ]] || die "no GPU ($gpus): $refusal"
     options+=(--gpus "$gpus")
@@ -112,11 +112,11 @@ case $gpus in
 esac
 
 [[ -n $dataset || -f $ENV_FILE ]] ||
-  echo "docker/run.sh: data go to dataset/: for another folder, cp .env.default .env and edit it" >&2
+  echo "docker/run.sh: data are stored in dataset/; for another folder: cp .env.default .env, and edit it" >&2
 
 if [[ -n $detached ]]; then
   docker run --detach --interactive --tty "${options[@]}" "$IMAGE" "$@" >/dev/null
-  echo "container $CONTAINER runs: docker/exec.sh, docker/attach.sh, docker/stop.sh"
+  echo "container $CONTAINER is running: use docker/exec.sh, docker/attach.sh or docker/stop.sh"
 elif at_terminal; then
   exec docker run --interactive --tty "${options[@]}" "$IMAGE" "$@"
 else

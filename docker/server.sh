@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# Sourced by tensorboard.sh, mlflow.sh, jupyter.sh and explore.sh, which share how a server is started in the container.
+# Sourced by tensorboard.sh, mlflow.sh, jupyter.sh and explore.sh: starts a server in the container.
 source "$(dirname -- "${BASH_SOURCE[0]}")/settings.sh"
 
-STARTS_WITHIN=120 # seconds, for a slow machine: the wait ends as soon as the server answers or has ended
+START_TIMEOUT=120 # seconds, for a slow machine; the wait ends as soon as the server answers or has ended
 
-# in_container CODE [ARGUMENT ...]: runs it in the container's sh
+# in_container CODE [ARGUMENT ...]: run the code in the container's sh
 in_container() {
   docker exec "$CONTAINER" sh -c "$1" sh "${@:2}"
 }
 
-# answers ADDRESS PORT: whether a web server does. A connection proves nothing: Docker accepts those to published ports.
+# answers ADDRESS PORT: succeed if a web server answers. A connection alone proves nothing: Docker accepts those itself.
 answers() {
   (
     exec 3<>"/dev/tcp/$1/$2"
@@ -19,19 +19,19 @@ answers() {
   ) 2>/dev/null
 }
 
-# serve NAME PORT CODE: starts the server by this code for sh, which ends in `exec` and finds the port in $1, unless it
-# runs already; waits until it answers here, on the host. Sets url.
+# serve NAME PORT CODE: start the server, unless it is running, and wait until it answers here, on the host. Sets url.
+# CODE is for sh, ends in `exec`, and finds the port in $1.
 # shellcheck disable=SC2034 # used by the scripts
 serve() {
   local name=$1 port=$2 code=$3 published address
   local log=/tmp/$name-$port.log pid=/tmp/$name-$port.pid
   local runs="kill -0 \$(cat $pid)"
 
-  [[ $port =~ ^[0-9]+$ ]] || die "'$port' is no port: see docker/${0##*/} -h"
+  [[ $port =~ ^[0-9]+$ ]] || die "'$port' is not a port: see docker/${0##*/} -h"
   require_container
   published=$(docker port "$CONTAINER" "$port/tcp" 2>/dev/null | head -n 1) || true
   [[ -n $published ]] ||
-    die "port $port of the container is not published: docker/stop.sh, then PORTS=$port docker/run.sh"
+    die "port $port of the container is not published: run docker/stop.sh, then PORTS=$port docker/run.sh"
   address=${published%:*}
   url=http://$address:$port
   if [[ $address == 0.0.0.0 ]]; then
@@ -39,16 +39,16 @@ serve() {
   fi
 
   if ! in_container "$runs" 2>/dev/null; then
-    ! answers "$address" "$port" || die "port $port is taken by another server in the container: choose another"
+    ! answers "$address" "$port" || die "port $port is used by another server in the container: choose another"
     in_container "($code) >$log 2>&1 </dev/null & echo \$! >$pid" "$port"
   fi
-  local end=$((SECONDS + STARTS_WITHIN))
+  local end=$((SECONDS + START_TIMEOUT))
   until answers "$address" "$port"; do
     if ! in_container "$runs" 2>/dev/null; then
       in_container "tail -n 20 $log" >&2
       die "$name has ended: see above"
     fi
-    ((SECONDS < end)) || die "$name does not answer within $STARTS_WITHIN s: docker/exec.sh cat $log"
+    ((SECONDS < end)) || die "$name did not answer within $START_TIMEOUT s; its log: docker/exec.sh cat $log"
     sleep 0.2
   done
 }

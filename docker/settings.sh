@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by the scripts of this folder: every name and default, how .env is read, and what several scripts ask or say.
-# It also answers -h, with the comment at the top of the script. Bash 3.2 (macOS) must do.
+# Sourced by the scripts of this folder: names and defaults, the reader of .env, and checks that several scripts make.
+# It also prints the comment at the top of the script for -h. It must run on Bash 3.2 (macOS).
 
 REPOSITORY=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 ENV_FILE=$REPOSITORY/.env
@@ -17,7 +17,7 @@ case ${1-} in
     ;;
 esac
 
-# setting KEY DEFAULT: the value in the environment (where it may be empty), else in .env, else the default
+# setting KEY DEFAULT: print the value in the environment (it may be empty), else in .env, else the default
 setting() {
   local line value=$2
   if [[ -n ${!1+set} ]]; then
@@ -42,19 +42,19 @@ require_engine() {
   local reason
   reason=$(docker version --format '{{.Server.Version}}' 2>&1 >/dev/null) && return
   case $reason in
-    *"permission denied"*) die "you may not use Docker: sudo usermod -aG docker \"\$USER\", then log in anew" ;;
-    *) die "the Docker engine does not answer (${reason%%$'\n'*}): start it, as by sudo systemctl start docker" ;;
+    *"permission denied"*) die "no permission to use Docker: sudo usermod -aG docker \"\$USER\", then log in again" ;;
+    *) die "the Docker engine does not answer (${reason%%$'\n'*}): start it, as with sudo systemctl start docker" ;;
   esac
 }
 
-# prints running, exited, ..., or nothing where there is no such container
+# print running, exited, ..., or nothing if there is no such container
 container_state() {
   docker container inspect --format '{{.State.Status}}' "$CONTAINER" 2>/dev/null || true
 }
 
 require_container() {
   require_engine
-  [[ $(container_state) == running ]] || die "no container $CONTAINER runs: docker/run.sh first"
+  [[ $(container_state) == running ]] || die "container $CONTAINER is not running: start it with docker/run.sh"
 }
 
 at_terminal() {

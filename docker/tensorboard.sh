@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # docker/tensorboard.sh [port]
 #
-# Starts TensorBoard in the running container, on all runs in outputs/ and multirun/, and prints its URL (port 6006).
+# Starts TensorBoard in the running container, for all runs in outputs/ and multirun/, and prints its URL (port 6006).
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/server.sh"
 
-# one folder that leads to both, be they there already or not; --logdir_spec would switch the fast reader off
+# one folder with links to both, whether they exist yet or not; --logdir_spec would disable the fast reader
 # shellcheck disable=SC2016 # the container's sh expands it
 serve tensorboard "${1-6006}" '
   mkdir -p /tmp/tensorboard

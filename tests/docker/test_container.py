@@ -1,6 +1,6 @@
-"""The container as a user meets it: built from nothing, worked in, reached, stopped.
+"""The container as a user meets it: it is built, used, reached through its ports, and stopped.
 
-All of it from a path with spaces and, where the tests run as root, by a user whom the image could not know.
+The repository is in a path with spaces; if the tests run as root, the user is one that the image cannot know.
 """
 
 import os
@@ -28,7 +28,7 @@ TRAIN = ["python", "src/train.py", "data=digits", "hparams.max_epochs=10", "hpar
 
 @pytest.fixture(scope="module")
 def checkout() -> Iterator[Checkout]:
-    """With the image built."""
+    """A copy of the repository whose image is built."""
     require_engine()
     with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
         Path(folder).chmod(0o755)
@@ -50,7 +50,7 @@ def checkout() -> Iterator[Checkout]:
 
 
 def built(checkout: Checkout) -> list[str]:
-    """The instructions of the Dockerfile that a build does not take from its cache."""
+    """Return the instructions of the Dockerfile that a build does not take from its cache."""
     again = {"PATCH_SETS_IMAGE": f"{IMAGE}_again"}
     output, errors = checkout.call("build", "--progress=plain", **again)
     steps = dict(re.findall(r"^#(\d+) \[.*\d+/\d+\] ((?:RUN|COPY) .*)", output + errors, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""The scripts against a real engine, with an image of a few programs of this machine: what Docker makes of them."""
+"""The scripts run on a real engine, with a tiny image of a few programs of this machine."""
 
 import io
 import os
@@ -120,7 +120,7 @@ def test_a_port_in_use_is_named(checkout):
 
 def test_one_container_at_a_time(running):
     _, errors = running.call("run", "true", code=1)
-    assert "runs already" in errors
+    assert "is already running" in errors
     assert "docker/stop.sh" in errors
 
 

@@ -1,4 +1,4 @@
-"""The scripts of docker/ against a docker that records how it is called: what they ask of it, and what they refuse."""
+"""The scripts of docker/ call a fake docker, which records their requests; bad input is refused in one line."""
 
 import os
 import pty
@@ -19,11 +19,11 @@ from runs import REPOSITORY
 NAME = "patch_sets"  # of image and container
 SERVERS = {"tensorboard": "tensorboard", "mlflow": "mlflow", "jupyter": "jupyter", "explore": "streamlit"}  # programs
 VERBS = ["build", "run", "exec", "attach", "stop", *SERVERS]
-# all that the scripts may need of a host beside docker; the servers' part runs in the container
+# the programs that the scripts may need on a host besides docker; those of the servers are in the container
 PROGRAMS = ["bash", "cat", "dirname", "grep", "head", "hostname", "id", "sed", "sleep"]
 IN_CONTAINER = ["ln", "mkdir", "od", "sh", "tail", "tr"]
 
-# Its answers lie in the folder $FAKE. Of `exec`, only `sh -c` is really run: what stop.sh runs would end every Python.
+# Its answers are files in the folder $FAKE. It really runs only `exec sh -c`: stop.sh's code would end every Python.
 FAKE_DOCKER = r"""#!/usr/bin/env bash
 printf '%s\0' "$#" "$@" >>"$FAKE/calls"
 refuse() { [[ ! -e $FAKE/$1 ]] || { cat "$FAKE/$1" >&2; exit 125; } }
@@ -52,7 +52,7 @@ http.server.HTTPServer(("127.0.0.1", int(port)), http.server.SimpleHTTPRequestHa
 
 
 class Host:
-    """A host with a fake docker, a clone of the repository and another folder to work in, all with spaces."""
+    """Host with a fake docker, a clone of the repository and a folder to work in; their paths contain spaces."""
 
     def __init__(self, folder: Path) -> None:
         self.fake, self.home, self.programs = folder / "fake", folder / "home", folder / "programs"
@@ -91,7 +91,7 @@ class Host:
     def call(
         self, script: str, *arguments: str, code: int = 0, terminal: bool = False, **environment: str | None
     ) -> tuple[str, str]:
-        """What it prints on stdout and stderr; at a terminal, stdout is that. None takes a variable away."""
+        """Return what the script prints on stdout and stderr (a terminal takes stdout); None removes a variable."""
         changed = {name: value for name, value in (self.environment | environment).items() if value is not None}
         ours, theirs = pty.openpty() if terminal else (None, None)
         done = subprocess.run(
@@ -110,7 +110,7 @@ class Host:
         return done.stdout or "", done.stderr
 
     def refusal(self, script: str, *arguments: str, **options: str | None) -> str:
-        """The one line with which it ends."""
+        """Return the one line with which the script fails."""
         output, errors = self.call(script, *arguments, code=1, **options)
         assert output == ""
         (line,) = errors.splitlines()
@@ -118,7 +118,7 @@ class Host:
         return line
 
     def calls(self) -> list[list[str]]:
-        """The arguments of every call of docker."""
+        """Return the arguments of every call of docker."""
         calls, words = [], iter((self.fake / "calls").read_text().split("\0")[:-1])
         for count in words:
             calls.append([next(words) for _ in range(int(count))])
@@ -153,12 +153,12 @@ def data_mounts(arguments: list[str]) -> list[str]:
 # All scripts
 
 
-def test_shellcheck_has_nothing_to_say():
+def test_shellcheck_reports_nothing():
     program = Path(sys.executable).with_name("shellcheck")
     subprocess.run([program, *sorted((REPOSITORY / "docker").glob("*.sh"))], check=True)
 
 
-def test_the_page_says_what_to_do_where_its_port_is_taken(tmp_path):
+def test_the_page_names_another_port_if_its_port_is_taken(tmp_path):
     (tmp_path / "streamlit").symlink_to("/bin/true")
     search = {"PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
     script = ["sh", REPOSITORY / "docker" / "explore_server.sh"]
@@ -279,13 +279,13 @@ def test_the_exit_code_of_run_is_kept(options, host):
 def test_options_of_run(host):
     host.call("run", "-d", "--gpus=none", "--", "-x")
     assert host.last()[-2:] == [NAME, "-x"]
-    assert "no option -x" in host.refusal("run", "-x")
+    assert "unknown option -x" in host.refusal("run", "-x")
     assert "--gpus needs a value" in host.refusal("run", "--gpus")
 
 
 def test_without_the_image_build_is_named(host):
     (host.fake / "image").unlink()
-    assert "docker/build.sh first" in host.refusal("run")
+    assert "run docker/build.sh first" in host.refusal("run")
 
 
 def test_one_container_at_a_time(running):
@@ -299,7 +299,7 @@ def test_data_of_any_name_are_mounted(name, host):
     (host.workspace / name).mkdir()
     path = str(host.workspace / name)
     expected = ['type=bind,"source={}",target=/dataset'.format(path.replace('"', '""'))]
-    for spelling in (path, name):  # a relative one starts where the script is called
+    for spelling in (path, name):  # a relative path starts at the current folder
         _, errors = host.call("run", "true", DATASET=spelling)
         assert data_mounts(host.last()) == expected
         assert "DATASET=/dataset" in values(host.last(), "--env")
@@ -335,7 +335,7 @@ def test_the_settings_of_env(host):
     assert "--gpus" not in host.last()
 
 
-def test_data_that_are_not_there_are_refused(host):
+def test_a_folder_of_data_that_does_not_exist_is_refused(host):
     line = host.refusal("run", DATASET="absent")
     assert f"DATASET={host.workspace}/absent" in line
     host.settings('DATASET="~/data"\n')
@@ -371,7 +371,7 @@ def test_a_port_in_use_is_named(bind, host):
 
 
 def test_ports(host):
-    assert "not port numbers" in host.refusal("run", PORTS="5000,6006")
+    assert "must be port numbers" in host.refusal("run", PORTS="5000,6006")
     host.call("run", "true", PORTS="")
     assert "--publish" not in host.last()
 
@@ -407,7 +407,7 @@ def test_without_a_gpu_one_line_says_why(says, reason, host):
     _, errors = host.call("run", "true")
     assert errors == f"docker/run.sh: no GPU: {reason}\n"
     assert "--gpus" not in host.last()
-    assert reason in host.refusal("run", "--gpus", "all")  # asked for: an error
+    assert reason in host.refusal("run", "--gpus", "all")  # an error if they were requested
     assert reason in host.refusal("run", GPUS="2")
 
 
@@ -421,7 +421,7 @@ def test_which_gpus(which, docker_s, host):
     assert values(run, "--gpus") == [docker_s]
 
 
-def test_no_gpu_is_tried_where_none_is_wanted(host):
+def test_no_gpu_is_tried_if_none_is_requested(host):
     host.call("run", "--gpus", "none", "true")
     assert sum(call[0] == "run" for call in host.calls()) == 1
     assert "--gpus" not in host.last()
@@ -446,7 +446,7 @@ def test_exec_at_a_terminal(running):
 
 def test_attach(running):
     assert "terminal" in running.refusal("attach")
-    running.answer("exit", "1")  # of a Docker that is left by Ctrl-]
+    running.answer("exit", "1")  # Docker's exit code after Ctrl-]
     running.call("attach", terminal=True)
     (attach,) = [call for call in running.calls() if call[0] == "attach"]
     assert attach == ["attach", "--detach-keys", "ctrl-]", NAME]
@@ -462,7 +462,7 @@ def test_stop_lets_trainings_end_first(arguments, seconds, running):
 
 
 def test_stop_takes_seconds(running):
-    assert "'soon' is no number" in running.refusal("stop", "soon")
+    assert "'soon' is not a number" in running.refusal("stop", "soon")
 
 
 # tensorboard.sh, mlflow.sh, jupyter.sh, explore.sh
@@ -515,7 +515,7 @@ def test_a_server_for_the_network_is_named_by_the_host(running):
 )
 def test_a_port_that_is_not_published(name, port, running):
     assert f"PORTS={port} docker/run.sh" in running.refusal(name)
-    assert "is no port" in running.refusal(name, "http")
+    assert "is not a port" in running.refusal(name, "http")
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -530,14 +530,14 @@ def test_a_server_that_ends_shows_its_last_lines(name, running):
     (running.fake / f"{name}-{port}.pid").unlink()
 
 
-def test_a_port_that_another_server_has(running):
+def test_a_port_that_another_server_uses(running):
     port = publish(running)
     install(running, "jupyter")
     running.call("jupyter", str(port))
     assert "another server" in running.refusal("tensorboard", str(port))
 
 
-# What is built
+# The image
 
 
 def test_the_build_sees_what_the_dockerfile_copies_and_nothing_else():
@@ -554,7 +554,7 @@ def test_the_dockerfile_needs_no_newer_docker_than_20_10():
     )
 
 
-def test_tokens_stand_in_no_file_that_travels():
+def test_tokens_are_in_no_file_of_the_repository():
     lines = (REPOSITORY / ".env.default").read_text().splitlines()
     tokens = [line for line in lines if re.match(r"\w*(TOKEN|KEY|PASSWORD|SECRET)", line)]
     assert tokens

@@ -181,7 +181,7 @@ def test_refuses_what_is_no_hydra_command(shell: str, folder: Path, environment:
     )
     assert done.stdout == "alive\n"
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"tab_completion_{shell}: '{argument}' is no Hydra command.")
+    assert line.startswith(f"tab_completion_{shell}: '{argument}' is not a Hydra command.")
 
 
 def test_takes_the_repositorys_interpreter_where_the_first_has_no_hydra(

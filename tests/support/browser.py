@@ -1,4 +1,4 @@
-"""A real browser that looks at pages of this machine."""
+"""A real browser that opens pages of this machine."""
 
 import io
 import json
@@ -11,8 +11,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-SECONDS = 120  # for whatever is waited for: machines may be busy
-# as a user has left the pages who wants curves only: no panes of settings, no assistant
+SECONDS = 120  # the limit of every wait: machines may be busy
+# the pages' settings, as for a user who wants curves only: no panes of settings, no assistant
 REMEMBERED = {
     "_tb_global_settings": {
         "timeSeriesSettingsPaneOpened": False,
@@ -28,7 +28,7 @@ REMEMBERED = {
 
 @contextmanager
 def chromium() -> Iterator[Page]:
-    """An empty page of a browser to which the network ends at this machine."""
+    """Yield an empty page of a browser that reaches this machine only."""
     executable = shutil.which("chromium") or shutil.which("google-chrome")
     if executable is None:
         raise SystemExit("no Chromium: install Debian's package chromium, or Google Chrome")

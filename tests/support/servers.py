@@ -1,4 +1,4 @@
-"""Servers: MLflow's and the page of trained runs as `make` starts them, one that never answers, a port without any."""
+"""Servers for tests: MLflow and the page of trained runs as `make` starts them, one that never answers, a free port."""
 
 import os
 import signal
@@ -35,14 +35,14 @@ def wait_for(url: str, process: subprocess.Popen, seconds: float = 60) -> None:
 
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
-    """What `make mlflow` starts in `folder`: its address and process."""
+    """Start what `make mlflow` starts in `folder`, and yield its address and process."""
     with _server(folder, "mlflow_server.sh", "127.0.0.1", "localhost:*,127.0.0.1:*", ready="health") as served:
         yield served
 
 
 @contextmanager
 def explore_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
-    """What `make explore` starts in `folder`: its address and process."""
+    """Start what `make explore` starts in `folder`, and yield its address and process."""
     code = str(REPOSITORY / "src")
     with _server(folder, "explore_server.sh", "127.0.0.1", "localhost", code, ready="_stcore/health") as served:
         yield served
@@ -66,7 +66,7 @@ def _server(folder: Path, script: str, *arguments: str, ready: str) -> Iterator[
 
 
 def kill(process: subprocess.Popen) -> None:
-    """With its workers."""
+    """Kill a server and its workers."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -74,7 +74,7 @@ def kill(process: subprocess.Popen) -> None:
 
 @contextmanager
 def silent_server() -> Iterator[str]:
-    """Accepts connections (the kernel does), and never says a word."""
+    """Yield the address of a server that accepts connections (the kernel does) and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
