@@ -15,21 +15,15 @@ from process.files import explained, replacing
 class FigureFiles(Logger):
     """Logger that keeps images and texts, and writes them at the end: FOLDER/NAME.png, and FOLDER/NAME of a text.
 
-    Written while they are drawn, a full disk would be taken for a figure that failed.
+    It does not write them while they are drawn: a full disk would look like a figure that failed.
     """
+
+    name, version = "files", ""
 
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.folder = Path(folder)
         self.files: dict[str, bytes] = {}
-
-    @property
-    def name(self) -> str:
-        return "files"
-
-    @property
-    def version(self) -> str:
-        return ""
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: the run's record has them."""

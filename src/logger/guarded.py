@@ -87,9 +87,11 @@ class Guarded(Logger):
     logged.
     """
 
+    name, version = "", ""
+
     def __init__(self, logger: RunLogger, name: str, group: Group) -> None:
         super().__init__()
-        self.logger, self._name, self.group = logger, name, group
+        self.logger, self.name, self.group = logger, name, group
         logger.ended = group.images_only
         group.guards.append(self)
         self.calls: deque[tuple[Any, tuple[Any, ...]]] = deque()
@@ -99,14 +101,6 @@ class Guarded(Logger):
         self.current_call = "open"
         self.disabled = not is_rank_zero()
         self.last_step = -1
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def version(self) -> str:
-        return ""
 
     @property
     def experiment(self) -> "Deferred":
@@ -227,17 +221,11 @@ class Guarded(Logger):
 class ImagesOnly(Logger):
     """Logger that adds images to a run that has ended, as figures/NAME at its last step; it ignores metrics."""
 
+    name, version = "", ""
+
     def __init__(self, guarded: Guarded, last_step: int) -> None:
         super().__init__()
-        self.guarded, self.last_step = guarded, last_step
-
-    @property
-    def name(self) -> str:
-        return self.guarded.name
-
-    @property
-    def version(self) -> str:
-        return ""
+        self.guarded, self.name, self.last_step = guarded, guarded.name, last_step
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: the run has its own."""

@@ -26,18 +26,12 @@ class MetricsCSV(Logger):
     Metrics named `system/...` go to system.csv instead, with the time, and remain there when a run is resumed.
     """
 
+    name, version = "csv", ""
+
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.metrics = Table(Path(folder, "metrics.csv"), ["epoch", "step"])
         self.system = Table(Path(folder, "system.csv"), ["time", "epoch", "step"])
-
-    @property
-    def name(self) -> str:
-        return "csv"
-
-    @property
-    def version(self) -> str:
-        return ""
 
     def state_dict(self) -> dict[str, int]:
         """Return the number of rows in metrics.csv, for the checkpoint."""

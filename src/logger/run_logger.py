@@ -20,6 +20,7 @@ class RunLogger(Logger):
     user sees it as one line, so raise errors that a person understands.
     """
 
+    version = ""
     experiment: Any  # the library's own object for the run, available once it is open
     ended = False  # the run ended earlier: only images are added, `end` is not called
 
@@ -35,10 +36,6 @@ class RunLogger(Logger):
     @property
     def where(self) -> str:
         """The server or folder that the logger writes to, for error messages."""
-        return ""
-
-    @property
-    def version(self) -> str:
         return ""
 
     def read_record(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from logger.mlflow import PATH_COLUMNS, Store
 
 PATIENT = "guard.patience=60"  # seconds: a busy machine needs more than the default to create a database
 SHORT = ("data=digits", "model=cnn", "hparams.max_epochs=1", "data.limit_train=256", "loggers=mlflow", PATIENT)
+LONG = ("data=digits", "model=cnn", "hparams.max_epochs=3", "hparams.batch_size=64", "data.limit_train=640", PATIENT)
 
 
 @pytest.fixture
@@ -69,8 +70,7 @@ def test_the_database_has_a_write_ahead_log(store):
 
 
 def test_a_resumed_run_continues_the_same_run_with_each_point_once(broken_off, resume, store):
-    options = ("data=digits", "model=cnn", "hparams.max_epochs=3", "hparams.batch_size=64", "data.limit_train=640")
-    folder = broken_off(*options, "loggers=mlflow", "+trainer.log_every_n_steps=2", batch=17)
+    folder = broken_off(*LONG, "loggers=mlflow", "+trainer.log_every_n_steps=2", batch=17)
     client, (run,) = runs(store.uri)
     assert run.info.status == "FAILED"
     assert "crashed" in run.data.tags["error"]
@@ -90,8 +90,7 @@ def test_an_interrupted_run_has_status_killed(broken_off, store):
 
 
 def test_points_that_are_missing_come_on_resume(broken_off, resume, store):
-    options = ("data=digits", "model=cnn", "hparams.max_epochs=3", "hparams.batch_size=64", "data.limit_train=640")
-    folder = broken_off(*options, "loggers=none", "+trainer.log_every_n_steps=2", batch=17)
+    folder = broken_off(*LONG, "loggers=none", "+trainer.log_every_n_steps=2", batch=17)
     assert resume(folder, "loggers=mlflow") == 0
     client, (run,) = runs(store.uri)
     steps = [point.step for point in client.get_metric_history(run.info.run_id, "train_loss_step")]
