@@ -8,8 +8,7 @@ if python3 -c 'import socket, sys; socket.create_connection((sys.argv[2], sys.ar
   echo "port $1 is taken: choose another, as in make explore PORT=$(($1 + 1)) or docker/explore.sh $(($1 + 1))" >&2
   exit 1
 fi
-# one thread is faster than two for one image
-export PYTHONPATH="$4${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+export PYTHONPATH="$4${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # faster than two for one image
 exec streamlit run "$4/explore/app.py" --server.port "$1" --server.address "$2" --browser.serverAddress "$3" \
   --server.headless true --server.fileWatcherType none --browser.gatherUsageStats false \
   --client.toolbarMode minimal --theme.base light --theme.primaryColor '#d9701a'
