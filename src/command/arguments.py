@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from process.errors import UserError
+from process.nested import leaves
 from process.secrets import refuse_in_arguments
 from run import sweep_record
 from run.resume import find_run, no_run
@@ -122,17 +123,7 @@ def read_settings_file(path: Path) -> list[str]:
             f"settings_file={path}: that is a whole config; give what differs from the defaults, as "
             ".hydra/overrides.yaml of a run does, or repeat a run by src/rerun.py"
         )
-    return [f"{name}={_value(value)}" for name, value in _leaves(settings)]
-
-
-def _leaves(settings: dict[Any, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found = []
-    for name, value in settings.items():
-        if isinstance(value, dict) and value:
-            found += _leaves(value, f"{prefix}{name}.")
-        else:
-            found.append((f"{prefix}{name}", value))
-    return found
+    return [f"{name}={_value(value)}" for name, value in leaves(settings) if name]
 
 
 def _value(value: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from process.errors import UserError
+from process.nested import leaves
 from process.ranks import is_rank_zero
 from run import sweep_record
 
@@ -179,7 +180,7 @@ def changes(folder: Path, config: Mapping[str, Any]) -> list[Change]:
 
 def compare(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> list[Change]:
     """The settings in which two configs differ, `resume` itself apart."""
-    old, new = dict(_leaves(recorded)), dict(_leaves(config))
+    old, new = dict(leaves(recorded)), dict(leaves(config))
     names = sorted(old.keys() | new.keys())
     differing = [Change(name, old.get(name, ABSENT), new.get(name, ABSENT)) for name in names]
     return [change for change in differing if change.old != change.new and change.name != "resume"]
@@ -216,14 +217,6 @@ def refuse_fixed(found: list[Change], folder: Path) -> None:
 
 def touches(found: list[Change], names: tuple[str, ...]) -> bool:
     return any(change.name == name or change.name.startswith(f"{name}.") for change in found for name in names)
-
-
-def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping) and node:
-        for key, value in node.items():
-            yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, node
 
 
 def _text(value: Any) -> str:
