@@ -11,7 +11,7 @@ from command.job import job
 from command.settings import check
 from command.trained_run import open_run, read_intact_record, refuse_other_classes
 from process.console import print_summary
-from process.files import refuse_closed, typed_path
+from process.files import path_from_setting, refuse_unwritable
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 @job
 def main(config: DictConfig) -> None:
     check(config)
-    output = typed_path("output", config.output, "name a folder")
-    refuse_closed(output if output.exists() else output.parent, "output=FOLDER")
+    output = path_from_setting("output", config.output, "name a folder")
+    refuse_unwritable(output if output.exists() else output.parent, "output=FOLDER")
     exporter = cli.build(config.exporter)
     run = open_run(Path(config.run), config, config.ckpt)
     network = run.model("export.py exports", "network", "predict_step").network

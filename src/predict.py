@@ -14,7 +14,7 @@ from command.settings import check
 from command.trained_run import open_run
 from process.console import print_summary
 from process.errors import UserError
-from process.files import refuse_closed, replacing, typed_path
+from process.files import path_from_setting, refuse_unwritable, replacing
 
 if TYPE_CHECKING:
     from prediction.table import Table
@@ -30,10 +30,10 @@ def main(config: DictConfig) -> None:
     check(config)
     if not OmegaConf.select(config, "input"):  # empty: "$UNSET" would be the current directory
         raise UserError("which images? input=PATH: an image, a folder, a .zip, or a pattern such as 'photos/*.png'")
-    output = typed_path("output", config.output, OUTPUT)
+    output = path_from_setting("output", config.output, OUTPUT)
     if not output.parent.is_dir() or (output.exists() and not output.is_file()):
         raise UserError(f"output={output}: {OUTPUT}")
-    refuse_closed(output.parent, "output=predictions.csv")
+    refuse_unwritable(output.parent, "output=predictions.csv")
     run = open_run(Path(config.run), config, config.ckpt)
     files = cli.build(config.files)(config.input)  # here: Hydra would look for a setting x where a path has ${x}
     predictor = cli.build(config.predictor)(run.model("predict.py uses", "network", "predict_step").network)

@@ -42,7 +42,7 @@ def train(config: DictConfig, run: Run) -> float | None:
     if not config.debug:  # which Lightning gives loggers that do nothing
         run.at_end += [logger.close for logger in loggers if hasattr(logger, "close")]
     data, model = cli.build(config.data), cli.build(config.model)
-    ranks.agreed("data", data.prepare_data, patience=86400)  # seconds: a download may take long
+    ranks.agree_on("data", data.prepare_data, timeout=86400)  # seconds: a download may take long
     data.setup()
     if not data.has_valid and "monitor" in (config.scheduler or ()) and config.scheduler.monitor.startswith("valid_"):
         raise UserError(

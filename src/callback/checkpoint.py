@@ -113,11 +113,11 @@ class LastCheckpoint(lightning_callbacks.Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.saved_at, self.saved_step = self.asked_at, _ = time.monotonic(), trainer.global_step
-        interruption.take()
+        interruption.install_handlers()
         interruption.defer(True)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        interruption.take()  # Lightning's own handler waits for all ranks, of which one only may have got the signal
+        interruption.install_handlers()  # Lightning's waits for all ranks, of which only one may have got the signal
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step != self.saved_step:
@@ -171,11 +171,11 @@ class LastCheckpoint(lightning_callbacks.Checkpoint):
         now = time.monotonic()
         late = bool(self.every_n_minutes and now - self.saved_at >= 60 * self.every_n_minutes)
         if trainer.world_size == 1:
-            return interruption.asked(), late
+            return interruption.is_pending(), late
         self.wait -= 1
         if self.wait:
             return False, False
-        mine = torch.tensor([interruption.asked(), late, now - self.asked_at], device=trainer.strategy.root_device)
+        mine = torch.tensor([interruption.is_pending(), late, now - self.asked_at], device=trainer.strategy.root_device)
         stop, any_late, seconds = trainer.strategy.reduce(mine, reduce_op="max").tolist()
         # the same numbers on all ranks, which have to ask at the same batch
         self.pause = self.wait = max(1, min(TOGETHER, int(self.pause * SECONDS / max(seconds, 1e-3))))
@@ -183,7 +183,7 @@ class LastCheckpoint(lightning_callbacks.Checkpoint):
         return bool(stop), bool(any_late)
 
     def _asked(self, trainer: Trainer) -> bool:
-        asked = interruption.asked()  # the signal may have reached one of several ranks only
+        asked = interruption.is_pending()  # the signal may have reached one of several ranks only
         return trainer.strategy.reduce_boolean_decision(asked, all=False) if trainer.world_size > 1 else asked
 
     def _end_if_asked(self, trainer: Trainer) -> None:

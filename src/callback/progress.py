@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from process.console import clock, number, shown
+from process.console import effective_verbosity, format_duration, format_number
 
 log = logging.getLogger(__name__)
 
@@ -124,13 +124,13 @@ class EpochLines(lightning_callbacks.ProgressBar):
         """Return the last row's means of training (`train_NAME_step`) in words."""
         metrics: dict[str, Any] = trainer.progress_bar_metrics
         steps = {name: value for name, value in metrics.items() if name.startswith("train_") and name.endswith("_step")}
-        return [f"{name[6:-5]} {number(float(value))}" for name, value in steps.items()]
+        return [f"{name[6:-5]} {format_number(float(value))}" for name, value in steps.items()]
 
     def speed(self, trainer: Trainer) -> list[str]:
         assert self.pace is not None
         left = self.pace.left(trainer.global_step)
         images = [f"{self.pace.images_per_second:,.0f} images/s"] if self.pace.images else []
-        return images + ([f"{clock(left)} left"] if left else [])
+        return images + ([f"{format_duration(left)} left"] if left else [])
 
     def _log_epoch(self, trainer: Trainer) -> None:
         if self.unlogged is None:
@@ -138,7 +138,7 @@ class EpochLines(lightning_callbacks.ProgressBar):
         metrics = trainer.callback_metrics
         shown = ["train_", "valid_"] if self.validated else ["train_"]
         names = [name for part in shown for name in metrics if name.startswith(part) and not name.endswith("_step")]
-        values = [f"{name} {number(float(metrics[name]))}" for name in names]
+        values = [f"{name} {format_number(float(metrics[name]))}" for name in names]
         self._log(trainer, self.epoch(trainer, self.unlogged), *values)
         self.unlogged, self.validated = None, False
         assert self.pace is not None
@@ -211,7 +211,7 @@ class ProgressBar(EpochLines):
         total = trainer.num_predict_batches[0]
         left = (time.monotonic() - self.began) * (total - batch_idx - 1) / (batch_idx + 1)
         words = getattr(pl_module, "stage", "test")  # evaluate.py predicts test images
-        self._draw(words, batch_idx, total, f"{clock(left)} left")
+        self._draw(words, batch_idx, total, f"{format_duration(left)} left")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._stop()
@@ -239,7 +239,7 @@ class ProgressBar(EpochLines):
         if not self._due(batch_idx, trainer.num_training_batches):
             return
         valid = {name: value for name, value in trainer.progress_bar_metrics.items() if name.startswith("valid_")}
-        words = [*self.now(trainer), *(f"{name} {number(float(value))}" for name, value in valid.items())]  # type: ignore[arg-type]
+        words = [*self.now(trainer), *(f"{name} {format_number(float(value))}" for name, value in valid.items())]  # type: ignore[arg-type]
         self.text.plain = "  ".join(words)
         epoch, speed = self.epoch(trainer, trainer.current_epoch), "  ".join(self.speed(trainer))
         self._show(epoch, batch_idx, trainer.num_training_batches, speed)
@@ -265,4 +265,4 @@ def for_terminal(verbosity: int) -> EpochLines:
     """Return a bar if the terminal can draw one and `verbosity` is not 0, else the lines alone."""
     console = get_console()
     draws = console.is_terminal and not console.is_dumb_terminal and not console.is_jupyter
-    return ProgressBar() if draws and shown(verbosity) > 0 else EpochLines()
+    return ProgressBar() if draws and effective_verbosity(verbosity) > 0 else EpochLines()

@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +22,7 @@ from command.arguments import options_first, prepare_argv, resumed_sweep
 from command.settings import check
 from process import interruption, ranks
 from process.errors import PastHydraError, UserError, find_user_error
+from process.nested import leaves
 from process.secrets import scrub
 from run.folder import make_run_folder
 from run.resume import locked
@@ -44,7 +45,7 @@ def start(main: Callable[[], Any]) -> None:
     global full_error
     full_error = os.environ.setdefault("HYDRA_FULL_ERROR", "0") not in ("", "0")
     try:
-        with interruption.heeded():
+        with interruption.handle_signals():
             if sys.argv[1:2] == ["-sc"]:  # TAB
                 register_resolvers()
                 completion.answer(_command(), main)
@@ -54,7 +55,7 @@ def start(main: Callable[[], Any]) -> None:
             else:
                 arguments.refuse_short_options(sys.argv[1:])
             register_resolvers()
-            ranks.refuse_alone(sys.argv[1:])
+            ranks.refuse_unsupported_launch(sys.argv[1:])
             if sweep := resumed_sweep(sys.argv[1:]):
                 if _command() != "train":
                     raise UserError("resume_sweep= belongs to src/train.py; of a sweep's job: run=FOLDER/0")
@@ -62,7 +63,7 @@ def start(main: Callable[[], Any]) -> None:
                 with locked(folder):
                     write_start(folder, words)
                 run_sweep(folder, words)
-            sys.argv[1:] = ranks.agreed("arguments", lambda: prepare_argv(sys.argv[1:]))
+            sys.argv[1:] = ranks.agree_on("arguments", lambda: prepare_argv(sys.argv[1:]))
             if _command() != "train" and any(argument.startswith("run=") for argument in sys.argv[1:]):
                 sys.argv.insert(1, f"--config-name={_own_config()}")
             if not ranks.is_rank_zero():
@@ -78,7 +79,7 @@ def start(main: Callable[[], Any]) -> None:
         line = _user_error(error)
         if line is None and at_failure and not isinstance(failure, PastHydraError):
             line = at_failure[0](error)
-        if ranks.is_said():  # by the first of several ranks
+        if ranks.is_reported_elsewhere():  # by the first of several ranks
             pass
         elif full_error or line is None:
             lines = traceback.format_exception(error if full_error else _below_hydra(error))
@@ -86,7 +87,7 @@ def start(main: Callable[[], Any]) -> None:
         else:
             print(f"error: {scrub(line)}", file=sys.stderr)
         sys.exit(1)
-    except ranks.ToldError:
+    except ranks.FailureReportedElsewhere:
         sys.exit(1)
     except interruption.Interrupted as interrupted:
         if ranks.is_rank_zero():
@@ -175,14 +176,9 @@ def _known_settings() -> list[str]:
             config = compose(name, chosen)  # which may bring settings of their own
     except HydraException:  # a YAML of one's own is broken: then there is nothing to compare with
         return []
-
-    def walk(node: Any, prefix: str) -> Iterator[str]:
-        if isinstance(node, dict):
-            for key, value in node.items():
-                yield f"{prefix}{key}"
-                yield from walk(value, f"{prefix}{key}.")
-
-    return [*walk(OmegaConf.to_container(config), ""), *groups, "resume_sweep", "settings_file"]
+    parts = [name.split(".") for name, _ in leaves(OmegaConf.to_container(config))]
+    settings = dict.fromkeys(".".join(each[: end + 1]) for each in parts for end in range(len(each)))  # each once
+    return [*settings, *groups, "resume_sweep", "settings_file"]
 
 
 def _below_hydra(error: Exception) -> Exception:

@@ -18,7 +18,7 @@ from command import launcher
 from command.arguments import quote
 from command.settings import check
 from process import interruption, ranks, requeue
-from process.console import filter_warnings
+from process.console import log_warnings
 from process.errors import PastHydraError
 from process.isolation import isolated
 from run import sweep_record
@@ -32,10 +32,10 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
 
     @functools.wraps(function)
     def decorated(config: DictConfig) -> Any:
-        filter_warnings()
+        log_warnings()
         logging.raiseExceptions = False  # a full disk is said once, not by each line that train.log cannot take
         try:
-            with interruption.heeded():
+            with interruption.handle_signals():
                 if in_sweep(HydraConfig.get()):
                     return _job_of_sweep(function, config)
                 return function(config)
@@ -43,7 +43,7 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
             if not in_sweep(HydraConfig.get()) or launcher.is_serial(HydraConfig.get().launcher):
                 raise
             if requeue.in_submitit():
-                requeue.after(interrupted, Path(HydraConfig.get().sweep.dir, ".stop"))
+                requeue.requeue_after(interrupted, Path(HydraConfig.get().sweep.dir, ".stop"))
             return None  # one job of several in workers: the sweep goes on without it
         except Exception as error:
             raise PastHydraError(error) from error
@@ -64,7 +64,7 @@ def _job_of_sweep(function: Callable[[DictConfig], Any], config: DictConfig) -> 
                 config.resume = str(folder)
             stack.enter_context(isolated())
             return _objective(function(config))
-        except ranks.ToldError:
+        except ranks.FailureReportedElsewhere:
             return None
         except Exception as error:
             if not is_recorded(folder, error):

@@ -18,7 +18,7 @@ from datamodule.class_folders import EXTENSIONS, is_hidden, names_in_folder, nam
 from datamodule.image_folder import FileSource, UnreadableImageError
 from datamodule.loader import identity_collate
 from process.errors import UserError
-from process.files import typed_path
+from process.files import path_from_setting
 
 # B readable images of a batch, C channels, H height, W width
 
@@ -84,7 +84,7 @@ def find(pattern: str, closed: Callable[[OSError], None]) -> tuple[Path, list[st
 
     `closed` is called with the error of each folder that may not be opened.
     """
-    path = typed_path("input", pattern, KINDS)
+    path = path_from_setting("input", pattern, KINDS)
     if path.is_dir():
         return path, *_images(names_in_folder(path, closed=closed))
     if path.is_file() and path.suffix.lower() == ".zip":

@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 from exporter.check import Agreement, Tested, agreement
 from exporter.interface import Interface, interfaces, random_input
 from process.errors import UserError
-from process.files import explained, replacing
+from process.files import explain_os_errors, replacing
 
 log = logging.getLogger(__name__)
 TESTED, CHUNK = 1000, 25  # test images in all and at once: each may have hundreds of patches
@@ -65,7 +65,7 @@ class Exporter:
                 found = agreement(interface, run, self.shape, tested)
                 log.info(f"{interface.file_name}{kind.suffix}: {', '.join(found.words())}")
                 checked.append((folder / f"{interface.file_name}{kind.suffix}", content, interface, found))
-        with explained(folder):
+        with explain_os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         for path, content, *_ in checked:
             with replacing(path, "wb") as file:

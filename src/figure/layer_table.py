@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from adapter.pytorch import map_tensors
 from figure.item_figure import ItemFigure, describe_item, format_shape
 from figure.picture import BLACK, TEXT, WHITE, captioned, font, log_picture, log_text
-from process.console import open_console, shown
+from process.console import effective_verbosity, open_console
 from set_module.set_network import draws_patches, temporary_patch_num
 
 HEAD = ("layer", "type", "output", "parameters", "multiply-adds")
@@ -46,7 +46,7 @@ class LayerTable(ItemFigure):
         log_text(trainer, "layer_table.md", as_markdown(title, layers))
         log_text(trainer, "layer_table.csv", as_csv(layers))
         log_picture(trainer, "pictures/layer_table", as_picture(title, layers))
-        if shown(self.verbosity) > 0 and get_console().is_terminal:
+        if effective_verbosity(self.verbosity) > 0 and get_console().is_terminal:
             get_console().print(as_rich(title, layers))  # above the progress bar, which uses this console
         else:
             open_console(self.verbosity, width=200).print(as_rich(title, layers))  # no terminal's width to fit

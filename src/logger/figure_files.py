@@ -9,7 +9,7 @@ from numpy import ndarray
 from PIL import Image
 from pytorch_lightning.loggers import Logger
 
-from process.files import explained, replacing
+from process.files import explain_os_errors, replacing
 
 
 class FigureFiles(Logger):
@@ -41,7 +41,7 @@ class FigureFiles(Logger):
 
     def prepare(self) -> None:
         """Create the folder; raise a UserError if the file system refuses it or a file in it."""
-        with explained(self.folder):
+        with explain_os_errors(self.folder):
             self.folder.mkdir(exist_ok=True)
             tempfile.TemporaryFile(dir=self.folder).close()
 

@@ -13,7 +13,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from process.files import explained, replacing
+from process.files import explain_os_errors, replacing
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Table:
             self.columns += new
             self.rewrite()
         else:
-            with explained(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
+            with explain_os_errors(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
 
     def read(self) -> None:

@@ -1,6 +1,6 @@
-"""What a person sees in the terminal, by `verbosity`: what was chosen, what is said on the way, the closing table.
+"""The terminal and train.log: which messages they take at each `verbosity`, and the tables that a command prints.
 
-0: warnings and errors only; 1: what this project says; 2: also the whole config, and what libraries say.
+verbosity 0: warnings and errors; 1: this project's messages as well; 2: also the whole config and all library messages.
 """
 
 import logging
@@ -13,41 +13,40 @@ from typing import Any, TextIO
 
 from omegaconf import DictConfig, OmegaConf
 
-from process.files import explained
+from process.files import explain_os_errors
 from process.ranks import is_rank_zero
 
-NOISE = (
+SRC = Path(__file__).resolve().parents[1]
+HARMLESS_WARNINGS = (
     r"The number of training batches .* is smaller than the logging interval",  # epochs are logged all the same
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 with torch 2.15
     r"torch.distributed.nn.functional.all_gather is deprecated",  # Lightning 2.6 with torch 2.15
     r"The `srun` command is available on your system but is not used",  # Lightning, on any machine of a cluster
     r"It is recommended to use `self.log\(.*sync_dist=True",  # torchmetrics has gathered the ranks
     r"`training_step` returned `None`",  # model.skip_nonfinite
-    r"Image size .* could be decompression bomb",  # Pillow, from 89 megapixels on: from 179 on it refuses to read
+    r"Image size .* could be decompression bomb",  # Pillow, above 89 megapixels; above 179 it refuses to read
     r"Checkpoint directory .* exists and is not empty",  # a second `fit` or `test` in the same run folder
 )
-# what goes wrong in them a logger's guard says, once
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}  # read when it is imported
-SRC = Path(__file__).resolve().parents[1]
+# read when MLflow is imported; a logger's guard reports MLflow's failures once
+QUIET_MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
+
+_terminal_is_shared = False
 
 
-_shared = False
+def quiet_shared_terminal() -> None:
+    """Print only warnings from now on: several jobs of a sweep share this terminal, and the sweep itself reports."""
+    global _terminal_is_shared
+    _terminal_is_shared = True
 
 
-def share() -> None:
-    """Several jobs of a sweep have this terminal: from now on this process only warns, and the sweep's own speaks."""
-    global _shared
-    _shared = True
-
-
-def shown(verbosity: int) -> int:
-    return 0 if _shared else verbosity
+def effective_verbosity(verbosity: int) -> int:
+    return 0 if _terminal_is_shared else verbosity
 
 
 class Terminal(logging.StreamHandler[TextIO]):
-    """The handler of config/hydra/*_logging; train.log has what it leaves out.
+    """The log handler of config/hydra/*_logging; train.log also has the messages that this one drops.
 
-    Writes to what sys.stdout is at that moment: while a progress bar is drawn, that prints above it.
+    It writes to the current sys.stdout: a progress bar replaces that while it is drawn, to print messages above itself.
     """
 
     def __init__(self, verbosity: int) -> None:
@@ -59,34 +58,16 @@ class Terminal(logging.StreamHandler[TextIO]):
         return sys.stdout
 
     def filter(self, record: logging.LogRecord) -> Any:
-        verbosity = shown(self.verbosity)
+        verbosity = effective_verbosity(self.verbosity)
         if record.levelno >= logging.WARNING:
-            wanted = verbosity == 2 or not is_noise(record)
+            wanted = verbosity == 2 or not _is_harmless(record)
         else:
             wanted = is_rank_zero() and (verbosity == 2 or (verbosity == 1 and _is_own(record)))
         return wanted and super().filter(record)
 
 
-def _is_own(record: logging.LogRecord) -> bool:
-    """Of this project, or of Hydra: which job of a sweep begins."""
-    return Path(record.pathname).is_relative_to(SRC) or record.name.partition(".")[0] == "hydra"
-
-
-def filter_warnings() -> None:
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    logging.captureWarnings(True)
-    for pattern in NOISE:
-        warnings.filterwarnings("default", message=pattern)  # never an error
-
-
-def is_noise(record: logging.LogRecord) -> bool:
-    return record.name == "py.warnings" and any(re.search(pattern, record.getMessage()) for pattern in NOISE)
-
-
 class LogFile(logging.FileHandler):
-    """Of rank 0; the others make no file, and nobody does in a run folder that may only be read.
+    """The log handler that writes train.log, on rank 0 only; silent in a run folder that is read-only.
 
     Raises a UserError where the file system refuses for another reason.
     """
@@ -94,24 +75,84 @@ class LogFile(logging.FileHandler):
     def __init__(self, filename: str) -> None:
         path = Path(filename)
         self.is_written = os.access(path if path.exists() else path.parent, os.W_OK)
-        with explained(path):
+        with explain_os_errors(path):
             super().__init__(path, encoding="utf-8", delay=not (self.is_written and is_rank_zero()))
 
     def filter(self, record: logging.LogRecord) -> Any:
         return self.is_written and is_rank_zero() and super().filter(record)
 
 
+def _is_own(record: logging.LogRecord) -> bool:
+    """Return whether a message comes from this project, or from Hydra, which names the job of a sweep that begins."""
+    return Path(record.pathname).is_relative_to(SRC) or record.name.partition(".")[0] == "hydra"
+
+
+def _is_harmless(record: logging.LogRecord) -> bool:
+    return record.name == "py.warnings" and any(re.search(each, record.getMessage()) for each in HARMLESS_WARNINGS)
+
+
+def log_warnings() -> None:
+    """Send Python's warnings to the log, and have noisy libraries log errors only."""
+    for name, value in QUIET_MLFLOW.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    logging.captureWarnings(True)
+    for pattern in HARMLESS_WARNINGS:
+        warnings.filterwarnings("default", message=pattern)  # never an error
+
+
 def print_start(folder: Path, chosen: list[str], config: DictConfig) -> None:
-    """Print the run's folder and what was chosen for it, or the whole config."""
+    """Print the run folder and the chosen settings or, at verbosity 2, the whole config."""
     console = open_console(config.verbosity)
-    console.print(_text(folder), style="bold", highlight=False, soft_wrap=True)
+    console.print(_format(folder), style="bold", highlight=False, soft_wrap=True)
     if config.verbosity > 1:
-        console.print(_tree(OmegaConf.to_container(config, resolve=True)))
+        console.print(_config_tree(OmegaConf.to_container(config, resolve=True)))
     else:
         console.print(*chosen, highlight=False, markup=False, soft_wrap=True)
 
 
-def _tree(settings: Any) -> Any:
+def print_summary(title: str, rows: dict[str, Any], verbosity: int) -> None:
+    """Print a table of two columns, floats with four digits.
+
+    Paths follow below the table, each in one line, so that they can be copied; they are relative to the working
+    directory.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, show_header=False, title_justify="left", title_style="bold")
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    paths = {name: value for name, value in rows.items() if isinstance(value, Path)}
+    for name, value in rows.items():
+        if name not in paths:
+            table.add_row(escape(name), escape(_format(value)))  # [a] in a file's name is no style
+    console = open_console(verbosity)
+    console.print(table)
+    for name, path in paths.items():
+        console.print(f"{name}: {_format(path)}", soft_wrap=True, highlight=False, markup=False)
+
+
+def open_console(verbosity: int, width: int | None = None) -> Any:
+    """Return rich's console; it prints nothing at verbosity 0 and on ranks other than 0."""
+    from rich.console import Console
+
+    class RobustConsole(Console):
+        """A console that outlives its reader (`| head`) and a full disk, where rich would end the process."""
+
+        def on_broken_pipe(self) -> None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+        def print(self, *objects: Any, **options: Any) -> None:
+            try:
+                super().print(*objects, **options)
+            except OSError:
+                self.on_broken_pipe()
+
+    return RobustConsole(width=width, quiet=effective_verbosity(verbosity) == 0 or not is_rank_zero())
+
+
+def _config_tree(settings: Any) -> Any:
     from rich.syntax import Syntax
     from rich.tree import Tree
 
@@ -126,59 +167,20 @@ def _tree(settings: Any) -> Any:
     return tree
 
 
-def print_summary(title: str, rows: dict[str, Any], verbosity: int) -> None:
-    """Print a table of two columns; floats with four digits.
-
-    Below it paths, relative to where the command was given, each in one line: they are copied.
-    """
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=title, show_header=False, title_justify="left", title_style="bold")
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    paths = {name: value for name, value in rows.items() if isinstance(value, Path)}
-    for name, value in rows.items():
-        if name not in paths:
-            table.add_row(escape(name), escape(_text(value)))  # [a] in the name of a file is no style
-    console = open_console(verbosity)
-    console.print(table)
-    for name, path in paths.items():
-        console.print(f"{name}: {_text(path)}", soft_wrap=True, highlight=False, markup=False)
-
-
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     return f"{value:.4f}" if abs(value) >= 1e-3 or value == 0 else f"{value:.3g}"
 
 
-def clock(seconds: float) -> str:
-    """1:05 of minutes and seconds, 2:00:00 of hours."""
+def format_duration(seconds: float) -> str:
+    """Return minutes and seconds as 1:05; from an hour on, 2:00:00."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _text(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, float):
-        return number(value)
+        return format_number(value)
     if isinstance(value, Path):
         return str(value.relative_to(Path.cwd()) if value.is_relative_to(Path.cwd()) else value)
     return f"{value:,}" if type(value) is int else str(value)
-
-
-def open_console(verbosity: int, width: int | None = None) -> Any:
-    from rich.console import Console
-
-    class Outlasting(Console):
-        """Of a process that goes on when its reader has left (`| head`; Rich would end it) or the disk is full."""
-
-        def on_broken_pipe(self) -> None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-        def print(self, *objects: Any, **options: Any) -> None:
-            try:
-                super().print(*objects, **options)
-            except OSError:
-                self.on_broken_pipe()
-
-    return Outlasting(width=width, quiet=shown(verbosity) == 0 or not is_rank_zero())

@@ -1,4 +1,4 @@
-"""The one exception for what the user can mend, and what its line is made of."""
+"""The exception for mistakes that the user can correct, and helpers for its one-line message."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,14 +7,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 
 class UserError(Exception):
-    """A mistake in the command, the config or the data: one line that says what is wrong and what to do.
+    """A mistake in the command, the config or the data; its one line says what is wrong and what to do.
 
     Jobs raise it; only command.cli, the outermost layer, prints the line and exits with 1.
     """
 
 
 class PastHydraError(BaseException):
-    """Carries an error past Hydra, which would print or swallow it; no Exception, so it ends a run or a sweep."""
+    """A container that carries an error past Hydra, which would print or swallow it: Hydra catches only Exception."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -22,7 +22,7 @@ class PastHydraError(BaseException):
 
 
 def find_user_error(error: BaseException) -> UserError | None:
-    """The UserError that `error` is or was raised from (OmegaConf wraps what its resolvers raise), if any."""
+    """Return the UserError that `error` is, or was raised from (OmegaConf wraps errors of resolvers), if any."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, UserError):
         cause = cause.__cause__ or (cause.__context__ if isinstance(cause, OmegaConfBaseException) else None)
@@ -30,13 +30,15 @@ def find_user_error(error: BaseException) -> UserError | None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most similar to a mistyped one, if any is similar."""
     by_lower = {other.lower(): other for other in known}
-    if f"hparams.{name}".lower() in by_lower:  # batch_size: what people sweep comes before data.batch_size
+    if f"hparams.{name}".lower() in by_lower:  # batch_size: the hparam is preferred to data.batch_size
         return by_lower[f"hparams.{name}".lower()]
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
     return by_lower[close[0]] if close else None
 
 
 def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type if it has none."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole (written beside the target, synced, renamed), and paths that a user typed."""
+"""Files that are replaced atomically (written beside the target, synced, renamed), and paths that a user typed."""
 
 import errno
 import json
@@ -12,9 +12,9 @@ from typing import IO, Any
 from process.errors import UserError
 
 REMEDIES = {
-    errno.ENOSPC: "free some space; what was written before is whole, and a training goes on by resume=",
-    errno.EDQUOT: "free some of your quota; what was written before is whole, and a training goes on by resume=",
-    errno.ENOENT: "its folder is gone; start anew",
+    errno.ENOSPC: "free some space; earlier files are intact, and resume= continues a training",
+    errno.EDQUOT: "free some of your quota; earlier files are intact, and resume= continues a training",
+    errno.ENOENT: "its folder is gone; start a new run",
     errno.EEXIST: "choose another name",
     errno.ENOTDIR: "choose another name",
     errno.EROFS: "make it writable",
@@ -24,13 +24,14 @@ REMEDIES = {
 
 @contextmanager
 def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary file in the target's folder that takes the target's place when the block ends without error.
+    """Open a temporary file beside `path` that replaces it when the block ends without error.
 
-    Raises a UserError where the file system refuses, and for what is no file: a device would be lost, /dev/stdout too.
+    Raises a UserError where the file system refuses, and where `path` is no regular file: replacing would destroy a
+    device such as /dev/stdout.
     """
     if path.exists() and not path.is_file():
         raise UserError(f"cannot write {path}: that is no file; choose another name")
-    with explained(path):
+    with explain_os_errors(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)
         try:
@@ -45,27 +46,29 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             raise
 
 
-def refuse_closed(folder: Path, remedy: str) -> None:
-    """Raise a UserError, before anything is done, where nothing may be written: a colleague's run, or no folder."""
+def refuse_unwritable(folder: Path, remedy: str) -> None:
+    """Raise a UserError if `folder` is no folder or may not be written, such as the run of a colleague."""
     if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise UserError(f"cannot write into {folder}: choose another place, {remedy}")
 
 
-def remove_remnants(folder: Path) -> None:
-    """What a kill in the middle of writing leaves in a run folder: as large as a checkpoint, and of no use."""
+def remove_temporary_files(folder: Path) -> None:
+    """Remove the temporary files, as large as a checkpoint, of a process that was killed while writing to a run."""
     for path in (*folder.glob(".*.????????"), *folder.glob("checkpoints/.*.????????")):
         path.unlink(missing_ok=True)
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """An OSError while `path` is written becomes a UserError that says what to do."""
+def explain_os_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError while `path` is written into a UserError that says what to do."""
     try:
         yield
     except OSError as error:
-        number = error.errno or (errno.ENOSPC if os.strerror(errno.ENOSPC) in str(error) else 0)  # copytree has a list
+        number = error.errno or (
+            errno.ENOSPC if os.strerror(errno.ENOSPC) in str(error) else 0
+        )  # copytree joins several
         reason = os.strerror(number) if number else str(error)
-        raise UserError(f"cannot write {path}: {reason}; {REMEDIES.get(number, 'is the disk in order?')}") from error
+        raise UserError(f"cannot write {path}: {reason}; {REMEDIES.get(number, 'is the disk healthy?')}") from error
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -80,13 +83,16 @@ def _umask() -> int:
     return mask
 
 
-def typed_path(name: str, text: str, remedy: str) -> Path:
-    """With ~ as a home. Raises a UserError that names the setting where the file system does not take it."""
+def path_from_setting(name: str, text: str, remedy: str) -> Path:
+    """Return the path that the setting `name` was given as `text`, with ~ expanded.
+
+    Raises a UserError with the `remedy` where the file system does not accept the path.
+    """
     try:
         path = Path(text).expanduser()
         with suppress(FileNotFoundError, NotADirectoryError):
             path.stat()
-    except (OSError, RuntimeError, ValueError) as error:  # too long, in a closed folder; ~ of nobody; a NUL
+    except (OSError, RuntimeError, ValueError) as error:  # too long, no permission; ~ of an unknown user; a NUL
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{name}={text}: {reason}: {remedy}") from error
     return path

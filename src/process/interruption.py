@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM (docker stop, a scheduler) and a lost terminal: the first ends a job in order, a second at once."""
+"""Signals (Ctrl-C, SIGTERM, a lost terminal): the first one lets a job save and end, a second one ends it at once."""
 
 import os
 import signal
@@ -11,23 +11,23 @@ from types import FrameType
 from typing import NoReturn
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-SAME = 0.3  # seconds within which a shell, a process group and a container runtime may pass on one and the same wish
+SAME_SIGNAL = 0.3  # seconds within which shell, process group and container runtime may each deliver one Ctrl-C
 
-how_to_go_on: list[Callable[[], str]] = []  # for who was interrupted; nothing where all is done
+remedy_sources: list[Callable[[], str]] = []  # each returns how to continue what was interrupted, or "" if it is done
 
 _owner = os.getpid()
 _received: int | None = None
 _received_at = 0.0
 _deferred = False
-_at_first: list[Callable[[int], None]] = []
-_at_abort: list[Callable[[], None]] = []
+_first_signal_actions: list[Callable[[int], None]] = []
+_abort_actions: list[Callable[[], None]] = []
 
 
 class Interrupted(BaseException):
-    """A signal ended the job. No Exception: it passes whatever catches errors, and so ends a sweep as well."""
+    """The end of a job by a signal. No Exception: it must pass whatever catches errors, and so end a sweep too."""
 
     def __init__(self, signum: int) -> None:
-        super().__init__(signum)  # alone, so that it can be pickled: out of a worker of a sweep
+        super().__init__(signum)  # one argument: a sweep's worker pickles it
         self.signum, self.exit_code = signum, 128 + signum
 
     def __str__(self) -> str:
@@ -35,14 +35,16 @@ class Interrupted(BaseException):
 
 
 def remedies() -> list[str]:
-    return [remedy for ask in how_to_go_on if (remedy := ask())]
+    """Return how to continue, for the message about the interruption."""
+    return [remedy for source in remedy_sources if (remedy := source())]
 
 
 @contextmanager
-def heeded() -> Iterator[None]:
-    """Within the block a signal raises Interrupted: where it arrives, or, while `defer` holds, where `check` is called.
+def handle_signals() -> Iterator[None]:
+    """Raise Interrupted for a signal in the block: at once or, while `defer(True)` holds, at the next `check()`.
 
-    A second signal calls what `at_abort` was given and ends the process. Threads other than the first see no signals.
+    A second signal calls the actions of `on_abort` and ends the process. In threads other than the main one this does
+    nothing: signals reach the main thread only.
     """
     global _owner, _received
     if threading.current_thread() is not threading.main_thread():
@@ -50,7 +52,7 @@ def heeded() -> Iterator[None]:
         return
     _owner, _received = os.getpid(), None
     before = {signum: signal.getsignal(signum) for signum in _signals()}
-    take()
+    install_handlers()
     try:
         yield
     finally:
@@ -59,8 +61,8 @@ def heeded() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
-def take() -> None:
-    """Install the handlers, also over those of Lightning; what nohup ignores stays ignored."""
+def install_handlers() -> None:
+    """Install the handlers, also in place of Lightning's; a signal that nohup ignores stays ignored."""
     if threading.current_thread() is threading.main_thread():
         for signum in _signals():
             if signal.getsignal(signum) is not signal.SIG_IGN:
@@ -68,22 +70,22 @@ def take() -> None:
 
 
 def _signals() -> tuple[int, ...]:
-    return (*SIGNALS, signal.SIGUSR2) if _scheduled() else SIGNALS
+    return (*SIGNALS, signal.SIGUSR2) if _in_submitit_job() else SIGNALS
 
 
-def _scheduled() -> bool:
-    """Whether a scheduler ends this process: submitit has a handler of SIGUSR2, which announces a time limit."""
+def _in_submitit_job() -> bool:
+    """Return whether submitit has installed its handler of SIGUSR2, which announces a time limit."""
     return hasattr(signal, "SIGUSR2") and callable(signal.getsignal(signal.SIGUSR2))
 
 
 def defer(on: bool) -> None:
-    """Whether somebody now calls `check` often enough to be waited for."""
+    """Let a signal wait for the next `check()`; use it where `check()` is called often."""
     global _deferred
     _deferred = on
 
 
-def asked() -> bool:
-    """Whether a signal has come that still waits for `check`."""
+def is_pending() -> bool:
+    """Return whether a signal has come and waits for `check()`."""
     return _received is not None
 
 
@@ -94,45 +96,45 @@ def check() -> None:
 
 
 @contextmanager
-def at_first(action: Callable[[int], None]) -> Iterator[None]:
-    """Within the block, what to do with a first signal before Interrupted is raised; a second one ends it."""
-    _at_first.append(action)
+def on_first_signal(action: Callable[[int], None]) -> Iterator[None]:
+    """Call `action` with the first signal in the block, before Interrupted is raised."""
+    _first_signal_actions.append(action)
     try:
         yield
     finally:
-        _at_first.remove(action)
+        _first_signal_actions.remove(action)
 
 
 @contextmanager
-def at_abort(action: Callable[[], None]) -> Iterator[None]:
-    """Within the block, what to do between a second signal and the end of the process."""
-    _at_abort.append(action)
+def on_abort(action: Callable[[], None]) -> Iterator[None]:
+    """Call `action` at a second signal in the block, before the process ends."""
+    _abort_actions.append(action)
     try:
         yield
     finally:
-        _at_abort.remove(action)
+        _abort_actions.remove(action)
 
 
 def _handle(signum: int, frame: FrameType | None) -> None:
     global _received, _received_at
-    if os.getpid() != _owner:  # forked off, a worker that loads images: Ctrl-C comes to it too, but the job ends it
+    if os.getpid() != _owner:  # a forked DataLoader worker also gets Ctrl-C, but the job ends it
         return
     now = time.monotonic()
     if _received is not None:
-        if now - _received_at > SAME and not _scheduled():  # it announces, ends and kills: none of them is impatient
+        if now - _received_at > SAME_SIGNAL and not _in_submitit_job():  # a scheduler sends several signals on its own
             _abort(signum)
         return
     _received, _received_at = signum, now
     if signal.Signals(signum).name == "SIGHUP":
         _leave_terminal()
-    for action in _at_first:
+    for action in _first_signal_actions:
         action(signum)
     if not _deferred:
         raise Interrupted(signum)
 
 
 def _leave_terminal() -> None:
-    """It is gone: what is still said goes nowhere, where it would fail. A file to which it is redirected stays."""
+    """Send further output to /dev/null, as writing to a lost terminal fails. Output into a file stays."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         if stat.S_ISCHR(os.fstat(stream).st_mode):
@@ -142,7 +144,7 @@ def _leave_terminal() -> None:
 
 def _abort(signum: int) -> NoReturn:
     try:
-        for action in _at_abort:
+        for action in _abort_actions:
             action()
         os.write(2, ("; ".join([f"{Interrupted(signum)}, at once", *remedies()]) + "\n").encode())
     finally:

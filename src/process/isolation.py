@@ -1,4 +1,4 @@
-"""Jobs of a sweep that share a process: each finds it as the first one did."""
+"""The isolation of a sweep's jobs that share a process: each job finds the state that the first one found."""
 
 import gc
 import os
@@ -6,13 +6,13 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# variables that Lightning sets; others come with the import of libraries, which is done once for all jobs
-OF_A_JOB = ("PL_", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_", "CUBLAS_WORKSPACE_CONFIG")
+# prefixes of variables that Lightning sets; the other new ones come from imports, which happen once for all jobs
+JOB_PREFIXES = ("PL_", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_", "CUBLAS_WORKSPACE_CONFIG")
 
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """What the block does to random states, the environment and torch's settings is undone, what it leaves is freed."""
+    """Restore random states, environment and torch's settings after the block, and free the memory it leaves."""
     import numpy
     import torch
 
@@ -25,7 +25,7 @@ def isolated() -> Iterator[None]:
         yield
     finally:
         for name in os.environ.keys() - environment.keys():
-            if name.startswith(OF_A_JOB):
+            if name.startswith(JOB_PREFIXES):
                 del os.environ[name]
         os.environ.update(environment)
         random.setstate(states[0])

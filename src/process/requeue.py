@@ -1,4 +1,4 @@
-"""A job of submitit that is told to end: once it has saved, it is queued again and resumed, or ends for good."""
+"""The requeueing of submitit jobs: after a signal a job saves, and is queued again and resumed, or ends for good."""
 
 import logging
 import os
@@ -12,15 +12,19 @@ log = logging.getLogger(__name__)
 
 
 def in_submitit() -> bool:
-    """Whether this process is a job of submitit, which installs a handler of SIGUSR2 that queues the job again."""
+    """Return whether this process is a submitit job, whose handler of SIGUSR2 queues the job again."""
     return "SUBMITIT_EXECUTOR" in os.environ and callable(signal.getsignal(signal.SIGUSR2))
 
 
-def after(interrupted: Interrupted, stop: Path) -> None:
-    """Ends the process where the job will be started again; returns where it ends for good.
+def requeue_after(interrupted: Interrupted, stop: Path) -> None:
+    """End the process if the job will be started again; return if it has ended for good.
 
-    SIGUSR2 announces the time limit. SIGTERM comes by `scontrol requeue` or a preemption, after which SLURM itself
-    starts the job again; by scancel; or as the warning of a preemption. `stop` is there when the sweep is to end.
+    SIGUSR2 announces the time limit. SIGTERM comes from `scontrol requeue` or a preemption, after which SLURM starts
+    the job again; from scancel; or as the warning before a preemption.
+
+    Args:
+        interrupted: the signal that ended the job.
+        stop: a file that exists if the whole sweep shall end.
     """
     if stop.exists():
         return
@@ -31,13 +35,13 @@ def after(interrupted: Interrupted, stop: Path) -> None:
         handler = signal.getsignal(signal.SIGUSR2)
         assert callable(handler)
         try:
-            handler(signal.SIGUSR2, None)  # which exits
-        except Exception as error:  # after max_num_timeout time limits, or where nothing may be queued again
+            handler(signal.SIGUSR2, None)  # submitit's handler exits
+        except Exception as error:  # beyond submitit's max_num_timeout, or where requeueing is forbidden
             log.error(f"not queued again: {error}")
 
 
 def _state() -> str | None:
-    """What SLURM thinks of this job, `requeued` if it will start it again by itself; None elsewhere."""
+    """Return SLURM's state of this job, `requeued` if SLURM itself will start it again; None outside of SLURM."""
     if os.environ["SUBMITIT_EXECUTOR"] != "slurm":
         return None
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")

@@ -9,7 +9,7 @@ import yaml
 
 from adapter import lightning
 from process.errors import UserError
-from process.files import typed_path
+from process.files import path_from_setting
 from run.record import Run
 from run.resume import NEW_PATIENCE, compare, touches
 
@@ -26,7 +26,7 @@ def find_checkpoint(folder: Path, which: str) -> Path:
     if which in ("best", "last"):
         path = folder / "checkpoints" / f"{which}.ckpt"
     else:
-        path = typed_path("ckpt", which, "name a file, best or last")
+        path = path_from_setting("ckpt", which, "name a file, best or last")
     if which == "best" and not path.exists():
         path = path.with_name("last.ckpt")
     if not path.is_file() and which not in ("best", "last"):

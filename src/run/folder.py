@@ -6,7 +6,7 @@ from itertools import count
 from pathlib import Path
 
 from process.errors import UserError
-from process.ranks import agreed
+from process.ranks import agree_on
 
 
 def make_run_folder(kind: str, experiment_name: str, comment: str | None) -> str:
@@ -14,7 +14,7 @@ def make_run_folder(kind: str, experiment_name: str, comment: str | None) -> str
 
     Of several ranks that were started together, rank 0 makes it.
     """
-    return agreed("folder", lambda: _make(kind, experiment_name, comment))
+    return agree_on("folder", lambda: _make(kind, experiment_name, comment))
 
 
 def _make(kind: str, experiment_name: str, comment: str | None) -> str:

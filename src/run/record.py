@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from process import interruption
 from process.errors import UserError, find_user_error
-from process.files import remove_remnants, replacing, write_json
+from process.files import remove_temporary_files, replacing, write_json
 from process.ranks import end_together, is_rank_zero
 from process.secrets import scrub
 from run import sweep_record
@@ -69,7 +69,7 @@ class Run:
             if is_rank_zero():
                 stack.enter_context(locked(self.folder))
             stack.push(self._end)
-            stack.enter_context(interruption.at_abort(self._abort))
+            stack.enter_context(interruption.on_abort(self._abort))
             if self.resumed:
                 self.facts = read_record(self.folder)
                 self.check(self.config)
@@ -106,7 +106,7 @@ class Run:
             start |= sweep_record.latest_start(self.folder.parent)
         if self.resumed:
             if is_rank_zero():
-                remove_remnants(self.folder)
+                remove_temporary_files(self.folder)
             start["changes"] = {change.name: [change.old, change.new] for change in self.changes}
             start["other_code"] = source_differences(self.folder / "source", "src")
             self.facts.pop("error", None)

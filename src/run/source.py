@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NoReturn
 
-from process.files import explained
+from process.files import explain_os_errors
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("src", "config", "requirements.txt")  # enough to run again: `python source/src/train.py`
@@ -19,7 +19,7 @@ IGNORED = ("__pycache__", ".*", "outputs", "multirun")  # the last two of a run 
 def copy_source(folder: Path) -> None:
     """Copy the code and config, uncommitted changes included, to `folder`, which is there once it is complete."""
     partial = folder.with_name(f".{folder.name}")
-    with explained(folder):
+    with explain_os_errors(folder):
         partial.mkdir()
         for name in COPIED:
             if (REPOSITORY / name).is_dir():

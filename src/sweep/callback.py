@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from command import cli, job, launcher
 from process import interruption, ranks
-from process.console import share
+from process.console import quiet_shared_terminal
 from process.errors import PastHydraError, UserError, first_line
 from run import sweep_record
 from run.resume import locked
@@ -41,7 +41,7 @@ class Sweep(cli.HydraCallback):
             if sweep["dir"] == str(REPOSITORY.parent):
                 self._begin(config)
                 return
-            ranks.refuse_alone(["-m"])  # also where a YAML of hparams_search makes it a sweep
+            ranks.refuse_unsupported_launch(["-m"])  # also where a YAML of hparams_search makes it a sweep
             plan.refuse_impossible(config, config_name)
             folder = Path(config.hydra.sweep.dir).absolute()  # made by its resolver
             if (folder / sweep_record.NAME).exists():
@@ -60,14 +60,14 @@ class Sweep(cli.HydraCallback):
         if not launcher.is_serial(config.hydra.launcher):
             device.offer(config)
             self.until_end.enter_context(self.progress.watching())
-            self.until_end.enter_context(interruption.at_first(self._stop_workers))
-        interruption.how_to_go_on.append(self.remedy)
+            self.until_end.enter_context(interruption.on_first_signal(self._stop_workers))
+        interruption.remedy_sources.append(self.remedy)
         cli.at_failure.append(self._failed)
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         if job.in_sweep(config.hydra) and self.progress is None:  # in a worker
             os.chdir(config.hydra.runtime.cwd)  # Ray's workers begin elsewhere
-            share()
+            quiet_shared_terminal()
             stop.heed(Path(config.hydra.sweep.dir))
             device.take(config.hydra.launcher, Path(config.hydra.sweep.dir))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from process.console import clock, number
+from process.console import format_duration, format_number
 from run.sweep_record import REFUSED, refusal
 from table.collect import RunRecord, read_runs
 from table.query import as_text
@@ -121,14 +121,14 @@ class Progress:
         if status in FAILED:
             end = f"failed: {reason(run)}"
         elif status == "finished" and score is not None:
-            end = f"finished: {self.monitor} {number(score)}"
+            end = f"finished: {self.monitor} {format_number(score)}"
         words = [f"{len(self.runs)}/{self.total} jobs", f"#{job} {end}"]
         if self.best is not None and status == "finished":
             best, its = self.best
-            words.append(f"best #{best} {number(its.facts['best_score'])} {self.label(its)}".rstrip())
+            words.append(f"best #{best} {format_number(its.facts['best_score'])} {self.label(its)}".rstrip())
         done = len(self.runs) - self.before
         if status != "interrupted" and done and (rest := self.total - len(self.runs)):
-            words.append(f"{clock((time.monotonic() - self.began) / done * rest)} left")
+            words.append(f"{format_duration((time.monotonic() - self.began) / done * rest)} left")
         (log.error if status in FAILED else log.info)("  ".join(words))
 
 

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 from runs import REPOSITORY
 
-from process.console import Terminal, clock, print_start, print_summary
+from process.console import LogFile, Terminal, format_duration, print_start, print_summary
 
 OWN, LIBRARY = REPOSITORY / "src" / "callback" / "lr_finder.py", "/lib/python/library/module.py"
 NOISE = "Checkpoint directory /x exists and is not empty."
@@ -92,4 +92,12 @@ def test_a_reader_that_is_gone_and_a_full_disk_end_nothing(reader):
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.4, "0:00"), (65, "1:05"), (3599.6, "1:00:00"), (7325, "2:02:05")])
 def test_clock(seconds, words):
-    assert clock(seconds) == words
+    assert format_duration(seconds) == words
+
+
+def test_the_log_file_takes_lines_where_it_can_be_written_and_else_is_silent(tmp_path):
+    for name in ("here.log", "no folder/there.log"):  # root may write into any folder that exists
+        handler = LogFile(str(tmp_path / name))
+        handler.handle(logging.LogRecord("x", logging.INFO, "x.py", 1, "said", (), None))
+        handler.close()
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("here.log", "said\n")]

@@ -1,10 +1,11 @@
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from process.errors import UserError
-from process.files import replacing, write_json
+from process.files import path_from_setting, replacing, write_json
 
 
 def test_an_error_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -46,3 +47,15 @@ def test_a_device_stays_what_it_is(tmp_path, name):
         write_json(tmp_path / name, {})
     assert (tmp_path / "pipe").is_fifo()
     assert (tmp_path / "link").is_symlink()
+
+
+def test_a_path_that_exists_and_one_that_does_not_yet(tmp_path):
+    for text in (str(tmp_path), str(tmp_path / "absent" / "x"), f"{__file__}/x", "."):
+        assert path_from_setting("output", text, "") == Path(text)
+    assert path_from_setting("output", "~/x", "") == Path.home() / "x"
+
+
+@pytest.mark.parametrize("text", [300 * "x", "~nobody_at_all/x", "a\0b"])
+def test_a_path_that_no_file_can_have(text):
+    with pytest.raises(UserError, match=r"^output=(?s:.)+: .+: name a file$"):
+        path_from_setting("output", text, "name a file")

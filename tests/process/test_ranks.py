@@ -55,44 +55,44 @@ def test_one_rank_writes(monkeypatch, environment, zero):
 )
 def test_who_has_to_agree(monkeypatch, environment, together):
     variables(monkeypatch, **environment)
-    assert ranks.started_together() is together
+    assert ranks.launched_by_torchrun_or_srun() is together
 
 
 def test_the_others_take_what_rank_zero_decides(monkeypatch):
     variables(monkeypatch, **SRUN)
-    assert ranks.agreed("folder", lambda: "first") == "first"
+    assert ranks.agree_on("folder", lambda: "first") == "first"
     monkeypatch.setenv("SLURM_PROCID", "1")
-    assert ranks.agreed("folder", lambda: "second") == "first"
+    assert ranks.agree_on("folder", lambda: "second") == "first"
 
 
 def test_the_others_wait(monkeypatch):
     variables(monkeypatch, **SRUN | {"SLURM_PROCID": "1"})
     threading.Timer(0.3, FolderChannel().put, ("folder", '"late"')).start()
-    assert ranks.agreed("folder", lambda: "own") == "late"
+    assert ranks.agree_on("folder", lambda: "own") == "late"
 
 
 def test_a_start_after_a_requeue_agrees_anew(monkeypatch):
     variables(monkeypatch, **SRUN)
-    ranks.agreed("folder", lambda: "first")
+    ranks.agree_on("folder", lambda: "first")
     variables(monkeypatch, SLURM_PROCID="1", SLURM_RESTART_COUNT="1")
     with pytest.raises(UserError, match=r"rank 0 said nothing about folder for 0.2 s: does this node share"):
-        ranks.agreed("folder", lambda: "own", patience=0.2)
+        ranks.agree_on("folder", lambda: "own", timeout=0.2)
 
 
 def test_what_rank_zero_says_the_others_do_not(monkeypatch):
     variables(monkeypatch, **SRUN)
     monkeypatch.setattr("atexit.register", lambda *_, **__: None)
-    assert not ranks.is_said()
+    assert not ranks.is_reported_elsewhere()
     monkeypatch.setenv("SLURM_PROCID", "1")
-    assert ranks.is_said()
-    with pytest.raises(ranks.ToldError):
-        ranks.agreed("folder", lambda: "own")
+    assert ranks.is_reported_elsewhere()
+    with pytest.raises(ranks.FailureReportedElsewhere):
+        ranks.agree_on("folder", lambda: "own")
 
 
 def test_what_rank_zero_does_not_see_the_others_say(monkeypatch):
-    monkeypatch.setattr(ranks, "SILENCE", 0.2)
+    monkeypatch.setattr(ranks, "COMMON_FAILURE_TIMEOUT", 0.2)
     variables(monkeypatch, **SRUN | {"SLURM_PROCID": "1"})
-    assert not ranks.is_said()
+    assert not ranks.is_reported_elsewhere()
 
 
 @pytest.mark.parametrize(
@@ -106,14 +106,14 @@ def test_what_rank_zero_does_not_see_the_others_say(monkeypatch):
 def test_refused_where_they_could_not_agree(monkeypatch, environment, argv):
     variables(monkeypatch, **environment)
     with pytest.raises(UserError, match="torchrun or srun"):
-        ranks.refuse_alone(argv)
+        ranks.refuse_unsupported_launch(argv)
 
 
 def test_one_run_is_what_ranks_are_for(monkeypatch):
     variables(monkeypatch, **SRUN)
-    ranks.refuse_alone(["hparams.lr=0.1"])
+    ranks.refuse_unsupported_launch(["hparams.lr=0.1"])
     variables(monkeypatch, NODE_RANK="1", LOCAL_RANK="1", SLURM_NTASKS="1")
-    ranks.refuse_alone([])
+    ranks.refuse_unsupported_launch([])
 
 
 def test_a_folder_that_takes_no_writing_hides_no_error(tmp_path, monkeypatch):

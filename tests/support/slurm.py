@@ -127,4 +127,4 @@ class Told(Fault):
             job = f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]
             # unchecked: of the same job, it gets the signal as well
             subprocess.run(self.command, shell=True, check=False, env={**os.environ, "JOB": job})
-            wait(interruption.asked, "no signal")
+            wait(interruption.is_pending, "no signal")
