@@ -9,7 +9,7 @@ from pathlib import Path
 
 from command import plain_command
 from process.errors import UserError
-from run.source import REPOSITORY
+from run.folder import REPOSITORY
 from scaffold.clean_copy import write_copy
 from scaffold.project_name import ProjectName
 

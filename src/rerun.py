@@ -1,6 +1,5 @@
 """Repeat a run from its record, the recorded code included, and compare the metrics: `python src/rerun.py --help`."""
 
-import json
 import platform
 import signal
 import subprocess
@@ -12,9 +11,8 @@ from typing import Any
 from command import plain_command
 from command.arguments import recorded_overrides
 from process.interruption import SIGNALS
-from run.folder import make_run_folder
-from run.resume import no_run, read_record
-from run.source import source_differences
+from run.folder import make_run_folder, read_run_json, source_differences
+from run.resume import no_run
 
 HELP = """\
 Repeat a run: the code and config in its folder, with its settings, in a new run folder; then compare the metrics.
@@ -38,7 +36,7 @@ def main(words: list[str]) -> int:
     old = Path(folder).absolute()
     if not (old / "source" / "src" / "train.py").is_file() or not (old / "run.json").is_file():
         raise no_run("", old)
-    record = read_record(old)
+    record = read_run_json(old)
     for line in differences(old, record):
         print(line)
     again = Path(make_run_folder("outputs", record["experiment_name"], record["comment"])).absolute()
@@ -46,7 +44,7 @@ def main(words: list[str]) -> int:
     sys.stdout.flush()  # what was said comes before what the training says
     if code := run([*command, f"hydra.run.dir={again}", "hydra.mode=RUN"]):
         return code
-    compare(record["metrics"], json.loads((again / "run.json").read_text(encoding="utf-8"))["metrics"])
+    compare(record["metrics"], read_run_json(again)["metrics"])
     return 0
 
 

@@ -10,7 +10,7 @@ from ask import gpus, questions
 from ask.interview import arguments, ask
 from command import plain_command
 from process.errors import UserError
-from run.source import REPOSITORY
+from run.folder import REPOSITORY
 
 HELP = """\
 Start a training without remembering any option: asks for the device, a recipe (or data and model) and a comment, shows

@@ -15,7 +15,7 @@ from process.console import print_start, print_summary
 from process.errors import UserError
 from run.checkpoint import count_parameters, init_from, resume_point
 from run.record import Run
-from run.resume import NEW_PATIENCE, NEW_SCHEDULE, in_words, touches
+from run.resume import NEW_PATIENCE, NEW_SCHEDULE, describe_changes, touches
 
 if TYPE_CHECKING:  # torch takes seconds to import, and TAB and --help must be instant
     from pytorch_lightning import Callback, LightningModule, Trainer
@@ -64,10 +64,10 @@ def train(config: DictConfig, run: Run) -> float | None:
     bar = OmegaConf.select(config, "callbacks.progress_bar") is not None  # else Lightning adds its own
     trainer = cli.build(config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=bar)
     if run.resumed:
-        run.proceed()
+        run.begin_record()
         announce_resume(run, checkpoint)
     else:
-        print_start(run.folder, run.chosen_in_words(), config)
+        print_start(run.folder, run.describe_choice(), config)
     parameters = count_parameters(model)
     device = trainer.strategy.root_device
     run.update(data=data.summary(), class_names=data.class_names, parameters=parameters, device=str(device))
@@ -97,7 +97,7 @@ def train(config: DictConfig, run: Run) -> float | None:
 
 def announce_resume(run: Run, checkpoint: Path | None) -> None:
     log.info(f"resumes {run.folder}" + ("" if checkpoint else " from its start: it has no checkpoint yet"))
-    for change in in_words(run.changes):
+    for change in describe_changes(run.changes):
         log.info(f"  {change}")
     for file in run.facts["resumed"][-1]["other_code"]:
         log.info(f"  {file} is not what it was when the run started")

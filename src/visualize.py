@@ -12,7 +12,7 @@ from command.settings import check
 from command.trained_run import open_run
 from process.console import print_summary
 from process.errors import UserError
-from run.resume import locked, read_record
+from run.folder import locked, read_run_json
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 def main(config: DictConfig) -> None:
     check(config)
     run = open_run(Path(config.run), config, config.ckpt)
-    record = read_record(run.folder)
+    record = read_run_json(run.folder)
     all_figures = config.figures if isinstance(config.figures, DictConfig) else {}
     chosen = {name: figure for name, figure in all_figures.items() if figure is not None}
     if not chosen:

@@ -169,7 +169,7 @@ def test_a_finished_run_says_so(train, command, capsys):
     ("changed", "words"),
     [
         ("hparams.lr=0.1", "is finished: nothing is left to do"),
-        ("hparams.lr=0", "the search for a learning rate is done at the start"),
+        ("hparams.lr=0", "the learning-rate finder runs only at the start"),
         ("hparams.max_epochs=1", "hparams.max_epochs=1: 2 epochs are done already; choose >= 2"),
     ],
 )
@@ -216,7 +216,7 @@ def test_damaged_files_are_named(train, command, capsys):
     (folder / LAST).write_bytes((folder / LAST).read_bytes()[:1000])
     assert command("train", f"resume={folder}", "hparams.max_epochs=2") == 1
     assert f"cannot read the checkpoint {folder / LAST}: damaged" in capsys.readouterr().err
-    for content, words in (("{", "run.json is damaged"), ("{}", "run.json is not that of a run")):
+    for content, words in (("{", "run.json is no JSON"), ("{}", "run.json is not that of a run")):
         (folder / "run.json").write_text(content)
         assert command("train", f"resume={folder}", "hparams.max_epochs=2") == 1
         assert words in capsys.readouterr().err
@@ -230,12 +230,12 @@ def test_a_damaged_metrics_csv_is_said_and_replaced(broken_off, resume):
 
 
 def test_no_two_processes_in_one_folder(broken_off, command, capsys):
-    from run.resume import locked
+    from run.folder import locked
 
     folder = broken_off(*SHORT, *SAVING, "model=cnn", batch=5)
     with locked(folder):
         assert command("train", f"resume={folder}") == 1
-    assert "is still going on" in capsys.readouterr().err
+    assert "is still running" in capsys.readouterr().err
     assert record(folder)["status"] == "failed"
 
 

@@ -17,7 +17,7 @@ from runs import record
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from logger.figure_files import FigureFiles
-from run.resume import locked
+from run.folder import locked
 
 FIGURES = {"layer_table", "first_filters", "feature_maps", "embedding", "worst_images", "confusion_matrix"}
 OF_SETS = {"patch_embedding", "evidence"}

@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 from process.errors import UserError
-from run.source import REPOSITORY
+from run.folder import REPOSITORY
 
 CONFIG = REPOSITORY / "config"
 

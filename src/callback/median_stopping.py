@@ -1,7 +1,6 @@
 """Early end for a job of a sweep that is worse than half of the earlier jobs were at the same epoch."""
 
 import csv
-import json
 import logging
 import math
 import statistics
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+
+from run.folder import RecordError, read_run_json
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +79,11 @@ class MedianStopping(Callback):
         """Return the curves of the other jobs that have finished, empty for those that were stopped. Read each once."""
         for job in self.folder.parent.iterdir():
             if job.name.isdecimal() and job != self.folder and job.name not in self.finished:
-                record = read_record(job / "run.json")
-                if record.get("status") == "finished":
+                try:
+                    record = read_run_json(job)
+                except RecordError:  # of a job that has not begun, or is damaged
+                    continue
+                if record["status"] == "finished":
                     stopped = record.get("stopped_early")
                     curve = {} if stopped else read_curve(job / "metrics.csv", self.monitor, self.best)
                     self.finished[job.name] = curve
@@ -106,11 +110,3 @@ def read_curve(path: Path, monitor: str, best: Callable[[float, float], float]) 
     except (OSError, ValueError, KeyError, csv.Error):  # UnicodeDecodeError is a ValueError
         return {}
     return curve
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}

@@ -20,8 +20,8 @@ from process.errors import UserError
 from process.nested import leaves
 from process.secrets import refuse_in_arguments
 from run import sweep_record
+from run.folder import REPOSITORY
 from run.resume import find_run, no_run
-from run.source import REPOSITORY
 
 # any text as it is: Hydra's grammar refuses bare `a=b` and commas
 FREE_TEXT = ("comment", "run", "resume", "init_from", "ckpt", "input", "output", "hydra.run.dir", "hydra.sweep.dir")

@@ -24,9 +24,7 @@ from process import interruption, ranks
 from process.errors import PastHydraError, UserError, find_user_error
 from process.nested import leaves
 from process.secrets import scrub
-from run.folder import make_run_folder
-from run.resume import locked
-from run.source import REPOSITORY, run_copy
+from run.folder import REPOSITORY, locked, make_run_folder, run_copy
 from run.sweep_record import write_start
 
 __all__ = ["HydraCallback"]  # for sweep/callback.py, which shall know Hydra by this file alone

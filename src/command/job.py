@@ -22,9 +22,9 @@ from process.console import log_warnings
 from process.errors import PastHydraError
 from process.isolation import isolated
 from run import sweep_record
-from run.record import Run, in_a_line, is_recorded, plain
+from run.folder import REPOSITORY
+from run.record import Run, describe_error, is_recorded, used_hparams
 from run.resume import earlier_record
-from run.source import REPOSITORY
 
 
 def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -68,7 +68,7 @@ def _job_of_sweep(function: Callable[[DictConfig], Any], config: DictConfig) -> 
             return None
         except Exception as error:
             if not is_recorded(folder, error):
-                sweep_record.refuse(folder, in_a_line(error))
+                sweep_record.refuse(folder, describe_error(error))
             return None
 
 
@@ -80,7 +80,7 @@ def record(config: DictConfig) -> Run:
     settings = {override.key_or_group: override.value() for override in parsed if not override.is_delete()}
     # what report.py can ask for: also what a default or a recipe chose
     composed = {group: option for group, option in hydra.runtime.choices.items() if not group.startswith("hydra/")}
-    composed |= {f"hparams.{name}": value for name, value in plain(config.hparams).items()}
+    composed |= {f"hparams.{name}": value for name, value in used_hparams(config).items()}
     chosen = {"settings": settings, "composed": composed}
     alone = _alone(hydra, resumed=config.resume is not None), hydra.runtime.cwd
     return Run(Path(hydra.runtime.output_dir), config, overrides, chosen, alone, check, in_sweep=in_sweep(hydra))

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from command.cli import build
 from process.errors import UserError
 from run.checkpoint import find_checkpoint, restore
-from run.resume import read_record
+from run.folder import read_run_json
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class TrainedRun:
         """Return the names in run.json, or those of the data if run.json has none, or else the labels: 0, 1, ..."""
         names = None
         try:
-            names = read_record(self.folder).get("class_names") or build(self.config.data).class_names
+            names = read_run_json(self.folder).get("class_names") or build(self.config.data).class_names
         except UserError as error:
             log.info(f"the classes are given by number, as their names are unknown: {error}")
         numbers = [str(label) for label in range(self.config.data.num_classes)]
@@ -108,7 +108,7 @@ def refuse_other_classes(folder: Path, names: Sequence[str]) -> None:
 def read_intact_record(folder: Path) -> dict[str, Any]:
     """Return what run.json records, nothing if it is missing or damaged."""
     with suppress(UserError):
-        return read_record(folder)
+        return read_run_json(folder)
     return {}
 
 

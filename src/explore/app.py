@@ -21,7 +21,7 @@ from explore.image_view import image_view
 from explore.runs import OpenedRun
 from explore.test_set_views import confusion_view, numbers_view
 from process.errors import UserError
-from run.record import in_a_line
+from run.record import describe_error
 from table.collect import RunRecord
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def opened(run: RunRecord) -> OpenedRun | None:
     except UserError as error:
         words = str(error)
     except Exception as error:  # a user's own code may raise anything, and the page must stay usable
-        words = f"{in_a_line(error)} (the traceback is in the terminal of this page)"
+        words = f"{describe_error(error)} (the traceback is in the terminal of this page)"
         log.exception(f"{folder} cannot be opened")
     st.error(escape_markdown(f"{runs.short_name(run)} cannot be opened: {words}"))
     return None

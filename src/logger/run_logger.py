@@ -1,13 +1,14 @@
 """The interface of this project's loggers: Lightning's metrics, and images, histograms, files, a start and an end."""
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from numpy import ndarray
 from pytorch_lightning.loggers import Logger
+
+from run.folder import read_run_json
 
 STATUS = {"finished": "success", "failed": "failed", "interrupted": "aborted"}  # ours: Lightning's
 
@@ -40,8 +41,7 @@ class RunLogger(Logger):
 
     def read_record(self) -> dict[str, Any]:
         """Return run.json: id, command, git, comment, tags, settings, the sweep's folder, whether it was resumed."""
-        record: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
-        return record
+        return read_run_json(self.folder)
 
     def open(self) -> None:
         """Connect; continue the earlier record if the run is resumed."""

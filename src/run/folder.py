@@ -1,18 +1,67 @@
-"""The name of a run folder, and its making: two starts in one second never share a folder."""
+"""The run folder: its name, its lock, its run.json, and the copy of the code that ran.
 
+Two starts in the same second never share a folder, and two processes never write into one at the same time.
+"""
+
+import fcntl
+import filecmp
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from fnmatch import fnmatch
 from itertools import count
 from pathlib import Path
+from typing import Any, NoReturn
 
 from process.errors import UserError
+from process.files import explain_os_errors
 from process.ranks import agree_on
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COPIED = ("src", "config", "requirements.txt")  # enough to run again: `python source/src/train.py`
+IGNORED = ("__pycache__", ".*", "outputs", "multirun")  # the last two exist in src if a run was started there
+TYPES = {"status": str, "started": str, "settings": dict, "composed": dict, "metrics": dict}  # of entries of run.json
+
+
+class RecordError(UserError):
+    """A run.json that is missing, damaged or not that of a run; `reason` says which in a few words."""
+
+    def __init__(self, folder: str | Path, reason: str) -> None:
+        super().__init__(f"{folder}: {reason}: restore it, or start a new run with init_from={folder}")
+        self.reason = reason
+
+
+class MissingRecordError(RecordError):
+    """A folder without run.json."""
+
+
+def read_run_json(folder: str | Path) -> dict[str, Any]:
+    """Return the content of run.json, the record of a run. Raises a RecordError if there is none that can be used."""
+    try:
+        with open(os.path.join(folder, "run.json"), "rb") as file:  # noqa: PTH118, PTH123 - pathlib takes twice as long
+            record = json.loads(file.read())
+    except FileNotFoundError as error:
+        raise MissingRecordError(folder, "no run.json") from error
+    except OSError as error:
+        raise RecordError(folder, f"run.json: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError(folder, "run.json is no JSON") from error
+    is_run = isinstance(record, dict) and "status" in record
+    if not is_run or not all(isinstance(record.get(name, kind()), kind) for name, kind in TYPES.items()):
+        raise RecordError(folder, "run.json is not that of a run")
+    return record
 
 
 def make_run_folder(kind: str, experiment_name: str, comment: str | None) -> str:
     """Make `<kind>/<experiment_name>/<YYYY-MM-DD>/<HH-MM-SS>[_comment][_1, _2 ...]` and return its path.
 
-    Of several ranks that were started together, rank 0 makes it.
+    Where several ranks were started together, rank 0 makes it. `kind` is `outputs` or `multirun`.
     """
     return agree_on("folder", lambda: _make(kind, experiment_name, comment))
 
@@ -38,5 +87,113 @@ def _make(kind: str, experiment_name: str, comment: str | None) -> str:
 
 
 def slug(text: str) -> str:
-    """Letters and digits of any language stay, whatever else becomes `-`: `lr 0.1, 日本` -> `lr-0.1-日本`."""
+    """Keep letters and digits of any language, replace the rest by `-`: `lr 0.1, 日本` -> `lr-0.1-日本`."""
     return re.sub(r"[^\w.=+-]+", "-", str(text)).strip("-.")[:60] or "-"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lock the folder until the block or the process ends. Raises a UserError while another process holds the lock."""
+    handle = os.open(folder, os.O_RDONLY)
+    _lock_handles.add(handle)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"{folder} is still running{_describe_process(folder)}: stop it first, or resume another run"
+            ) from error
+        except OSError:  # a file system without locks: then nothing is protected
+            pass
+        yield
+    finally:
+        _lock_handles.discard(handle)
+        os.close(handle)
+
+
+_lock_handles: set[int] = set()
+
+
+def _release_locks() -> None:
+    for handle in _lock_handles:
+        os.close(handle)
+    _lock_handles.clear()
+
+
+# a forked process shares the lock: DataLoader workers live seconds longer than a killed run, and would block resume=
+os.register_at_fork(after_in_child=_release_locks)
+
+
+def _describe_process(folder: Path) -> str:
+    """Return process and host of the run or sweep in the folder, as recorded there."""
+    for name in ("run.json", "sweep.json"):
+        try:
+            record = json.loads((folder / name).read_text(encoding="utf-8"))
+            start = [record, *record.get("resumed", [])][-1]
+            return f" (process {start['pid']} on {start['host']})"
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            pass
+    return ""
+
+
+def copy_source(folder: Path) -> None:
+    """Copy code and config, uncommitted changes included, to `folder`, which exists only once it is complete."""
+    partial = folder.with_name(f".{folder.name}")
+    with explain_os_errors(folder):
+        partial.mkdir()
+        for name in COPIED:
+            if (REPOSITORY / name).is_dir():
+                shutil.copytree(REPOSITORY / name, partial / name, ignore=shutil.ignore_patterns(*IGNORED))
+            elif (REPOSITORY / name).exists():
+                shutil.copy2(REPOSITORY / name, partial / name)
+        partial.rename(folder)
+
+
+def run_copy(source: Path, arguments: list[str]) -> NoReturn:
+    """Replace this process by the same command out of the copy in `source`; its child processes use the copy too."""
+    command = Path(sys.argv[0]).resolve().relative_to(REPOSITORY)
+    before = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(source / "src"), *before])
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, str(source / command), *arguments])
+
+
+def source_differences(folder: Path, *parts: str) -> list[str]:
+    """Return the files that differ between the copy in `folder` and this repository.
+
+    `parts` are the folders or files to compare; the default is all that is copied.
+    """
+
+    def files(root: Path) -> set[Path]:
+        found = {
+            path.relative_to(root) for part in parts or COPIED for path in [root / part, *(root / part).rglob("*")]
+        }
+        ignored = {path for path in found if any(fnmatch(part, each) for part in path.parts for each in IGNORED)}
+        return {path for path in found - ignored if (root / path).is_file()}
+
+    def same(path: Path) -> bool:
+        here, there = REPOSITORY / path, folder / path
+        return here.is_file() and there.is_file() and filecmp.cmp(here, there, shallow=False)
+
+    return sorted(str(path) for path in files(REPOSITORY) | files(folder) if not same(path))
+
+
+def git_state() -> dict[str, str | bool] | None:
+    """Return the commit and whether tracked files differ from it; None outside of git and in a copy of the code."""
+    try:
+        if (
+            subprocess.run(
+                ["git", "-C", str(REPOSITORY), "check-ignore", "-q", "."], stderr=subprocess.DEVNULL
+            ).returncode
+            == 0
+        ):
+            return None  # the repository around a run folder is not the code that runs
+        commit = _git("rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(REPOSITORY), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

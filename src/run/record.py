@@ -1,9 +1,10 @@
-"""The record of one run: run.json, config.yaml and source/ in its folder, from the first moment to the last."""
+"""The record of one run, kept in its folder from start to end: run.json, config.yaml and source/."""
 
 import logging
 import math
 import os
 import platform
+import re
 import shlex
 import socket
 import sys
@@ -23,20 +24,33 @@ from omegaconf import DictConfig, OmegaConf
 from process import interruption
 from process.errors import UserError, find_user_error
 from process.files import remove_temporary_files, replacing, write_json
+from process.nested import leaves
 from process.ranks import end_together, is_rank_zero
 from process.secrets import scrub
 from run import sweep_record
-from run.resume import Change, changes, locked, read_record, refuse_fixed
-from run.source import copy_source, git_state, source_differences
+from run.folder import RecordError, copy_source, git_state, locked, read_run_json, source_differences
+from run.resume import Change, changes, refuse_fixed
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf")
+# hparams that code reads by name, whatever the YAML of the chosen parts refers to
+READ_BY_CODE = {"seed", "batch_size", "max_epochs", "optimizer", "lr", "monitor", "monitor_mode", "patience"}
+HPARAM = re.compile(r"\$\{[^}]*?\bhparams\b(?:\.(\w+))?")  # ${hparams.x}, also as an argument of a resolver
 
 
 class Run:
-    """A context in which a job runs: `finished`, `failed` or `interrupted` stands in run.json when it is left.
+    """A context in which a job runs; at its end run.json says `finished`, `failed` or `interrupted`.
 
-    `facts` is what run.json holds; every update replaces the file as a whole. Ranks other than 0 write nothing. Of a
-    run that is resumed nothing is touched until `proceed` says that it can be; `changes` are the settings that differ.
+    `facts` is the content of run.json, which each update replaces atomically. Only rank 0 writes. In the folder of a
+    resumed run nothing is written until `begin_record` is called; `changes` are the settings that differ.
+
+    Args:
+        folder: the run folder, which exists already.
+        config: the composed config.
+        overrides: the overrides of the command line, as they were typed.
+        chosen: `settings`, the overrides as values, and `composed`, all chosen options and used hparams, by name.
+        relaunch: command and working directory with which Lightning starts further ranks of this job.
+        check: raises a UserError for a config that cannot be run.
+        in_sweep: whether the job belongs to a sweep.
     """
 
     def __init__(
@@ -45,20 +59,20 @@ class Run:
         config: DictConfig,
         overrides: list[str],
         chosen: dict[str, Any],
-        alone: tuple[list[str], str],
+        relaunch: tuple[list[str], str],
         check: Callable[[DictConfig], None],
         in_sweep: bool = False,
     ) -> None:
-        self.alone, self.check = alone, check
+        self.relaunch, self.check = relaunch, check
         self.folder, self.config, self.chosen, self.in_sweep = folder, config, chosen, in_sweep
         self.overrides = [override for override in overrides if not override.startswith("resume=")]
-        self.began = time.monotonic()  # a clock that jumps changes `started` and `ended`, not `seconds`
+        self.began = time.monotonic()  # a clock that is set affects `started` and `ended`, not `seconds`
         self.changes: list[Change] = []
-        # since the checkpoint was written, which may be earlier: a kill may have come before the next one
+        # since the last checkpoint; it is older than `changes` if a resumed run was killed before its next checkpoint
         self.changes_since_checkpoint: list[Change] = []
-        self.proceeding = False
+        self.recording = False
         self.facts: dict[str, Any] = {}
-        self.at_end: list[Callable[[dict[str, Any]], None]] = []  # told `facts` when the status is known
+        self.at_end: list[Callable[[dict[str, Any]], None]] = []  # called with `facts` once the status is known
 
     @property
     def resumed(self) -> bool:
@@ -71,28 +85,28 @@ class Run:
             stack.push(self._end)
             stack.enter_context(interruption.on_abort(self._abort))
             if self.resumed:
-                self.facts = read_record(self.folder)
+                self.facts = read_run_json(self.folder)
                 self.check(self.config)
                 self._compose()
                 self.changes = changes(self.folder, yaml.safe_load(self.composed[".hydra/config.yaml"]))
                 refuse_fixed(self.changes, self.folder)
             else:
-                self.proceed()
+                self.begin_record()
                 self.check(self.config)
                 self._compose()
                 self._write_composed()
                 if is_rank_zero():
                     copy_source(self.folder / "source")
-            stack.enter_context(end_together(self.folder, self.alone, self._record_failure))
+            stack.enter_context(end_together(self.folder, self.relaunch, self._record_failure))
             self.stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> None:
         self.stack.__exit__(*error)
 
-    def proceed(self) -> None:
-        """Begin to write: a new run its first record, a resumed one that it goes on, and with what settings."""
-        self.proceeding = True
+    def begin_record(self) -> None:
+        """Write the first record of a new run; in that of a resumed run, note the resumption and its settings."""
+        self.recording = True
         self.seconds_before = self.facts.get("seconds") or 0.0
         start: dict[str, Any] = {
             "started": _now(),
@@ -102,7 +116,7 @@ class Run:
             "pid": os.getpid(),
             "versions": {package: version(package) for package in PACKAGES},
         }
-        if self.in_sweep:  # what runs is its copy of the code
+        if self.in_sweep:  # the jobs run the sweep's copy of the code
             start |= sweep_record.latest_start(self.folder.parent)
         if self.resumed:
             if is_rank_zero():
@@ -131,32 +145,34 @@ class Run:
             tags=[str(word) for word in self.config.tags],
             **{kind: {k: v for k, v in chosen.items() if k != "resume"} for kind, chosen in self.chosen.items()},
             seed=self.config.hparams.seed,
+            debug=self.config.debug,
         )
 
-    def chosen_in_words(self) -> list[str]:
-        """The data, the model, and every other override of the command."""
+    def describe_choice(self) -> list[str]:
+        """Return the data, the model, and every other override of the command."""
         chosen = {name: f"{name}={self.chosen['composed'][name]}" for name in ("data", "model")}
         others = [override for override in self.overrides if override.partition("=")[0] not in chosen]
         return [*chosen.values(), *others]
 
     @property
     def settings(self) -> str:
-        """As YAML, interpolations as they are written."""
+        """The whole config as YAML, with unresolved interpolations."""
         return self.composed[".hydra/config.yaml"]
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """What was chosen in each group, and hparams: for loggers, by short names."""
+        """The chosen option of each group and the used hparams, by short names, for loggers."""
         short = {name.removeprefix("hparams."): value for name, value in self.chosen["composed"].items()}
         return {**short, "comment": self.config.comment}
 
     def update(self, **facts: Any) -> None:
+        """Set these entries of run.json."""
         self.facts.update(facts)
         if is_rank_zero():
             write_json(self.folder / "run.json", _finite(self.facts))
 
     def _end(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if not self.proceeding:
+        if not self.recording:
             return
         seconds = self.seconds_before + time.monotonic() - self.began
         ended = {"ended": _now(), "seconds": round(seconds, 3)}
@@ -165,25 +181,26 @@ class Run:
         elif not isinstance(error, Exception):  # Interrupted, KeyboardInterrupt
             self.update(status="interrupted", **ended)
         else:
-            # to train.log alone (config/hydra/job_logging): on the terminal the outermost layer says it, once
-            logging.getLogger("failure").error(in_a_line(error), exc_info=None if find_user_error(error) else error)
-            with suppress(UserError):  # the first reason is the one to say, also where nothing can be written now
-                self.update(status="failed", error=in_a_line(error), **ended)
-        with ExitStack() as stack:  # each is told, whatever another raises
-            for tell in reversed(self.at_end):
-                stack.callback(tell, self.facts)
+            # to train.log only (config/hydra/job_logging); the outermost layer prints it on the terminal
+            line, bug = describe_error(error), None if find_user_error(error) else error
+            logging.getLogger("failure").error(line, exc_info=bug)
+            with suppress(UserError):  # a full disk must not hide the first error
+                self.update(status="failed", error=line, **ended)
+        with ExitStack() as stack:  # calls each, whatever another one raises
+            for action in reversed(self.at_end):
+                stack.callback(action, self.facts)
 
     def _record_failure(self, text: str) -> None:
         self.update(status="failed", error=text, ended=_now())
 
     def _abort(self) -> None:
-        if self.proceeding:
+        if self.recording:
             self.update(status="interrupted", ended=_now())
 
     def _compose(self) -> None:
-        """The texts of config.yaml and of what `resume=` or `run=` compose from, before building changes the config."""
+        """Keep the texts of config.yaml and .hydra/, which run= and resume= read: building changes the config."""
         self.composed = {
-            ".hydra/overrides.yaml": OmegaConf.to_yaml(self.overrides),  # first: it alone decides what is composed
+            ".hydra/overrides.yaml": OmegaConf.to_yaml(self.overrides),  # written first: it decides what is composed
             ".hydra/config.yaml": OmegaConf.to_yaml(self.config),
             "config.yaml": OmegaConf.to_yaml(self.config, resolve=True),
         }
@@ -196,29 +213,37 @@ class Run:
                     file.write(text)
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """The settings of a node as plain values."""
-    content = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(content, dict)
-    return {str(name): value for name, value in content.items()}
+def used_hparams(config: DictConfig) -> dict[str, Any]:
+    """Return the hparams that the chosen parts use: those that the rest of the config or a used hparam refers to."""
+    texts: Any = OmegaConf.to_container(config, resolve=False)
+    hparams, used = texts.pop("hparams"), set(READ_BY_CODE)
+    waiting = [*texts.values(), *(hparams.get(name) for name in used)]
+    while waiting:
+        for _, text in leaves(waiting.pop(), into_lists=True):
+            for name in HPARAM.findall(text) if isinstance(text, str) else ():
+                found = {name} if name else set(hparams)  # ${hparams}: all
+                waiting += [hparams.get(each) for each in found - used]
+                used |= found
+    resolved: Any = OmegaConf.to_container(config.hparams, resolve=True)
+    return {name: value for name, value in resolved.items() if name in used}
 
 
-def in_a_line(error: BaseException) -> str:
-    """What run.json holds as the `error` of a run that failed."""
-    mistake = find_user_error(error) or error
-    return scrub(f"{type(mistake).__name__}: {mistake}")
+def describe_error(error: BaseException) -> str:
+    """Return the one line that run.json holds as the `error` of a failed run."""
+    error = find_user_error(error) or error
+    return scrub(f"{type(error).__name__}: {error}")
 
 
 def is_recorded(folder: Path, error: BaseException) -> bool:
-    """Whether the run in the folder failed for this reason, by its own word: one that never began cannot say so."""
+    """Return whether the folder's run.json holds this error; a job that never began a record could not write it."""
     try:
-        return read_record(folder).get("error") == in_a_line(error)
-    except UserError:
+        return read_run_json(folder).get("error") == describe_error(error)
+    except RecordError:
         return False
 
 
 def _finite(value: Any) -> Any:
-    """NaN and infinity are no JSON: they become text."""
+    """Replace NaN and infinity, which JSON does not know, by text."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

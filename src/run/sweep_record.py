@@ -1,4 +1,4 @@
-"""sweep.json: how a sweep was started, in the folder of its jobs. What its jobs and resume_sweep= read."""
+"""The record of a sweep, sweep.json in the folder of its jobs: how it was started. Jobs and resume_sweep= read it."""
 
 import json
 import os
@@ -13,21 +13,21 @@ from typing import Any
 from process.errors import UserError
 from process.files import write_json
 from process.secrets import scrub
-from run.source import git_state
+from run.folder import git_state
 
 NAME = "sweep.json"
-REFUSED = ".refused"  # in a job's folder: why it was not begun, where run.json is not its own to write
-_NONE = "{}: no folder of a sweep (one with sweep.json and source/, such as multirun/Default/...), or damaged"
+REFUSED = ".refused"  # in a job's folder: why the job did not start, where it may not write run.json
+NO_SWEEP = "{}: no folder of a sweep (one with sweep.json and source/, such as multirun/Default/...), or damaged"
 
 
 def write_start(folder: Path, arguments: list[str]) -> None:
-    """Of a sweep that begins: its arguments as Hydra takes them; of one that goes on: that it does."""
+    """Record the start of a sweep with its arguments for Hydra, or that an earlier sweep in `folder` is resumed."""
     start = {
         "started": datetime.now().astimezone().isoformat(timespec="milliseconds"),
         "command": scrub(shlex.join(sys.orig_argv)),
         "git": git_state(),
         "host": socket.gethostname(),
-        "pid": os.getpid(),  # it remains the same when the process becomes that of the copy
+        "pid": os.getpid(),  # execv into the copy of the code keeps it
     }
     if (folder / NAME).exists():
         record = read(folder)
@@ -37,23 +37,24 @@ def write_start(folder: Path, arguments: list[str]) -> None:
 
 
 def read(folder: Path) -> dict[str, Any]:
+    """Return sweep.json. Raises a UserError if the folder is not that of a sweep that can be resumed."""
     path = folder / NAME
     if not path.exists() and (folder / "run.json").is_file():
-        raise UserError(f"{folder}: a run, no sweep: resume={folder} goes on with it")
+        raise UserError(f"{folder}: a run, no sweep: resume={folder} continues it")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         record["resumed"], record["command"]
         arguments = [argument.strip() for argument in record["arguments"] if isinstance(record["arguments"], list)]
         whole = (folder / "source" / "src" / "sweep" / "callback.py").is_file() and bool(arguments)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(_NONE.format(folder)) from error
+        raise UserError(NO_SWEEP.format(folder)) from error
     if not whole:
-        raise UserError(_NONE.format(folder))
+        raise UserError(NO_SWEEP.format(folder))
     return record
 
 
 def find(which: str) -> Path:
-    """A folder, or `last`: the sweep below multirun/ that began last."""
+    """Return the folder `which`; `last` is the sweep below multirun/ that began last."""
     if not which:
         raise UserError("resume_sweep=: name the folder of a sweep, or last")
     if which != "last":
@@ -65,8 +66,8 @@ def find(which: str) -> Path:
 
 
 def refuse(folder: Path, why: str | None) -> None:
-    """Leave word for the sweep's own process; None: the job is tried anew."""
-    with suppress(OSError):  # a full disk: the terminal has it
+    """Tell the sweep's own process why a job did not start; None: the job starts now."""
+    with suppress(OSError):  # a full disk: the reason is in the terminal only
         if why is None:
             (folder / REFUSED).unlink(missing_ok=True)
         else:
@@ -74,11 +75,12 @@ def refuse(folder: Path, why: str | None) -> None:
 
 
 def refusal(folder: Path) -> str | None:
+    """Return why the job in the folder did not start, or None."""
     path = folder / REFUSED
     return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def latest_start(folder: Path) -> dict[str, Any]:
-    """The command that its jobs belong to now, and the commit of the code in source/."""
+    """Return the command that started or resumed the sweep last, and the commit of its copy of the code."""
     record = read(folder)
     return {"command": [record, *record["resumed"]][-1]["command"], "git": record["git"]}

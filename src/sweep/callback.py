@@ -15,8 +15,7 @@ from process import interruption, ranks
 from process.console import quiet_shared_terminal
 from process.errors import PastHydraError, UserError, first_line
 from run import sweep_record
-from run.resume import locked
-from run.source import REPOSITORY, copy_source
+from run.folder import REPOSITORY, copy_source, locked
 from sweep import device, plan, stop, study
 from sweep.progress import Progress, shown
 from sweep.summary import print_table

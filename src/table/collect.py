@@ -1,7 +1,6 @@
-"""Find run folders and read what each says of itself: run.json alone, so that ten thousand take a second or two."""
+"""The search for run folders and the reading of their run.json alone, so that ten thousand take a second or two."""
 
 import fcntl
-import json
 import os
 import re
 import socket
@@ -9,7 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-# what run.json says besides settings and metrics, as far as a report shows, filters or sorts by it
+from run.folder import MissingRecordError, RecordError, read_run_json
+
+# the entries of run.json, besides settings and metrics, that a report shows, filters or sorts by
 FACTS = (
     "status",
     "comment",
@@ -23,22 +24,22 @@ FACTS = (
     "error",
     "best_score",
 )
-# the end of the path of a single run, of a sweep, or of a sweep's job (run/folder.py names them)
+# the end of the path of a single run, of a sweep, or of a sweep's job, as run/folder.py makes it
 DATED = re.compile(r"(?:^|/)\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d[^/]*(?P<job>/\d+)?$")
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What the run.json of one folder says. One that says nothing of use has the status `damaged` and an `error`."""
+    """The content of one folder's run.json; if that cannot be used, the status is `damaged` and `error` says why."""
 
     facts: dict[str, Any]
-    settings: dict[str, Any] = field(default_factory=dict)  # what was set for this run
-    composed: dict[str, Any] = field(default_factory=dict)  # groups and hparams as they were, set or not
+    settings: dict[str, Any] = field(default_factory=dict)  # as set on the command line
+    composed: dict[str, Any] = field(default_factory=dict)  # all chosen options and used hparams, set or not
     metrics: dict[str, float] = field(default_factory=dict)
 
     @property
     def known(self) -> dict[str, Any]:
-        """The settings, those included that are known though nobody set them."""
+        """The settings, including defaults and what a recipe chose."""
         return self.composed | self.settings
 
     def value(self, name: str) -> Any:
@@ -49,20 +50,19 @@ class RunRecord:
 
 
 def read_runs(folders: Iterable[str]) -> list[RunRecord]:
-    """Every run in or under the folders, the newest last; what has no time of a start comes first."""
+    """Return every run in or under the folders, the newest last; runs without a start time come first."""
     runs = (run for folder in folders for run in _walk(folder))
     return sorted(runs, key=lambda run: (run.facts.get("started", ""), _natural(run.facts["folder"])))
 
 
 def _walk(folder: str) -> Iterator[RunRecord]:
     try:
-        with open(os.path.join(folder, "run.json"), "rb") as file:  # noqa: PTH118, PTH123 - pathlib takes twice as long
-            yield _read(folder, file.read())
+        yield _read(folder)
         return
-    except FileNotFoundError:
+    except MissingRecordError:
         pass
-    except OSError as error:
-        yield _damaged(folder, f"run.json: {error.strerror}")
+    except RecordError as error:
+        yield _damaged(folder, error.reason)
         return
 
     dated = DATED.search(os.path.abspath(folder))  # noqa: PTH100
@@ -85,27 +85,16 @@ def _walk(folder: str) -> Iterator[RunRecord]:
         yield from _walk(os.path.join(folder, name))  # noqa: PTH118
 
 
-def _read(folder: str, content: bytes) -> RunRecord:
-    try:
-        record = json.loads(content)
-    except (ValueError, RecursionError):
-        return _damaged(folder, "run.json is no JSON")
-    if not isinstance(record, dict) or not isinstance(record.get("status"), str):
-        return _damaged(folder, "run.json is not that of a run")
-    settings, composed, metrics = (record.get(name, {}) for name in ("settings", "composed", "metrics"))
-    if not (isinstance(settings, dict) and isinstance(composed, dict) and isinstance(metrics, dict)):
-        return _damaged(folder, "run.json is not that of a run")
+def _read(folder: str) -> RunRecord:
+    record = read_run_json(folder)
+    is_dead = record["status"] == "running" and _has_no_process(folder, record)
+    if is_dead and read_run_json(folder) != record:  # the run has ended meanwhile and recorded how
+        return _read(folder)
     facts = {"folder": folder, **{name: record[name] for name in FACTS if record.get(name) is not None}}
-    if not isinstance(facts.get("started", ""), str):
-        return _damaged(folder, "run.json is not that of a run")
-    if facts["status"] == "running" and _is_gone(folder, record):
-        with open(os.path.join(folder, "run.json"), "rb") as file:  # noqa: PTH118, PTH123
-            if (now := file.read()) != content:  # it has ended meanwhile, with a word
-                return _read(folder, now)
-        facts["status"] = "dead"
-    numbers = {name: _number(value) for name, value in metrics.items()}
+    facts |= {"status": "dead"} if is_dead else {}
+    numbers = {name: _number(value) for name, value in record.get("metrics", {}).items()}
     measured = {name: number for name, number in numbers.items() if number is not None}
-    return RunRecord(facts, settings, composed, measured)
+    return RunRecord(facts, record.get("settings", {}), record.get("composed", {}), measured)
 
 
 def _damaged(folder: str, why: str) -> RunRecord:
@@ -113,15 +102,15 @@ def _damaged(folder: str, why: str) -> RunRecord:
 
 
 def _number(value: Any) -> float | None:
-    """run.json holds nan and infinity as text; what else is no number is no metric."""
+    """Return a metric as a number; run.json holds NaN and infinity as text. Anything else is no metric."""
     try:
         return float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else None
     except (ValueError, OverflowError):
         return None
 
 
-def _is_gone(folder: str, record: dict[str, Any]) -> bool:
-    """Whether the process has ended without a word (SIGKILL, no memory left, power): it held a lock on the folder."""
+def _has_no_process(folder: str, record: dict[str, Any]) -> bool:
+    """Return whether the run's process has vanished (SIGKILL, out of memory, power): a running one holds a lock."""
     resumed = record.get("resumed")
     start = resumed[-1] if isinstance(resumed, list) and resumed else record
     if not isinstance(start, dict) or start.get("host") != socket.gethostname():
@@ -133,12 +122,12 @@ def _is_gone(folder: str, record: dict[str, Any]) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return True
-    except OSError:  # held by the run; or a file system without locks, of which nothing can be known
+    except OSError:  # the run holds it; or the file system has no locks
         return False
     finally:
         os.close(handle)
 
 
 def _natural(path: str) -> list[tuple[int, str]]:
-    """Sorts job 10 after job 9."""
+    """Return a sort key that puts job 10 after job 9."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in path.split("/")]

@@ -67,10 +67,10 @@ def test_refuses_in_a_line(tmp_path, text, words):
 
 
 def test_trains_by_it(train, tmp_path):
-    from run.record import read_record
+    from run.folder import read_run_json
 
     path = written(tmp_path, "data: digits\nmodel: cnn\ndebug: true\ncomment: out of a file\nhparams.seed: 5\n")
     folder = train("-c", str(path), "--bs", "32")
-    facts = read_record(folder)
+    facts = read_run_json(folder)
     assert (facts["seed"], facts["comment"]) == (5, "out of a file")
     assert facts["settings"]["hparams.batch_size"] == 32

@@ -1,4 +1,4 @@
-from run.resume import compare, in_words
+from run.resume import compare, describe_changes
 
 
 def test_a_logger_that_comes_or_goes_is_one_line():
@@ -10,7 +10,7 @@ def test_a_logger_that_comes_or_goes_is_one_line():
         "hparams": {"lr": 0.01},
         "loggers": {"mlflow": {"_target_": "M", "store": "s"}, "csv": {"_target_": "C", "more": 1}},
     }
-    assert in_words(compare(old, new)) == [
+    assert describe_changes(compare(old, new)) == [
         "hparams.lr: 0.1 -> 0.01",
         "loggers.csv.more: (not set) -> 1",
         "loggers.mlflow: added",

@@ -11,7 +11,7 @@ import pytest
 from runs import REPOSITORY, record
 from sweeps import TINY, start, statuses, sweep_in
 
-from run.resume import locked
+from run.folder import locked
 
 
 def written(sweep, *names):
@@ -130,7 +130,7 @@ def test_what_a_job_cannot_go_on_with_is_said_and_left_alone(command, tmp_path, 
     said = capfd.readouterr()
     for job in "01":
         file = f"{sweep}/{job}/run.json"
-        why = f"#{job} failed: {file} is lost or damaged: restore it, or delete {sweep}/{job} to run it anew"
+        why = f"#{job} failed: {file} is lost or damaged: restore it, or delete {sweep}/{job} to repeat the job"
         assert why in said.out
         assert why in said.err.splitlines()
     assert (sweep / "0" / "run.json").read_text() == "{"
@@ -236,7 +236,7 @@ def test_a_resumed_sweep_is_the_same_sweep(command, tmp_path, capfd):
     assert "holds a sweep already: resume_sweep=" in capfd.readouterr().err
     with locked(tmp_path / "mine"):
         assert command("train", "resume_sweep=mine") == 1
-    assert "is still going on" in capfd.readouterr().err
+    assert "is still running" in capfd.readouterr().err
     began = time.time_ns()
     assert command("train", "resume_sweep=mine") == 0
     assert all((tmp_path / "mine" / job / "run.json").stat().st_mtime_ns < began for job in "01")
