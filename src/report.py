@@ -1,6 +1,6 @@
 """List runs, compare their settings and metrics, average over seeds: `python src/report.py --help`.
 
-It composes nothing and trains nothing: no Hydra, no torch.
+It needs neither Hydra nor torch, so it starts at once.
 """
 
 import sys
@@ -10,14 +10,14 @@ from command import plain_command
 from process.errors import UserError
 from table.collect import read_runs
 from table.files import write
-from table.query import parse, select, why_none
+from table.query import describe_hidden, parse, select, why_none
 from table.rows import make_table
 from table.terminal import show
 
 HELP = """\
 List the runs under outputs/ and multirun/: status, comment, the settings in which they differ, metrics.
 
-  python src/report.py [FOLDER ...] [FILTER ...] [group=true] [sort=NAME] [top=N] [output=FILE ...]
+  python src/report.py [FOLDER ...] [FILTER ...] [all=true] [group=true] [sort=NAME] [top=N] [output=FILE ...]
 
 == Which runs ==
   FOLDER          look there instead
@@ -25,6 +25,7 @@ List the runs under outputs/ and multirun/: status, comment, the settings in whi
                   experiment_name, started, seconds, host, device, parameters; * and ? stand for any letters
   NAME!=VALUE     all but those
   'NAME>VALUE'    also >= < <=; in quotes, or the shell takes it for a file
+  all=true        with the runs that are no results: debug=True, and those that were refused before they trained
 
 == What of them ==
   group=true      runs that differ in seeds or folds alone become one: mean ± standard deviation (n - 1), and n
@@ -55,10 +56,14 @@ def main(words: list[str]) -> None:
     if not folders:
         raise UserError("no outputs/ or multirun/ here: name a folder with runs, or make one: python src/train.py")
     found = read_runs(folders)
-    runs = select(found, query)
+    selected = select(found, query)
+    hidden = [] if query.all else [run for run in selected if run.no_result]
+    runs = [run for run in selected if query.all or not run.no_result]
     table = make_table(runs, query.group, query.sort, query.reverse, query.top)
     show(table)
-    if not runs and (hint := why_none(found, query)):
+    if hidden:
+        print(describe_hidden(hidden), file=sys.stderr)
+    elif not runs and (hint := why_none(found, query)):
         print(hint, file=sys.stderr)
     for path in query.outputs:
         write(table, path)

@@ -14,7 +14,9 @@ REPORT = str(REPOSITORY / "src" / "report.py")
 @pytest.fixture
 def sweep(tmp_path):
     make_sweep(tmp_path / "multirun", {0.1: [0.90, 0.92, 0.94], 0.01: [0.95, 0.97, 0.99]})
-    make_run(tmp_path / "outputs/Default/2026-11-21/09-00-00", status="failed", settings={"data": "MNIST"})
+    make_run(
+        tmp_path / "outputs/Default/2026-11-21/09-00-00", status="failed", settings={"data": "MNIST"}, parameters=9
+    )
     (tmp_path / "outputs/Default/2026-11-21/10-00-00").mkdir()
 
 
@@ -28,6 +30,27 @@ def test_every_run_here(sweep, command, capsys):
     assert len(out.splitlines()) == 1 + 8
     assert "multirun/Default/2026-11-20/09-00-00/5" in out
     assert err.splitlines()[0] == "8 runs: 6 finished, 1 failed, 1 damaged"
+
+
+def test_what_is_no_result_is_hidden_unless_it_is_asked_for(command, capsys, tmp_path):
+    """A failed run that trained is shown: `parameters` is recorded just before the first step."""
+    outputs = tmp_path / "outputs" / "Default" / "2026-11-21"
+    make_run(outputs / "09-00-00", status="failed", parameters=9)
+    make_run(outputs / "10-00-00", status="failed")
+    make_run(outputs / "11-00-00", debug=True, parameters=9)
+    make_run(outputs / "12-00-00", settings={"debug": True})  # as older records say it
+    make_run(outputs / "13-00-00", debug=False, parameters=9)
+    assert command("report") == 0
+    out, err = capsys.readouterr()
+    assert [line.split()[0][-8:] for line in out.splitlines()[1:]] == ["09-00-00", "13-00-00"]
+    assert err.splitlines()[0] == "2 runs: 1 failed, 1 finished"
+    assert err.splitlines()[-1] == "2 debug runs and 1 refused run are hidden: all=true shows them"
+    assert command("report", "all=true") == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1 + 5
+    assert "hidden" not in err
+    assert command("report", "status=failed", "group=true") == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "1 refused run is hidden: all=true shows it"
 
 
 def test_filters_groups_ranks_and_writes(sweep, command, capsys, tmp_path):
@@ -51,8 +74,13 @@ def test_a_folder_and_a_comparison(sweep, command, capsys):
 def test_real_runs(train, command, capsys):
     train("data=digits", "model=cnn", "hparams.max_epochs=1", "loggers=none", "comment=日本, a = b")
     assert command("train", "data=digits", "model=cnn", "data.valid=100000") == 1
+    assert command("train", "data=digits", "model=cnn", "debug=True") == 0
     capsys.readouterr()
     assert command("report", "model=cnn", "sort=test_accuracy") == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1 + 1
+    assert err.splitlines()[-1] == "1 debug run and 1 refused run are hidden: all=true shows them"
+    assert command("report", "model=cnn", "sort=test_accuracy", "all=true", "debug=false") == 0
     out, err = capsys.readouterr()
     _, finished, failed = out.splitlines()
     assert " finished " in finished

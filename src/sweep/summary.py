@@ -4,7 +4,7 @@ import sys
 from dataclasses import replace
 
 from sweep.progress import FAILED, Progress, reason, shown
-from table.rows import is_loss, is_repeat, make_table
+from table.rows import is_lower_better, is_repeat, make_table
 from table.terminal import show
 
 
@@ -17,7 +17,7 @@ def print_table(progress: Progress) -> None:
         metrics = run.metrics if score is None else {best: score, **run.metrics}
         facts = {name: value for name, value in run.facts.items() if name != "error"}
         runs.append(replace(run, facts={**facts, "folder": str(job)}, metrics=metrics))
-    show(make_table(runs, sort=best, reverse=(progress.mode == "max") == is_loss(best)))
+    show(make_table(runs, sort=best, reverse=(progress.mode == "max") == is_lower_better(best, runs)))
     failures: dict[str, list[str]] = {}
     for job, run in sorted(progress.runs.items()):
         if run.facts["status"] in FAILED:

@@ -1,1 +1,1 @@
-"""Tables of runs: what report.py reads, chooses, groups and prints. No torch, no Hydra: it starts at once."""
+"""Tables of runs: reading, choosing, grouping and printing for report.py. Without torch and Hydra, to start at once."""

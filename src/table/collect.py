@@ -20,6 +20,7 @@ FACTS = (
     "seconds",
     "host",
     "device",
+    "debug",
     "parameters",
     "error",
     "best_score",
@@ -36,13 +37,23 @@ class RunRecord:
     settings: dict[str, Any] = field(default_factory=dict)  # as set on the command line
     composed: dict[str, Any] = field(default_factory=dict)  # all chosen options and used hparams, set or not
     metrics: dict[str, float] = field(default_factory=dict)
+    lower_is_better: tuple[str, ...] | None = None  # metrics without valid_ or test_; None in records without the entry
 
     @property
     def known(self) -> dict[str, Any]:
         """The settings, including defaults and what a recipe chose."""
         return self.composed | self.settings
 
+    @property
+    def no_result(self) -> str | None:
+        """`debug` or `refused` for a run that did not train as it would have to count as a result, else None."""
+        if self.value("debug") is True:
+            return "debug"
+        never_trained = "parameters" not in self.facts  # recorded just before the first step
+        return "refused" if self.facts["status"] == "failed" and never_trained else None
+
     def value(self, name: str) -> Any:
+        """Return a setting, metric or other entry of run.json, or None."""
         for source in (self.settings, self.composed, self.metrics, self.facts):
             if name in source:
                 return source[name]
@@ -94,7 +105,9 @@ def _read(folder: str) -> RunRecord:
     facts |= {"status": "dead"} if is_dead else {}
     numbers = {name: _number(value) for name, value in record.get("metrics", {}).items()}
     measured = {name: number for name, number in numbers.items() if number is not None}
-    return RunRecord(facts, record.get("settings", {}), record.get("composed", {}), measured)
+    lower = record.get("lower_is_better")
+    lower = tuple(map(str, lower)) if isinstance(lower, list) else None
+    return RunRecord(facts, record.get("settings", {}), record.get("composed", {}), measured, lower)
 
 
 def _damaged(folder: str, why: str) -> RunRecord:

@@ -1,17 +1,17 @@
-"""A table of runs as a file: its ending says of which kind."""
+"""The writing of a table of runs to a file, whose ending chooses the format."""
 
 from pathlib import Path
 
 from process.errors import UserError
 from process.files import replacing
-from table.rows import Spread, Table, is_loss
+from table.rows import Spread, Table
 from table.text import cell_text, comma_separated, markdown
 
 FIGURE_ROWS = 100  # more cannot be read
 
 
 def write(table: Table, path: Path) -> None:
-    """Raises a UserError where the file cannot be written, or nothing can be drawn."""
+    """Write the table. Raises a UserError if the file cannot be written, or if there is nothing to draw."""
     if path.suffix not in (".csv", ".md"):
         draw(table, path)
         return
@@ -20,7 +20,7 @@ def write(table: Table, path: Path) -> None:
 
 
 def draw(table: Table, path: Path) -> None:
-    """One line per row: every run a dot, the mean of a group with its standard deviation."""
+    """Draw one line per row: each run as a dot, the mean of a group with its standard deviation."""
     metric = table.ranking
     if metric is None:
         raise UserError(f"output={path}: none of these runs has a metric to draw")
@@ -45,9 +45,9 @@ def draw(table: Table, path: Path) -> None:
             axis.plot(cell, height, "o", color="C0")
         label = " ".join(f"{c.name}={text}" for c in settings if (text := cell_text(row, c)))
         labels.append(label or str(row.get("folder") or "all runs"))
-    axis.set_yticks(range(len(rows)), labels, parse_math=False)  # a $ is a $
+    axis.set_yticks(range(len(rows)), labels, parse_math=False)  # $ starts no formula
     axis.invert_yaxis()  # the first row on top
-    axis.set_xlabel(f"{metric} ({'less' if is_loss(metric) else 'more'} is better)")
+    axis.set_xlabel(f"{metric} ({'lower' if metric in table.lower_is_better else 'higher'} is better)")
     axis.grid(alpha=0.3)
     with replacing(path, "wb") as file:
         figure.savefig(file, format=path.suffix[1:], dpi=110, bbox_inches="tight")

@@ -1,7 +1,8 @@
-"""What a report is asked for, as `key=value` words: which folders, which of their runs, in which order, and whereto."""
+"""The request for a report, as `key=value` words: which folders and runs, in which order, into which files."""
 
 import fnmatch
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ ENDINGS = (".csv", ".md", ".png", ".svg", ".pdf")
 
 @dataclass(frozen=True)
 class Filter:
-    """`data=MNIST`, `comment=*warm*`, `hparams.lr!=0.1`, `test_accuracy>0.9`."""
+    """A condition on runs: `data=MNIST`, `comment=*warm*`, `hparams.lr!=0.1`, `test_accuracy>0.9`."""
 
     name: str
     operator: str
@@ -25,13 +26,14 @@ class Filter:
         return f"{self.name}{self.operator}{self.value}"
 
     def accepts(self, run: RunRecord) -> bool:
+        """Return whether the run fulfils the condition. Raises a UserError for a text where a number is needed."""
         actual = run.value(self.name)
         if self.operator in ("=", "!="):
             return _matches(actual, self.value) == (self.operator == "=")
         if actual is None or isinstance(actual, bool | list | dict):
             return False
         left: Any = actual
-        right: Any = self.value if isinstance(actual, str) else as_number(self.value)  # a text: started>2026-11-20
+        right: Any = self.value if isinstance(actual, str) else as_number(self.value)  # started>2026-11-20
         if right is None:
             raise UserError(f"{self}: {self.name} is a number, and {self.value!r} is none")
         larger, equal = left > right, left == right
@@ -40,8 +42,11 @@ class Filter:
 
 @dataclass
 class Query:
+    """A parsed request for a report."""
+
     folders: list[str] = field(default_factory=list)
     filters: list[Filter] = field(default_factory=list)
+    all: bool = False
     group: bool = False
     sort: str | None = None
     reverse: bool = False
@@ -50,13 +55,14 @@ class Query:
 
 
 def parse(words: list[str]) -> Query:
+    """Parse the words of the command line. Raises a UserError for the first that is not understood."""
     query = Query()
     for word in words:
         found = WORD.fullmatch(word)
         if Path(word).is_dir():  # asked first: a comment may have put a `=` into the name of a folder
             query.folders.append(word)
         elif word.startswith("-"):
-            raise UserError(f"{word}: no such option; what there is says --help")
+            raise UserError(f"{word}: no such option; --help lists the options")
         elif found is None:
             quotes = "; a comparison needs quotes: 'test_accuracy>0.9'" if "/" not in word else ""
             raise UserError(f"{word}: no such folder{quotes}")
@@ -67,10 +73,18 @@ def parse(words: list[str]) -> Query:
     return query
 
 
+def _set_all(query: Query, value: str) -> None:
+    query.all = _parse_switch("all", value)
+
+
 def _set_group(query: Query, value: str) -> None:
+    query.group = _parse_switch("group", value)
+
+
+def _parse_switch(name: str, value: str) -> bool:
     if value.lower() not in ("true", "false"):
-        raise UserError(f"group={value}: must be true or false")
-    query.group = value.lower() == "true"
+        raise UserError(f"{name}={value}: must be true or false")
+    return value.lower() == "true"
 
 
 def _set_sort(query: Query, value: str) -> None:
@@ -89,11 +103,11 @@ def _add_output(query: Query, value: str) -> None:
     query.outputs.append(Path(value))
 
 
-OPTIONS = {"group": _set_group, "sort": _set_sort, "top": _set_top, "output": _add_output}
+OPTIONS = {"all": _set_all, "group": _set_group, "sort": _set_sort, "top": _set_top, "output": _add_output}
 
 
 def select(runs: list[RunRecord], query: Query) -> list[RunRecord]:
-    """The runs that all filters accept. Raises a UserError for a name that no run knows."""
+    """Return the runs that all filters accept. Raises a UserError for a name that no run knows."""
     known = dict.fromkeys(("folder", *FACTS))
     for run in runs:
         known |= dict.fromkeys((*run.known, *run.metrics))
@@ -108,8 +122,16 @@ def select(runs: list[RunRecord], query: Query) -> list[RunRecord]:
     return [run for run in runs if all(each.accepts(run) for each in query.filters)]
 
 
+def describe_hidden(hidden: list[RunRecord]) -> str:
+    """Return a line such as `2 debug runs and 1 refused run are hidden: all=true shows them`."""
+    counts = Counter(str(run.no_result) for run in hidden)
+    parts = [f"{count} {kind} run{'s' * (count > 1)}" for kind, count in sorted(counts.items())]
+    is_one = len(hidden) == 1
+    return f"{' and '.join(parts)} {'is' if is_one else 'are'} hidden: all=true shows {'it' if is_one else 'them'}"
+
+
 def why_none(runs: list[RunRecord], query: Query) -> str | None:
-    """Of the first filter that no run passes, what there is instead: data=mnist -> MNIST, digits."""
+    """Return what there is instead, for the first filter that no run passes: data=mnist -> MNIST, digits."""
     for each in query.filters:
         if not any(each.accepts(run) for run in runs):
             values = sorted({as_text(run.value(each.name)) for run in runs if run.value(each.name) is not None})
@@ -119,7 +141,7 @@ def why_none(runs: list[RunRecord], query: Query) -> str | None:
 
 
 def as_text(value: Any) -> str:
-    """As one would write it on the command line."""
+    """Return a value as one writes it on the command line."""
     if isinstance(value, list):
         return f"[{','.join(map(as_text, value))}]"
     if isinstance(value, dict):
@@ -141,5 +163,5 @@ def _matches(actual: Any, wanted: str) -> bool:
         return wanted.lower() == as_text(actual)
     if isinstance(actual, int | float) and as_number(wanted) == actual:  # 0.10 is 0.1
         return True
-    # only * and ? are special: [mean,max] is a list
+    # of fnmatch's special characters only * and ? count: [mean,max] is a list
     return fnmatch.fnmatchcase(as_text(actual), wanted.replace("[", "[[]"))

@@ -1,7 +1,8 @@
-"""From runs to rows: which settings differ, what is the mean over seeds and folds, which is the best."""
+"""The rows of a table of runs: settings that differ, means over seeds and folds, the order by a metric."""
 
 import json
 import math
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ FOLD = "data.fold"
 
 @dataclass(frozen=True)
 class Spread:
-    """A metric of several runs that differ in their seeds and folds alone."""
+    """A metric of several runs that differ only in seeds and folds."""
 
     values: tuple[float, ...]
 
@@ -29,7 +30,7 @@ class Spread:
 
     @cached_property
     def std(self) -> float | None:
-        """That of a sample (n - 1); one run has none."""
+        """The standard deviation of a sample (n - 1); None for a single run."""
         if len(self.values) < 2:
             return None
         return statistics.stdev(self.values) if all(map(math.isfinite, self.values)) else math.nan
@@ -40,32 +41,46 @@ Cell = str | int | float | Spread | None
 
 @dataclass(frozen=True)
 class Column:
+    """A column of a table: `kind` is fact, setting or metric."""
+
     name: str
-    kind: str  # fact, setting or metric
+    kind: str
     essential: bool = False  # shown however narrow the terminal is
     numeric: bool = False  # aligned at the right
 
 
 @dataclass
 class Table:
+    """A table of runs, one row per run or per group of runs."""
+
     columns: list[Column]
     rows: list[dict[str, Cell]]
     shared: dict[str, str]  # settings that are the same in all the runs
     statuses: Counter[str]  # of the runs
+    lower_is_better: set[str]  # names of metrics
 
     @property
     def ranking(self) -> str | None:
-        """The metric that matters most: the one sorted by, or the first."""
+        """The metric by which the table is sorted, else the first one."""
         return next((column.name for column in self.columns if column.kind == "metric"), None)
 
 
 def make_table(
     runs: list[RunRecord], group: bool = False, sort: str | None = None, reverse: bool = False, top: int | None = None
 ) -> Table:
-    """One row per run, or per group of runs over seeds and folds; the best first where `sort` is a metric."""
+    """Make a table of runs.
+
+    Args:
+        runs: the runs to show; those of status `damaged` have no settings and metrics.
+        group: one row for the runs that differ only in seeds and folds, instead of one row for each run.
+        sort: the name of a column; by a metric, the best row comes first.
+        reverse: reverses that order.
+        top: keeps only that many rows.
+    """
     whole = [run for run in runs if run.facts["status"] != "damaged"]
     settings = _differing(whole, NAMED_ELSEWHERE)
     metrics = _ordered({name for run in whole for name in run.metrics}, sort)
+    lower_is_better = {name for name in metrics if is_lower_better(name, whole)}
     if group:
         settings = [name for name in _differing(whole, ("comment",)) if not is_repeat(name)]
         rows = [_group_row(members, settings, metrics, sort) for members in _groups(whole)]
@@ -74,7 +89,7 @@ def make_table(
         rows = [_run_row(run, settings, metrics, sort) for run in runs]
         facts = ["folder", "status"]
     if sort is not None:
-        best_is_high = sort in metrics and not is_loss(sort)
+        best_is_high = sort in metrics and sort not in lower_is_better
         rows = _ranked(rows, sort, down=best_is_high != reverse)
         if sort not in (*facts, *settings, *metrics, "comment", "error"):
             facts.append(sort)
@@ -91,11 +106,12 @@ def make_table(
         cells = [cell for row in rows if (cell := row.get(column.name)) not in (None, "")]
         if cells:
             filled.append(replace(column, numeric=not any(isinstance(cell, str) for cell in cells)))
-    return Table(filled, rows, _shared(whole), Counter(run.facts["status"] for run in runs))
+    statuses = Counter(run.facts["status"] for run in runs)
+    return Table(filled, rows, _shared(whole), statuses, lower_is_better)
 
 
 def is_repeat(setting: str) -> bool:
-    """Whether runs that differ in it alone repeat one another."""
+    """Return whether runs that differ only in this setting repeat one another."""
     return setting == FOLD or is_seed(setting)
 
 
@@ -103,13 +119,15 @@ def is_seed(setting: str) -> bool:
     return setting == "hparams.seed" or (setting.startswith("data.") and setting.endswith("seed"))
 
 
-def is_loss(metric: str) -> bool:
-    """Whether less is better."""
-    return "loss" in metric or "error" in metric
+def is_lower_better(metric: str, runs: Iterable[RunRecord]) -> bool:
+    """Return whether lower values of the metric are better, by the first run that has it."""
+    recorded = next((run.lower_is_better for run in runs if metric in run.metrics), None)
+    name = re.sub("^(test|valid|train)_", "", metric)
+    return name in recorded if recorded is not None else name.endswith(("loss", "_error"))  # in an older record
 
 
 def _differing(runs: list[RunRecord], without: Iterable[str]) -> list[str]:
-    """Settings that were set somewhere and are not the same everywhere, those that were set most often first."""
+    """Return the settings that were set in some run and differ between runs, the most often set first."""
     counts = Counter(name for run in runs for name in run.settings if name not in without)
     names = [name for name, _ in counts.most_common()]
     values: dict[str, set[str]] = {name: set() for name in names}
@@ -121,7 +139,7 @@ def _differing(runs: list[RunRecord], without: Iterable[str]) -> list[str]:
 
 
 def _shared(runs: list[RunRecord]) -> dict[str, str]:
-    """What was set in every run, and to the same value."""
+    """Return the settings that were set to the same value in all runs."""
     texts = [{name: as_text(value) for name, value in run.settings.items()} for run in runs]
     same = set.intersection(*(set(each.items()) for each in texts)) if texts else set()
     return {name: text for name, text in texts[0].items() if (name, text) in same} if texts else {}
@@ -159,7 +177,10 @@ def _is_number(value: Any) -> bool:
 
 
 def _groups(runs: list[RunRecord]) -> Iterable[list[RunRecord]]:
-    """Runs with the same settings but for seeds and fold; a run on no fold trains on other images than those on one."""
+    """Return groups of runs whose settings differ only in seeds and fold.
+
+    Runs on a fold and runs on none are never in one group: they train on different images.
+    """
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
         same = {name: value for name, value in run.known.items() if not is_repeat(name)}
@@ -169,7 +190,7 @@ def _groups(runs: list[RunRecord]) -> Iterable[list[RunRecord]]:
 
 
 def _over(runs: list[RunRecord]) -> str:
-    """`5 folds, 3 seeds`; nothing for runs on no fold, where n says it."""
+    """Return `5 folds, 3 seeds`, or nothing for runs without folds, of which `n` is the number of seeds."""
     folds = {run.known.get(FOLD) for run in runs} - {None}
     if not folds:
         return ""
@@ -179,7 +200,7 @@ def _over(runs: list[RunRecord]) -> str:
 
 
 def _group_row(members: list[RunRecord], settings: list[str], metrics: list[str], sort: str | None) -> dict[str, Cell]:
-    """Only finished runs count: what another one has measured so far is no result."""
+    """Return the row of a group. Only finished runs count: the metrics of the others are no results yet."""
     finished = [run for run in members if run.facts["status"] == "finished"]
     others = Counter(run.facts["status"] for run in members if run.facts["status"] != "finished")
     row = _settings_row(members[0], settings)
@@ -196,7 +217,7 @@ def _group_row(members: list[RunRecord], settings: list[str], metrics: list[str]
 
 
 def _ranked(rows: list[dict[str, Cell]], name: str, down: bool) -> list[dict[str, Cell]]:
-    """Rows that have nothing of that name, or NaN, come last."""
+    """Return the rows sorted by a column; rows without a value, or with NaN, come last."""
 
     def place(row: dict[str, Cell]) -> tuple[bool, Any] | None:
         cell = row.get(name)

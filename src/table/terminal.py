@@ -1,4 +1,4 @@
-"""A table of runs on the terminal: as many columns as its width allows, or plain text where there is none."""
+"""The printing of a table of runs: with as many columns as the terminal's width allows; as plain text into a pipe."""
 
 import sys
 from dataclasses import replace
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from table.rows import Cell, Column, Table
 from table.text import cell_text, plain
 
-if TYPE_CHECKING:  # a tenth of a second, and --help must be instant
+if TYPE_CHECKING:  # the import takes 0.1 s, and --help must be instant
     from rich.table import Table as RichTable
 
-ELASTIC = {"folder": 40, "comment": 24, "error": 24}  # may be cut or folded, to no less than this
+ELASTIC = {"folder": 40, "comment": 24, "error": 24}  # columns that may be cut or folded, and their least width
 RICH_ROWS = 1000  # rich draws 2,000 rows a second: more are printed plainly
-COLORS = {"finished": "green", "running": "cyan", "interrupted": "yellow"}  # the others are bad news
+COLORS = {"finished": "green", "running": "cyan", "interrupted": "yellow"}  # the others are red
 
 
 def show(table: Table) -> None:
-    """Print the table on stdout; on stderr, the number of runs, what is the same in all, and what was left out."""
+    """Print the table on stdout; on stderr the number of runs, the settings they share, and the omitted columns."""
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -35,6 +35,7 @@ def show(table: Table) -> None:
 
 
 def notes(table: Table, left_out: list[str]) -> list[str]:
+    """Return the lines that are printed below the table."""
     counts = ", ".join(f"{count} {status}" for status, count in table.statuses.most_common())
     total = table.statuses.total()
     lines = [f"{total} run{'s' * (total != 1)}" + (f": {counts}" if counts else "")]
@@ -48,7 +49,16 @@ def notes(table: Table, left_out: list[str]) -> list[str]:
 def fit(
     table: Table, widths: dict[str, int], width: int, elastic: dict[str, int]
 ) -> tuple[Table, dict[str, int], list[str]]:
-    """Leave out columns, the last first, until the rest is as narrow as the terminal; say how wide each becomes."""
+    """Fit a table into a terminal by omitting columns, the last ones first.
+
+    Args:
+        table: the table with all columns.
+        widths: the width that each column needs, by name.
+        width: the width of the terminal.
+        elastic: the least width of the columns that may be cut or folded.
+
+    Returns the fitted table, the width of each of its columns, and the names of the omitted ones.
+    """
     kept = list(table.columns)
     least = {name: min(widest, elastic.get(name, widest)) for name, widest in widths.items()}
     spare = width - 1 - sum(least[column.name] + 3 for column in kept)  # a line and two spaces each
@@ -70,7 +80,7 @@ def fit(
 
 
 def heading(column: Column) -> str:
-    """In two lines, which takes less width: hparams. / lr, test_ / accuracy."""
+    """Return a column's name in two lines, which are narrower: hparams. / lr, test_ / accuracy."""
     group, separator, name = column.name.rpartition("_" if column.kind == "metric" else ".")
     return f"{group}{separator}\n{name}" if separator else name
 
@@ -92,7 +102,7 @@ def _drawn(table: Table, widths: dict[str, int]) -> "RichTable":
             justify="right" if column.numeric else "left",
             vertical="bottom",
             no_wrap=column.name != "folder",
-            overflow="fold" if column.name == "folder" else "ellipsis",  # a path is there to be copied
+            overflow="fold" if column.name == "folder" else "ellipsis",  # a path must stay complete to be copied
             width=widths[column.name],
         )
     for row in table.rows:

@@ -9,11 +9,11 @@ from table.rows import Cell, Column, Spread, Table
 
 
 def cell_text(row: dict[str, Cell], column: Column) -> str:
-    """Metrics with four digits, `mean ± std`; whatever would break a line or steer a terminal is replaced."""
+    """Return a cell as text: metrics with four digits, `mean ± std`; control characters are replaced."""
     cell = row.get(column.name)
     if isinstance(cell, Spread):
         digits = _digits(cell.mean)
-        n = f" (n={len(cell.values)})" if len(cell.values) != row.get("n") else ""  # not all of them have measured it
+        n = f" (n={len(cell.values)})" if len(cell.values) != row.get("n") else ""  # not all runs have this metric
         return f"{cell.mean:{digits}}" + (f" ± {cell.std:{digits}}" if cell.std is not None else "") + n
     if isinstance(cell, float) and column.kind == "metric":
         return f"{cell:{_digits(cell)}}"
@@ -21,8 +21,8 @@ def cell_text(row: dict[str, Cell], column: Column) -> str:
 
 
 def plain(table: Table) -> str:
-    """Aligned columns without lines, for `grep` and `less`."""
-    from rich.cells import cell_len  # a letter of Japanese takes two cells
+    """Return aligned columns without lines, for `grep` and `less`."""
+    from rich.cells import cell_len  # a Japanese character takes two cells
 
     aligned = []
     for column in table.columns:
@@ -41,7 +41,7 @@ def markdown(table: Table) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """Numbers with all their digits; a mean over runs becomes three columns."""
+    """Return CSV, numbers with all their digits; a mean over runs becomes three columns."""
     spread = {name for row in table.rows for name, cell in row.items() if isinstance(cell, Spread)}
     lines: list[list[Any]] = [[]]
     for column in table.columns:

@@ -178,3 +178,21 @@ def test_top():
 
 def test_nothing_at_all():
     assert make_table([]).columns == make_table([], group=True, sort="test_accuracy").columns == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "recorded", "lower"),
+    [
+        ("valid_loss", None, True),
+        ("test_calibration_error", None, True),
+        ("test_accuracy", None, False),
+        ("test_hamming_distance", ("loss", "hamming_distance"), True),
+        ("test_lossless_share", ("loss",), False),
+        ("valid_loss", (), False),  # what the run says counts, not the name
+    ],
+)
+def test_the_best_is_the_lowest_where_the_run_says_so(metric, recorded, lower):
+    runs = [RunRecord({"folder": str(v), "status": "finished"}, {}, {}, {metric: v}, recorded) for v in (0.2, 0.1, 0.3)]
+    table = make_table(runs, sort=metric)
+    assert column(table, metric) == ([0.1, 0.2, 0.3] if lower else [0.3, 0.2, 0.1])
+    assert (metric in table.lower_is_better) == lower
