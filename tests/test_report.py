@@ -74,12 +74,16 @@ def test_a_folder_and_a_comparison(sweep, command, capsys):
 def test_real_runs(train, command, capsys):
     train("data=digits", "model=cnn", "hparams.max_epochs=1", "loggers=none", "comment=日本, a = b")
     assert command("train", "data=digits", "model=cnn", "data.valid=100000") == 1
-    assert command("train", "data=digits", "model=cnn", "debug=True") == 0
+    added = ("+callbacks=histograms", "+callbacks=every_k_epochs")
+    assert command("train", "data=digits", "model=cnn", "debug=True", *added) == 0
     capsys.readouterr()
     assert command("report", "model=cnn", "sort=test_accuracy") == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 1 + 1
     assert err.splitlines()[-1] == "1 debug run and 1 refused run are hidden: all=true shows them"
+    ran = "callbacks=[basic,monitor,pictures,histograms,every_k_epochs]"
+    assert command("report", "model=cnn", "all=true", ran) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 1
     assert command("report", "model=cnn", "sort=test_accuracy", "all=true", "debug=false") == 0
     out, err = capsys.readouterr()
     _, finished, failed = out.splitlines()

@@ -26,6 +26,7 @@ from run.resume import find_run, no_run
 # any text as it is: Hydra's grammar refuses bare `a=b` and commas
 FREE_TEXT = ("comment", "run", "resume", "init_from", "ckpt", "input", "output", "hydra.run.dir", "hydra.sweep.dir")
 SHOW = ("--cfg", "-c", "--info", "-i")
+LISTS = ("callbacks", "loggers")  # groups of which several options are chosen
 SWEEP = ("-m", "--multirun", "hydra.mode=MULTIRUN")
 SHOWN_BY_CFG = ("job", "hydra", "all")  # -c with one of these is Hydra's --cfg
 PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[A-Za-z_][\w./-]*", re.IGNORECASE)  # what Hydra reads as a text
@@ -139,6 +140,21 @@ def _value(value: Any) -> str:
     return repr(value)
 
 
+def join_added_options(argv: list[str]) -> list[str]:
+    """Join what is chosen and added for callbacks, or for loggers, into one list: Hydra takes one addition at most.
+
+    `callbacks=[basic] +callbacks=histograms` -> `callbacks=[basic,histograms]`
+    """
+    for group in LISTS:
+        words = [word for word in argv if re.fullmatch(rf"\+?{group}=(\w+|\[[\w,]*\])", word)]
+        if len(words) > 1 and any(word.startswith("+") for word in words):
+            name = f"+{group}" if all(word.startswith("+") for word in words) else group
+            options = re.findall(r"\w+", ",".join(word.partition("=")[2] for word in words))
+            joined = f"{name}=[{','.join(dict.fromkeys(options))}]"
+            argv = [*(word for word in argv if word not in words), joined]
+    return argv
+
+
 def prepare_argv(argv: list[str]) -> list[str]:
     """Quote free text; put the recorded config and overrides of `run=` or `resume=FOLDER` before the new ones."""
     if {"hydra.output_subdir=null"} & set(argv):
@@ -146,6 +162,7 @@ def prepare_argv(argv: list[str]) -> list[str]:
     refuse_in_arguments(argv)
     if set(SWEEP) & set(argv) and any(argument.partition("=")[0] in SHOW for argument in argv):
         raise UserError("--cfg and --info show the config of one job: without -m, and with one value for each setting")
+    argv = join_added_options(argv)
     named = [argument for argument in argv if argument.startswith(("run=", "resume=")) and argument != "resume=null"]
     new = options_first([quote(argument) for argument in argv if argument not in named])
     if not named:

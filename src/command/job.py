@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from command import launcher
-from command.arguments import quote
+from command.arguments import LISTS, quote
 from command.settings import check
 from process import interruption, ranks, requeue
 from process.console import log_warnings
@@ -81,9 +81,22 @@ def record(config: DictConfig) -> Run:
     # what report.py can ask for: also what a default or a recipe chose
     composed = {group: option for group, option in hydra.runtime.choices.items() if not group.startswith("hydra/")}
     composed |= {f"hparams.{name}": value for name, value in used_hparams(config).items()}
+    for group in {override.key_or_group for override in parsed if override.is_add()} & set(LISTS):
+        settings[group] = composed[group] = _options_in(config[group], group, hydra)
     chosen = {"settings": settings, "composed": composed}
     alone = _alone(hydra, resumed=config.resume is not None), hydra.runtime.cwd
     return Run(Path(hydra.runtime.output_dir), config, overrides, chosen, alone, check, in_sweep=in_sweep(hydra))
+
+
+def _options_in(parts: DictConfig, group: str, hydra: Any) -> list[str]:
+    """Return the options of a group of which all parts are in the config: with `+callbacks=`, the default ones too."""
+    order, found = list(parts), {}
+    for source in hydra.runtime.config_sources:
+        for path in Path(source.path, group).glob("*.yaml") if source.schema == "file" else ():
+            names = [name for name in OmegaConf.load(path) if name != "defaults"]
+            if names and set(names) <= set(order):
+                found[path.stem] = order.index(names[0])
+    return sorted(found, key=found.__getitem__)
 
 
 def _alone(hydra: Any, resumed: bool) -> list[str]:

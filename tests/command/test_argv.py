@@ -1,7 +1,7 @@
 import pytest
 from configs import CONFIG
 
-from command.arguments import prepare_argv, quote, resumed_sweep
+from command.arguments import join_added_options, prepare_argv, quote, resumed_sweep
 from process.errors import UserError
 
 
@@ -74,3 +74,21 @@ def test_a_sweep_and_a_run_are_not_taken_for_each_other(tmp_path):
 def test_settings_may_stand_around_options():
     assert prepare_argv(["a=1", "-m", "~b", "c=2"]) == ["-m", "a=1", "~b", "c=2"]
     assert prepare_argv(["-sc", "query=bash"]) == ["-sc", "query=bash"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "joined"),
+    [
+        (["+callbacks=histograms"], ["+callbacks=histograms"]),
+        (
+            ["+callbacks=histograms", "x=1", "+callbacks=[figures,histograms]"],
+            ["x=1", "+callbacks=[histograms,figures]"],
+        ),
+        (["callbacks=[basic]", "+callbacks=histograms"], ["callbacks=[basic,histograms]"]),
+        (["callbacks=[]", "+callbacks=histograms"], ["callbacks=[histograms]"]),
+        (["+loggers=csv", "+callbacks=figures"], ["+loggers=csv", "+callbacks=figures"]),
+        (["+callbacks.x._target_=y", "+callbacks=a,b", "-m"], ["+callbacks.x._target_=y", "+callbacks=a,b", "-m"]),
+    ],
+)
+def test_options_that_are_added_are_one_list(argv, joined):
+    assert join_added_options(argv) == joined
