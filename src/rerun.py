@@ -15,12 +15,12 @@ from run.folder import make_run_folder, read_run_json, source_differences
 from run.resume import no_run
 
 HELP = """\
-Repeat a run: the code and config in its folder, with its settings, in a new run folder; then compare the metrics.
+Repeat a run with the code, config and settings in its folder, in a new run folder; then compare the metrics.
 
   python src/rerun.py FOLDER [SETTING=VALUE ...]
 
-First it says what is not as it was: versions of packages, Python, the device's host, and which files of this repository
-differ from the code that ran (it is the recorded code that runs again).
+First it lists what has changed since: versions of packages and of Python, and the files of this repository that differ
+from the recorded code, which is the code that runs.
 
 == Examples ==
   python src/rerun.py outputs/Default/2026-11-20/09-00-00
@@ -41,7 +41,7 @@ def main(words: list[str]) -> int:
         print(line)
     again = Path(make_run_folder("outputs", record["experiment_name"], record["comment"])).absolute()
     command = [sys.executable, str(old / "source" / "src" / "train.py"), *recorded_overrides(old, new), *new]
-    sys.stdout.flush()  # what was said comes before what the training says
+    sys.stdout.flush()  # the lines above come before those of the training
     if code := run([*command, f"hydra.run.dir={again}", "hydra.mode=RUN"]):
         return code
     compare(record["metrics"], read_run_json(again)["metrics"])
@@ -49,7 +49,7 @@ def main(words: list[str]) -> int:
 
 
 def run(command: list[str]) -> int:
-    """The command's exit code; what would interrupt this process interrupts the training, which then saves."""
+    """Run a training and return its exit code; pass signals on to it, so that it saves before it ends."""
     with subprocess.Popen(command) as training:
         for signum in SIGNALS:
             signal.signal(signum, lambda number, _: training.send_signal(number))
@@ -58,19 +58,17 @@ def run(command: list[str]) -> int:
 
 
 def differences(folder: Path, record: dict[str, Any]) -> list[str]:
-    """What of code and versions is not as it was, in words."""
+    """Return a line for each difference in code and versions between the recorded run and now."""
     lines = []
     for package, old in {**record["versions"], "python": record["python"]}.items():
         if (new := platform.python_version() if package == "python" else installed(package)) != old:
             lines.append(f"{package}: {old} -> {new}")
     if files := source_differences(folder / "source", "src", "config"):
-        lines.append(
-            f"the code in this repository is another one; what ran then runs again. Differing: {', '.join(files)}"
-        )
+        lines.append(f"the code in this repository has changed; the recorded code runs. Differing: {', '.join(files)}")
     for part in record.get("resumed", []):
         if part["changes"]:
             lines.append(
-                f"it was resumed with other settings, which now hold from the start: {', '.join(part['changes'])}"
+                f"it was resumed with other settings, which now apply from the start: {', '.join(part['changes'])}"
             )
         if part["other_code"]:
             lines.append(f"it was resumed with other code: {', '.join(part['other_code'])}")
@@ -78,6 +76,7 @@ def differences(folder: Path, record: dict[str, Any]) -> list[str]:
 
 
 def installed(package: str) -> str:
+    """Return the installed version of a package."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -85,7 +84,7 @@ def installed(package: str) -> str:
 
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Say of every metric whether it came out the same."""
+    """Print both values of each metric, and whether all are equal."""
     for name in sorted(old.keys() | new.keys()):
         values = f"{old.get(name)} {'=' if old.get(name) == new.get(name) else '->'} {new.get(name)}"
         print(f"{name}: {values}")

@@ -39,7 +39,7 @@ def train(config: DictConfig, run: Run) -> float | None:
 
     seed_everything(config.hparams.seed, workers=True, verbose=False)
     loggers = cli.build_loggers(config)
-    if not config.debug:  # which Lightning gives loggers that do nothing
+    if not config.debug:  # with fast_dev_run Lightning replaces the loggers by ones that do nothing
         run.at_end += [logger.close for logger in loggers if hasattr(logger, "close")]
     data, model = cli.build(config.data), cli.build(config.model)
     ranks.agree_on("data", data.prepare_data, timeout=86400)  # seconds: a download may take long
@@ -96,11 +96,12 @@ def train(config: DictConfig, run: Run) -> float | None:
 
 
 def announce_resume(run: Run, checkpoint: Path | None) -> None:
+    """Log from where a run is resumed, and which settings and files differ from its last start."""
     log.info(f"resumes {run.folder}" + ("" if checkpoint else " from its start: it has no checkpoint yet"))
     for change in describe_changes(run.changes):
         log.info(f"  {change}")
     for file in run.facts["resumed"][-1]["other_code"]:
-        log.info(f"  {file} is not what it was when the run started")
+        log.info(f"  {file} has changed since the run started")
 
 
 def build_callbacks(config: DictConfig, data: "ImageDataModule", model: "LightningModule") -> list["Callback"]:
@@ -126,7 +127,7 @@ def build_callbacks(config: DictConfig, data: "ImageDataModule", model: "Lightni
 
 
 def best_checkpoint(trainer: "Trainer") -> tuple[str | None, float | None]:
-    """Path and score of the checkpoint that watches a metric, or None: then the weights are tested as they are."""
+    """Return path and score of the checkpoint that watches a metric; None without one: the last weights are tested."""
     from pytorch_lightning.callbacks import ModelCheckpoint
 
     for callback in trainer.checkpoint_callbacks:

@@ -1,0 +1,101 @@
+import pytest
+import torch
+from torch import nn
+
+from process.errors import UserError
+from run.checkpoint import find_checkpoint, init_from, load, load_weights, misfits, restore
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path
+
+
+def save(path, **weights):
+    torch.save({"state_dict": weights, "epoch": 3}, path)
+    return path
+
+
+def network(classes=2):
+    """A network with the parameters 0.weight, 0.bias, 1.weight and 1.bias."""
+    torch.manual_seed(classes)
+    return nn.Sequential(nn.Linear(3, 4), nn.Linear(4, classes))
+
+
+def test_best_and_last_are_found_by_name_and_others_by_path(folder):
+    best, last = (save(folder / "checkpoints" / f"{name}.ckpt") for name in ("best", "last"))
+    assert (find_checkpoint(folder, "best"), find_checkpoint(folder, "last")) == (best, last)
+    assert find_checkpoint(folder, str(best)) == best
+
+
+def test_without_a_validation_the_last_is_the_best(folder):
+    last = save(folder / "checkpoints" / "last.ckpt")
+    assert find_checkpoint(folder, "best") == last
+
+
+def test_what_is_not_there_is_refused_with_what_is(folder):
+    with pytest.raises(UserError, match=r"no checkpoint .*last\.ckpt: did the run finish an epoch.* resume="):
+        find_checkpoint(folder, "best")
+    other = save(folder / "checkpoints" / "epoch=3.ckpt")
+    with pytest.raises(UserError, match=rf"there is {other}"):
+        find_checkpoint(folder, "last")
+    with pytest.raises(UserError, match=r"no checkpoint absent\.ckpt: .* best or last"):
+        find_checkpoint(folder, "absent.ckpt")
+
+
+def test_all_that_was_saved_is_loaded(folder):
+    path = save(folder / "a.ckpt", weight=torch.ones(2))
+    assert load(path)["epoch"] == 3
+    assert load_weights(path)["weight"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
+def test_a_damaged_file_is_refused(folder, content):
+    (folder / "a.ckpt").write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot read the checkpoint .*: damaged, or not one of this project"):
+        load(folder / "a.ckpt")
+
+
+def test_a_checkpoint_runs_no_code(folder):
+    class Code:
+        def __reduce__(self):
+            return (folder.joinpath("ran").touch, ())
+
+    torch.save({"state_dict": {}, "code": Code()}, folder / "a.ckpt")
+    with pytest.raises(UserError, match="cannot read the checkpoint"):
+        load(folder / "a.ckpt")
+    assert not (folder / "ran").exists()
+
+
+def test_misfits_name_each_weight_that_is_missing_unknown_or_of_another_shape():
+    weights = network(classes=5).state_dict()
+    weights["2.weight"] = weights.pop("0.bias")
+    assert sorted(misfits(network(classes=2), weights)) == [
+        "0.bias is missing in the checkpoint",
+        "1.bias is [5] in the checkpoint, [2] in the network",
+        "1.weight is [5, 4] in the checkpoint, [2, 4] in the network",
+        "2.weight is not in the network",
+    ]
+    assert misfits(network(), network().state_dict()) == []
+
+
+def test_restore_takes_all_weights_or_none(folder):
+    model, other = network(), network(classes=5)
+    path = save(folder / "a.ckpt", **{name: torch.full_like(w, 7) for name, w in model.state_dict().items()})
+    restore(model, path)
+    assert all((weight == 7).all() for weight in model.state_dict().values())
+    with pytest.raises(UserError, match=r"does not fit \(1\.bias is \[2\] in the checkpoint, \[5\] in the network\)"):
+        restore(other, path)
+
+
+def test_init_from_takes_the_weights_that_fit(folder):
+    weights = network(classes=5).state_dict()
+    save(folder / "checkpoints" / "best.ckpt", **weights)
+    model = network(classes=2)
+    head = model[1].weight.detach().clone()
+    init_from(model, str(folder))
+    assert torch.equal(model[0].weight, weights["0.weight"])
+    assert torch.equal(model[1].weight, head)
+    with pytest.raises(UserError, match="no weight fits this network"):
+        init_from(nn.Linear(9, 9), str(folder))
