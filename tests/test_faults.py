@@ -1,4 +1,4 @@
-"""What the world does to a run: full disks, lost folders, NaN, damaged files. One line, and nothing is lost."""
+"""Full disks, lost folders, NaN, damaged files: each is reported in one line, and no result is lost."""
 
 import os
 import re
@@ -73,7 +73,7 @@ def test_or_left_out(train):
 
 
 def test_a_clock_that_jumps(command, tmp_path):
-    """What is measured in seconds does not ask for the time of day."""
+    """Durations are measured with a clock that nobody can set."""
     code = f"""
 import datetime, runpy, sys
 from run import record

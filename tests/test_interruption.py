@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first saves and ends in order, a second ends at once, and a sweep ends with its job."""
+"""Ctrl-C and SIGTERM: the first one saves and ends the run, a second one ends it at once; a sweep ends with its job."""
 
 import os
 import pty
@@ -54,7 +54,7 @@ def test_it_ends_a_sweep(command, tmp_path):
 
 @pytest.mark.skipif(shutil.which("setsid") is None, reason="no setsid (util-linux), which gives a process a terminal")
 def test_a_terminal_that_is_lost(tmp_path):
-    """The progress bar writes to it, and SIGHUP comes by itself."""
+    """Closing the terminal sends SIGHUP, while the progress bar still writes to it."""
     terminal, inner = pty.openpty()
     start = ["setsid", "--ctty", sys.executable, str(REPOSITORY / "src" / "train.py")]
     streams = {"stdin": inner, "stdout": inner, "stderr": inner}

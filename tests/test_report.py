@@ -1,4 +1,4 @@
-"""report.py as a user calls it."""
+"""Tests of report.py as a user calls it."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A run that was broken off and resumed is the run that was never stopped: weights and metrics.csv, bit for bit."""
+"""An interrupted and resumed run equals an uninterrupted one bit for bit, in weights and metrics.csv."""
 
 import json
 import random

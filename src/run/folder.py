@@ -33,8 +33,11 @@ class RecordError(UserError):
     """A run.json that is missing, damaged or not that of a run; `reason` says which in a few words."""
 
     def __init__(self, folder: str | Path, reason: str) -> None:
-        super().__init__(f"{folder}: {reason}: restore it, or start a new run with init_from={folder}")
-        self.reason = reason
+        super().__init__(folder, reason)  # as it is pickled
+        self.folder, self.reason = folder, reason
+
+    def __str__(self) -> str:
+        return f"{self.folder}: {self.reason}: restore it, or start a new run with init_from={self.folder}"
 
 
 class MissingRecordError(RecordError):

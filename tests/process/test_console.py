@@ -29,18 +29,18 @@ def said(verbosity, capsys):
     return capsys.readouterr().out.splitlines()
 
 
-def test_what_is_said_at_each_verbosity(capsys):
+def test_messages_at_each_verbosity(capsys):
     assert said(0, capsys) == ["warning", "error"]
     assert said(1, capsys) == ["own", "job", "warning", "error"]
     assert said(2, capsys) == ["own", "job", "library", NOISE, "warning", "error"]
 
 
-def test_other_ranks_say_what_is_wrong_only(capsys, monkeypatch):
+def test_other_ranks_print_only_warnings_and_errors(capsys, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert said(2, capsys) == [NOISE, "warning", "error"]
 
 
-def test_where_stdout_goes_at_that_moment(monkeypatch, capsys):
+def test_messages_go_to_the_current_stdout(monkeypatch, capsys):
     handler = Terminal(1)
     lines = []
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(write=lines.append, flush=lambda: None))
@@ -52,14 +52,14 @@ def test_where_stdout_goes_at_that_moment(monkeypatch, capsys):
     ("verbosity", "words"),
     [(0, ""), (1, "outputs/x\ndata=digits model=cnn hparams.lr=0.1\n"), (2, "outputs/x\nconfig\n├── verbosity: 2\n")],
 )
-def test_what_was_chosen(verbosity, words, capsys):
+def test_the_start_of_a_run(verbosity, words, capsys):
     config = OmegaConf.create({"verbosity": verbosity, "hparams": {"lr": 0.1}})
     print_start(Path("outputs/x"), ["data=digits", "model=cnn", "hparams.lr=0.1"], config)
     out = capsys.readouterr().out
     assert out.startswith(words) if verbosity == 2 else out == words
 
 
-def test_the_table(capsys):
+def test_the_summary(capsys):
     rows = {"test_accuracy": 0.98765, "tiny": 1.2345e-7, "zero": 0.0, "images": 10000, "folder": Path.cwd() / "a"}
     print_summary("Result", rows, 1)
     out = capsys.readouterr().out
@@ -79,7 +79,7 @@ WRITES = (
 
 
 @pytest.mark.parametrize("reader", ["gone", "full"])
-def test_a_reader_that_is_gone_and_a_full_disk_end_nothing(reader):
+def test_a_closed_pipe_and_a_full_disk_end_no_process(reader):
     if reader == "full" and not Path("/dev/full").exists():
         pytest.skip("no /dev/full")
     ours, theirs = os.pipe()
@@ -91,7 +91,7 @@ def test_a_reader_that_is_gone_and_a_full_disk_end_nothing(reader):
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.4, "0:00"), (65, "1:05"), (3599.6, "1:00:00"), (7325, "2:02:05")])
-def test_clock(seconds, words):
+def test_durations(seconds, words):
     assert format_duration(seconds) == words
 
 

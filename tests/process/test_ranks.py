@@ -37,7 +37,7 @@ def variables(monkeypatch, **values):
         ({"RANK": "0", "LOCAL_RANK": "0", "SLURM_PROCID": "1"}, True),  # torchrun numbers nodes in an order of its own
     ],
 )
-def test_one_rank_writes(monkeypatch, environment, zero):
+def test_only_rank_zero_writes(monkeypatch, environment, zero):
     variables(monkeypatch, **environment)
     assert ranks.is_rank_zero() is zero
 
@@ -53,19 +53,19 @@ def test_one_rank_writes(monkeypatch, environment, zero):
         ({**SRUN, "SLURM_NTASKS": "1"}, False),
     ],
 )
-def test_who_has_to_agree(monkeypatch, environment, together):
+def test_launched_by_torchrun_or_srun(monkeypatch, environment, together):
     variables(monkeypatch, **environment)
     assert ranks.launched_by_torchrun_or_srun() is together
 
 
-def test_the_others_take_what_rank_zero_decides(monkeypatch):
+def test_other_ranks_take_the_decision_of_rank_zero(monkeypatch):
     variables(monkeypatch, **SRUN)
     assert ranks.agree_on("folder", lambda: "first") == "first"
     monkeypatch.setenv("SLURM_PROCID", "1")
     assert ranks.agree_on("folder", lambda: "second") == "first"
 
 
-def test_the_others_wait(monkeypatch):
+def test_other_ranks_wait_for_the_decision(monkeypatch):
     variables(monkeypatch, **SRUN | {"SLURM_PROCID": "1"})
     threading.Timer(0.3, FolderChannel().put, ("folder", '"late"')).start()
     assert ranks.agree_on("folder", lambda: "own") == "late"
@@ -79,7 +79,7 @@ def test_a_start_after_a_requeue_agrees_anew(monkeypatch):
         ranks.agree_on("folder", lambda: "own", timeout=0.2)
 
 
-def test_what_rank_zero_says_the_others_do_not(monkeypatch):
+def test_a_failure_that_rank_zero_reports_is_not_reported_by_others(monkeypatch):
     variables(monkeypatch, **SRUN)
     monkeypatch.setattr("atexit.register", lambda *_, **__: None)
     assert not ranks.is_reported_elsewhere()
@@ -89,7 +89,7 @@ def test_what_rank_zero_says_the_others_do_not(monkeypatch):
         ranks.agree_on("folder", lambda: "own")
 
 
-def test_what_rank_zero_does_not_see_the_others_say(monkeypatch):
+def test_a_failure_that_rank_zero_does_not_meet_is_reported_by_others(monkeypatch):
     monkeypatch.setattr(ranks, "COMMON_FAILURE_TIMEOUT", 0.2)
     variables(monkeypatch, **SRUN | {"SLURM_PROCID": "1"})
     assert not ranks.is_reported_elsewhere()
@@ -103,20 +103,20 @@ def test_what_rank_zero_does_not_see_the_others_say(monkeypatch):
         ({"NODE_RANK": "1"}, []),
     ],
 )
-def test_refused_where_they_could_not_agree(monkeypatch, environment, argv):
+def test_a_launch_in_which_ranks_cannot_agree_is_refused(monkeypatch, environment, argv):
     variables(monkeypatch, **environment)
     with pytest.raises(UserError, match="torchrun or srun"):
         ranks.refuse_unsupported_launch(argv)
 
 
-def test_one_run_is_what_ranks_are_for(monkeypatch):
+def test_the_ranks_of_one_run_are_accepted(monkeypatch):
     variables(monkeypatch, **SRUN)
     ranks.refuse_unsupported_launch(["hparams.lr=0.1"])
     variables(monkeypatch, NODE_RANK="1", LOCAL_RANK="1", SLURM_NTASKS="1")
     ranks.refuse_unsupported_launch([])
 
 
-def test_a_folder_that_takes_no_writing_hides_no_error(tmp_path, monkeypatch):
+def test_a_read_only_folder_hides_no_error(tmp_path, monkeypatch):
     def refused(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system")
 
@@ -128,7 +128,7 @@ def test_a_folder_that_takes_no_writing_hides_no_error(tmp_path, monkeypatch):
 @pytest.mark.parametrize("rank", ["0", "1"])
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_no_rank_ends_connected_to_the_others(rank, interrupted, monkeypatch, tmp_path):
-    """Python's end would abort it where another is gone; torchrun's other agent then waits for minutes."""
+    """A rank that exits while connected is aborted if another is gone; another agent of torchrun then waits minutes."""
     variables(monkeypatch, RANK=rank)
     distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
     with suppress(Interrupted), end_together(tmp_path, ([], ""), print):

@@ -34,7 +34,7 @@ def test_without_a_validation_the_last_is_the_best(folder):
     assert find_checkpoint(folder, "best") == last
 
 
-def test_what_is_not_there_is_refused_with_what_is(folder):
+def test_a_missing_checkpoint_is_refused_with_what_there_is(folder):
     with pytest.raises(UserError, match=r"no checkpoint .*last\.ckpt: did the run finish an epoch.* resume="):
         find_checkpoint(folder, "best")
     other = save(folder / "checkpoints" / "epoch=3.ckpt")

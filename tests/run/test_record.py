@@ -32,7 +32,7 @@ def no_copy_of_the_code(monkeypatch, tmp_path):
 
 @pytest.fixture
 def start(tmp_path):
-    """A run in a new folder, or in the given one."""
+    """Return a function that makes a Run in the folder `run`; settings replace those of CONFIG."""
 
     def start(check=lambda _: None, **settings):
         (tmp_path / "run").mkdir(exist_ok=True)
@@ -51,7 +51,7 @@ def fail_with(error):
     raise error
 
 
-def test_a_run_says_what_it_is_and_how_it_ended(start, folder):
+def test_a_run_records_its_settings_and_its_end(start, folder):
     told = []
     with start() as run:
         run.at_end.append(lambda facts: told.append(facts["status"]))
@@ -88,7 +88,7 @@ def test_a_config_that_is_refused_is_recorded_and_leaves_no_copy_of_the_code(sta
     assert not (folder / "source").exists()
 
 
-def test_all_are_told_of_the_end_though_one_of_them_fails(start):
+def test_all_actions_at_the_end_run_though_one_of_them_fails(start):
     told = []
     with pytest.raises(ZeroDivisionError), start() as run:
         run.at_end += [told.append, lambda _: 1 // 0]
@@ -110,11 +110,11 @@ def test_a_resumed_run_is_untouched_until_it_begins_its_record(start, folder):
     assert [part["changes"] for part in facts["resumed"]] == [{"tags": [["a", 1], ["again"]]}]
 
 
-def test_nothing_is_recorded_of_an_error_where_there_is_no_record(tmp_path):
+def test_an_error_is_not_recorded_where_there_is_no_record(tmp_path):
     assert not is_recorded(tmp_path, RecordError(tmp_path, "x"))
 
 
-def test_an_error_is_described_by_the_mistake_behind_it():
+def test_an_error_is_described_by_the_user_error_that_caused_it():
     error = RuntimeError("from a library")
     error.__cause__ = UserError("too large")
     assert describe_error(error) == "UserError: too large"

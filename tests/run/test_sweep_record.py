@@ -7,7 +7,7 @@ from run import sweep_record
 
 
 def sweep(folder, arguments=("data=digits", "-m")):
-    """A sweep as it is once it has copied the code."""
+    """Make the folder of a sweep that has copied the code."""
     (folder / "source" / "src" / "sweep").mkdir(parents=True)
     (folder / "source" / "src" / "sweep" / "callback.py").touch()
     sweep_record.write_start(folder, list(arguments))

@@ -1,4 +1,4 @@
-"""What goes wrong on one of several ranks, and whether they agree: `+callbacks.fault={_target_: rank_faults. ...}`."""
+"""Callbacks that fail on one of several ranks, or compare ranks: `+callbacks.fault={_target_: rank_faults. ...}`."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from process.ranks import gather_from_ranks
 
 
 class OnRank(Fault):
-    """On this rank only: an exception, or a signal to the process or to the one that started it."""
+    """A fault on one rank: an exception, or a signal to the process or to the one that started it."""
 
     def __init__(self, batch: int, rank: int, name: str | None = None, parent: bool = False, during: str = "train"):
         super().__init__(batch, during)
@@ -29,7 +29,7 @@ class OnRank(Fault):
 
 
 class AtConstruction(Callback):
-    """An exception on the second rank before it meets the first."""
+    """An exception on the second rank before torch connects it to the first."""
 
     def __init__(self) -> None:
         if os.environ.get("LOCAL_RANK") == "1":
@@ -37,7 +37,7 @@ class AtConstruction(Callback):
 
 
 class SameWeights(Callback):
-    """Every rank has the same weights at the end of the training."""
+    """A check that all ranks have the same weights at the end of the training."""
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         weights: Any = torch.cat([parameter.detach().flatten() for parameter in pl_module.parameters()])

@@ -1,4 +1,4 @@
-"""What tests of broken-off and resumed runs share: a short training, and what makes two runs the same."""
+"""Helpers for tests of interrupted and resumed runs: the options of a short training, the comparison of two runs."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
 
 
 def assert_same(one: Path, other: Path) -> None:
-    """Weights and metrics.csv bit for bit, and what run.json says of the result."""
+    """Compare weights and metrics.csv bit for bit, and the results in run.json."""
     assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
     mine, theirs = weights(one), weights(other)
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)

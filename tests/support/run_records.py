@@ -1,4 +1,4 @@
-"""Run folders without a run: run.json alone, as run/record.py writes it."""
+"""Run folders that hold only a run.json, as run/record.py writes it."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 
 def make_run(folder: Path, **facts: Any) -> Path:
+    """Make a run folder; `facts` replace or add entries of run.json."""
     record = {"status": "finished", "comment": None, "settings": {}, "metrics": {}, "host": "elsewhere"}
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(record | facts), encoding="utf-8")
@@ -13,7 +14,7 @@ def make_run(folder: Path, **facts: Any) -> Path:
 
 
 def make_sweep(outputs: Path, accuracies: dict[float, list[float]]) -> None:
-    """`accuracies`: learning rate -> test accuracy of seed 0, 1, ..."""
+    """Make the jobs of a sweep; `accuracies` maps a learning rate to the test accuracies of seeds 0, 1, ..."""
     job = 0
     for lr, values in accuracies.items():
         for seed, accuracy in enumerate(values):

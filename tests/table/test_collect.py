@@ -1,4 +1,4 @@
-"""Run folders are found where they are, and the damaged among them are said to be so."""
+"""Run folders are found wherever they are; damaged ones are reported as damaged."""
 
 import fcntl
 import json
@@ -35,7 +35,7 @@ def test_single_runs_jobs_of_sweeps_and_a_folder_of_ones_own(tmp_path):
     assert found(tmp_path / "elsewhere/mine") == {".": "finished"}
 
 
-def test_what_lies_inside_a_run_is_not_looked_at(tmp_path):
+def test_folders_inside_a_run_are_not_searched(tmp_path):
     folder = make_run(tmp_path / "2026-11-20/09-00-00")
     make_run(folder / "source/outputs/Default/2026-11-19/10-00-00")
     assert list(found(tmp_path)) == ["2026-11-20/09-00-00"]

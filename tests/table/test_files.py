@@ -1,4 +1,4 @@
-"""The files of a report: whole, of the kind that their ending says, refused in one line."""
+"""The files of a report are complete and of the format that their ending names, or are refused in one line."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_figure(tmp_path, name, begin, group):
 
 
 def drawn(table, tmp_path, monkeypatch):
-    """The axis of the figure, instead of a file."""
+    """Return the axis of the figure instead of writing a file."""
     from matplotlib.figure import Figure
 
     axes = []

@@ -1,4 +1,4 @@
-"""Which runs a filter accepts, and what is said of words that mean nothing."""
+"""Filters accept the right runs, and words without a meaning are refused in one line."""
 
 import pytest
 

@@ -25,7 +25,7 @@ RUNS = [
 
 @pytest.fixture
 def terminal(monkeypatch, capsys):
-    """`terminal(runs, width)` -> (what stands on stdout, what on stderr)."""
+    """Return `terminal(runs, width)`, which returns the texts on stdout and stderr."""
 
     def shown(runs, width, **options):
         monkeypatch.setenv("TTY_COMPATIBLE", "1")

@@ -1,4 +1,4 @@
-"""What is printed and written is aligned, exact, and harmless."""
+"""Printed and written tables are aligned and exact, and contain no control characters."""
 
 import csv
 
