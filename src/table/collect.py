@@ -25,6 +25,7 @@ FACTS = (
     "error",
     "best_score",
 )
+LOSSES = frozenset({"loss", "calibration_error"})  # the lower the better, where a record does not say it
 # the end of the path of a single run, of a sweep, or of a sweep's job, as run/folder.py makes it
 DATED = re.compile(r"(?:^|/)\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d[^/]*(?P<job>/\d+)?$")
 
@@ -37,7 +38,7 @@ class RunRecord:
     settings: dict[str, Any] = field(default_factory=dict)  # as set on the command line
     composed: dict[str, Any] = field(default_factory=dict)  # all chosen options and used hparams, set or not
     metrics: dict[str, float] = field(default_factory=dict)
-    lower_is_better: tuple[str, ...] | None = None  # metrics without valid_ or test_; None in records without the entry
+    lower_is_better: frozenset[str] = LOSSES  # results without their stage, such as loss
 
     @property
     def known(self) -> dict[str, Any]:
@@ -106,8 +107,8 @@ def _read(folder: str) -> RunRecord:
     numbers = {name: _number(value) for name, value in record.get("metrics", {}).items()}
     measured = {name: number for name, number in numbers.items() if number is not None}
     lower = record.get("lower_is_better")
-    lower = tuple(map(str, lower)) if isinstance(lower, list) else None
-    return RunRecord(facts, record.get("settings", {}), record.get("composed", {}), measured, lower)
+    directions = frozenset(map(str, lower)) if isinstance(lower, list) else LOSSES
+    return RunRecord(facts, record.get("settings", {}), record.get("composed", {}), measured, directions)
 
 
 def _damaged(folder: str, why: str) -> RunRecord:

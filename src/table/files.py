@@ -47,7 +47,7 @@ def draw(table: Table, path: Path) -> None:
         labels.append(label or str(row.get("folder") or "all runs"))
     axis.set_yticks(range(len(rows)), labels, parse_math=False)  # $ starts no formula
     axis.invert_yaxis()  # the first row on top
-    axis.set_xlabel(f"{metric} ({'lower' if metric in table.lower_is_better else 'higher'} is better)")
+    axis.set_xlabel(f"{metric} ({'less' if table.lower_is_better else 'more'} is better)")
     axis.grid(alpha=0.3)
     with replacing(path, "wb") as file:
         figure.savefig(file, format=path.suffix[1:], dpi=110, bbox_inches="tight")

@@ -57,7 +57,7 @@ class Table:
     rows: list[dict[str, Cell]]
     shared: dict[str, str]  # settings that are the same in all the runs
     statuses: Counter[str]  # of the runs
-    lower_is_better: set[str]  # names of metrics
+    lower_is_better: bool = False  # of the metric that matters most
 
     @property
     def ranking(self) -> str | None:
@@ -80,7 +80,6 @@ def make_table(
     whole = [run for run in runs if run.facts["status"] != "damaged"]
     settings = _differing(whole, NAMED_ELSEWHERE)
     metrics = _ordered({name for run in whole for name in run.metrics}, sort)
-    lower_is_better = {name for name in metrics if is_lower_better(name, whole)}
     if group:
         settings = [name for name in _differing(whole, ("comment",)) if not is_repeat(name)]
         rows = [_group_row(members, settings, metrics, sort) for members in _groups(whole)]
@@ -89,7 +88,7 @@ def make_table(
         rows = [_run_row(run, settings, metrics, sort) for run in runs]
         facts = ["folder", "status"]
     if sort is not None:
-        best_is_high = sort in metrics and sort not in lower_is_better
+        best_is_high = sort in metrics and not is_lower_better(sort, whole)
         rows = _ranked(rows, sort, down=best_is_high != reverse)
         if sort not in (*facts, *settings, *metrics, "comment", "error"):
             facts.append(sort)
@@ -106,8 +105,8 @@ def make_table(
         cells = [cell for row in rows if (cell := row.get(column.name)) not in (None, "")]
         if cells:
             filled.append(replace(column, numeric=not any(isinstance(cell, str) for cell in cells)))
-    statuses = Counter(run.facts["status"] for run in runs)
-    return Table(filled, rows, _shared(whole), statuses, lower_is_better)
+    table = Table(filled, rows, _shared(whole), Counter(run.facts["status"] for run in runs))
+    return replace(table, lower_is_better=table.ranking is not None and is_lower_better(table.ranking, whole))
 
 
 def is_repeat(setting: str) -> bool:
@@ -119,11 +118,10 @@ def is_seed(setting: str) -> bool:
     return setting == "hparams.seed" or (setting.startswith("data.") and setting.endswith("seed"))
 
 
-def is_lower_better(metric: str, runs: Iterable[RunRecord]) -> bool:
-    """Return whether lower values of the metric are better, by the first run that has it."""
-    recorded = next((run.lower_is_better for run in runs if metric in run.metrics), None)
-    name = re.sub("^(test|valid|train)_", "", metric)
-    return name in recorded if recorded is not None else name.endswith(("loss", "_error"))  # in an older record
+def is_lower_better(metric: str, runs: list[RunRecord]) -> bool:
+    """Return whether lower values of this result are better, as the records of the runs say."""
+    name = re.sub(r"^(best )?(train|valid|test)_", "", metric)
+    return any(name in run.lower_is_better for run in runs)
 
 
 def _differing(runs: list[RunRecord], without: Iterable[str]) -> list[str]:

@@ -57,7 +57,7 @@ def test_a_figure_draws_what_is_sorted_by_the_best_on_top(tmp_path, monkeypatch)
         for f, x in [("cnn", 0.3), ("$vgg_", 0.1), ("none", float("nan"))]
     ]
     axis = drawn(make_table(several, sort="loss"), tmp_path, monkeypatch)
-    assert axis.get_xlabel() == "loss (lower is better)"
+    assert axis.get_xlabel() == "loss (less is better)"
     assert [label.get_text() for label in axis.get_yticklabels()] == ["model=$vgg_", "model=cnn", "model=none"]
     low, high = axis.get_ylim()
     assert low > high
