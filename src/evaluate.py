@@ -9,10 +9,10 @@ from omegaconf import DictConfig
 
 from command import cli
 from command.job import job
-from command.settings import check
 from command.trained_run import open_run
 from process.console import print_summary
 from process.files import write_json
+from settings import check
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from omegaconf import DictConfig
 
 from command import cli
 from command.job import job
-from command.settings import check
 from command.trained_run import open_run, read_intact_record, refuse_other_classes
 from process.console import print_summary
 from process.files import path_from_setting, refuse_unwritable
+from settings import check
 
 log = logging.getLogger(__name__)
 

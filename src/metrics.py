@@ -1,6 +1,6 @@
 """The metrics of validation and test, by their names: `metrics=[accuracy,top_5,f1]`.
 
-The names are known without torch, which takes seconds to import; only `build` imports it.
+The names and the direction of the common ones are known without torch, which takes seconds to import.
 """
 
 import re
@@ -14,20 +14,23 @@ from process.errors import first_line, nearest
 if TYPE_CHECKING:
     from torchmetrics import Metric
 
-SHORT: dict[str, tuple[str, dict[str, Any]]] = {  # name -> Multiclass... of torchmetrics.classification, its arguments
-    "accuracy": ("Accuracy", {"average": "micro"}),
-    "f1": ("F1Score", {}),
-    "precision": ("Precision", {}),
-    "recall": ("Recall", {}),
-    "auroc": ("AUROC", {}),
-    "average_precision": ("AveragePrecision", {}),
-    "calibration_error": ("CalibrationError", {}),
+PREFIX = "Multiclass"
+# name -> class of torchmetrics.classification without its prefix, arguments, whether higher values are better
+SHORT: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "accuracy": ("Accuracy", {"average": "micro"}, True),
+    "f1": ("F1Score", {}, True),
+    "precision": ("Precision", {}, True),
+    "recall": ("Recall", {}, True),
+    "auroc": ("AUROC", {}, True),
+    "average_precision": ("AveragePrecision", {}, True),
+    "calibration_error": ("CalibrationError", {}, False),
 }
+DIRECTIONS = {kind: higher for kind, _, higher in SHORT.values()}  # known without torchmetrics
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One entry of `metrics=`: as written, the name in results, torchmetrics' class without `Multiclass`, arguments."""
+    """One entry of `metrics=`: as written, its name in results, torchmetrics' class without its prefix, arguments."""
 
     written: str
     name: str
@@ -36,7 +39,7 @@ class Choice:
 
 
 def choices(entries: Sequence[str | Mapping[str, Mapping[str, Any]]]) -> list[Choice]:
-    """Raise a ValueError for what cannot be a metric, and for two of one name."""
+    """Return the metrics that `entries` name. Raises a ValueError for other entries, and for two of one name."""
     found = [_choice(entry) for entry in entries]
     names = [choice.name for choice in found]
     for choice in found:
@@ -47,6 +50,20 @@ def choices(entries: Sequence[str | Mapping[str, Mapping[str, Any]]]) -> list[Ch
 
 def names(entries: Sequence[str | Mapping[str, Mapping[str, Any]]]) -> list[str]:
     return [choice.name for choice in choices(entries)]
+
+
+def higher_is_better(entries: Sequence[str | Mapping[str, Mapping[str, Any]]], name: str) -> bool | None:
+    """Return the direction of the result of that name as its metric has it; None where neither is better.
+
+    torchmetrics is imported for metrics that are named by their class alone. Raises a ValueError for an unknown class.
+    """
+    choice = next((choice for choice in choices(entries) if choice.name == name), None)
+    if choice is None:
+        return name != "loss"  # train_accuracy is always measured
+    if choice.kind in DIRECTIONS:
+        return DIRECTIONS[choice.kind]
+    higher: bool | None = _class(choice).higher_is_better
+    return higher
 
 
 def _choice(entry: str | Mapping[str, Mapping[str, Any]]) -> Choice:
@@ -62,29 +79,26 @@ def _choice(entry: str | Mapping[str, Mapping[str, Any]]) -> Choice:
     if top := re.fullmatch(r"top_([1-9]\d*)", written):
         return Choice(written, written, "Accuracy", {"average": "micro", "top_k": int(top[1]), **arguments})
     if written in SHORT:
-        kind, own = SHORT[written]
+        kind, own, _ = SHORT[written]
         return Choice(written, written, kind, {**own, **arguments})
     if not written[:1].isupper():
         close = nearest(written, SHORT)
         hint = f"did you mean {close}?" if close else f"there are {', '.join(SHORT)}, top_5 and the like"
         raise ValueError(f"{written}: no such metric; {hint} (or a class of torchmetrics.classification: CohenKappa)")
-    plain = written.removeprefix("Multiclass")
+    plain = written.removeprefix(PREFIX)
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", plain).lower()
     return Choice(written, snake, plain, dict(arguments))
 
 
-PREFIX = "Multiclass"
-
-
 def build(names: Sequence[str | Mapping[str, Mapping[str, Any]]], num_classes: int) -> dict[str, "Metric"]:
-    """{name in results: metric of probabilities [B, num_classes] and labels [B]}.
+    """Return {name in results: metric of probabilities [B, num_classes] and labels [B]}.
 
     Raises a ValueError for an unknown name, arguments that do not fit, and a metric that is not one number.
     """
     return {choice.name: _build(choice, num_classes) for choice in choices(names)}
 
 
-def _build(choice: Choice, num_classes: int) -> "Metric":
+def _class(choice: Choice) -> Any:
     from torchmetrics import classification
 
     known = [name.removeprefix(PREFIX) for name in dir(classification) if name.startswith(PREFIX)]
@@ -92,11 +106,15 @@ def _build(choice: Choice, num_classes: int) -> "Metric":
         close = nearest(choice.kind, known)
         hint = f"did you mean {close}?" if close else f"there are {', '.join(known)}"
         raise ValueError(f"{choice.written}: torchmetrics.classification has no such metric of several classes; {hint}")
-    if choice.arguments.get("top_k", 1) >= max(num_classes, 2):  # always right
+    return getattr(classification, PREFIX + choice.kind)
+
+
+def _build(choice: Choice, num_classes: int) -> "Metric":
+    kind = _class(choice)
+    if choice.arguments.get("top_k", 1) >= max(num_classes, 2):  # always correct
         remedy = f"choose top_{num_classes - 1} or less" if num_classes > 2 else "leave it out"
         raise ValueError(f"{choice.written}: there are {num_classes} classes: {remedy}")
     try:
-        kind = getattr(classification, PREFIX + choice.kind)
         metric: Metric = kind(num_classes=num_classes, **choice.arguments)
         shape = _shape_of_result(metric, num_classes)
     except Exception as error:  # each class refuses in its own way
@@ -112,12 +130,12 @@ def _build(choice: Choice, num_classes: int) -> "Metric":
 
 
 def _shape_of_result(metric: "Metric", num_classes: int) -> tuple[int, ...] | None:
-    """Shape of the result on two images, one of them right; None where it is not a tensor."""
+    """Return the shape of the result on two images, one of them classified correctly; None if it is no tensor."""
     import torch
 
     probabilities_BK = torch.full((2, num_classes), 1 / num_classes)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of classes without an image
+        warnings.simplefilter("ignore")  # about classes without an image
         metric.update(probabilities_BK, torch.tensor([0, num_classes - 1]))
         result = metric.compute()
     metric.reset()

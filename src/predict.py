@@ -10,11 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from command import cli
 from command.job import job
-from command.settings import check
 from command.trained_run import open_run
 from process.console import print_summary
 from process.errors import UserError
 from process.files import path_from_setting, refuse_unwritable, replacing
+from settings import check
 
 if TYPE_CHECKING:
     from prediction.table import Table

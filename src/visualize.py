@@ -8,11 +8,11 @@ from omegaconf import DictConfig
 
 from command import cli
 from command.job import job
-from command.settings import check
 from command.trained_run import open_run
 from process.console import print_summary
 from process.errors import UserError
 from run.folder import locked, read_run_json
+from settings import check
 
 log = logging.getLogger(__name__)
 

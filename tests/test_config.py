@@ -5,8 +5,8 @@ from configs import CONFIG, composed
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from command.settings import RULES, check
 from process.errors import UserError
+from settings import TABLE, check
 
 GROUPS = [
     path.relative_to(CONFIG) for path in sorted(CONFIG.rglob("*.yaml")) if len(path.relative_to(CONFIG).parts) > 1
@@ -80,8 +80,9 @@ def test_the_number_of_classes_of_an_image_folder_is_that_of_its_folders():
 
 def test_every_rule_is_about_a_setting():
     config = composed()
-    for name in RULES:
-        assert OmegaConf.select(config, name, default="missing") != "missing", name
+    for setting in TABLE:
+        if setting.rule is not None and not setting.optional:
+            assert OmegaConf.select(config, setting.name, default="missing") != "missing", setting.name
 
 
 @pytest.mark.parametrize("path", sorted(CONFIG.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONFIG)))

@@ -11,26 +11,27 @@ SRC = Path(__file__).parents[1] / "src"
 OWN = {path.stem for path in SRC.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
 COMMANDS = {path.stem for path in SRC.glob("*.py") if "__main__" in path.read_text()}
 ALLOWED = {  # part -> the parts of this project that it may import; adapter is open to all but set_module
-    **{command: {"command", "run", "process", "table", "training_log"} for command in COMMANDS},
-    "evaluate": {"command", "run", "process", "set_module"},
+    **{command: {"command", "run", "process", "table", "training_log", "settings"} for command in COMMANDS},
+    "evaluate": {"command", "run", "process", "set_module", "settings"},
     "start": {"ask", "command", "process", "run"},
     "new_project": {"scaffold", "command", "process", "run"},
     "adapter": {"adapter"},
     "process": {"process"},
-    "run": {"run", "process"},
-    "command": {"command", "run", "process", "metrics"},
-    "sweep": {"sweep", "command", "run", "process", "table"},
+    "settings": {"metrics", "process"},
+    "run": {"run", "process", "settings"},
+    "command": {"command", "run", "process", "settings"},
+    "sweep": {"sweep", "command", "run", "process", "table", "settings"},
     "model": {"set_module", "training_log"},
     "training_log": {"process"},
     "metrics": {"process"},
-    "network": {"network", "set_module"},
+    "network": {"network", "set_module", "process", "settings"},
     "set_module": {"set_module", "counter_rng"},
     "counter_rng": set(),
     "datamodule": {"datamodule", "set_module", "process", "counter_rng"},
     "callback": {"callback", "training_log", "run", "process"},
     "figure": {"figure", "training_log", "set_module", "run", "process"},
     "logger": {"logger", "run", "process"},
-    "table": {"table", "run", "process"},
+    "table": {"table", "run", "process", "settings"},
     "ask": {"ask", "command", "run", "process"},
     "scaffold": {"scaffold", "process"},
     "prediction": {"set_module", "process"},
@@ -84,12 +85,15 @@ FIRST = COMMANDS | {
     "process",
     "adapter",
     "metrics",
+    "settings",
     "ask",
     "scaffold",
 }  # what is imported before a command knows what it is asked for
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if part(path) in FIRST], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if part(path) in FIRST or path.name == "settings.py"], ids=lambda path: path.name
+)
 def test_nothing_slow_on_the_way_to_help(path):
     slow = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "sklearn", "mlflow", "rich"}
     assert not {name.partition(".")[0] for name, depth in imports(path).items() if depth == 0} & slow

@@ -4,7 +4,8 @@ import re
 
 from ask import choices, questions
 from ask.gpus import GPU
-from command.arguments import quote, quoted
+from command.arguments import quote
+from command.hints import quoted
 
 OWN, ALL, CPU = "none", "all GPUs", "processor"
 

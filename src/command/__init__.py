@@ -1,1 +1,1 @@
-"""From the shell to objects: the command line, the settings, Hydra's start, one job. Knows Hydra."""
+"""Everything between the shell and objects: arguments, hints, Hydra's start, one job. Knows Hydra."""

@@ -1,7 +1,7 @@
 """The command line before Hydra reads it: short options, settings files, free text without quotes, the named run.
 
-`--lr 0.1` is hparams.lr=0.1 (config/short_options.yaml declares such options), `settings_file=FILE` (`-c FILE`) stands
-for the settings of a YAML file, and `run=` or `resume=` brings the recorded config and settings of that run.
+`--lr 0.1` is hparams.lr=0.1 (config/short_options.yaml declares such options), `settings_file=FILE` (`-c FILE`) is
+replaced by the settings of a YAML file, and `run=` or `resume=` adds the recorded config and settings of that run.
 """
 
 import difflib
@@ -12,29 +12,30 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.utils import get_args_parser
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+import settings as table
+from adapter import hydra_core
+from command import hints
+from command.hints import quoted
 from process.errors import UserError
 from process.nested import leaves
+from process.ranks import SWEEPS
 from process.secrets import refuse_in_arguments
 from run import sweep_record
 from run.folder import REPOSITORY
 from run.resume import find_run, no_run
 
-# any text as it is: Hydra's grammar refuses bare `a=b` and commas
-FREE_TEXT = ("comment", "run", "resume", "init_from", "ckpt", "input", "output", "hydra.run.dir", "hydra.sweep.dir")
 SHOW = ("--cfg", "-c", "--info", "-i")
 LISTS = ("callbacks", "loggers")  # groups of which several options are chosen
-SWEEP = ("-m", "--multirun", "hydra.mode=MULTIRUN")
 SHOWN_BY_CFG = ("job", "hydra", "all")  # -c with one of these is Hydra's --cfg
 PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[A-Za-z_][\w./-]*", re.IGNORECASE)  # what Hydra reads as a text
 
 
 @dataclass(frozen=True)
 class ShortOption:
-    """`word` stands for what follows the option, in each of the settings."""
+    """Option such as `--lr RATE` that is replaced by settings, in which `word` is what follows the option."""
 
     name: str
     word: str
@@ -51,31 +52,37 @@ def short_options() -> dict[str, ShortOption]:
 
 
 def described_short_options() -> str:
-    """A line for each, for --help."""
+    """Return a line for each short option, for --help."""
     rows = [(f"{option.name} {option.word}", " ".join(option.settings)) for option in short_options().values()]
     width = max(len(usage) for usage, _ in rows)
     return "\n  ".join(f"{usage:<{width}}   {settings}" for usage, settings in rows)
 
 
 def expand_short_options(argv: list[str]) -> list[str]:
-    """The settings in place of short options, `--lr 0.1` or `--lr=0.1`; refuses options that nobody knows."""
-    options, words = short_options(), iter(argv)
-    return [setting for word in words for setting in _settings(word, words, options)]
+    """Replace short options, `--lr 0.1` or `--lr=0.1`, by settings. Raises a UserError for unknown options."""
+    options, words, expanded = short_options(), iter(argv), []
+    for word in words:
+        name = word.partition("=")[0]
+        if name in options:
+            expanded += _expanded(word, words, options)
+        else:
+            _refuse_unknown(word, argv, list(options))
+            expanded.append(word)
+    return expanded
 
 
 def refuse_short_options(argv: list[str]) -> None:
-    """For the commands that have none."""
-    for name in (word.partition("=")[0] for word in argv):
-        if name in short_options() and name != "-c":
+    """Raise a UserError for short options and unknown ones, in commands that have no short options."""
+    short = short_options()
+    for word in argv:
+        name = word.partition("=")[0]
+        if name in short and name != "-c":
             raise UserError(f"{name}: an option of train.py alone; settings are written name=value")
-        _refuse_unknown(name, [])
+        _refuse_unknown(word, argv, [])
 
 
-def _settings(word: str, following: Iterator[str], options: dict[str, ShortOption]) -> list[str]:
+def _expanded(word: str, following: Iterator[str], options: dict[str, ShortOption]) -> list[str]:
     name, equals, value = word.partition("=")
-    if name not in options:
-        _refuse_unknown(name, list(options))
-        return [word]
     option = options[name]
     if not equals:
         value = next(following, "")
@@ -86,13 +93,17 @@ def _settings(word: str, following: Iterator[str], options: dict[str, ShortOptio
     return option.given(value)
 
 
-def _refuse_unknown(name: str, short: list[str]) -> None:
-    hydras = [*get_args_parser()._option_string_actions]
-    if not name.startswith("-") or name in (*hydras, "-", "--"):
+def _refuse_unknown(word: str, argv: list[str], short: list[str]) -> None:
+    name, _, value = word.partition("=")
+    if not name.startswith("-") or name in ("-", "--") or name in (hydras := hydra_core.option_names()):
         return
     meant = [other for other in short if other.startswith(name)]
-    if not meant and any(other.startswith(name) for other in hydras):  # which argparse takes by their beginnings
+    if not meant and any(other.startswith(name) for other in hydras):  # argparse completes beginnings
         return
+    after = argv[argv.index(word) + 1 :][:1]
+    value = value or next((each for each in after if each[:1] != "-" and "=" not in each), "")
+    if not meant and (line := hints.for_dashed(name, value, argv)):
+        raise UserError(line)
     close = meant or difflib.get_close_matches(name, [*short, *hydras], n=1, cutoff=0.7)
     there = f"there are {', '.join(short)}, and" if short else "there is"
     words = f"did you mean {close[0]}?" if close else f"{there} what --hydra-help lists"
@@ -100,7 +111,7 @@ def _refuse_unknown(name: str, short: list[str]) -> None:
 
 
 def expand_settings_files(argv: list[str]) -> list[str]:
-    """The settings of the file in place of its name, less those that stand on the command line itself."""
+    """Replace `settings_file=` by the settings of that file, without those that the command line sets itself."""
     named = [argument.partition("=")[2] for argument in argv if argument.startswith("settings_file=")]
     new = [argument for argument in argv if not argument.startswith("settings_file=")]
     for file in reversed(named):
@@ -109,7 +120,7 @@ def expand_settings_files(argv: list[str]) -> list[str]:
 
 
 def read_settings_file(path: Path) -> list[str]:
-    """Those of a list (`- hparams.lr=0.1`, as in .hydra/overrides.yaml) or of a mapping (`hparams: {lr: 0.1}`)."""
+    """Return the settings of a YAML list (`- hparams.lr=0.1`) or mapping (`hparams: {lr: 0.1}`)."""
     try:
         settings = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except (OSError, yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
@@ -128,7 +139,7 @@ def read_settings_file(path: Path) -> list[str]:
 
 
 def _value(value: Any) -> str:
-    """In Hydra's grammar."""
+    """Write a value in Hydra's grammar."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, dict):
@@ -157,10 +168,10 @@ def join_added_options(argv: list[str]) -> list[str]:
 
 def prepare_argv(argv: list[str]) -> list[str]:
     """Quote free text; put the recorded config and overrides of `run=` or `resume=FOLDER` before the new ones."""
-    if {"hydra.output_subdir=null"} & set(argv):
+    if "hydra.output_subdir=null" in argv:
         return argv  # prepared already: a process that Lightning starts for another rank
     refuse_in_arguments(argv)
-    if set(SWEEP) & set(argv) and any(argument.partition("=")[0] in SHOW for argument in argv):
+    if set(SWEEPS) & set(argv) and any(argument.partition("=")[0] in SHOW for argument in argv):
         raise UserError("--cfg and --info show the config of one job: without -m, and with one value for each setting")
     argv = join_added_options(argv)
     named = [argument for argument in argv if argument.startswith(("run=", "resume=")) and argument != "resume=null"]
@@ -168,8 +179,10 @@ def prepare_argv(argv: list[str]) -> list[str]:
     if not named:
         return new
     name, _, value = named[-1].partition("=")
-    if set(SWEEP) & set(argv):
-        raise UserError(f"{name}= is of one run: without -m")
+    if set(SWEEPS) & set(argv):
+        raise UserError(f"{name}= names one run: leave out -m")
+    if not value:
+        raise UserError(f"{name}=: name a run folder" + (", or last" if name == "resume" else ""))
     folder = find_run(value, finished=bool(new)) if name == "resume" else Path(value).absolute()
     if not (folder / "source" / "config").is_dir() or (folder / sweep_record.NAME).is_file():
         raise no_run(f"{name}=", folder)
@@ -183,25 +196,25 @@ def prepare_argv(argv: list[str]) -> list[str]:
     if name == "run":  # the command's own YAML: the run may be older than the command
         configs.append(f"--config-dir={REPOSITORY / 'config'}")
     recorded = recorded_overrides(folder, new)
-    if name == "run":  # how much the training said is no matter of other commands
+    if name == "run":  # verbosity belongs to the command that is called
         recorded = [override for override in recorded if not override.startswith("verbosity=")]
     return options_first([*configs, *recorded, *same_folder, *new])
 
 
 def options_first(argv: list[str]) -> list[str]:
-    """`a=1 -m b=2` as well: argparse takes settings in one block only."""
+    """Move options before settings, as in `a=1 -m b=2`: argparse takes settings in one block only."""
     settings = [word for word in argv if word.startswith("~") or ("=" in word and not word.startswith("-"))]
     return [*(word for word in argv if word not in settings), *settings]
 
 
 def resumed_sweep(argv: list[str]) -> tuple[Path, list[str]] | None:
-    """Of `resume_sweep=FOLDER`: the folder, and the arguments with which that sweep began, less what is set anew."""
+    """Return the folder of `resume_sweep=FOLDER` and the arguments of that sweep, changed by the new ones."""
     named = [argument.partition("=")[2] for argument in argv if argument.startswith("resume_sweep=")]
     if not named:
         return None
     folder = sweep_record.find(named[-1])
     record = sweep_record.read(folder)
-    new = [argument for argument in argv if not argument.startswith("resume_sweep=") and argument not in SWEEP]
+    new = [argument for argument in argv if not argument.startswith("resume_sweep=") and argument not in SWEEPS]
     if others := [argument for argument in new if not argument.lstrip("+~").startswith(("hydra/", "hydra."))]:
         raise UserError(
             f"{others[0]}: a sweep that is resumed takes only how its jobs are run, hydra/launcher=... or hydra.*; "
@@ -211,7 +224,7 @@ def resumed_sweep(argv: list[str]) -> tuple[Path, list[str]] | None:
 
 
 def recorded_overrides(folder: Path, new: list[str]) -> list[str]:
-    """What was set for the run in `folder`, and is not set anew."""
+    """Return the overrides of the run in `folder`, without those that `new` sets again."""
     path = folder / ".hydra" / "overrides.yaml"
     try:
         recorded = [quote(override) for override in yaml.safe_load(path.read_text(encoding="utf-8"))]
@@ -221,13 +234,13 @@ def recorded_overrides(folder: Path, new: list[str]) -> list[str]:
 
 
 def without(recorded: list[str], new: list[str]) -> list[str]:
-    """Less what is now set anew, or belongs to an option that is now another.
+    """Return the recorded overrides without those that `new` sets again or whose option `new` replaces.
 
     Hydra refuses a group that is chosen twice, and settings that the new option does not have.
     """
     again = {argument.partition("=")[0] for argument in new}
-    groups = again & {"scheduler", "loss", "callbacks", "loggers", "hydra/launcher", "hydra/sweeper"}
-    parts = tuple(f"{group.replace('/', '.')}." for group in groups)
+    replaced = {group.replace("/", ".") for group in again} & set(table.names("replaced"))
+    parts = tuple(f"{group}." for group in replaced)
     return [
         override
         for override in recorded
@@ -236,14 +249,28 @@ def without(recorded: list[str], new: list[str]) -> list[str]:
 
 
 def quote(argument: str) -> str:
-    """Free text in quotes, where ${ is no interpolation; what has quotes stays."""
+    """Quote free text, in which ${ is no interpolation; a text that is quoted already stays."""
     name, equals, value = argument.partition("=")
-    if not equals or name not in FREE_TEXT or value == "null" or (value[:1] in "'\"" and value[:1] == value[-1:]):
+    is_quoted = value[:1] in "'\"" and value[:1] == value[-1:]
+    if not equals or name not in table.names("free_text") or value == "null" or is_quoted:
         return argument
     return f"{name}={quoted(value)}".replace("${", "\\${")
 
 
-def quoted(value: str) -> str:
-    """As Hydra reads it: in its quotes a backslash is itself, except in front of a quote."""
-    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
-    return f"'{escaped}'"
+def refuse_misused_options(argv: list[str]) -> None:
+    """Raise a UserError for options of Hydra that lack a value, or that make no sense alone or together."""
+    if not any(word.startswith("-") for word in argv):
+        return
+    try:
+        chosen = hydra_core.parse_options(argv)
+    except ValueError as error:
+        raise UserError(f"{error}; --hydra-help explains the options") from error
+    if chosen["shell_completion"]:
+        raise UserError("--shell-completion is for shells; to have TAB: source hydra/tab_completion_bash src/train.py")
+    if chosen["experimental_rerun"]:
+        raise UserError("--experimental-rerun: python src/rerun.py FOLDER repeats a run")
+    if chosen["resolve"] and not (chosen["cfg"] or chosen["help"]):
+        raise UserError(f"--resolve belongs to --cfg; type: {hints.command(['--cfg', 'job', *hints.typed])}")
+    exclusive = [f"--{name}" for name in ("run", "multirun", "cfg", "info") if chosen[name]]
+    if len(exclusive) > 1:
+        raise UserError(f"{' and '.join(exclusive)}: choose one of them")

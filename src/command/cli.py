@@ -1,6 +1,5 @@
-"""Between the shell and a command: Hydra's start, its errors in one line, the objects that YAML describes."""
+"""The way of every Hydra command from the shell to objects: its arguments, its start, its errors in one line."""
 
-import logging
 import os
 import sys
 import traceback
@@ -12,80 +11,45 @@ from typing import Any, NoReturn
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import CompactHydraException, HydraException, InstantiationException
-from hydra.experimental.callback import Callback as HydraCallback
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from adapter import hydra_core
 from command import arguments, completion, hints
-from command.arguments import options_first, prepare_argv, resumed_sweep
-from command.settings import check
 from process import interruption, ranks
 from process.errors import PastHydraError, UserError, find_user_error
 from process.nested import leaves
 from process.secrets import scrub
 from run.folder import REPOSITORY, locked, make_run_folder, run_copy
 from run.sweep_record import write_start
+from settings import SettingError, check, names
 
-__all__ = ["HydraCallback"]  # for sweep/callback.py, which shall know Hydra by this file alone
 CONFIG = REPOSITORY / "config"
 
 full_error = False  # whether the user has set HYDRA_FULL_ERROR
-at_failure: list[Callable[[Exception], str]] = []  # while a sweep runs: what is said of its engine's error
-log = logging.getLogger(__name__)
+describe_failure: list[Callable[[Exception], str]] = []  # set while a sweep runs: words for an error of its launcher
 
 
 def start(main: Callable[[], Any]) -> None:
-    """Run a Hydra main; what the user can mend becomes one line on stderr and exit code 1.
+    """Run a Hydra main; what the user can correct becomes one line on stderr and exit code 1.
 
     With HYDRA_FULL_ERROR=1 every error shows its whole traceback.
     """
     global full_error
     full_error = os.environ.setdefault("HYDRA_FULL_ERROR", "0") not in ("", "0")
+    hints.remember(sys.argv)
     try:
         with interruption.handle_signals():
-            if sys.argv[1:2] == ["-sc"]:  # TAB
-                register_resolvers()
-                completion.answer(_command(), main)
-                return
-            if _command() == "train":
-                sys.argv[1:] = arguments.expand_settings_files(arguments.expand_short_options(sys.argv[1:]))
+            if sys.argv[1:2] == ["-sc"] and "COMP_LINE" in os.environ:
+                complete(main)
             else:
-                arguments.refuse_short_options(sys.argv[1:])
-            register_resolvers()
-            ranks.refuse_unsupported_launch(sys.argv[1:])
-            if sweep := resumed_sweep(sys.argv[1:]):
-                if _command() != "train":
-                    raise UserError("resume_sweep= belongs to src/train.py; of a sweep's job: run=FOLDER/0")
-                folder, words = sweep
-                with locked(folder):
-                    write_start(folder, words)
-                run_sweep(folder, words)
-            sys.argv[1:] = ranks.agree_on("arguments", lambda: prepare_argv(sys.argv[1:]))
-            if _command() != "train" and any(argument.startswith("run=") for argument in sys.argv[1:]):
-                sys.argv.insert(1, f"--config-name={_own_config()}")
-            if not ranks.is_rank_zero():
-                sys.argv.append("hydra.output_subdir=null")
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing and exiting
-            try:
-                main()
-            except Exception:
-                interruption.check()  # Ray makes an error of its own of what a signal raises within it
-                raise
+                prepare_arguments()
+                run_hydra(main)
     except (Exception, PastHydraError) as failure:
-        error = failure.error if isinstance(failure, PastHydraError) else failure
-        line = _user_error(error)
-        if line is None and at_failure and not isinstance(failure, PastHydraError):
-            line = at_failure[0](error)
-        if ranks.is_reported_elsewhere():  # by the first of several ranks
-            pass
-        elif full_error or line is None:
-            lines = traceback.format_exception(error if full_error else _below_hydra(error))
-            print(scrub("".join(lines)), end="", file=sys.stderr)
-        else:
-            print(f"error: {scrub(line)}", file=sys.stderr)
+        report(failure)
         sys.exit(1)
-    except ranks.FailureReportedElsewhere:
+    except ranks.FailureReportedElsewhere:  # another rank reports it
         sys.exit(1)
     except interruption.Interrupted as interrupted:
         if ranks.is_rank_zero():
@@ -95,19 +59,79 @@ def start(main: Callable[[], Any]) -> None:
         os.environ["HYDRA_FULL_ERROR"] = str(int(full_error))
 
 
+def complete(main: Callable[[], Any]) -> None:
+    """Answer TAB."""
+    register_resolvers()
+    hydra_core.share_repository()
+    completion.answer(_command(), main)
+
+
+def prepare_arguments() -> None:
+    """Turn the words that were typed into those that Hydra takes; `resume_sweep=` becomes the process of that sweep."""
+    if _command() == "train":
+        sys.argv[1:] = arguments.expand_settings_files(arguments.expand_short_options(sys.argv[1:]))
+    else:
+        arguments.refuse_short_options(sys.argv[1:])
+    ranks.refuse_unsupported_launch(sys.argv[1:])
+    if sweep := arguments.resumed_sweep(sys.argv[1:]):
+        resume_sweep(*sweep)
+    sys.argv[1:] = ranks.agree_on("arguments", lambda: arguments.prepare_argv(sys.argv[1:]))
+    arguments.refuse_misused_options(sys.argv[1:])
+    if _command() != "train" and any(argument.startswith("run=") for argument in sys.argv[1:]):
+        sys.argv.insert(1, f"--config-name={_own_config()}")
+    if not ranks.is_rank_zero():
+        sys.argv.append("hydra.output_subdir=null")
+
+
+def run_hydra(main: Callable[[], Any]) -> None:
+    """Have Hydra compose the config and call the command's function, or print help or the config."""
+    register_resolvers()
+    if {"--help", "-h"} & set(sys.argv):
+        hydra_core.share_repository()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing and exiting
+    try:
+        main()
+    except Exception:
+        interruption.check()  # Ray turns what a signal raises within it into an error of its own
+        raise
+
+
+def report(failure: Exception | PastHydraError) -> None:
+    """Print one line for what the user can correct, and a traceback for a bug; on one of several ranks only."""
+    error = failure.error if isinstance(failure, PastHydraError) else failure
+    line = _user_error(error)
+    if line is None and describe_failure and not isinstance(failure, PastHydraError):
+        line = describe_failure[0](error)
+    if ranks.is_reported_elsewhere():
+        return
+    if full_error or line is None:
+        lines = traceback.format_exception(error if full_error else hydra_core.inside_job(error))
+        print(scrub("".join(lines)), end="", file=sys.stderr)
+    else:
+        print(f"error: {scrub(line)}", file=sys.stderr)
+
+
+def resume_sweep(folder: Path, words: list[str]) -> NoReturn:
+    if _command() != "train":
+        raise UserError("resume_sweep= belongs to src/train.py; for one of a sweep's jobs: run=FOLDER/0")
+    with locked(folder):
+        write_start(folder, words)
+    run_sweep(folder, words)
+
+
 def _command() -> str:
     return Path(sys.argv[0]).stem
 
 
 def _own_config() -> str:
-    """The name of the command's own YAML as it is beside its code: in the config of a run may be an older one."""
+    """Return the name of the command's own YAML of today: the config of a run may hold an older one."""
     name = f"{_command()}_as_here"
     ConfigStore.instance().store(name, OmegaConf.load(CONFIG / f"{_command()}.yaml"))
     return name
 
 
 def build(config: DictConfig, **arguments: Any) -> Any:
-    """Instantiate what a config node describes; what a constructor refuses is the user's to mend."""
+    """Instantiate what a config node describes. Raises a UserError for what a constructor refuses."""
     try:
         return instantiate(config, **arguments)
     except InstantiationException as error:
@@ -120,19 +144,20 @@ def build_loggers(config: DictConfig) -> list[Any]:
     return build(config.guard, loggers=[build(logger) for logger in chosen.values()], names=list(chosen))
 
 
-def run_sweep(folder: Path, arguments: list[str]) -> NoReturn:
-    """Become the process of the sweep in `folder`, out of its copy of the code."""
+def run_sweep(folder: Path, argv: list[str]) -> NoReturn:
+    """Replace this process by that of the sweep in `folder`, which runs the copy of the code there."""
     os.environ["HYDRA_FULL_ERROR"] = str(int(full_error))
-    words = [argument for argument in arguments if not argument.startswith("hydra.sweep.dir=")]
+    words = [word for word in argv if not word.startswith("hydra.sweep.dir=")]
     folder = folder.resolve()
-    run_copy(folder / "source", options_first([*words, f"hydra.sweep.dir={folder}"]))
+    run_copy(folder / "source", arguments.options_first([*words, f"hydra.sweep.dir={folder}"]))
 
 
 def register_resolvers() -> None:
+    """Register the ${resolvers:} that config/ uses."""
     warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/")  # a preset is merged onto its plugin's config
     # cached: the folder is made when Hydra first asks for its name, and keeps that name, in a sweep's workers too
     shows = any(argument in ("-c", "--cfg", "-i", "--info") or argument.startswith("--cfg=") for argument in sys.argv)
-    folder = _name_only if shows else make_run_folder  # whoever looks at the config starts no run
+    folder = _name_only if shows else make_run_folder  # to look at the config makes no folder
     OmegaConf.register_new_resolver("run_folder", folder, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("checked", _checked, replace=True)
     # facts that only the data knows: ${call:datamodule.class_folders.count_classes,${data.root}}
@@ -149,22 +174,22 @@ def _call(name: str, *arguments: Any) -> Any:
 
 
 def _checked(value: Any, *, _root_: DictConfig) -> Any:
-    """Stands inside ${run_folder:...}: the last moment at which a bad setting is refused without leaving a folder."""
+    """Check all settings and return the value: inside ${run_folder:...}, the last moment before a folder exists."""
     check(_root_)
     return value
 
 
 def _user_error(error: BaseException) -> str | None:
-    """The line for an error that the user can mend, or None for a bug."""
+    """Return the line for an error that the user can correct, None for a bug."""
     if mistake := find_user_error(error):
-        return str(mistake)
+        return hints.for_value(mistake) if isinstance(mistake, SettingError) else str(mistake)
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
-        return hints.for_composition(error, CONFIG, _known_settings)
-    return hints.for_no_name(error, CONFIG, sys.argv[1:]) if isinstance(error, ValueError) else None
+        return hints.for_composition(error, _known_settings)
+    return hints.for_no_name(error) if isinstance(error, ValueError) else None
 
 
 def _known_settings() -> list[str]:
-    """The dotted names of all settings, and the groups, of the command that was called."""
+    """Return the dotted names of all settings, and the groups, of the command that was called."""
     command = _command()
     name = command if (CONFIG / f"{command}.yaml").exists() else "config"
     groups = [str(folder.relative_to(CONFIG)) for folder in CONFIG.rglob("*") if folder.is_dir()]
@@ -172,16 +197,8 @@ def _known_settings() -> list[str]:
     try:
         with initialize_config_dir(str(CONFIG), version_base="1.3"):
             config = compose(name, chosen)  # which may bring settings of their own
-    except HydraException:  # a YAML of one's own is broken: then there is nothing to compare with
+    except HydraException:  # the user's own YAML is broken: then there is nothing to compare with
         return []
     parts = [name.split(".") for name, _ in leaves(OmegaConf.to_container(config))]
     settings = dict.fromkeys(".".join(each[: end + 1]) for each in parts for end in range(len(each)))  # each once
-    return [*settings, *groups, "resume_sweep", "settings_file"]
-
-
-def _below_hydra(error: Exception) -> Exception:
-    """Cut Hydra's own frames, those above the command's function, off the traceback."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_frame.f_code.co_name != "run_job":
-        frame = frame.tb_next
-    return error.with_traceback(frame.tb_next) if frame is not None and frame.tb_next is not None else error
+    return [*settings, *groups, *names("before_hydra")]

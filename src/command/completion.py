@@ -1,4 +1,4 @@
-"""TAB where Hydra, who answers for the rest, knows nothing: short options, paths, what is read before Hydra starts."""
+"""TAB where Hydra, which answers the rest, knows nothing: short options, paths, settings that are read before Hydra."""
 
 import io
 import os
@@ -6,16 +6,14 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import Any
 
+import settings as table
 from command import arguments
 
 HYDRAS = ("--cfg", "--help", "--hydra-help", "--multirun")
-OF_TRAIN = ("resume_sweep=", "settings_file=")
-# without an answer the shells complete paths
-PATHS = ("run=", "resume=", "init_from=", "input=", "output=", "data.root=", *OF_TRAIN)
 
 
 def answer(command: str, ask_hydra: Callable[[], Any]) -> None:
-    """Print what may stand at the end of COMP_LINE, `python SCRIPT WORD ...`, a line each."""
+    """Print the possible endings of COMP_LINE, `python SCRIPT WORD ...`, one per line."""
     program, script, *words = os.environ["COMP_LINE"].split(" ")
     *before, last = words or [""]
     options = arguments.short_options() if command == "train" else {}
@@ -26,8 +24,9 @@ def answer(command: str, ask_hydra: Callable[[], Any]) -> None:
     if before and before[-1] in options:
         settings = options[before.pop()].given(last)
         beginning = settings[-1].partition("=")[0] + "="
-    if settings[-1].startswith(PATHS):
-        return
+    name, equals, _ = settings[-1].partition("=")
+    if equals and name in table.names("path"):
+        return  # without an answer the shells complete paths
     others = arguments.expand_short_options([word for word in before if word]) if options else before
     os.environ["COMP_LINE"] = " ".join([program, script, *others, *settings])
     answers = io.StringIO()
@@ -35,4 +34,4 @@ def answer(command: str, ask_hydra: Callable[[], Any]) -> None:
         ask_hydra()
     print(*(each.removeprefix(beginning) for each in answers.getvalue().splitlines()), sep="\n")
     if options and last and not beginning:
-        print(*(name for name in OF_TRAIN if name.startswith(last)), sep="\n")
+        print(*(f"{name}=" for name in table.names("before_hydra") if f"{name}=".startswith(last)), sep="\n")

@@ -1,47 +1,183 @@
-"""One line with the remedy, for what Hydra says in several. Knows Hydra's words, not Hydra."""
+"""One line with the remedy, for mistakes that Hydra reports in several lines or that it cannot know.
+
+Knows the words of Hydra's messages, and the names that users of other projects type first.
+"""
 
 import importlib
 import re
+import shlex
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
-from process.errors import first_line, nearest
+import yaml
 
+import settings
+from process.errors import UserError, first_line, nearest
+from process.ranks import SWEEPS
+from run.folder import REPOSITORY
+
+CONFIG = REPOSITORY / "config"
 REMEDIES = {  # by the words of the library that refuses
     "No supported gpu backend found": " torch sees no GPU (nvidia-smi tells more); without one: trainer=cpu",
 }
+ALIASES = {  # a name as other projects have it -> our setting or group
+    **dict.fromkeys(("dataset", "datamodule"), "data"),
+    **dict.fromkeys(("net", "network", "arch", "architecture"), "model"),
+    **dict.fromkeys(("device", "accelerator"), "trainer"),
+    **dict.fromkeys(("epochs", "num_epochs"), "hparams.max_epochs"),
+    "logger": "loggers",
+    "callback": "callbacks",
+    "lr_scheduler": "scheduler",
+    "criterion": "loss",
+    "learning_rate": "hparams.lr",
+    "bs": "hparams.batch_size",
+    "gpus": "trainer.devices",
+    "launcher": "hydra/launcher",
+    "recipe": "experiment",
+}
+OPTION_ALIASES = {"cuda": "gpu", "lenet5": "lenet", "vgg": "vgg11", "cifar": "CIFAR10", "cosine_annealing": "cosine"}
+PARTS = ("pool", "embed", "encoder", "position")  # of a network of patches: model/pool=...
+LISTS = ("callbacks", "loggers")  # groups of which several options are chosen
+EXAMPLES = {"hparams": "hparams.lr=0.01 hparams.batch_size=64", "optimizer": "+optimizer.weight_decay=0.01"}
+OPTIMIZERS = ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "ASGD", "LBFGS", "NAdam", "RAdam", "RMSprop", "SGD")
 
 
-def for_composition(error: Exception, config: Path, known_settings: Callable[[], list[str]]) -> str:
-    """What the composition of the config refused; `config` is the folder of the groups."""
+def options_of(group: str) -> list[str]:
+    """Return the options of a group: the names of its YAML files."""
+    return sorted(path.stem for path in (CONFIG / group).glob("*.yaml")) if group else []
+
+
+def is_known(name: str) -> bool:
+    """Return whether a setting or a group has this name, as far as that is known without composing."""
+    return name in settings.ROWS or (name != "" and (CONFIG / name).is_dir())
+
+
+script, typed = "src/train.py", list[str]()  # the command line as the user typed it
+
+
+def remember(argv: list[str]) -> None:
+    """Keep the command line before it is changed, for commands that are printed corrected."""
+    global script, typed
+    script, *typed = argv
+
+
+def command(words: Iterable[str]) -> str:
+    """Return the command with these words as it must be typed in a shell."""
+    return " ".join(map(shell_quoted, ["python", script, *words]))
+
+
+def corrected(wrong: str, *right: str) -> str:
+    """Return the command with the right words in place of the wrong one, or these alone if a file brought that one."""
+    if wrong not in typed:
+        return " ".join(map(shell_quoted, right))
+    place = typed.index(wrong)
+    return command([*typed[:place], *right, *typed[place + 1 :]])
+
+
+def word_of(name: str) -> str:
+    """Return the word of the command line that sets `name`; without one, the name."""
+    return next((word for word in typed if name_of(word) == name), name)
+
+
+def shell_quoted(word: str) -> str:
+    """Quote a word for a shell, in double quotes where it holds single ones, as Hydra's own quotes are."""
+    if "'" in word and not re.search(r"[\"$`\\!]", word):
+        return f'"{word}"'
+    return shlex.quote(word)
+
+
+def quoted(value: str) -> str:
+    """Quote a text for Hydra, in whose quotes a backslash is itself, except in front of a quote."""
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+    return f"'{escaped}'"
+
+
+def name_of(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
+
+
+def right_words(name: str, value: str) -> list[str] | None:
+    """Return what name=value should have been, if that is one of the known first mistakes.
+
+    `pool=attention` is model/pool=attention, `pool=max` is hparams.pool=[max], `optimizer=sgd` hparams.optimizer=SGD.
+    """
+    values = value.strip("[]").split(",")
+    part = name.rpartition(".")[2]
+    if part in PARTS and name != f"model/{part}":
+        if set(values) <= set(options_of(f"model/{part}")):
+            return [f"model/{part}={','.join(values)}"]
+        if part == "pool" and value and "[" not in value:
+            lists = [f"[{each}]" for each in values] if set(SWEEPS) & set(typed) else [f"[{value}]"]
+            return [f"hparams.pool={','.join(lists)}"]
+    if name in ("optimizer", "model.optimizer"):
+        known = {optimizer.lower(): optimizer for optimizer in OPTIMIZERS}
+        chosen = [known.get(each.rpartition(".")[2].lower(), "") for each in values]
+        return [f"hparams.optimizer={','.join(chosen)}"] if all(chosen) else None
+    if (ours := ALIASES.get(name)) and not is_known(name):
+        options = options_of(ours)
+        values = [option_of(options, each) or each for each in values] if options else values
+        if options and not set(values) <= set(options):
+            return None
+        return [f"{ours}={','.join(values) if options else value}"]
+    return None
+
+
+def option_of(options: list[str], name: str) -> str | None:
+    """Return the option that was meant: of another case, under another name, or the only one that contains the word."""
+    exact = [option for option in options if option.lower() == OPTION_ALIASES.get(name.lower(), name).lower()]
+    containing = [option for option in options if len(name) > 3 and name.lower() in option.lower()]
+    found = exact or (containing if len(containing) == 1 else [])
+    return found[0] if found else nearest(name, options)
+
+
+def for_value(error: settings.SettingError) -> str:
+    """Return the line for a value that its setting cannot have; with the command where the right one is known."""
+    word = word_of(error.name)
+    word = word if "=" in word else f"{error.name}={error.value}"
+    if right := right_words(error.name, word.partition("=")[2]):
+        return f"{word}: no such {error.name}; type: {corrected(word, *right)}"
+    if error.name in ("hparams", "optimizer") and error.value != "null":
+        return (
+            f"{word}: {error.name} is a group of settings, each with a value of its own, such as {EXAMPLES[error.name]}"
+        )
+    return str(error)
+
+
+def for_composition(error: Exception, known_settings: Callable[[], Iterable[str]]) -> str:
+    """Return the line for what Hydra or OmegaConf refused while it composed the config."""
     text = str(error)
     if setting := re.search(r"Could not (?:override|delete from config\.) '([^'@]+)", text):
-        if (
-            "/" in setting[1] and (config / setting[1]).is_dir()
-        ):  # a group, but not of what was chosen: a pool of a network without one
-            group, _, part = setting[1].rpartition("/")
+        group, _, part = setting[1].rpartition("/")
+        if group and (CONFIG / setting[1]).is_dir():  # a pool of a network without one
             return f"{setting[1]}: the chosen {group} has no {part}; {group}=... chooses another"
-        return for_setting(setting[1], known_settings())
-    if option := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
-        return for_option(option[1], option[2], sorted(path.stem for path in (config / option[1]).glob("*.yaml")))
+        return for_setting(setting[1], known_settings)
+    if there := re.search(r"Could not append to config\. An item is already at '([^']+)'", text):
+        word = word_of(there[1])
+        return f"{word}: + adds a setting, and this one is there already; type: {corrected(word, word.lstrip('+'))}"
+    if group := re.search(r"Could not delete '([^']+)'\. No match in the defaults list", text):
+        none = f"{group[1]}={'none' if 'none' in options_of(group[1]) else '[]'}"
+        return f"~{group[1]}: the group stays, its choice may be none; type: {corrected(f'~{group[1]}', none)}"
+    if option := re.search(r"Could not (?:find|load) '([^']+)/([^'/]*)'", text):
+        return for_option(option[1], option[2])
     if missing := re.search(r"Interpolation key '([^']+)' not found", text):
         place = getattr(error, "full_key", None)
         where = f"{place}: " if place else ""
         return f"{where}there is no setting {missing[1]}; a ${{ of the text itself is written \\${{"
     if sweep := re.search(r"Ambiguous value for argument '([^']+)'", text):
-        return f"{sweep[1]}: several values are a sweep, which -m starts; a list is written [a,b]"
+        return for_several_values(sweep[1])
     if unreadable := getattr(error, "override", None):
-        return f"cannot read {unreadable!r}: write name=value, with quotes around a value that is not plain"
+        return for_unreadable(unreadable)
     return first_line(error) + (f": {first_line(error.__cause__)}" if error.__cause__ else "")
 
 
-def for_setting(name: str, known: Iterable[str]) -> str:
-    """`name` is no setting: the nearest one, or how to add a new one."""
+def for_setting(name: str, known_settings: Callable[[], Iterable[str]]) -> str:
+    """Return the line for a name that no setting has: the corrected command, the nearest name, or how to add it."""
     if name.startswith("hydra.launcher."):
         return f"{name}: not of the chosen launcher; hydra/launcher=joblib, submitit_local, submitit_slurm, ray"
-    known = [other for other in known if other != name]  # a setting of other data or another model
-    close = nearest(name, known)
-    if close:
+    word = word_of(name)
+    if right := right_words(name, word.partition("=")[2]):
+        return f"{name}: no such setting; type: {corrected(word, *right)}"
+    known = [other for other in known_settings() if other != name]  # a setting of other data or another model
+    if close := ALIASES.get(name) or nearest(name, known):
         return f"{name}: no such setting; did you mean {close}? (to add a new one: +{name}=...)"
     parent = name.rpartition(".")[0]
     if parent in known or any(other.startswith(f"{parent}.") for other in known):
@@ -49,26 +185,76 @@ def for_setting(name: str, known: Iterable[str]) -> str:
     return f"{name}: no such setting; `--cfg job` shows all of them"
 
 
-def for_no_name(error: Exception, config: Path, arguments: list[str]) -> str | None:
-    """A group was given null, a truth value or a number; Hydra does not say which."""
+def for_several_values(word: str) -> str:
+    """Return the line for a,b without -m: a list where the setting is one, else a sweep."""
+    name, _, value = word.partition("=")
+    if name in LISTS or takes_list(name, value):
+        return f"{word}: a list is written in brackets; type: {corrected(word, f'{name}=[{value}]')}"
+    return f"{word}: several values are a sweep, which -m starts; type: {corrected(word, word, '-m')}"
+
+
+def takes_list(name: str, value: str) -> bool:
+    """Return whether [value] is what the setting may be."""
+    try:
+        settings.check_value(name, yaml.safe_load(f"[{value}]"))
+    except (UserError, yaml.YAMLError):
+        return False
+    return name in settings.ROWS and settings.ROWS[name].rule is not None
+
+
+def for_unreadable(word: str) -> str:
+    """Return the line for a word that Hydra's grammar does not read."""
+    name, equals, value = word.partition("=")
+    if equals and value and value[0] not in "[{'\"":
+        return f"cannot read {word!r}: the value needs quotes; type: {corrected(word, f'{name}={quoted(value)}')}"
+    place = typed.index(word) if word in typed else 0
+    before, after = typed[:place], typed[place + 1 :]
+    name = word.removesuffix(":")
+    if not equals and is_known(name):
+        if after and "=" not in after[0] and not after[0].startswith("-"):
+            line = command([*before, f"{name}={after[0]}", *after[1:]])
+            return f"cannot read {word!r}: settings are written name=value; type: {line}"
+        return f"cannot read {word!r}: write {name}={'|'.join(options_of(name)) or 'VALUE'}"
+    if not equals and before and "=" in before[-1]:
+        name, _, value = before[-1].partition("=")
+        line = command([*before[:-1], f"{name}={quoted(f'{value} {word}')}", *after])
+        return f"cannot read {word!r}: if it belongs to {name}, a value with spaces needs quotes: {line}"
+    return f"cannot read {word!r}: write name=value, with quotes around a value that is not plain"
+
+
+def for_no_name(error: Exception) -> str | None:
+    """Return the line for a group that was given null, a truth value or a number; Hydra does not say which group."""
     if "Config group override must be a string" not in str(error):
         return None
-    for argument in reversed(arguments):
+    for argument in reversed(typed):
         group, _, value = argument.lstrip("+").partition("=")
-        if (config / group).is_dir() and re.fullmatch(r"null|true|false|[-+.\d]+", value, re.IGNORECASE):
-            return for_option(group, value, sorted(path.stem for path in (config / group).glob("*.yaml")))
+        if (CONFIG / group).is_dir() and re.fullmatch(r"null|true|false|[-+.\d]+", value, re.IGNORECASE):
+            return for_option(group, value)
     return None
 
 
-def for_option(group: str, option: str, options: list[str]) -> str:
-    """`option` is no YAML file of the group."""
-    close = nearest(option, options)
-    words = f"; did you mean {group}={close}?" if close else ""
-    return f"{group}={option}: no such option{words} (there are {', '.join(options)})"
+def for_option(group: str, option: str) -> str:
+    """Return the line for an option that the group does not have: it is the name of no YAML file there."""
+    options = options_of(group)
+    close = "[]" if group in LISTS and option in ("none", "null") else option_of(options, option)
+    hint = f"; did you mean {group}={close}?" if close else ""
+    return f"{group}={option}: no such option{hint} (there are {', '.join(options)})"
+
+
+def for_dashed(name: str, value: str, argv: list[str]) -> str | None:
+    """Return the line for `--batch_size 64`, a setting that is typed as an option; None if it is no setting."""
+    bare = name.lstrip("-").replace("-", "_")
+    known = next((other for other in (f"hparams.{bare}", ALIASES.get(bare, ""), bare) if is_known(other)), None)
+    if known is None:
+        return None
+    right = right_words(bare, value) or [f"{known}={value or '...'}"]
+    place = argv.index(name) if name in argv else argv.index(f"{name}={value}")
+    line = command([*argv[:place], *right, *argv[place + 1 + (name in argv and value != "") :]])
+    return f"{name}: no such option; settings are written name=value; type: {line}"
 
 
 def for_instantiation(error: BaseException) -> str:
-    """What a constructor, or the search for a class by its name, refused."""
+    """Return the line for what a constructor, or the search for a class by its name, refused."""
     text, cause = str(error), error.__cause__
     key = re.search(r"full_key: (\S+)", text)
     where = f"{key[1]}: " if key else ""

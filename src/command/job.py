@@ -1,4 +1,4 @@
-"""What Hydra calls for a run: a job, alone or one of a sweep's, in the sweep's own process or in a worker."""
+"""Jobs, the runs that Hydra starts: a single one, or one of a sweep in the sweep's own process or in a worker."""
 
 import functools
 import logging
@@ -14,9 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from command import launcher
 from command.arguments import LISTS, quote
-from command.settings import check
 from process import interruption, ranks, requeue
 from process.console import log_warnings
 from process.errors import PastHydraError
@@ -25,22 +23,26 @@ from run import sweep_record
 from run.folder import REPOSITORY
 from run.record import Run, describe_error, is_recorded, used_hparams
 from run.resume import earlier_record
+from settings import check
+
+# the launchers that a sweep treats in a way of their own: hydra/launcher=basic, joblib, submitit_local
+BASIC, JOBLIB, LOCAL = "BasicLauncher", "JoblibLauncher", "LocalLauncher"
 
 
 def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """Decorate a command's function: the error of a single run ends it, that of a sweep's job only this job."""
+    """Decorate a command's function: an error ends a single run, and in a sweep only the job that raised it."""
 
     @functools.wraps(function)
     def decorated(config: DictConfig) -> Any:
         log_warnings()
-        logging.raiseExceptions = False  # a full disk is said once, not by each line that train.log cannot take
+        logging.raiseExceptions = False  # a full disk is reported once, not by each line that train.log cannot take
         try:
             with interruption.handle_signals():
                 if in_sweep(HydraConfig.get()):
                     return _job_of_sweep(function, config)
                 return function(config)
         except interruption.Interrupted as interrupted:
-            if not in_sweep(HydraConfig.get()) or launcher.is_serial(HydraConfig.get().launcher):
+            if not in_sweep(HydraConfig.get()) or is_serial(HydraConfig.get().launcher):
                 raise
             if requeue.in_submitit():
                 requeue.requeue_after(interrupted, Path(HydraConfig.get().sweep.dir, ".stop"))
@@ -52,7 +54,7 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
 
 
 def _job_of_sweep(function: Callable[[DictConfig], Any], config: DictConfig) -> Any:
-    """What is there of the job already is not done again. Returns None where it fails: run.json says why."""
+    """Reuse what an earlier attempt of this job has produced, or run it. Returns None if it fails."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     with ExitStack() as stack:
         try:
@@ -73,7 +75,7 @@ def _job_of_sweep(function: Callable[[DictConfig], Any], config: DictConfig) -> 
 
 
 def record(config: DictConfig) -> Run:
-    """The record of the job that Hydra has just started, in the folder that it made."""
+    """Return the record of the job that Hydra has just started, in the folder that it made."""
     hydra = HydraConfig.get()
     overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # ${...} as it was written
     parsed = OverridesParser.create().parse_overrides(overrides)
@@ -84,8 +86,8 @@ def record(config: DictConfig) -> Run:
     for group in {override.key_or_group for override in parsed if override.is_add()} & set(LISTS):
         settings[group] = composed[group] = _options_in(config[group], group, hydra)
     chosen = {"settings": settings, "composed": composed}
-    alone = _alone(hydra, resumed=config.resume is not None), hydra.runtime.cwd
-    return Run(Path(hydra.runtime.output_dir), config, overrides, chosen, alone, check, in_sweep=in_sweep(hydra))
+    relaunch = relaunch_command(hydra, resumed=config.resume is not None), hydra.runtime.cwd
+    return Run(Path(hydra.runtime.output_dir), config, overrides, chosen, relaunch, check, in_sweep=in_sweep(hydra))
 
 
 def _options_in(parts: DictConfig, group: str, hydra: Any) -> list[str]:
@@ -99,8 +101,8 @@ def _options_in(parts: DictConfig, group: str, hydra: Any) -> list[str]:
     return sorted(found, key=found.__getitem__)
 
 
-def _alone(hydra: Any, resumed: bool) -> list[str]:
-    """What runs this job in its folder, as a single one."""
+def relaunch_command(hydra: Any, resumed: bool) -> list[str]:
+    """Return the command that runs this job alone, in its folder: for the other ranks of a training."""
     folder = Path(hydra.runtime.output_dir).absolute()
     if in_sweep(hydra):  # sys.argv is that of the sweep, or of a worker
         flags = {"main": "--config-path", "command-line": "--config-dir"}
@@ -114,9 +116,28 @@ def _alone(hydra: Any, resumed: bool) -> list[str]:
 
 
 def _objective(score: Any) -> float | None:
-    """What a search may be told; run.json holds NaN and infinity as text."""
+    """Return the score as a search takes it; run.json holds NaN and infinity as text."""
     return None if score is None or not math.isfinite(float(score)) else float(score)
 
 
 def in_sweep(hydra: Any) -> bool:
     return hydra.mode == RunMode.MULTIRUN
+
+
+def launcher_kind(launcher: Any) -> str:
+    """Return the class of the chosen launcher: BASIC, JOBLIB, LOCAL or another one."""
+    return str(launcher._target_.rpartition(".")[2])
+
+
+def parallel_jobs(launcher: Any) -> int:
+    """Return how many jobs BASIC or JOBLIB runs at a time."""
+    if launcher_kind(launcher) == BASIC:
+        return 1
+    from joblib import effective_n_jobs
+
+    return int(effective_n_jobs(launcher.n_jobs))
+
+
+def is_serial(launcher: Any) -> bool:
+    """Return whether jobs run one after the other in the process of the sweep."""
+    return launcher_kind(launcher) in (BASIC, JOBLIB) and parallel_jobs(launcher) == 1

@@ -1,4 +1,4 @@
-"""How a command without Hydra ends: what the user can mend is one line and exit code 1."""
+"""Start of a command without Hydra: what the user can correct is one line and exit code 1."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from process.errors import UserError
 
 
 def start(main: Callable[[list[str]], int | None]) -> NoReturn:
-    """Exit with what `main` returns of the arguments."""
+    """Exit with the code that `main` returns for the arguments."""
     try:
         sys.exit(main(sys.argv[1:]))
     except UserError as error:

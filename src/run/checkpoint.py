@@ -7,13 +7,12 @@ from typing import Any
 
 import yaml
 
+import settings
 from adapter import lightning
 from process.errors import UserError
 from process.files import path_from_setting
 from run.record import Run
-from run.resume import NEW_PATIENCE, compare, touches
-
-BATCHES = ("hparams.batch_size", "trainer.devices", "trainer.num_nodes")  # decide which images a batch holds
+from run.resume import compare, touches
 
 log = logging.getLogger(__name__)
 
@@ -129,14 +128,14 @@ def resume_point(run: Run, model: Any) -> Path | None:
         yaml.safe_load(checkpoint["run_state"]["settings"]), yaml.safe_load(run.settings)
     )
     started, done = lightning.epochs_in(checkpoint)
-    if started > done and touches(run.changes_since_checkpoint, BATCHES):
+    if started > done and touches(run.changes_since_checkpoint, "fixed_in_epoch"):
         raise UserError(
-            f"{', '.join(BATCHES)} cannot change in the middle of an epoch, where this run was interrupted: resume it "
-            "without this change, and make the change after an epoch's end"
+            f"{', '.join(settings.names('fixed_in_epoch'))} cannot change in the middle of an epoch, where this run "
+            "was interrupted: resume it without this change, and make the change after an epoch's end"
         )
     limit = run.config.trainer.max_epochs
     wanted = math.inf if limit in (None, -1) else limit
-    stopped = checkpoint["run_state"]["should_stop"] and not touches(run.changes_since_checkpoint, NEW_PATIENCE)
+    stopped = checkpoint["run_state"]["should_stop"] and not touches(run.changes_since_checkpoint, "new_patience")
     if finished and (done >= wanted or stopped):
         more = f"hparams.max_epochs={2 * done}"
         raise UserError(f"{run.folder} is finished: nothing is left to do; {more} would add epochs")

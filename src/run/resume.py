@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+import settings
 from process.errors import UserError
 from process.nested import leaves
 from process.ranks import is_rank_zero
@@ -15,12 +16,6 @@ from run import sweep_record
 from run.folder import RecordError, read_run_json
 
 ABSENT = "(not set)"
-# settings that must stay, by the beginning of the name; of `data` all but FREE_DATA
-FIXED = ("hparams.seed", "hparams.optimizer", "optimizer._target_", "debug", "data")
-FREE_DATA = ("root", "batch_size", "num_workers", "memory_limit_gib", "crop_padding", "flip")
-# settings whose change renews the patience of early stopping, or the schedule of the learning rate
-NEW_PATIENCE = ("hparams.patience", "hparams.max_epochs", "hparams.monitor", "callbacks")
-NEW_SCHEDULE = ("hparams.lr", "hparams.max_epochs", "hparams.batch_size", "optimizer", "scheduler", "trainer")
 
 
 @dataclass(frozen=True)
@@ -148,21 +143,18 @@ def describe_changes(found: list[Change]) -> list[str]:
 def refuse_fixed(found: list[Change], folder: Path) -> None:
     """Raise a UserError for the first change that no checkpoint can follow."""
     for change in found:
-        top, _, rest = change.name.partition(".")
         if change.name == "hparams.lr" and change.new == 0:
             raise UserError(f"{change}: the learning-rate finder runs only at the start of a run: give a rate")
-        if any(change.name == name or change.name.startswith(f"{name}.") for name in FIXED) and not (
-            top == "data" and rest in FREE_DATA
-        ):
+        if settings.find(change.name).fixed:
             raise UserError(
                 f"{change} cannot change in a resumed run: leave it, or start a new run from its weights, "
                 f"init_from={folder}"
             )
 
 
-def touches(found: list[Change], names: tuple[str, ...]) -> bool:
-    """Return whether any change is of one of these settings or of a part of one."""
-    return any(change.name == name or change.name.startswith(f"{name}.") for change in found for name in names)
+def touches(found: list[Change], column: str) -> bool:
+    """Return whether one of the changed settings has this property in the table of settings."""
+    return any(getattr(settings.find(change.name), column) for change in found)
 
 
 def _yaml(value: Any) -> str:

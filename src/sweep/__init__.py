@@ -1,1 +1,1 @@
-"""Sweeps: their snapshot, their jobs wherever these run, what is said of them. Hydra calls callback.py."""
+"""Sweeps: their plan, the copy of the code, their workers and their progress. Hydra calls callback.py."""

@@ -1,4 +1,4 @@
-"""What Hydra tells of a sweep: config.yaml has it among hydra.callbacks."""
+"""The callback by which Hydra tells how far a sweep is; config.yaml names it in hydra.callbacks."""
 
 import logging
 import os
@@ -8,25 +8,25 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from command import cli, job, launcher
+from command import cli, job
 from process import interruption, ranks
 from process.console import quiet_shared_terminal
 from process.errors import PastHydraError, UserError, first_line
 from run import sweep_record
 from run.folder import REPOSITORY, copy_source, locked
-from sweep import device, plan, stop, study
-from sweep.progress import Progress, shown
-from sweep.summary import print_table
+from sweep import plan, study, workers
+from sweep.progress import Progress, print_table, shown
 
 log = logging.getLogger(__name__)
 
 
-class Sweep(cli.HydraCallback):
-    """The sweep's own process copies the code, starts anew out of the copy, and follows the jobs by their run.json.
+class Sweep(Callback):
+    """Hydra callback that copies the code, restarts the sweep's own process from the copy, and follows the jobs.
 
-    Jobs run there too (hydra/launcher=basic), or in workers, which get a pickled copy of this: without `progress`.
+    Jobs run in that process (hydra/launcher=basic) or in workers, which get a pickled copy of this without `progress`.
     """
 
     progress: Progress | None = None
@@ -35,12 +35,12 @@ class Sweep(cli.HydraCallback):
         return in_worker, ()
 
     def on_multirun_start(self, config: DictConfig, config_name: str = "config", **_: Any) -> None:
-        with past_hydra():
+        with passing_hydra():
             sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
             if sweep["dir"] == str(REPOSITORY.parent):
                 self._begin(config)
                 return
-            ranks.refuse_unsupported_launch(["-m"])  # also where a YAML of hparams_search makes it a sweep
+            ranks.refuse_unsupported_launch(["-m"])  # also if a YAML of hparams_search makes it a sweep
             plan.refuse_impossible(config, config_name)
             folder = Path(config.hydra.sweep.dir).absolute()  # made by its resolver
             if (folder / sweep_record.NAME).exists():
@@ -55,27 +55,27 @@ class Sweep(cli.HydraCallback):
         self.until_end.enter_context(locked(self.folder))
         self.progress = Progress(self.folder, plan.varied(config), config)
         study.prepare(config, self.folder)
-        stop.allow(self.folder)
-        if not launcher.is_serial(config.hydra.launcher):
-            device.offer(config)
+        workers.allow(self.folder)
+        if not job.is_serial(config.hydra.launcher):
+            workers.offer(config)
             self.until_end.enter_context(self.progress.watching())
             self.until_end.enter_context(interruption.on_first_signal(self._stop_workers))
         interruption.remedy_sources.append(self.remedy)
-        cli.at_failure.append(self._failed)
+        cli.describe_failure.append(self._failed)
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         if job.in_sweep(config.hydra) and self.progress is None:  # in a worker
             os.chdir(config.hydra.runtime.cwd)  # Ray's workers begin elsewhere
             quiet_shared_terminal()
-            stop.heed(Path(config.hydra.sweep.dir))
-            device.take(config.hydra.launcher, Path(config.hydra.sweep.dir))
+            workers.end_when_asked(Path(config.hydra.sweep.dir))
+            workers.take(config.hydra.launcher, Path(config.hydra.sweep.dir))
 
     def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
         if self.progress is not None:
             self.progress.look()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        with past_hydra():
+        with passing_hydra():
             assert self.progress is not None
             self.until_end.close()
             self.progress.look()
@@ -85,13 +85,13 @@ class Sweep(cli.HydraCallback):
                 raise UserError(self._unfinished())
 
     def _failed(self, error: Exception) -> str:
-        """An engine gave up: a worker was killed, a cluster refused."""
+        """Describe the error of a launcher: a worker was killed, a cluster refused."""
         assert self.progress is not None
         self.until_end.close()
         self.progress.look()
         print_table(self.progress)
         if any(run.facts["status"] != "finished" for run in self.progress.runs.values()):
-            return self._unfinished()  # said in better words than those of an engine that misses a result
+            return self._unfinished()  # clearer than the words of a launcher that misses a result
         return "; ".join([first_line(error), self.remedy()])
 
     def _unfinished(self) -> str:
@@ -99,26 +99,26 @@ class Sweep(cli.HydraCallback):
         return f"{self.progress.left} of {self.progress.total} jobs did not finish; {self.remedy()}"
 
     def remedy(self) -> str:
-        """How to go on, if anything is left."""
+        """Return how to go on, if any job is left."""
         left = self.progress is not None and self.progress.left
         return f"what is left: python src/train.py resume_sweep={shown(self.folder)}" if left else ""
 
     def _stop_workers(self, signum: int) -> None:
         assert self.progress is not None
-        log.info("waits for the jobs that run to save; a second time: ends at once")
-        stop.ask(self.folder)
+        log.info("waits for the running jobs to save; a second signal ends them at once")
+        workers.stop(self.folder)
         self.progress.wait()
 
 
 def in_worker() -> Sweep:
-    """What unpickling calls, before the worker composes the config of a job."""
+    """Return the callback of a worker. Unpickling calls it before the worker composes the config of a job."""
     cli.register_resolvers()
     return Sweep()
 
 
 @contextmanager
-def past_hydra() -> Iterator[None]:
-    """Hydra turns what a callback raises into a warning."""
+def passing_hydra() -> Iterator[None]:
+    """Let errors pass Hydra, which turns what a callback raises into a warning."""
     try:
         yield
     except Exception as error:

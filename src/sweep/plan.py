@@ -1,18 +1,19 @@
-"""What a sweep is going to try, and what of it no job could take: said before there is a folder."""
+"""Plan of a sweep: the settings that it varies, and a check of their values before its folder exists."""
 
 from typing import Any
 
 from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from command.settings import check_value
 from process.errors import UserError
+from settings import check_value
 
 
 def varied(config: DictConfig) -> dict[str, list[str] | None]:
-    """The settings in which the jobs differ, each with its values, or None where it has no list of them."""
+    """Return the settings in which the jobs differ, each with its values, or None for an interval."""
     return {
         _name(override): list(override.sweep_string_iterator()) if override.is_discrete_sweep() else None
         for override in _overrides(config)
@@ -21,13 +22,13 @@ def varied(config: DictConfig) -> dict[str, list[str] | None]:
 
 
 def refuse_impossible(config: DictConfig, config_name: str) -> None:
-    """Raise for a value that its setting cannot have (UserError), for what Hydra cannot compose (its own error).
+    """Raise a UserError for a value that its setting cannot have, and Hydra's own error for what cannot be composed.
 
-    Each option of a group is composed with the first values of the others: settings that do not go together are found
-    by the jobs themselves.
+    Each option of a group is composed with the first values of the others; the jobs themselves find settings
+    that do not go together.
     """
     _refuse_engine(config.hydra)
-    parser = OverridesParser.create()
+    parser = _parser()
     fixed, firsts, options = [], {}, []
     for override in _overrides(config):
         if not override.is_sweep_override():
@@ -70,11 +71,16 @@ def _refuse_engine(hydra: Any) -> None:
         )
 
 
+def _parser() -> OverridesParser:
+    """Return Hydra's parser; with the loader it also expands globs, model=glob(*mil*)."""
+    return OverridesParser.create(GlobalHydra.instance().config_loader())
+
+
 def _overrides(config: DictConfig) -> list[Override]:
     params: Any = config.hydra.sweeper.get("params") or {}
     task: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     lines = {line.partition("=")[0]: line for line in [*(f"{name}={value}" for name, value in params.items()), *task]}
-    return OverridesParser.create().parse_overrides(list(lines.values()))  # what is said twice, as it was said last
+    return _parser().parse_overrides(list(lines.values()))  # a setting that is given twice: the last one counts
 
 
 def _name(override: Override) -> str:

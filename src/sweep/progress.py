@@ -1,8 +1,9 @@
-"""How far a sweep is: a line for each job that ends, read from the jobs' run.json, wherever they run."""
+"""Progress of a sweep: a line for each job that ends, and at the end a table, read from the jobs' run.json."""
 
 import logging
 import math
 import shlex
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from process.console import format_duration, format_number
 from run.sweep_record import REFUSED, refusal
 from table.collect import RunRecord, read_runs
 from table.query import as_text
+from table.rows import is_lower_better, is_repeat, make_table
+from table.terminal import show
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +28,7 @@ ENDED = ("finished", "interrupted", *FAILED)
 
 
 class Progress:
-    """The jobs of the sweep in `folder`; `varied` are the settings in which they differ."""
+    """Jobs of the sweep in `folder` that have ended; `varied` are the settings in which the jobs differ."""
 
     def __init__(self, folder: Path, varied: dict[str, list[str] | None], config: DictConfig) -> None:
         self.folder, self.varied = folder, list(varied)
@@ -34,7 +37,7 @@ class Progress:
         self.began = time.monotonic()
         self.lock = threading.RLock()  # the watching thread, the end of a job and a signal may look at once
         self.runs: dict[int, RunRecord] = {}
-        self.changed: dict[int, int] = {}  # when its run.json was last written, of each job that has ended
+        self.changed: dict[int, int] = {}  # job that has ended -> when its run.json was last written
         for job in self._folders():
             self._read(job)
         self.runs = {job: run for job, run in self.runs.items() if run.facts["status"] == "finished"}
@@ -59,21 +62,21 @@ class Progress:
         return job, self.runs[job]
 
     def label(self, run: RunRecord) -> str:
-        """The settings that tell it from the others."""
+        """Return the settings that distinguish this job from the others."""
         known = run.known
         values = {name: known[name] for name in self.varied if name in known}
         return " ".join(f"{name}={f'{v:.4g}' if isinstance(v, float) else as_text(v)}" for name, v in values.items())
 
     def look(self) -> None:
-        """Say what has ended since the last time."""
+        """Report the jobs that have ended since the last call."""
         with self.lock:
             for job in self._folders():
                 if self._read(job):
-                    self._say(job, self.runs[job])
+                    self._report(job, self.runs[job])
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Look every second, from a thread."""
+        """Report every second, from a thread."""
         over = threading.Event()
 
         def watch() -> None:
@@ -89,7 +92,7 @@ class Progress:
             thread.join()
 
     def wait(self) -> None:
-        """Until no job runs."""
+        """Wait until no job runs."""
         while True:
             self.look()
             runs = read_runs(str(self.folder / str(job)) for job in self._folders())
@@ -102,7 +105,7 @@ class Progress:
         return sorted(job for job in found if job not in self.runs or self.runs[job].facts["status"] != "finished")
 
     def _read(self, job: int) -> bool:
-        """Whether there is news of it."""
+        """Read the record of a job; return whether it has ended since it was last read."""
         path = self.folder / str(job)
         changed = max(_changed(path / "run.json"), _changed(path / REFUSED))
         if changed == self.changed.get(job, 0):
@@ -115,7 +118,7 @@ class Progress:
         self.runs[job], self.changed[job] = run, changed
         return True
 
-    def _say(self, job: int, run: RunRecord) -> None:
+    def _report(self, job: int, run: RunRecord) -> None:
         status = run.facts["status"]
         score, end = _score(run), status
         if status in FAILED:
@@ -140,20 +143,20 @@ def _changed(path: Path) -> int:
 
 
 def jobs(varied: dict[str, list[str] | None], config: DictConfig) -> int:
-    """How many: as many trials as a search has, or all combinations of the values."""
+    """Return the number of jobs: the trials of a search, or all combinations of the values."""
     combinations = math.prod(len(values) if values is not None else 1 for values in varied.values())
     trials = config.hydra.sweeper.get("n_trials")
     return combinations if trials is None else trials
 
 
 def shown(folder: Path) -> str:
-    """As an argument of a command here."""
+    """Return the path as an argument of a command in this working directory."""
     here = Path.cwd()
     return shlex.quote(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))
 
 
 def reason(run: RunRecord) -> str:
-    """Why it failed."""
+    """Return why the job failed."""
     silent = "it ended without a word: killed, out of memory, or the disk is full?"
     return str(run.facts.get("error", silent)).removeprefix("UserError: ")
 
@@ -161,3 +164,24 @@ def reason(run: RunRecord) -> str:
 def _score(run: RunRecord) -> float | None:
     score = run.facts.get("best_score")
     return score if isinstance(score, int | float) and math.isfinite(score) else None
+
+
+def print_table(progress: Progress) -> None:
+    """Print a table of the jobs, the best first by hparams.monitor, and below it why the others failed."""
+    best = f"best {progress.monitor}"
+    runs = []
+    for job, run in sorted(progress.runs.items()):
+        score = run.facts.get("best_score")
+        metrics = run.metrics if score is None else {best: score, **run.metrics}
+        facts = {name: value for name, value in run.facts.items() if name != "error"}
+        runs.append(replace(run, facts={**facts, "folder": str(job)}, metrics=metrics))
+    show(make_table(runs, sort=best, reverse=(progress.mode == "max") == is_lower_better(best, runs)))
+    failures: dict[str, list[str]] = {}
+    for job, run in sorted(progress.runs.items()):
+        if run.facts["status"] in FAILED:
+            failures.setdefault(reason(run), []).append(f"#{job}")
+    for why, jobs in failures.items():
+        print(f"{', '.join(jobs)} failed: {why}", file=sys.stderr)
+    folder = shown(progress.folder)
+    if any(is_repeat(name) for name in progress.varied) and progress.finished > 1:
+        print(f"mean ± std over seeds and folds: python src/report.py {folder} group=true", file=sys.stderr)

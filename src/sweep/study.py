@@ -1,8 +1,11 @@
-"""A search by Optuna (config/hparams_search): what Hydra's sweeper, which asks Optuna for trials, leaves to its user.
+"""Search by Optuna (config/hparams_search): what Hydra's sweeper, which asks Optuna for trials, leaves to its user.
 
-The study's direction and name, trials that know their run folders, what is left of a sweep that was broken off.
+The study's direction and its name, which decides whether a sweep goes on with an earlier study; trials that know their
+run folders; the trials that are left of a sweep that was interrupted.
 """
 
+import hashlib
+import json
 import logging
 import warnings
 from itertools import chain, count, islice
@@ -11,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from command import cli, launcher
+import settings
+from command import cli, job
 from process.errors import UserError
-from sweep import device
-from sweep.study_name import study_name
+from sweep import plan, workers
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -24,15 +27,15 @@ log = logging.getLogger(__name__)
 
 SWEEPER = "hydra_plugins.hydra_optuna_sweeper"
 FOLDER = "folder"  # attribute of a trial: experiment/date/time/number, the end of the path of its run folder
-ON_CLUSTER = 8  # trials at once: those of the next batch learn from them
+ON_CLUSTER = 8  # trials at once; the next batch of trials learns from them
 
 
 def prepare(config: DictConfig, folder: Path) -> None:
-    """Complete the config of a sweep by Optuna, before Hydra builds the sweeper from it; any other is left as it is.
+    """Complete the config of a sweep by Optuna before Hydra builds the sweeper from it; leave other sweeps unchanged.
 
-    `direction` follows from hparams.monitor_mode. `n_jobs` 0: as many as the launcher runs at once. `study_name` null:
-    a name of its own for each experiment, data, model, metric and all else that makes values comparable. Of a sweep
-    that has run already, `n_trials` is what is left. Raises a UserError where storage and sweep do not fit together.
+    `direction` follows from hparams.monitor_mode. `n_jobs` 0 becomes as many as the launcher runs at once, `study_name`
+    null the name from `study_name`. When a sweep is resumed, `n_trials` becomes what is left. Raises a UserError where
+    storage and sweep do not fit together.
     """
     sweeper = config.hydra.sweeper
     if not sweeper._target_.startswith(SWEEPER):
@@ -40,7 +43,7 @@ def prepare(config: DictConfig, folder: Path) -> None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    for module in ("optuna", SWEEPER):  # Hydra's sweeper still asks for what Optuna 6 will not have
+    for module in ("optuna", SWEEPER):  # Hydra's sweeper still uses what Optuna 6 will remove
         warnings.filterwarnings("ignore", category=FutureWarning, module=module)
     with read_write(config), open_dict(config):
         sweeper.direction = {"max": "maximize", "min": "minimize"}[config.hparams.monitor_mode]
@@ -68,20 +71,20 @@ def prepare(config: DictConfig, folder: Path) -> None:
 
 
 def note_folder(config: DictConfig, trial: "Trial") -> None:
-    """Give the trial the name of its folder, by which optuna-dashboard shows it and a resumed sweep finds it.
+    """Give the trial the name of its folder: optuna-dashboard shows it, and a resumed sweep finds the trial by it.
 
     Hydra's sweeper calls it for each trial, in the order of the jobs (hydra.sweeper.custom_search_space).
     """
     sweep = sweep_of(Path(config.hydra.sweep.dir))
-    if number_in(trial, sweep) is None:  # else it comes again
+    if number_in(trial, sweep) is None:  # else it is a trial that runs again
         number = max(latest_trials(trial.study, sweep), default=-1) + 1
         trial.set_user_attr(FOLDER, f"{sweep}/{number}")
 
 
 def left(study: "Study", folder: Path, n_trials: int) -> list[int]:
-    """The numbers of the jobs that are missing to `n_trials` complete ones, in the order in which Optuna gives them.
+    """Return the numbers of the jobs that are missing to `n_trials` complete ones, in the order of Optuna's trials.
 
-    First those that were broken off, failed or deleted: they are queued in the study with the parameters that they had.
+    Interrupted, failed and deleted jobs come first: they are queued in the study with the parameters that they had.
     """
     from optuna.trial import TrialState
 
@@ -103,13 +106,13 @@ def left(study: "Study", folder: Path, n_trials: int) -> list[int]:
 
 
 def latest_trials(study: "Study", sweep: str) -> dict[int, Any]:
-    """Of each job of the sweep the trial that asked for it last."""
+    """Return the last trial of each job of the sweep."""
     numbered = ((number_in(trial, sweep), trial) for trial in study.get_trials(deepcopy=False))
     return {number: trial for number, trial in numbered if number is not None}
 
 
 def number_in(trial: "BaseTrial", sweep: str) -> int | None:
-    """The number of the trial's job, if it belongs to the sweep."""
+    """Return the number of the trial's job, if it belongs to the sweep."""
     owner, _, number = trial.user_attrs.get(FOLDER, "").rpartition("/")
     return int(number) if owner == sweep else None
 
@@ -119,7 +122,7 @@ def sweep_of(folder: Path) -> str:
 
 
 def open_study(storage: Any, name: str, direction: Literal["minimize", "maximize"]) -> "Study":
-    """That of the name, or a new one; SQLite makes no folder for its file."""
+    """Return the study of that name, or a new one, and make the folder of a SQLite file, as SQLite does not."""
     import optuna
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
@@ -141,8 +144,26 @@ def open_study(storage: Any, name: str, direction: Literal["minimize", "maximize
 
 
 def at_once(chosen: DictConfig) -> int:
-    """How many jobs that launcher runs at a time on this machine; of a cluster nobody knows."""
-    kind = launcher.kind(chosen)
-    if kind in (launcher.BASIC, launcher.JOBLIB):
-        return launcher.workers(chosen)
-    return device.at_once(chosen.cpus_per_task or 1) if kind == launcher.LOCAL else ON_CLUSTER
+    """Return how many jobs the chosen launcher runs at a time; for a cluster, which does not say, a fixed number."""
+    kind = job.launcher_kind(chosen)
+    if kind in (job.BASIC, job.JOBLIB):
+        return job.parallel_jobs(chosen)
+    return workers.at_once(chosen.cpus_per_task or 1) if kind == job.LOCAL else ON_CLUSTER
+
+
+def study_name(config: DictConfig) -> str:
+    """Return a name that is the same for sweeps whose results can be compared and which vary the same settings.
+
+    Bounds of an interval may change from sweep to sweep; Optuna would refuse other choices in the same study.
+    """
+    varied = plan.varied(config)
+    fixed = OmegaConf.create(OmegaConf.to_container(config))  # a copy; interpolations stay as they are written
+    for name in {*settings.names("comparable"), *varied}:
+        parent, _, key = name.rpartition(".")
+        node = OmegaConf.select(fixed, parent) if parent else fixed
+        if isinstance(node, DictConfig):
+            node.pop(key, None)
+    text = json.dumps([OmegaConf.to_container(fixed), varied], sort_keys=True)
+    choices, digest = config.hydra.runtime.choices, hashlib.sha256(text.encode()).hexdigest()[:6]
+    groups = ["several" if group in varied else choices[group] for group in ("data", "model")]
+    return " ".join([config.experiment_name, *groups, config.hparams.monitor, digest])

@@ -67,6 +67,66 @@ def test_refused_with_a_record(command, capsys, tmp_path, monkeypatch, arguments
     assert captured.err == f"error: {run['error'].partition(': ')[2]}\n"
 
 
+# the words after `python src/train.py`, the line, and the words of the command that it prints
+REFLEXES = [
+    ("optimizer=sgd", "optimizer=sgd: no such optimizer", "hparams.optimizer=SGD"),
+    ("hparams=big", "hparams is a group of settings, each with a value of its own, such as hparams.lr=0.01", None),
+    ("pool=attention", "pool: no such setting", "model/pool=attention"),
+    ("hparams.pool=attention", "no such hparams.pool", "model/pool=attention"),
+    ("model.network.pool=max", "no such model.network.pool", "'hparams.pool=[max]'"),
+    ("data.root=/data/図形", "the value needs quotes", "\"data.root='/data/図形'\""),
+    ("--resolve data=digits", "--resolve belongs to --cfg", "--cfg job --resolve data=digits"),
+    ("--shell-completion", "source hydra/tab_completion_bash src/train.py", None),
+    ("-sc install=bash", "source hydra/tab_completion_bash src/train.py", None),
+    ("--cfg", "--cfg/-c: expected one argument", None),
+    ("--cfg jobs", "invalid choice: 'jobs'", None),
+    ("--cfg job --info", "--cfg and --info: choose one of them", None),
+    ("--experimental-rerun x", "python src/rerun.py FOLDER repeats a run", None),
+    ("trainer=cuda", "did you mean trainer=gpu?", None),
+    ("lr=0.1", "did you mean hparams.lr?", None),
+    ("seed=1", "did you mean hparams.seed?", None),
+    ("epochs=3", "epochs: no such setting", "hparams.max_epochs=3"),
+    ("--batch_size 64 data=digits", "settings are written name=value", "hparams.batch_size=64 data=digits"),
+    ("data=digits --batch-size=64", "settings are written name=value", "data=digits hparams.batch_size=64"),
+    ("--model cnn", "settings are written name=value", "model=cnn"),
+    ("--gpus 2", "settings are written name=value", "trainer.devices=2"),
+    ("data=digits +hparams.lr=1", "this one is there already", "data=digits hparams.lr=1"),
+    ("hparams.lr=", "hparams.lr=: must be a number >= 0", None),
+    ("data=mnist", "did you mean data=MNIST?", None),
+    ("model=resnet", "model=resnet: no such option", None),
+    ("dataset=digits", "dataset: no such setting", "data=digits"),
+    ("network=cnn", "network: no such setting", "model=cnn"),
+    ("device=cuda", "device: no such setting", "trainer=gpu"),
+    ("hydra/launcher=slurm -m", "did you mean hydra/launcher=submitit_slurm?", None),
+    ("callbacks=none", "did you mean callbacks=[]?", None),
+    ("loggers=tensorboard,mlflow", "a list is written in brackets", "'loggers=[tensorboard,mlflow]'"),
+    ("hparams.pool=mean,max", "a list is written in brackets", "'hparams.pool=[mean,max]'"),
+    ("hparams.lr=1e-3,1e-2 data=digits", "several values are a sweep", "hparams.lr=1e-3,1e-2 -m data=digits"),
+    ("hparams.lr 0.1", "settings are written name=value", "hparams.lr=0.1"),
+    ("hparams.lr: 0.1", "settings are written name=value", "hparams.lr=0.1"),
+    ("debug", "cannot read 'debug': write debug=", None),
+    ("data.root=~/x y", "a value with spaces needs quotes", "\"data.root='~/x y'\""),
+    ("~loggers", "its choice may be none", "loggers=none"),
+    ("~callbacks", "its choice may be none", "'callbacks=[]'"),
+    ("resume=", "resume=: name a run folder, or last", None),
+    ("verbosity=high", "must be one of 0, 1, 2", None),
+    ("trainer=", "trainer=: no such option", None),
+]
+
+
+@pytest.mark.parametrize(("words", "line", "right"), REFLEXES, ids=[words for words, *_ in REFLEXES])
+def test_first_reflexes_get_the_right_line(command, capfd, tmp_path, words, line, right):
+    assert command("train", *words.split(" ")) == 1
+    captured = capfd.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert line in captured.err
+    if right is not None:
+        assert captured.err.endswith(f"/train.py {right}\n")
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
 def refuse(*_: object, **__: object) -> None:
     raise OSError("no route to host")
 

@@ -1,4 +1,4 @@
-from pathlib import Path
+"""The lines for mistakes, without Hydra: each names the remedy, and prints the corrected command where it is known."""
 
 import pytest
 from omegaconf import OmegaConf
@@ -6,59 +6,124 @@ from omegaconf.errors import InterpolationKeyError
 
 from command import hints
 
-KNOWN = [
-    "hparams",
-    "hparams.batch_size",
-    "hparams.lr",
-    "data",
-    "data.fold",
-    "optimizer",
-    "optimizer._target_",
-]
+
+def known():
+    return ["hparams", "hparams.batch_size", "hparams.lr", "data", "data.fold", "optimizer", "optimizer._target_"]
+
+
+@pytest.fixture(autouse=True)
+def typed(monkeypatch):
+    """`typed("data=digits", ...)`: what the user typed after `python src/train.py`."""
+
+    def remember(*words):
+        monkeypatch.setattr(hints, "script", "src/train.py")
+        monkeypatch.setattr(hints, "typed", list(words))
+
+    remember()
+    return remember
 
 
 def test_a_misspelt_setting_gets_the_nearest_name():
-    assert "did you mean hparams.batch_size?" in hints.for_setting("hparams.batch_sise", KNOWN)
+    assert "did you mean hparams.batch_size?" in hints.for_setting("hparams.batch_sise", known)
 
 
 def test_a_setting_without_its_group_is_found_by_its_last_part():
-    assert "did you mean hparams.batch_size?" in hints.for_setting("batch_size", KNOWN)
+    assert "did you mean hparams.batch_size?" in hints.for_setting("batch_size", known)
 
 
 def test_an_argument_that_is_not_there_yet_is_added_with_plus():
-    assert "+optimizer.momentum=" in hints.for_setting("optimizer.momentum", KNOWN)
+    assert "+optimizer.momentum=" in hints.for_setting("optimizer.momentum", known)
 
 
 def test_nonsense_gets_no_suggestion():
-    assert "did you mean" not in hints.for_setting("qqqqqqqqq", KNOWN)
+    assert "did you mean" not in hints.for_setting("qqqqqqqqq", known)
 
 
-def test_a_part_that_the_chosen_network_lacks_is_said_to_be_one(tmp_path):
-    (tmp_path / "model" / "pool").mkdir(parents=True)
+def test_a_part_that_the_chosen_network_lacks_is_called_one():
     error = Exception("Could not override 'model/pool'. No match in the defaults list.")
-    line = hints.for_composition(error, tmp_path, lambda: KNOWN)
+    line = hints.for_composition(error, known)
     assert line == "model/pool: the chosen model has no pool; model=... chooses another"
 
 
-def test_an_unknown_option_gets_the_nearest_and_the_list():
-    line = hints.for_option("data", "mnist", ["CIFAR10", "MNIST"])
-    assert "did you mean data=MNIST?" in line
-    assert "CIFAR10" in line
+@pytest.mark.parametrize(
+    ("group", "typed", "meant"),
+    [
+        ("data", "mnist", "data=MNIST"),
+        ("trainer", "cuda", "trainer=gpu"),
+        ("hydra/launcher", "slurm", "hydra/launcher=submitit_slurm"),
+        ("callbacks", "none", "callbacks=[]"),
+    ],
+)
+def test_an_unknown_option_gets_the_one_that_was_meant_and_the_list(group, typed, meant):
+    line = hints.for_option(group, typed)
+    assert (
+        f"{group}={typed}: no such option; did you mean {meant}? (there are {', '.join(hints.options_of(group))})"
+        == line
+    )
 
 
-def test_a_reference_to_nothing_is_said_with_where_it_stands():
+def test_a_reference_to_nothing_is_located():
     with pytest.raises(InterpolationKeyError) as caught:
         OmegaConf.to_container(OmegaConf.create({"data": {"root": "/tmp/${x}"}}), resolve=True)
-    line = hints.for_composition(caught.value, Path(), lambda: KNOWN)
+    line = hints.for_composition(caught.value, known)
     assert line == "data.root: there is no setting x; a ${ of the text itself is written \\${"
 
 
-def test_a_group_without_a_name_is_found_among_the_arguments(tmp_path):
-    for option in ("cosine", "none"):
-        (tmp_path / "scheduler").mkdir(exist_ok=True)
-        (tmp_path / "scheduler" / f"{option}.yaml").touch()
+def test_a_group_without_a_name_is_found_among_the_words(typed):
     error = ValueError("Config group override must be a string or a list. Got NoneType")
-    arguments = ["comment=null", "scheduler=null", "hparams.lr=0.1"]
-    line = hints.for_no_name(error, tmp_path, arguments)
-    assert line == "scheduler=null: no such option (there are cosine, none)"
-    assert hints.for_no_name(ValueError("another"), tmp_path, arguments) is None
+    typed("comment=null", "scheduler=null", "hparams.lr=0.1")
+    assert hints.for_no_name(error).startswith("scheduler=null: no such option")
+    assert hints.for_no_name(ValueError("another")) is None
+
+
+@pytest.mark.parametrize(
+    ("word", "right"),
+    [
+        ("pool=attention", ["model/pool=attention"]),
+        ("pool=attention,pma", ["model/pool=attention,pma"]),
+        ("hparams.pool=attention", ["model/pool=attention"]),
+        ("model.network.pool=max", ["hparams.pool=[max]"]),
+        ("hparams.pool=mean,max", ["hparams.pool=[mean,max]"]),
+        ("encoder=sab", ["model/encoder=sab"]),
+        ("optimizer=sgd", ["hparams.optimizer=SGD"]),
+        ("optimizer=torch.optim.AdamW", ["hparams.optimizer=AdamW"]),
+        ("optimizer=sgd,adam", ["hparams.optimizer=SGD,Adam"]),
+        ("optimizer=fast", None),
+        ("dataset=mnist", ["data=MNIST"]),
+        ("network=cnn", ["model=cnn"]),
+        ("network=qqqq", None),
+        ("device=cuda", ["trainer=gpu"]),
+        ("gpus=1", ["trainer.devices=1"]),
+        ("epochs=3", ["hparams.max_epochs=3"]),
+        ("model/pool=x", None),
+        ("data=MNIST", None),
+    ],
+)
+def test_names_of_other_projects(word, right):
+    assert hints.right_words(*word.split("=")) == right
+
+
+def test_the_pools_of_a_sweep_are_lists_each(typed):
+    typed("hparams.pool=mean,max", "-m")
+    assert hints.right_words("hparams.pool", "mean,max") == ["hparams.pool=[mean],[max]"]
+
+
+def test_the_names_of_optimizers_are_those_of_torch():
+    import torch
+
+    assert all(isinstance(getattr(torch.optim, name), type) for name in hints.OPTIMIZERS)
+
+
+@pytest.mark.parametrize(
+    "word", ["a=1", "comment=a b", "data.root='/data/図形'", "comment='it\\'s'", "x=$HOME'", "a=[1,2]"]
+)
+def test_a_command_that_is_printed_can_be_pasted(word, typed):
+    import shlex
+
+    typed("wrong", "data=digits")
+    assert shlex.split(hints.corrected("wrong", word)) == ["python", "src/train.py", word, "data=digits"]
+
+
+def test_a_word_that_a_file_brought_is_not_looked_for_in_the_command(typed):
+    typed("experiment=mine")
+    assert hints.corrected("optimizer=sgd", "hparams.optimizer=SGD") == "hparams.optimizer=SGD"

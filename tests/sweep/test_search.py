@@ -16,8 +16,8 @@ from sweeps import TINY, start, statuses, sweep_in
 
 from command import cli
 from process.errors import UserError
-from sweep import device
 from sweep import study as search
+from sweep import workers
 from table.query import as_text
 
 optuna = pytest.importorskip("optuna")
@@ -191,7 +191,7 @@ class TestPrepare:
         assert search.at_once(launchers["Slurm"]) == 8
         assert search.at_once(OmegaConf.merge(launchers["Joblib"], {"n_jobs": 3})) == 3
         assert search.at_once(OmegaConf.merge(launchers["Joblib"], {"n_jobs": -1})) == joblib.cpu_count()
-        assert search.at_once(OmegaConf.merge(launchers["Local"], {"cpus_per_task": 1})) == device.at_once()
+        assert search.at_once(OmegaConf.merge(launchers["Local"], {"cpus_per_task": 1})) == workers.at_once()
 
     def test_other_sweepers_are_left_as_they_are(self, composed, tmp_path):
         config = composed("hparams.seed=0,1")

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from runs import REPOSITORY
 
 from process.interruption import Interrupted
-from sweep import device
+from sweep import workers
 
 LOCAL, JOBLIB, SLURM = (
     OmegaConf.create({"hydra": {"launcher": {"_target_": f"some.module.{name}Launcher", "cpus_per_task": None}}})
@@ -24,9 +24,9 @@ TAKE = """
 import os, sys
 from pathlib import Path
 from omegaconf import OmegaConf
-from sweep import device
+from sweep import workers
 launcher = OmegaConf.create({"_target_": f"some.module.{sys.argv[1]}Launcher"})
-device.take(launcher, Path(sys.argv[2]))
+workers.take(launcher, Path(sys.argv[2]))
 print(os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("OMP_NUM_THREADS"), "torch" in sys.modules, flush=True)
 sys.stdin.read()
 """
@@ -36,9 +36,9 @@ sys.stdin.read()
 def nothing_is_set(monkeypatch):
     for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(device.SLOTS, "")
+    monkeypatch.setenv(workers.SLOTS, "")
     monkeypatch.setattr("joblib.cpu_count", lambda: 8)
-    monkeypatch.setattr(device, "_taken", None)
+    monkeypatch.setattr(workers, "_taken", None)
 
 
 @pytest.fixture
@@ -78,28 +78,28 @@ def got(process):
 
 
 def test_gpus_are_named_by_uuid_or_as_they_are_given(two_gpus, monkeypatch):
-    assert device.gpus() == ["GPU-a", "GPU-b"]
-    assert (device.at_once(), device.gpus_per_job()) == (2, 1)
+    assert workers.gpus() == ["GPU-a", "GPU-b"]
+    assert (workers.at_once(), workers.gpus_per_job()) == (2, 1)
     for visible, expected in (("2,3", ["2", "3"]), ("GPU-x", ["GPU-x"]), ("", []), ("-1", [])):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        assert device.gpus() == expected
-    assert device.gpus_per_job() == 0
+        assert workers.gpus() == expected
+    assert workers.gpus_per_job() == 0
 
 
 def test_without_a_gpu_cores_and_memory_limit(no_gpu, monkeypatch):
     memory = OmegaConf.create({"available": 100 * 2**30})
     monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
-    assert [device.at_once(cpus) for cpus in (1, 3, 16)] == [8, 2, 1]
+    assert [workers.at_once(cpus) for cpus in (1, 3, 16)] == [8, 2, 1]
     for gib, expected in ((7, 3), (1, 1)):
         memory.available = gib * 2**30
-        assert device.at_once() == expected
+        assert workers.at_once() == expected
 
 
 def test_each_worker_has_a_gpu_of_its_own_and_more_workers_share_in_turn(two_gpus, worker):
-    device.offer(JOBLIB)
-    workers = [worker("Joblib") for _ in range(3)]
-    assert sorted(got(each)[0] for each in workers) == ["GPU-a", "GPU-a", "GPU-b"]
-    for each in workers:
+    workers.offer(JOBLIB)
+    started = [worker("Joblib") for _ in range(3)]
+    assert sorted(got(each)[0] for each in started) == ["GPU-a", "GPU-a", "GPU-b"]
+    for each in started:
         each.kill()
         each.wait()
     assert got(worker("Joblib"))[0] == "GPU-a"  # a slot is free again, however its worker ended
@@ -107,13 +107,13 @@ def test_each_worker_has_a_gpu_of_its_own_and_more_workers_share_in_turn(two_gpu
 
 def test_what_the_user_chose_is_divided(two_gpus, worker, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
-    device.offer(LOCAL.copy())
+    workers.offer(LOCAL.copy())
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as submitit_local does to its jobs
     assert sorted(got(worker("Local"))[0] for _ in range(2)) == ["1", "3"]
 
 
 def test_others_wait_for_their_turn_and_threads_are_divided_before_torch_is_there(worker, monkeypatch):
-    monkeypatch.setenv(device.SLOTS, ",")  # two slots without a GPU
+    monkeypatch.setenv(workers.SLOTS, ",")  # two slots without a GPU
     holding = [worker("Local") for _ in range(2)]
     threads = str(max(1, (os.cpu_count() or 1) // 2))
     assert [got(each)[0] for each in holding] == ["None", "None"]
@@ -124,18 +124,18 @@ def test_others_wait_for_their_turn_and_threads_are_divided_before_torch_is_ther
 
 
 def test_who_waits_ends_with_the_sweep(worker, tmp_path, monkeypatch):
-    monkeypatch.setenv(device.SLOTS, "only")
+    monkeypatch.setenv(workers.SLOTS, "only")
     assert got(worker("Local"))[0] == "only"
     (tmp_path / ".stop").touch()
     with pytest.raises(Interrupted, match="SIGTERM") as raised:
-        device.take(LOCAL.hydra.launcher, tmp_path)
+        workers.take(LOCAL.hydra.launcher, tmp_path)
     assert raised.value.signum == signal.SIGTERM
 
 
 def test_a_scheduler_gives_devices_itself(two_gpus, tmp_path, monkeypatch):
-    monkeypatch.delenv(device.SLOTS)
-    device.offer(SLURM)
-    device.take(SLURM.hydra.launcher, tmp_path)
-    assert device.SLOTS not in os.environ
+    monkeypatch.delenv(workers.SLOTS)
+    workers.offer(SLURM)
+    workers.take(SLURM.hydra.launcher, tmp_path)
+    assert workers.SLOTS not in os.environ
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
     assert not list(tmp_path.iterdir())

@@ -1,8 +1,8 @@
 import pytest
 from omegaconf import OmegaConf
 
-from command.settings import check
 from process.errors import UserError
+from settings import check
 
 VALID = {
     "debug": False,
@@ -30,6 +30,7 @@ VALID = {
         "pool": ["mean"],
     },
     "data": {
+        "_target_": "datamodule.mnist_bags.MNISTBags",
         "batch_size": 1,
         "seed": 0,
         "split_seed": 0,
@@ -48,7 +49,7 @@ VALID = {
     "optimizer": {},
     "metrics": ["f1"],
     "verbosity": 1,
-    "model": {"network": {"patch_size": 8}},
+    "model": {"_target_": "model.Classifier", "network": {"_target_": "network.patch_set.PatchSet", "patch_size": 8}},
 }
 
 BAGS = OmegaConf.merge(

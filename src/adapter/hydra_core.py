@@ -1,0 +1,51 @@
+"""Private names of Hydra, and of the argparse parser that it makes."""
+
+from types import CodeType
+from typing import Any, NoReturn
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import get_args_parser
+from hydra.core.utils import run_job
+
+RUN_JOB: CodeType = run_job.__code__
+
+
+def option_names() -> list[str]:
+    """Return all spellings of the options that Hydra takes: --multirun, -m, ..."""
+    return [*get_args_parser()._option_string_actions]
+
+
+def parse_options(argv: list[str]) -> dict[str, Any]:
+    """Return Hydra's options by name. Raises a ValueError with argparse's words, where argparse would exit."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise ValueError(message)
+
+    parser.error = refuse  # type: ignore[method-assign]
+    return vars(parser.parse_args(argv))
+
+
+def inside_job(error: Exception) -> Exception:
+    """Cut Hydra's own frames, those above the command's function, off the traceback."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code is not RUN_JOB:
+        frame = frame.tb_next
+    return error.with_traceback(frame.tb_next) if frame is not None and frame.tb_next is not None else error
+
+
+def share_repository() -> None:
+    """Read each YAML once for --help and TAB, which ask the same loader for the options of every group.
+
+    Hydra makes a new repository of configs for each of these questions. For processes that only ask.
+    """
+    make = ConfigLoaderImpl._parse_overrides_and_create_caching_repo
+    made: dict[tuple[Any, ...], Any] = {}
+
+    def make_once(self: ConfigLoaderImpl, config_name: str | None, overrides: list[str]) -> Any:
+        question = id(self), config_name, tuple(overrides)
+        if question not in made:
+            made[question] = make(self, config_name, overrides)
+        return made[question]
+
+    ConfigLoaderImpl._parse_overrides_and_create_caching_repo = make_once  # type: ignore[method-assign]

@@ -1,0 +1,292 @@
+"""The table of settings: everything that the program has to know about a setting before it composes or trains.
+
+The command line, TAB, resume, sweeps and reports read their lists here. The file imports neither torch nor Hydra. What
+only one class understands is checked in the package of that class, see `check`.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+import metrics
+from process.errors import UserError
+from process.secrets import refuse_in_config
+
+SRC = Path(__file__).parent
+CLASSIFIER = "model.Classifier"
+STAGES = ("train_", "valid_", "test_")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The type and range of a setting in words, and the test of a value."""
+
+    words: str
+    test: Callable[[Any], bool]
+
+    def or_null(self) -> "Rule":
+        return Rule(f"{self.words}, or null", lambda value: value is None or self.test(value))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table; a setting without a row of its own is treated as the node that contains it.
+
+    Args:
+        name: dotted name.
+        rule: its type and range; None where the part that it belongs to decides.
+        optional: only some data sets, networks or commands have it.
+        fixed: may not change when a run is resumed.
+        fixed_in_epoch: may not change when a run is resumed inside an epoch: it decides what a batch holds.
+        new_patience: a run that had stopped trains on when this changes.
+        new_schedule: the learning-rate schedule starts anew when this changes.
+        comparable: trials of a search that differ in it may be compared: it does not influence the result.
+        repeats: runs that differ in it alone repeat one experiment.
+        replaced: a group whose settings belong to the chosen option, and are dropped when another one is chosen.
+        path: TAB completes paths.
+        free_text: taken as it is typed, where Hydra's grammar would ask for quotes.
+        before_hydra: read before Hydra starts, by src/train.py alone; part of no config.
+    """
+
+    name: str
+    rule: Rule | None = None
+    optional: bool = False
+    fixed: bool = False
+    fixed_in_epoch: bool = False
+    new_patience: bool = False
+    new_schedule: bool = False
+    comparable: bool = False
+    repeats: bool = False
+    replaced: bool = False
+    path: bool = False
+    free_text: bool = False
+    before_hydra: bool = False
+
+
+def _integer(low: int) -> Rule:
+    return Rule(f"a whole number >= {low}", lambda v: type(v) is int and v >= low)
+
+
+def _number(low: float, high: float = float("inf")) -> Rule:
+    words = f"a number >= {low:g}" + (f" and <= {high:g}" if high < float("inf") else "")
+    return Rule(words, lambda v: type(v) in (int, float) and low <= v <= high and v < float("inf"))
+
+
+def _one_of(*values: object) -> Rule:
+    # compared by type too: in Python True == 1
+    return Rule("one of " + ", ".join(map(str, values)), lambda v: any(v == x and type(v) is type(x) for x in values))
+
+
+_PART = Rule("what its YAML describes: leave it out here", lambda v: isinstance(v, DictConfig))
+_TEXT = Rule("a text", lambda v: isinstance(v, str) and v != "")
+_SWITCH = Rule("true or false", lambda v: type(v) is bool)
+_NAMES = Rule(
+    "a list of names such as [mean,max]",
+    lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(isinstance(name, str) for name in v),
+)
+_METRICS = Rule("a list of names such as [accuracy,top_5]", lambda v: isinstance(v, ListConfig))
+_TAGS = Rule(
+    "a list of words such as [baseline,warmup], of 64 characters at most",
+    lambda v: isinstance(v, ListConfig) and all(0 < len(str(word)) <= 64 for word in v if word is not None),
+)
+_SEED = Rule("a whole number from 0 to 4294967295", lambda v: type(v) is int and 0 <= v < 2**32)
+_SIZE = Rule(
+    "[height, width]", lambda v: isinstance(v, ListConfig) and len(v) == 2 and all(type(n) is int and n >= 1 for n in v)
+)
+_NUMBERS = Rule(
+    "a list of numbers, one per channel or one for all",
+    lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(type(x) in (int, float) for x in v),
+)
+_SHARE = Rule(
+    "a ratio between 0 and 1, a whole number, or 0 for none",
+    lambda v: (type(v) is int and v >= 0) or (type(v) is float and 0 <= v < 1),
+)
+_COUNTS = Rule(
+    "a list of whole numbers >= 1, such as [1,4,16,64]",
+    lambda v: isinstance(v, ListConfig) and all(type(n) is int and n >= 1 for n in v),
+)
+_COMMENT = Rule("a text", lambda v: isinstance(v, str | int | float)).or_null()
+_BITS = Rule("a whole number from 2 to 8", lambda v: type(v) is int and 2 <= v <= 8)
+_DIGIT = Rule("a digit, 0 to 9", lambda v: type(v) is int and 0 <= v <= 9)
+
+TABLE = (
+    Setting("project_name", _TEXT, comparable=True),
+    Setting("experiment_name", _TEXT, comparable=True),
+    Setting("comment", _COMMENT, comparable=True, free_text=True),
+    Setting("tags", _TAGS, comparable=True),
+    Setting("verbosity", _one_of(0, 1, 2), comparable=True),
+    Setting("debug", _SWITCH, fixed=True),
+    Setting("metrics", _METRICS),
+    Setting("resume", comparable=True, path=True, free_text=True),
+    Setting("init_from", path=True, free_text=True),
+    Setting("resume_sweep", path=True, before_hydra=True),
+    Setting("settings_file", path=True, before_hydra=True),
+    # what people sweep
+    Setting("hparams", _PART),
+    Setting("hparams.seed", _SEED, fixed=True, repeats=True),
+    Setting("hparams.batch_size", _integer(1), fixed_in_epoch=True, new_schedule=True),
+    Setting("hparams.max_epochs", _integer(1), new_patience=True, new_schedule=True),
+    Setting("hparams.optimizer", _TEXT, fixed=True),
+    Setting("hparams.lr", _number(0), new_schedule=True),
+    Setting("hparams.label_smoothing", _number(0, 1)),
+    Setting("hparams.monitor", _TEXT, new_patience=True),
+    Setting("hparams.monitor_mode", _one_of("min", "max")),
+    Setting("hparams.patience", _integer(0).or_null(), new_patience=True),
+    Setting("hparams.patch_size", _integer(1)),
+    Setting("hparams.patch_num_min", _integer(1)),
+    Setting("hparams.patch_num_max", _integer(1)),
+    Setting("hparams.patch_mode", _one_of("random", "grid", "all").or_null()),
+    Setting("hparams.patch_replace", _SWITCH),
+    Setting("hparams.pool", _NAMES),
+    Setting("hparams.bits", _BITS, optional=True),
+    # the data: a resumed run goes on with the same images
+    Setting("data", fixed=True),
+    Setting("data.root", comparable=True, path=True),
+    Setting("data.batch_size", _integer(1)),
+    Setting("data.seed", _integer(0), fixed=True, repeats=True),
+    Setting("data.split_seed", _integer(0), fixed=True, repeats=True),
+    Setting("data.channels", _integer(1), fixed=True),
+    Setting("data.image_size", _SIZE, fixed=True),
+    Setting("data.mean", _NUMBERS, fixed=True),
+    Setting("data.std", _NUMBERS, fixed=True),
+    Setting("data.valid", _SHARE, fixed=True),
+    Setting("data.fold", _integer(0).or_null(), fixed=True, repeats=True),
+    Setting("data.num_folds", _integer(2), fixed=True),
+    Setting("data.limit_train", _integer(1).or_null(), fixed=True),
+    Setting("data.num_workers", _integer(0).or_null(), comparable=True),
+    Setting("data.crop_padding", _integer(0)),
+    Setting("data.flip", _SWITCH),
+    Setting("data.memory_limit_gib", _number(0), optional=True),
+    Setting("data.target_digit", _DIGIT, optional=True, fixed=True),
+    Setting("data.bag_size_mean", _number(1), optional=True, fixed=True),
+    Setting("data.bag_size_std", _number(0), optional=True, fixed=True),
+    Setting("data.train_bags", _integer(1), optional=True, fixed=True),
+    Setting("data.test_bags", _integer(1), optional=True, fixed=True),
+    # the parts of a training
+    Setting("optimizer", _PART, new_schedule=True),
+    Setting("optimizer._target_", fixed=True, new_schedule=True),
+    Setting("scheduler", new_schedule=True, replaced=True),
+    Setting("loss", replaced=True),
+    Setting("trainer", new_schedule=True),
+    Setting("trainer.accelerator", new_schedule=True, comparable=True),
+    Setting("trainer.devices", fixed_in_epoch=True, new_schedule=True, comparable=True),
+    Setting("trainer.num_nodes", fixed_in_epoch=True, new_schedule=True),
+    Setting("callbacks", new_patience=True, comparable=True, replaced=True),
+    Setting("loggers", comparable=True, replaced=True),
+    Setting("run_state", _PART),
+    Setting("guard", _PART, comparable=True),
+    Setting("guard.patience", _number(0), comparable=True),
+    Setting("hydra", comparable=True),
+    Setting("hydra.launcher", comparable=True, replaced=True),
+    Setting("hydra.sweeper", comparable=True, replaced=True),
+    Setting("hydra.run.dir", comparable=True, free_text=True),
+    Setting("hydra.sweep.dir", comparable=True, free_text=True),
+    # commands that use a trained network
+    Setting("run", optional=True, path=True, free_text=True),
+    Setting("ckpt", _TEXT, optional=True, free_text=True),
+    Setting("input", optional=True, path=True, free_text=True),
+    Setting("output", _TEXT, optional=True, path=True, free_text=True),
+    Setting("sizes", _COUNTS, optional=True),
+    Setting("draws", _integer(1), optional=True),
+    Setting("patch_num", _integer(1).or_null(), optional=True),
+    Setting("files", _PART, optional=True),
+    Setting("predictor", _PART, optional=True),
+    Setting("table", _PART, optional=True),
+    Setting("exporter", _PART, optional=True),
+    Setting("tested", _PART.or_null(), optional=True),
+)
+ROWS = {setting.name: setting for setting in TABLE}
+
+
+def names(column: str) -> tuple[str, ...]:
+    """Return the settings for which this column of the table is true."""
+    return tuple(setting.name for setting in TABLE if getattr(setting, column))
+
+
+def find(name: str) -> Setting:
+    """Return the row of a setting, or of the nearest node that contains it; an empty row where there is none."""
+    while name not in ROWS and "." in name:
+        name = name.rpartition(".")[0]
+    return ROWS.get(name, Setting(name))
+
+
+class SettingError(UserError):
+    """A value that a setting cannot have."""
+
+    def __init__(self, name: str, value: Any, remedy: str) -> None:
+        self.name, self.value = name, "null" if value is None else str(value)
+        super().__init__(f"{name}={self.value}: {remedy}")
+
+
+def check_value(name: str, value: Any) -> None:
+    """Raise a SettingError if a setting of that name cannot have this value; lists are plain ones here."""
+    rule = ROWS[name].rule if name in ROWS else None
+    if rule is not None and not (isinstance(value, str) and "${" in value):
+        known = OmegaConf.create({"value": value}).value
+        if not rule.test(known):
+            raise SettingError(name, value, f"must be {rule.words}")
+
+
+def check(config: DictConfig) -> None:
+    """Raise a UserError for the first setting whose value is missing, of another type, or out of range.
+
+    It is called before a run folder exists and before torch is imported. The package of the data set, and that of the
+    network, may check more: check(config) in its own settings.py, such as src/datamodule/settings.py.
+    """
+    if OmegaConf.is_missing(config, "run"):
+        raise UserError("which run? run=FOLDER, such as run=outputs/Default/2026-11-20/09-00-00")
+    refuse_in_config(config)
+    absent = object()
+    for setting in TABLE:
+        if setting.rule is None:
+            continue
+        value = OmegaConf.select(config, setting.name, default=absent)
+        if value is absent and setting.optional:
+            continue
+        if value is absent:
+            raise UserError(
+                f"{setting.name} is not in this config, which an older version wrote: repeat its run by src/rerun.py"
+            )
+        if not setting.rule.test(value):
+            raise SettingError(setting.name, value, f"must be {setting.rule.words}")
+    _check_monitor(config)
+    if "lr" in config.optimizer:
+        raise UserError("optimizer.lr: the learning rate is hparams.lr")
+    fold, folds = config.data.fold, config.data.num_folds
+    if fold is not None and fold >= folds:
+        raise UserError(f"data.fold={fold}: choose 0 to {folds - 1} (data.num_folds={folds})")
+    for node in ("model.network", "data"):
+        package = str(OmegaConf.select(config, f"{node}._target_", default="")).partition(".")[0]
+        if package and (SRC / package / "settings.py").is_file():  # of this repository: a config may be somebody else's
+            importlib.import_module(f"{package}.settings").check(config)
+
+
+def _check_monitor(config: DictConfig) -> None:
+    entries: Any = OmegaConf.to_container(config.metrics, resolve=True)
+    try:
+        measured = ["valid_loss", *(f"valid_{name}" for name in metrics.names(entries)), "train_loss", "train_accuracy"]
+        monitor, mode = config.hparams.monitor, config.hparams.monitor_mode
+        if OmegaConf.select(config, "model._target_") != CLASSIFIER:
+            return  # another LightningModule: only its training knows what it logs
+        if monitor not in measured:
+            raise UserError(f"hparams.monitor={monitor}: nothing of that name is measured; {', '.join(measured)} are")
+        higher = metrics.higher_is_better(entries, monitor.partition("_")[2])
+    except ValueError as error:
+        raise UserError(f"metrics: {error}") from error
+    if higher is not None and higher != (mode == "max"):
+        better, right = ("higher", "max") if higher else ("lower", "min")
+        raise UserError(f"hparams.monitor={monitor}: the {better} the better, so hparams.monitor_mode={right}")
+
+
+def lower_is_better(config: DictConfig) -> list[str]:
+    """Return the results that are the better the lower they are, without their stage: loss, calibration_error."""
+    entries: Any = OmegaConf.to_container(config.metrics, resolve=True)
+    names = ["loss", *metrics.names(entries)]
+    lower = [name for name in names if metrics.higher_is_better(entries, name) is False]
+    monitor = config.hparams.monitor
+    own = next((monitor.removeprefix(stage) for stage in STAGES if monitor.startswith(stage)), monitor)
+    return [*lower, *([own] if own not in names and config.hparams.monitor_mode == "min" else [])]
