@@ -5,6 +5,7 @@ only one class understands is checked in the package of that class, see `check`.
 """
 
 import importlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,6 @@ from process.secrets import refuse_in_config
 
 SRC = Path(__file__).parent
 CLASSIFIER = "model.Classifier"
-STAGES = ("train_", "valid_", "test_")
 
 
 @dataclass(frozen=True)
@@ -253,6 +253,10 @@ def check(config: DictConfig) -> None:
             )
         if not setting.rule.test(value):
             raise SettingError(setting.name, value, f"must be {setting.rule.words}")
+    for group in ("callbacks", "loggers"):
+        for name, part in (config.get(group) or {}).items():
+            if part is not None and not isinstance(part, DictConfig):
+                raise SettingError(f"{group}.{name}", part, "must be what its YAML describes, or null to leave it out")
     _check_monitor(config)
     if "lr" in config.optimizer:
         raise UserError("optimizer.lr: the learning rate is hparams.lr")
@@ -283,10 +287,13 @@ def _check_monitor(config: DictConfig) -> None:
 
 
 def lower_is_better(config: DictConfig) -> list[str]:
-    """Return the results that are the better the lower they are, without their stage: loss, calibration_error."""
+    """Return the results that are the better the lower they are, without their stage: loss, calibration_error.
+
+    The direction is that of the metric; hparams.monitor_mode is that of a watched result which has none of its own.
+    """
     entries: Any = OmegaConf.to_container(config.metrics, resolve=True)
-    names = ["loss", *metrics.names(entries)]
-    lower = [name for name in names if metrics.higher_is_better(entries, name) is False]
-    monitor = config.hparams.monitor
-    own = next((monitor.removeprefix(stage) for stage in STAGES if monitor.startswith(stage)), monitor)
-    return [*lower, *([own] if own not in names and config.hparams.monitor_mode == "min" else [])]
+    higher = {name: metrics.higher_is_better(entries, name) for name in ("loss", *metrics.names(entries))}
+    watched = re.sub(r"^(train|valid|test)_", "", config.hparams.monitor)
+    if higher.get(watched) is None and watched != "accuracy":
+        higher[watched] = config.hparams.monitor_mode == "max"
+    return [name for name, direction in higher.items() if direction is False]

@@ -16,6 +16,7 @@ from process.errors import UserError
 from run.checkpoint import count_parameters, init_from, resume_point
 from run.record import Run
 from run.resume import describe_changes, touches
+from settings import lower_is_better
 
 if TYPE_CHECKING:  # torch takes seconds to import, and TAB and --help must be instant
     from pytorch_lightning import Callback, LightningModule, Trainer
@@ -71,6 +72,7 @@ def train(config: DictConfig, run: Run) -> float | None:
     parameters = count_parameters(model)
     device = trainer.strategy.root_device
     run.update(data=data.summary(), class_names=data.class_names, parameters=parameters, device=str(device))
+    run.update(lower_is_better=lower_is_better(config))
     log.info(f"{parameters:,} parameters on {device}; {data.summary()}")
 
     for logger in trainer.loggers:

@@ -74,3 +74,18 @@ def test_what_is_no_curve_is_refused_with_the_reason(name, words):
     with pytest.raises(ValueError, match=re.escape(words)) as refused:
         metrics.build([name], 3)
     assert "\n" not in str(refused.value)
+
+
+def test_the_directions_that_are_known_without_torchmetrics_are_those_of_torchmetrics():
+    from torchmetrics import classification
+
+    for kind, higher in metrics.DIRECTIONS.items():
+        assert getattr(classification, metrics.PREFIX + kind).higher_is_better is higher
+
+
+def test_the_direction_of_every_result():
+    entries = ["accuracy", "top_5", "calibration_error", "HammingDistance", "EER", {"FBetaScore": {"beta": 2.0}}]
+    directions = [
+        metrics.higher_is_better(entries, name) for name in ("loss", "train_accuracy", *metrics.names(entries))
+    ]
+    assert directions == [False, True, True, True, False, False, None, True]

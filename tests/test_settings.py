@@ -1,8 +1,9 @@
 import pytest
 from omegaconf import OmegaConf
 
+import settings
 from process.errors import UserError
-from settings import check
+from settings import check, lower_is_better
 
 VALID = {
     "debug": False,
@@ -168,3 +169,66 @@ def test_a_patch_size_that_no_network_uses_is_not_compared_with_the_images():
     config.hparams.patch_size = 100
     del config.model.network.patch_size
     check(config)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "monitor", "mode"),
+    [
+        (["f1"], "valid_f1", "max"),
+        (["f1"], "valid_loss", "min"),
+        (["f1"], "train_accuracy", "max"),
+        (["calibration_error"], "valid_calibration_error", "min"),
+        (["HammingDistance"], "valid_hamming_distance", "min"),
+        (["HingeLoss"], "valid_hinge_loss", "min"),
+        (["CohenKappa"], "valid_cohen_kappa", "max"),
+    ],
+)
+def test_the_direction_is_that_of_the_metric(metrics, monitor, mode):
+    watched = {"hparams": {"monitor": monitor, "monitor_mode": mode}, "metrics": metrics}
+    config = OmegaConf.merge(VALID, watched)
+    check(config)
+    assert (monitor.partition("_")[2] in lower_is_better(config)) == (mode == "min")
+    other = {"min": "max", "max": "min"}[mode]
+    refused(config, f"hparams.monitor_mode={other}", f"hparams.monitor={monitor}: the ")
+
+
+def test_a_metric_without_a_direction_takes_both():
+    for mode in ("min", "max"):
+        watched = {"hparams": {"monitor": "valid_eer", "monitor_mode": mode}, "metrics": ["EER"]}
+        config = OmegaConf.merge(VALID, watched)
+        check(config)
+        assert ("eer" in lower_is_better(config)) == (mode == "min")
+
+
+def test_another_lightning_module_may_log_any_name():
+    module = {"model": {"_target_": "mine.MaskedPatches", "patch_size": 8}}
+    config = OmegaConf.merge(VALID, {"hparams": {"monitor": "valid_recon", "monitor_mode": "min"}}, module)
+    del config.model.network
+    check(config)
+    assert lower_is_better(config) == ["loss", "recon"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("callbacks.early_stopping=true", "callbacks.early_stopping=True: must be what its YAML describes, or null"),
+        ("loggers.csv=x", "loggers.csv=x: must be what its YAML describes, or null"),
+        ("model.network.pool=max", "model.network.pool=max: model/pool= chooses it"),
+    ],
+)
+def test_a_part_is_no_plain_value(setting, words):
+    refused(OmegaConf.create(VALID), setting, words)
+
+
+def test_a_setting_without_a_row_is_treated_as_what_contains_it():
+    assert settings.find("callbacks.progress_bar.verbosity").new_patience
+    assert settings.find("data.name").fixed
+    assert not settings.find("data.root").fixed
+    assert settings.find("optimizer._target_").fixed
+    assert not settings.find("optimizer.momentum").fixed
+    assert settings.find("hparams.monitor_mode").new_patience is False
+    assert settings.find("nothing.of.this") == settings.Setting("nothing")
+
+
+def test_each_row_has_another_name():
+    assert len(settings.ROWS) == len(settings.TABLE)

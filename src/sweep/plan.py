@@ -8,6 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from command import hints
 from process.errors import UserError
 from settings import check_value
 
@@ -29,7 +30,8 @@ def refuse_impossible(config: DictConfig, config_name: str) -> None:
     """
     _refuse_engine(config.hydra)
     parser = _parser()
-    fixed, firsts, options = [], {}, []
+    fixed: list[str] = list(OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False))  # type: ignore[arg-type]
+    firsts, options = {}, []
     for override in _overrides(config):
         if not override.is_sweep_override():
             fixed.append(str(override.input_line))
@@ -55,7 +57,14 @@ def refuse_impossible(config: DictConfig, config_name: str) -> None:
         )
     for name, line in [("", ""), *options]:
         chosen = {**firsts, name: line} if name else firsts
-        compose(config_name, overrides=[*fixed, *chosen.values()])
+        composed = compose(config_name, overrides=[*fixed, *chosen.values()], return_hydra_config=True)
+        launcher = composed.hydra.runtime.choices["hydra/launcher"]
+        if launcher != config.hydra.runtime.choices["hydra/launcher"]:  # a recipe chose it
+            command = hints.command([*hints.typed, f"hydra/launcher={launcher}"])
+            raise UserError(
+                f"{' '.join(chosen.values())} would choose hydra/launcher={launcher}, but all jobs of a sweep have the "
+                f"same: choose it yourself; type: {command}"
+            )
 
 
 def _refuse_engine(hydra: Any) -> None:

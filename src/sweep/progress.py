@@ -17,7 +17,7 @@ from process.console import format_duration, format_number
 from run.sweep_record import REFUSED, refusal
 from table.collect import RunRecord, read_runs
 from table.query import as_text
-from table.rows import is_lower_better, is_repeat, make_table
+from table.rows import is_repeat, make_table
 from table.terminal import show
 
 log = logging.getLogger(__name__)
@@ -175,7 +175,7 @@ def print_table(progress: Progress) -> None:
         metrics = run.metrics if score is None else {best: score, **run.metrics}
         facts = {name: value for name, value in run.facts.items() if name != "error"}
         runs.append(replace(run, facts={**facts, "folder": str(job)}, metrics=metrics))
-    show(make_table(runs, sort=best, reverse=(progress.mode == "max") == is_lower_better(best, runs)))
+    show(make_table(runs, sort=best))
     failures: dict[str, list[str]] = {}
     for job, run in sorted(progress.runs.items()):
         if run.facts["status"] in FAILED:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from settings import find
 from table.collect import RunRecord
 from table.query import as_text
 
@@ -111,11 +112,7 @@ def make_table(
 
 def is_repeat(setting: str) -> bool:
     """Return whether runs that differ only in this setting repeat one another."""
-    return setting == FOLD or is_seed(setting)
-
-
-def is_seed(setting: str) -> bool:
-    return setting == "hparams.seed" or (setting.startswith("data.") and setting.endswith("seed"))
+    return find(setting).repeats
 
 
 def is_lower_better(metric: str, runs: list[RunRecord]) -> bool:
@@ -192,7 +189,10 @@ def _over(runs: list[RunRecord]) -> str:
     folds = {run.known.get(FOLD) for run in runs} - {None}
     if not folds:
         return ""
-    seeds = {json.dumps({name: run.known[name] for name in sorted(run.known) if is_seed(name)}) for run in runs}
+    seeds = {
+        json.dumps({name: run.known[name] for name in sorted(run.known) if is_repeat(name) and name != FOLD})
+        for run in runs
+    }
     words = [f"{len(folds)} fold{'s' * (len(folds) > 1)}", *([f"{len(seeds)} seeds"] if len(seeds) > 1 else [])]
     return ", ".join(words)
 
