@@ -1,15 +1,11 @@
-"""Who may import whom (README, "Layout"): the directions that keep every part replaceable by a line of YAML."""
+"""Import directions (CONTRIBUTING, "Layout"): they keep every part replaceable by a line of YAML."""
 
-import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from source_imports import COMMANDS, FILES, OWN, SRC, imports, part
 
-SRC = Path(__file__).parents[1] / "src"
-OWN = {path.stem for path in SRC.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-COMMANDS = {path.stem for path in SRC.glob("*.py") if "__main__" in path.read_text()}
 ALLOWED = {  # part -> the parts of this project that it may import; adapter is open to all but set_module
     **{command: {"command", "run", "process", "table", "training_log", "settings"} for command in COMMANDS},
     "evaluate": {"command", "run", "process", "set_module", "settings"},
@@ -39,31 +35,6 @@ ALLOWED = {  # part -> the parts of this project that it may import; adapter is 
     "explore": {"explore", "command", "run", "process", "table", "set_module", "figure"},
 }
 KNOW_HYDRA = COMMANDS | {"command", "sweep", "adapter"}
-FILES = sorted(SRC.rglob("*.py"))
-
-
-def imports(path: Path) -> dict[str, int]:
-    """Full dotted names that a file imports -> the depth of the function (0: module level) in which it does."""
-    found: dict[str, int] = {}
-
-    def visit(node: ast.AST, depth: int) -> None:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            return  # names for annotations: nothing is imported
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                found[alias.name] = min(depth, found.get(alias.name, depth))
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            found[node.module or ""] = min(depth, found.get(node.module or "", depth))
-        for child in ast.iter_child_nodes(node):
-            visit(child, depth + isinstance(node, ast.FunctionDef))
-
-    visit(ast.parse(path.read_text()), 0)
-    return found
-
-
-def part(path: Path) -> str:
-    return path.relative_to(SRC).parts[0].removesuffix(".py")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
