@@ -1,7 +1,7 @@
-"""Accuracy by the number of patches, as a Markdown table and a figure: mean ± std over the seeds of each kind of run.
+"""Print a table of accuracy by the number of patches and draw it: mean ± std over the seeds of each kind of run.
 
 PYTHONPATH=src python docs/draw_accuracy.py --output docs/accuracy.png RUN_FOLDER ...
-(RUN_FOLDER: with an evaluation.json, as `python src/evaluate.py run=RUN_FOLDER 'sizes=[1,4,8,16,32,64,128]'` leaves)
+(RUN_FOLDER needs an evaluation.json, which `python src/evaluate.py run=RUN_FOLDER 'sizes=[1,4,8,16,32,64,128]'` writes)
 """
 
 import argparse
@@ -20,12 +20,15 @@ NOT_A_KIND = ("hparams.seed", "comment", "experiment_name")
 
 
 def text(value: object) -> str:
-    """As on the command line."""
+    """Return the value as it is written on the command line."""
     return f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
 
 
 def gather(folders: list[Path]) -> Curves:
-    """Runs are of one kind if they differ in nothing but the seed; kinds are named by what they do not share."""
+    """Return the accuracies of each kind of run, named by the settings that differ between kinds.
+
+    Two runs are of one kind if they differ only in the seed.
+    """
     settings, sizes = [], []
     for folder in folders:
         chosen = json.loads((folder / "run.json").read_text())["settings"]
@@ -41,7 +44,7 @@ def gather(folders: list[Path]) -> Curves:
 
 
 def table(curves: Curves) -> str:
-    """Markdown, the best at the largest number of patches first."""
+    """Return a Markdown table, the most accurate kind at the largest number of patches first."""
     numbers = sorted({number for curve in curves.values() for number in curve})
     for kind, curve in curves.items():
         if sorted(curve) != numbers:

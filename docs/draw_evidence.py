@@ -1,7 +1,7 @@
-"""Draw docs/evidence.png, the README's picture: which patches of some test images said what.
+"""Draw docs/evidence.png for the README: the evidence of the patches of some test images for the predicted class.
 
 PYTHONPATH=src python docs/draw_evidence.py RUN_FOLDER ... [--index 0 1 2] [--output docs/evidence.png]
-(RUN_FOLDER: of any network of patches)
+(RUN_FOLDER holds a run of any network of patches)
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Draw docs/explore.png and docs/explore_test_set.png, the README's pictures of the page of `make explore`.
+"""Draw docs/explore.png and docs/explore_test_set.png for the README: the page of `make explore`.
 
 PYTHONPATH=tests/support python docs/draw_explore.py FOLDER [--index 18] [--output docs]
-(FOLDER: in which runs were trained, with their outputs/; the newest is opened, one more compared; needs Chromium)
+(FOLDER holds the outputs/ of at least two runs: the newest is opened, another compared with it; needs Chromium)
 """
 
 import argparse
@@ -15,7 +15,7 @@ from servers import explore_server
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("--index", type=int, default=18, help="of the test image")
+    parser.add_argument("--index", type=int, default=18, help="index of the test image")
     parser.add_argument("--output", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
     with chromium() as page, explore_server(arguments.folder) as (address, _):

@@ -1,7 +1,7 @@
-"""Draw docs/tensorboard.png and docs/mlflow.png, the README's pictures: the curves of runs on the pages of both.
+"""Draw docs/tensorboard.png and docs/mlflow.png for the README: the curves of runs on the pages of both loggers.
 
 PYTHONPATH=tests/support python docs/draw_pages.py FOLDER [--output docs]
-(FOLDER: in which runs were trained, with their outputs/ and mlruns/; needs Chromium)
+(FOLDER holds the outputs/ and mlruns/ of the runs; needs Chromium)
 """
 
 import argparse
@@ -23,12 +23,12 @@ from playwright.sync_api import Locator, Page, expect
 from servers import free_port, kill, mlflow_server, wait_for
 
 CURVES = ["grad_norm", "lr", "train_accuracy_step", "train_loss_step", "valid_accuracy", "valid_loss"]
-LAST = "test_accuracy"  # logged at the end of a run: where it is, the rest is
+LAST = "test_accuracy"  # is logged last: a run that has it has all the others
 
 
 @contextmanager
 def tensorboard_server(folder: Path) -> Iterator[str]:
-    """The address of `tensorboard --logdir outputs` in `folder`, once all of its runs are read."""
+    """Yield the address of `tensorboard --logdir outputs` in `folder`, once it has read all runs."""
     port, program = free_port(), str(Path(sys.executable).with_name("tensorboard"))
     command = [program, "--logdir", "outputs", "--host", "127.0.0.1", "--port", str(port)]
     quiet = subprocess.DEVNULL
@@ -48,25 +48,25 @@ def tensorboard_server(folder: Path) -> Iterator[str]:
 
 
 def coloured(picture: Locator) -> bool:
-    """Whether there is more to see than an empty chart, which is gray."""
+    """Return whether the chart has curves: an empty one is gray."""
     pixels_HWC = numpy.asarray(Image.open(io.BytesIO(picture.screenshot())).convert("RGB")).astype(int)
     return bool((numpy.ptp(pixels_HWC, axis=2) > 30).sum() > 20)
 
 
 def open_tensorboard(page: Page, address: str, tags: list[str]) -> Locator:
-    """The cards of these tags, each with its curves."""
+    """Open the page and return the cards of these tags, once each shows its curves."""
     page.goto(f"{address}/?tagFilter={quote(one_of(tags))}#timeseries")
     cards = page.locator("metrics-filtered-view card-view")
     expect(cards).to_have_count(len(tags), timeout=1000 * SECONDS)
     for card in cards.all():
-        card.scroll_into_view_if_needed()  # before that it is empty
+        card.scroll_into_view_if_needed()  # a card out of view is empty
         chart = card.locator("line-chart .series-view")
         wait_until(lambda chart=chart: coloured(chart))
     return cards
 
 
 def open_mlflow(page: Page, address: str, experiment: str, metrics: list[str]) -> Locator:
-    """The cards of these metrics, each with its curves."""
+    """Open the page and return the cards of these metrics, once each shows its curves."""
     found = MlflowClient(address).get_experiment_by_name(experiment)
     page.goto(f"{address}/#/experiments/{found.experiment_id}/runs?compareRunsMode=CHART")
     page.get_by_placeholder("Search metric charts").fill(one_of(metrics))
@@ -85,7 +85,7 @@ def one_of(names: list[str]) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("--experiment", default="Default", help="whose runs MLflow shows")
+    parser.add_argument("--experiment", default="Default", help="the experiment that MLflow shows")
     parser.add_argument("--output", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
     with chromium() as page:

@@ -1,7 +1,7 @@
-"""Draw docs/patches.png, the README's picture: the patches of a digit, and what they say it is.
+"""Draw docs/patches.png for the README: a digit, its patches, and the probabilities that a network gives them.
 
 PYTHONPATH=src python docs/draw_patches.py RUN_FOLDER [--index 0] [--output docs/patches.png]
-(RUN_FOLDER: of a patch network, such as `python src/train.py experiment=mnist_patches` leaves)
+(RUN_FOLDER holds a run of a network of patches, such as `python src/train.py experiment=mnist_patches` writes)
 """
 
 import argparse

@@ -1,14 +1,14 @@
-"""What this repository does, on one page: a digit is named by a set of its patches. Only torch and torchvision.
+"""Classify digits from sets of patches, on one page and with torch and torchvision only: what this repository does.
 
     OMP_NUM_THREADS=1 python docs/single_file.py
 
-trains in three epochs on sets of 1 to 64 patches of 15x15 pixels of MNIST, which it reads in $DATASET or dataset/ and
-downloads where it is not there. It becomes as accurate as `python src/train.py experiment=mnist_patches`, which has the
-same network, optimizer, epochs and patches: README.md has the numbers. What a day of research needs besides is what
-fills this repository: run folders, resume, sweeps, loggers, other networks and data.
+trains for three epochs on sets of 1 to 64 patches of 15x15 pixels of MNIST, which is read from $DATASET or dataset/ and
+downloaded if it is not there. The network becomes as accurate as `python src/train.py experiment=mnist_patches`, which
+has the same layers, optimizer, epochs and patches: README.md has the numbers. The rest of this repository is what daily
+research needs besides: run folders, resuming, sweeps, loggers, other networks and data.
 """
 
-# B images, N patches of all of them together, P side of a patch, H W of an image, D features
+# B images, N patches of all images together, P side of a patch, H W height and width of an image, D features
 
 import argparse
 import os
@@ -23,16 +23,16 @@ FEWEST, MOST, P, D = 1, 64, 15, 256
 
 
 def read(train: bool) -> tuple[Tensor, Tensor]:
-    """All images, [60000 or 10000, H, W] uint8, and their labels: 47 MB at most, so all stays in memory."""
+    """Return all images, uint8 [60000 or 10000, H, W], and their labels: 47 MB at most, so they stay in memory."""
     data = MNIST(os.environ.get("DATASET", "dataset"), train=train, download=True)
     return data.data, data.targets
 
 
 def cut(images_BHW: Tensor, fewest: int, most: int) -> tuple[Tensor, Tensor]:
-    """The patches [N, P, P] of `fewest` to `most` random places of each image, and of which image each is, index [N].
+    """Cut `fewest` to `most` random patches out of each image; return them, [N, P, P], and the image of each, [N].
 
-    A batch of sets of any sizes is two tensors: the elements of all sets one after the other, and to which set they
-    belong. Nothing is padded, and what looks at one patch at a time need not know of sets.
+    A batch of sets of any sizes is two tensors: the elements of all sets one after the other, and the set of each.
+    Nothing is padded, and a layer that acts on one patch at a time does not have to know about sets.
     """
     length_B = torch.randint(fewest, most + 1, [len(images_BHW)], device=images_BHW.device)
     index_N = torch.arange(len(images_BHW), device=images_BHW.device).repeat_interleave(length_B)
@@ -42,7 +42,7 @@ def cut(images_BHW: Tensor, fewest: int, most: int) -> tuple[Tensor, Tensor]:
 
 
 def pool(features_ND: Tensor, index_N: Tensor, sets: int) -> Tensor:
-    """Mean, maximum and standard deviation of each set, [sets, 3 D]: whatever the order of its elements."""
+    """Return mean, maximum and standard deviation of each set, [sets, 3 D], in which the order does not matter."""
     zeros_BD = features_ND.new_zeros(sets, features_ND.shape[1])
 
     def mean(values_ND: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def pool(features_ND: Tensor, index_N: Tensor, sets: int) -> Tensor:
     index_ND = index_N[:, None].expand_as(features_ND)
     max_BD = zeros_BD.scatter_reduce(0, index_ND, features_ND, "amax", include_self=False)
     variance_BD = mean((features_ND - mean_BD[index_N]).square())
-    std_BD = (variance_BD + 1e-8).sqrt()  # the root of 0, in a set of one, has no gradient
+    std_BD = (variance_BD + 1e-8).sqrt()  # the std of a set of one is 0, where the root has no gradient
     return torch.cat([mean_BD, max_BD, std_BD], dim=1)
 
 
@@ -65,7 +65,7 @@ class PatchSet(nn.Module):
         self.head = nn.Sequential(*layer(3 * D, D), nn.Linear(D, 10))
 
     def forward(self, patches_NPP: Tensor, index_N: Tensor, sets: int) -> Tensor:
-        pixels_NPP = (patches_NPP / 255 - 0.1307) / 0.3081  # bytes until here: a quarter of the copying
+        pixels_NPP = (patches_NPP / 255 - 0.1307) / 0.3081  # bytes until here, a quarter of the memory to copy
         return self.head(pool(self.embed(pixels_NPP), index_N, sets))
 
 
@@ -83,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--images", type=int, default=55000, help="to train on, at most 55000")
+    parser.add_argument("--images", type=int, default=55000, help="training images, at most 55000")
     options = parser.parse_args()
 
     torch.manual_seed(options.seed)
@@ -99,7 +99,7 @@ def main() -> None:
 
     start = time.perf_counter()
     for epoch in range(options.epochs):
-        loss_sum = torch.zeros((), device=device)  # a number read at every step would make a GPU wait
+        loss_sum = torch.zeros((), device=device)  # reading it at every step would make a GPU wait
         for batch in train[torch.randperm(len(train), device=device)].split(BATCH):
             logits = network(*cut(images[batch], FEWEST, MOST), len(batch))
             loss = nn.functional.cross_entropy(logits, labels[batch])
@@ -108,8 +108,8 @@ def main() -> None:
             optimizer.step()
             schedule.step()
             loss_sum += loss.detach()
-        right = accuracy(network, images[valid], labels[valid], MOST)
-        print(f"epoch {epoch + 1}  loss {loss_sum / steps:.4f}  validation accuracy {right:.4f}", flush=True)
+        valid_accuracy = accuracy(network, images[valid], labels[valid], MOST)
+        print(f"epoch {epoch + 1}  loss {loss_sum / steps:.4f}  validation accuracy {valid_accuracy:.4f}", flush=True)
     print(f"{time.perf_counter() - start:.0f} s")
     for patches in (1, 4, 16, 64):
         print(f"test accuracy with {patches} patches: {accuracy(network, test_images, test_labels, patches):.4f}")

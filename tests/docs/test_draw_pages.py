@@ -1,4 +1,4 @@
-"""The pages of TensorBoard and MLflow in a real browser, and what of a run is to be seen there."""
+"""Tests of TensorBoard's and MLflow's pages in a real browser: each shows what a run has logged."""
 
 import re
 import runpy
@@ -26,7 +26,7 @@ def programs():
 
 @pytest.fixture
 def store(monkeypatch, one_mlflow_store):
-    """MLflow's, in the folder of the test."""
+    """MLflow's store in the folder of the test."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
 
 
@@ -37,12 +37,12 @@ def pages():
 
 @pytest.fixture
 def see(pages):
-    """`see(locator)`: it is to be seen on the page, at once or in a while."""
+    """`see(locator)` waits until the page shows it."""
     return lambda locator: pages.expect(locator.first).to_be_visible(timeout=1000 * pages.SECONDS)
 
 
 def loaded(pages, image):
-    """Its file has come, and is a picture."""
+    """Wait until the image has loaded and can be decoded."""
     image.first.wait_for()
     pages.wait_until(lambda: image.first.evaluate("image => image.naturalWidth > 0"))
 
@@ -55,7 +55,7 @@ def test_draws_both_pages(train, tmp_path, monkeypatch, store):
     assert (tmp_path / "mlflow.png").read_bytes().startswith(b"\x89PNG")
     with Image.open(tmp_path / "tensorboard.png") as picture:
         pixels_HWC = numpy.asarray(picture.convert("RGB")).astype(int)
-    charts = pixels_HWC[250:, 560:]  # right of the names of the runs, below the head of the page
+    charts = pixels_HWC[250:, 560:]  # right of the names of the runs, below the page's header
     _, counts = numpy.unique(charts[numpy.ptp(charts, axis=2) > 30], axis=0, return_counts=True)
     assert (counts > 100).sum() >= 2  # as many colours as runs
 

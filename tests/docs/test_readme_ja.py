@@ -1,14 +1,14 @@
-"""docs/README.ja.md says what README.md says: commands, code, tables, numbers, pictures and links, block by block.
+"""Compares docs/README.ja.md with README.md, block by block: commands, code, tables, numbers, pictures and links.
 
-Whether a sentence means the same no test can tell; one without any of these may be added to one page alone.
+The meaning of a sentence is not compared: a sentence without any of these may stand in one page alone.
 """
 
 import pytest
 from runs import REPOSITORY
 from translation import ENGLISH, JAPANESE, difference
 
-REMEDY = f"what is changed in one of {ENGLISH} and {JAPANESE} must be changed in the other"
-# the README in small
+REMEDY = f"change {ENGLISH} and {JAPANESE} together"
+# a small README
 ABOUT = """# Patches
 
 After three epochs ([below](#use)) `lr=0.1` reaches **0.98**, in 60 s.

@@ -72,7 +72,7 @@ def test_the_settings_are_those_of_the_recipe(page):
 
 @pytest.fixture
 def part_of_mnist(tmp_path):
-    """The first 10000 training and 2000 test images: most of the time would go into testing."""
+    """Write the first 10000 training and 2000 test images: with all of them, testing would take most of the time."""
     raw = real_data("MNIST/raw")
     for part, size in (("train", 10000), ("t10k", 2000)):
         for name, header, shape in (("images-idx3", 16, (-1, 28, 28)), ("labels-idx1", 8, (-1,))):
@@ -83,7 +83,7 @@ def part_of_mnist(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_is_as_accurate_as_train_py_after_a_few_images(page, part_of_mnist, train, command, monkeypatch, capsys):
-    """Both at 40 steps, where a wrong rate or loss shows at once; in full, the page's head says."""
+    """Compare both after 40 steps, where a wrong rate or loss is visible; README.md has the accuracy of full runs."""
     monkeypatch.setenv("DATASET", str(part_of_mnist))
     monkeypatch.setattr(sys, "argv", ["single_file.py", "--images", "5000", "--epochs", "1"])
     page["main"]()

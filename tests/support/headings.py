@@ -1,17 +1,17 @@
-"""Headings of a Markdown page, and the anchors that GitHub gives them."""
+"""Headings of a Markdown page and the anchors that GitHub gives them."""
 
 import re
 from collections import Counter
 
 
 def headings(text: str) -> list[tuple[int, str]]:
-    """(level, title) in order; what looks like one in a code block is none."""
+    """Return (level, title) of each heading in order, without the lines of code blocks."""
     prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     return [(len(marks), title) for marks, title in re.findall(r"^(#{1,6}) +(.+?) *$", prose, re.MULTILINE)]
 
 
 def anchors(text: str) -> list[str]:
-    """One for each heading: lower case, words joined by hyphens, no other sign; the second of a name ends in -1."""
+    """Return the anchor of each heading: lower case, hyphens, no other sign; a repeated name ends in -1."""
     seen: Counter[str] = Counter()
     names = []
     for _, title in headings(text):

@@ -1,4 +1,4 @@
-"""What a page and its translation do not have in common: code, tables, numbers, pictures and links, block by block."""
+"""The difference between a page and its translation in code, tables, numbers, pictures and links, block by block."""
 
 import calendar
 import posixpath
@@ -13,11 +13,11 @@ ENGLISH, JAPANESE = "README.md", "docs/README.ja.md"
 WORDS = ["three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 NUMERALS = {word: str(3 + i) for i, word in enumerate(WORDS)}
 MONTHS = {f"{month} ": f"{i} " for i, month in enumerate(calendar.month_name) if month}
-FREE = {"0", "1", "2"}  # of what English says with `no`, `a`, `once`, `both` ...
+FREE = {"0", "1", "2"}  # English may say them with `no`, `a`, `once`, `both`
 
 
 class Block(NamedTuple):
-    """What stands between two empty lines."""
+    """A part of a page between two empty lines."""
 
     place: str
     kind: str
@@ -27,19 +27,19 @@ class Block(NamedTuple):
 def kind(block: str) -> str:
     if heading := re.match("#+ ", block):
         return f"heading of level {len(heading[0]) - 1}"
-    if block.startswith("<!--"):  # a mark, such as around what a new project leaves out
+    if block.startswith("<!--"):  # a mark, such as the one around results
         return block
     starts = {"    ": "code", "|": "table", "- ": "list", "![": "picture"}
     return next((name for start, name in starts.items() if block.startswith(start)), "text")
 
 
 def command(line: str) -> str:
-    """Without the comment, or the description in the next column; nothing where a description goes on."""
+    """Return the line without its comment or description; an empty string if it only continues a description."""
     return "" if line.startswith(" " * 24) else re.split(r"\s{2,}|\s#\s", line.strip())[0]
 
 
 def link(target: str, page: str, text: str) -> str:
-    """As from the root of the repository; an anchor within the page is the number of its heading."""
+    """Return the target as seen from the root of the repository; for an anchor within the page, its number."""
     if target.startswith("#"):
         known = anchors(text)
         return f"heading {known.index(target[1:])}" if target[1:] in known else target
@@ -65,7 +65,7 @@ def facts(block: str, page: str, text: str) -> dict[str, Counter[str] | list[str
 
 
 def blocks(page: str, text: str) -> list[Block]:
-    """All but the line that leads to the other page."""
+    """Return all blocks but the link to the other page."""
     own, section = [], "the beginning"
     for block in re.split(r"\n\s*\n", text.strip("\n")):
         if re.search(r"\]\((docs/README\.ja|\.\./README)\.md\)", block):
@@ -76,7 +76,7 @@ def blocks(page: str, text: str) -> list[Block]:
 
 
 def difference(english: str, japanese: str) -> str | None:
-    """The first one, in words."""
+    """Return the first difference in words, or None."""
     for ours, theirs in zip_longest(blocks(ENGLISH, english), blocks(JAPANESE, japanese)):
         if ours is None or theirs is None:
             return f"{(ours or theirs).place} has no counterpart"
