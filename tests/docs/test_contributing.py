@@ -117,7 +117,7 @@ def test_the_operation_passes_its_own_check_which_notices_a_wrong_backward():
         exec(code.replace("return grad *", "return 2 * grad *"), {})
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_the_lines_of_the_tables_test_the_pool_and_the_encoder(tmp_path):
     """test_every_set_module.py with both lines passes, in a process of its own: it imports src/ of the copy."""
     for folder in ("src", "tests/support"):
