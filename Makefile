@@ -7,20 +7,26 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # the main job needs no network and no data by default: scikit-learn's bundled digits
 ARGS ?= data=digits hparams.max_epochs=30
-# a process per core, each with whole files of tests
+# a process per core, each with whole files of tests, since the tests of a file share their trained runs
 PARALLEL ?= --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: help train test test-slow lint format mlflow explore dashboard bench faults lock clean compare install
+.PHONY: help train test test-all test-processors test-slow lint format mlflow explore dashboard bench faults lock clean compare install
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 train: $(INSTALLED) ## train: make train ARGS="data=MNIST hparams.batch_size=64"
 	$(BIN)/python src/train.py $(ARGS)
 
-test: $(INSTALLED) ## run the tests; those on real data where DATASET points at it
+test: $(INSTALLED) ## run the tests that need no other process: minutes
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS_TEST)
 
-test-slow: $(INSTALLED) ## run the slow tests: the container, from its build on
+test-all: $(INSTALLED) ## run all tests but those of the container; those on real data where DATASET points at it
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow' --durations=20 $(ARGS_TEST)
+
+test-processors: $(INSTALLED) ## run the numeric tests with the instructions of older processors
+	$(foreach environment,$(PROCESSORS),$(subst /, ,$(environment)) $(BIN)/python -m pytest $(PARALLEL) $(NUMERIC) &&) true
+
+test-slow: $(INSTALLED) ## run the tests of the container, from its build on
 	$(BIN)/python -m pytest -m slow $(ARGS_TEST)
 
 lint: $(INSTALLED) ## style, types, shell scripts

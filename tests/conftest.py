@@ -1,6 +1,7 @@
 """Commands run as a user runs them, but in this process: torch and Lightning are imported once for the whole suite."""
 
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -12,6 +13,25 @@ import pytest
 from runs import REPOSITORY
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks this small are slower on two threads than on one
+# git, and what libraries ask of the system, take no time
+SLOW_PROGRAMS = re.compile(r"(python[\d.]*|make|(ba|fi|z)?sh)$")
+started: list[str] = []  # the programs that the current test and its fixtures have started
+
+
+@sys.addaudithook
+def note_program(event: str, arguments: tuple) -> None:
+    if event == "subprocess.Popen" and SLOW_PROGRAMS.search(str(arguments[0])):
+        started.append(str(arguments[0]))
+
+
+@pytest.fixture(autouse=True)
+def only_marked_tests_start_programs(request):
+    """`make test` stays fast: a start of Python takes as long as many tests."""
+    yield
+    programs = started.copy()
+    started.clear()
+    if not {"processes", "slow"} & {mark.name for mark in request.node.iter_markers()}:
+        assert not programs, f"starts {programs[0]}: mark it with @pytest.mark.processes"
 
 
 @pytest.fixture(autouse=True)
@@ -39,14 +59,17 @@ def one_mlflow_store(tmp_path_factory):
 
 @pytest.fixture
 def command(tmp_path, monkeypatch) -> Callable[..., int]:
-    """`command("train", "data=digits", ...)` in an empty folder -> exit code. A sweep is a process of its own."""
+    """`command("train", "data=digits", ...)` in an empty folder -> exit code. A sweep becomes a process of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
 
+    def replace_process(_: str, arguments: list[str]) -> None:
+        sys.exit(subprocess.run(arguments).returncode)
+
+    monkeypatch.setattr(os, "execv", replace_process)
+
     def run(name: str, *arguments: str) -> int:
-        if "-m" in arguments or any(argument.startswith("resume_sweep=") for argument in arguments):
-            monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "tests" / "support"))
-            return subprocess.run([sys.executable, REPOSITORY / "src" / f"{name}.py", *arguments]).returncode
+        monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "tests" / "support"))  # for that process
         monkeypatch.setattr(sys, "argv", [str(REPOSITORY / "src" / f"{name}.py"), *arguments])
         try:
             runpy.run_path(sys.argv[0], run_name="__main__")

@@ -12,6 +12,8 @@ import torch
 from resumed import LAST, assert_same
 from runs import REPOSITORY, record
 
+pytestmark = pytest.mark.processes
+
 TRAIN = [sys.executable, str(REPOSITORY / "src" / "train.py")]
 SHORT = ("data=digits", "data.limit_train=320", "hparams.max_epochs=2", "loggers=none", "+trainer.log_every_n_steps=5")
 SGD = (

@@ -96,6 +96,7 @@ def test_one_clear_line(patch_set, command, capsys, arguments, line):
     assert list(patch_set.parent.iterdir()) == [patch_set], "no folder of its own"
 
 
+@pytest.mark.processes
 def test_a_run_on_two_processes(command, tmp_path):
     options = ("trainer.devices=2", "+trainer.strategy=ddp", "trainer.accelerator=cpu")
     train = [sys.executable, str(REPOSITORY / "src" / "train.py"), "data=digits", "model=cnn", "hparams.max_epochs=1"]

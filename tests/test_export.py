@@ -43,6 +43,7 @@ def network_of(folder, *options):
     return network.eval()
 
 
+@pytest.mark.processes
 def test_four_files_that_agree_with_the_network(patch_set, images, command, tmp_path, capsys):
     assert command("export", f"run={patch_set}", "output=files") == 0
     files = sorted(path.name for path in (tmp_path / "files").iterdir())

@@ -72,6 +72,7 @@ def test_or_left_out(train):
     assert all(value.isfinite().all() for value in weights(folder).values())
 
 
+@pytest.mark.processes
 def test_a_clock_that_jumps(command, tmp_path):
     """Durations are measured with a clock that nobody can set."""
     code = f"""

@@ -73,6 +73,7 @@ def test_nothing_slow_on_the_way_to_help(path):
     assert not {name.partition(".")[0] for name, depth in imports(path).items() if depth == 0} & slow
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_help_imports_nothing_slow(command):
     code = f"""

@@ -45,6 +45,7 @@ def test_before_training_begins(command, tmp_path, monkeypatch):
     assert record(folder)["status"] == "interrupted"
 
 
+@pytest.mark.processes
 def test_it_ends_a_sweep(command, tmp_path):
     fault = "+callbacks.fault={_target_: faults.Signal, name: SIGINT, batch: 2}"
     assert command("train", *OPTIONS, fault, "hparams.seed=0,1,2", "-m") == 130
@@ -52,6 +53,7 @@ def test_it_ends_a_sweep(command, tmp_path):
     assert [(path.name, record(path)["status"]) for path in jobs] == [("0", "interrupted")]
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(shutil.which("setsid") is None, reason="no setsid (util-linux), which gives a process a terminal")
 def test_a_terminal_that_is_lost(tmp_path):
     """Closing the terminal sends SIGHUP, while the progress bar still writes to it."""
@@ -71,6 +73,7 @@ def test_a_terminal_that_is_lost(tmp_path):
     assert record(folder)["status"] == "interrupted"
 
 
+@pytest.mark.processes
 def test_a_second_signal_ends_at_once(tmp_path):
     hang = "+callbacks.fault={_target_: faults.Hang, batch: 2}"
     start = [sys.executable, str(REPOSITORY / "src" / "train.py"), *OPTIONS, hang]

@@ -21,7 +21,7 @@ OWN_TESTS = [
         "tests/docs/test_readme_ja.py",
         "tests/command/test_settings.py",
     ),
-    *("--noconftest", "-k", "not launched_program_succeeds[1]"),  # conftest.py's MLflow store takes seconds
+    *("--noconftest", "-k", "not launched_program_succeeds[1]", "-m", "not slow"),  # conftest.py's MLflow store takes seconds
 ]
 
 
@@ -52,12 +52,14 @@ def copy(copied):
     return copied[0]
 
 
+@pytest.mark.processes
 def test_says_how_to_go_on(copied):
     folder, said = copied
     assert said.startswith(f"{NEW.camel}: {len(files(folder))} files in {folder}\n\n  cd {folder.name}\n  make test ")
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
+@pytest.mark.processes
 def test_the_old_name_stands_nowhere_but_in_the_licence(copy):
     old = re.compile(ProjectName.of(REPOSITORY).snake.replace("_", "[-_]?"), re.IGNORECASE)
     for name, content in files(copy).items():
@@ -68,6 +70,7 @@ def test_the_old_name_stands_nowhere_but_in_the_licence(copy):
     assert (copy / "LICENSE").read_bytes() == (REPOSITORY / "LICENSE").read_bytes()
 
 
+@pytest.mark.processes
 def test_nothing_that_was_measured_is_left(copy):
     assert not list((copy / "docs").glob("*.png"))
     assert (copy / "CHANGELOG.md").read_text().endswith("## Unreleased\n")
@@ -80,6 +83,7 @@ def test_nothing_that_was_measured_is_left(copy):
             assert re.search(r"\d ± \d", content.decode()) is None, name
 
 
+@pytest.mark.processes
 def test_a_history_of_its_own_begins_empty(copy):
     def git(*words):
         return subprocess.run(["git", "-C", copy, *words], capture_output=True, text=True)
@@ -90,6 +94,7 @@ def test_a_history_of_its_own_begins_empty(copy):
     assert len(git("ls-files", "--others", "--exclude-standard").stdout.splitlines()) == len(files(copy))
 
 
+@pytest.mark.processes
 def test_a_copy_of_the_copy_is_the_copy_of_this_that_it_would_have_been(copy, tmp_path):
     for name, repository in (("one", REPOSITORY), ("two", copy)):
         (tmp_path / name).mkdir()
@@ -97,6 +102,7 @@ def test_a_copy_of_the_copy_is_the_copy_of_this_that_it_would_have_been(copy, tm
     assert files(tmp_path / "two" / THIRD) == files(tmp_path / "one" / THIRD)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["ab", "a" * LONGEST])
 def test_no_name_is_too_short_or_long_for_the_style(name, tmp_path):
     own, new = ProjectName.of(REPOSITORY), ProjectName.typed(name)
@@ -120,6 +126,7 @@ def test_the_name_that_the_readme_shows_by_example_may_be_taken(command, capfd, 
     assert f"src/new_project.py {ProjectName.of(REPOSITORY).camel} " in (copy / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.processes
 def test_its_own_tests_pass(copy):
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *OWN_TESTS]
@@ -159,11 +166,13 @@ def test_refuses_in_one_line_and_leaves_nothing(command, capfd, tmp_path, words,
     assert not [name for name in names if (REPOSITORY.parent / name).exists() and name != REPOSITORY.name]
 
 
+@pytest.mark.processes
 def test_an_empty_folder_is_taken(tmp_path):
     (tmp_path / THIRD).mkdir()
     assert "files in" in new_project(REPOSITORY, tmp_path / THIRD)
 
 
+@pytest.mark.processes
 def test_what_cannot_be_written_is_one_line_and_leaves_nothing(small_disk):
     (small_disk / "filler").write_bytes(bytes(7 * 2**20))
     command = [sys.executable, str(REPOSITORY / "src" / "new_project.py"), str(small_disk / THIRD)]

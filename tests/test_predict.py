@@ -232,6 +232,7 @@ def test_one_clear_line(patch_set, photos, command, tmp_path, capsys, arguments,
     assert sorted(tmp_path.rglob("*")) == before, "nothing is left behind"
 
 
+@pytest.mark.processes
 def test_ctrl_c_at_a_terminal_comes_to_workers_too_who_say_nothing(patch_set, photos, tmp_path):
     program = [sys.executable, str(REPOSITORY / "src" / "predict.py"), f"run={patch_set}", f"input={photos}"]
     long = ("draws=100000", "data.num_workers=1", "output=out.csv")

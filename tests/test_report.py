@@ -126,6 +126,7 @@ def test_help(command, capsys):
     assert max(map(len, text.splitlines())) <= 120
 
 
+@pytest.mark.processes
 def test_a_reader_that_stops_early_is_no_error(tmp_path):
     for second in range(60):
         make_run(
@@ -139,6 +140,7 @@ def test_a_reader_that_stops_early_is_no_error(tmp_path):
     assert process.wait() in (0, 1)
 
 
+@pytest.mark.processes
 def test_ten_thousand_runs_take_seconds(tmp_path):
     for i in range(10_000):
         make_run(

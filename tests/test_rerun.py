@@ -5,12 +5,14 @@ import subprocess
 import sys
 import time
 
+import pytest
 from resumed import SHORT
 from runs import REPOSITORY, record
 
 OPTIONS = (*SHORT, "model=cnn", "hparams.max_epochs=1", "loggers=none", "comment=a, b=c")
 
 
+@pytest.mark.processes
 def test_the_metrics_agree(train, command, tmp_path, capfd, monkeypatch):
     old = train(*OPTIONS)
     monkeypatch.setitem(os.environ, "COLUMNS", "200")
@@ -24,6 +26,7 @@ def test_the_metrics_agree(train, command, tmp_path, capfd, monkeypatch):
     assert "the metrics are the same" in said
 
 
+@pytest.mark.processes
 def test_the_recorded_code_runs_and_what_differs_is_said(train, command, tmp_path, capfd):
     old = train(*OPTIONS)
     model = old / "source" / "src" / "model.py"
@@ -48,12 +51,14 @@ def test_a_folder_that_is_no_run(command, tmp_path, capsys):
     assert "no run folder" in capsys.readouterr().err
 
 
+@pytest.mark.processes
 def test_a_run_that_fails_again(train, command, capfd):
     old = train(*OPTIONS)
     assert command("rerun", str(old), "hparams.batch_size=0") == 1
     assert "hparams.batch_size=0: must be a whole number >= 1" in capfd.readouterr().err
 
 
+@pytest.mark.processes
 def test_a_signal_reaches_the_training(train, tmp_path):
     old = train(*OPTIONS)
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "tests" / "support")}

@@ -58,6 +58,7 @@ def test_whatever_else_has_a_state(train, broken_off, resume, options):
     assert_same(whole, broken)
 
 
+@pytest.mark.processes
 def test_killed_again_and_again(train, tmp_path):
     options = (*SHORT, *SAVING, "model=patch_set")
     whole = train(*options)

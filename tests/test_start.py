@@ -99,6 +99,7 @@ def two_gpus(tmp_path):
     return {"PYTHONPATH": str(tmp_path)}
 
 
+@pytest.mark.processes
 def test_asks_shows_the_command_and_becomes_it(tmp_path, two_gpus):
     with Terminal(tmp_path, **two_gpus) as terminal:
         terminal.until("GPU 0      Old: 100 of 140 GiB free, 3 % busy")
@@ -120,6 +121,7 @@ def test_asks_shows_the_command_and_becomes_it(tmp_path, two_gpus):
     assert words == ["trainer=cpu", "data=digits", "model=cnn", "comment=日本, it's = {a}"]
 
 
+@pytest.mark.processes
 def test_a_change_proposes_the_answers_and_nothing_runs_before_the_last(tmp_path, two_gpus):
     with Terminal(tmp_path, **two_gpus) as terminal:
         terminal.answer("Where?", DOWN, ENTER)
@@ -137,6 +139,7 @@ def test_a_change_proposes_the_answers_and_nothing_runs_before_the_last(tmp_path
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("key", [ESC, CTRL_C])
 def test_leaves_without_a_word(tmp_path, key):
     with Terminal(tmp_path, CUDA_VISIBLE_DEVICES="") as terminal:
@@ -147,6 +150,7 @@ def test_leaves_without_a_word(tmp_path, key):
         assert "Traceback" not in terminal.screen
 
 
+@pytest.mark.processes
 def test_asks_for_a_folder_until_it_holds_images(tmp_path):
     (tmp_path / "my pets" / "train").mkdir(parents=True)
     with Terminal(tmp_path, CUDA_VISIBLE_DEVICES="", DATASET="absent") as terminal:

@@ -175,6 +175,7 @@ def test_two_workers_change_nothing(train):
     assert (alone / "metrics.csv").read_bytes() == (helped / "metrics.csv").read_bytes()
 
 
+@pytest.mark.processes
 def test_a_grid_makes_a_numbered_folder_per_job(command, tmp_path):
     grid = ("hparams.batch_size=32,64", "hparams.optimizer=SGD,Adam", "-m")
     assert command("train", "data=digits", "model=lenet", "hparams.max_epochs=1", "loggers=none", *grid) == 0
@@ -213,6 +214,7 @@ def test_a_crash_is_recorded_with_its_traceback(command, tmp_path, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.processes
 def test_as_a_process_from_another_folder(tmp_path):
     arguments = [
         sys.executable,

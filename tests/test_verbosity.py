@@ -22,6 +22,7 @@ def said(command, tmp_path, capfd):
     return run
 
 
+@pytest.mark.processes
 def test_0_says_nothing_of_a_training_without_trouble(said, tmp_path):
     assert said("train", *SHORT, "verbosity=0") == ""
     (folder,) = tmp_path.glob("outputs/*/*/*")
@@ -51,6 +52,7 @@ def test_2_says_the_whole_config_and_what_libraries_say(said):
         assert words in text
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("verbosity", "noisy"), [(1, False), (2, True)])
 def test_a_pipe_gets_plain_lines(tmp_path, verbosity, noisy):
     command = [sys.executable, str(REPOSITORY / "src" / "train.py"), *SHORT, f"verbosity={verbosity}"]

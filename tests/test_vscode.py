@@ -34,6 +34,7 @@ def test_launches(number: int, program: str) -> None:
     assert configuration["args"] == ARGUMENTS
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("number", [0, 1])
 def test_launched_program_succeeds(number: int, tmp_path: Path) -> None:
     configuration = read(".vscode/launch.json")["configurations"][number]
@@ -64,6 +65,7 @@ def test_tasks_call_what_the_makefile_has() -> None:
         assert f"\n{target}:" in makefile
 
 
+@pytest.mark.processes
 def test_tasks_call_scripts_with_what_they_take() -> None:
     assert tasks("docker/")
     for script, *arguments in tasks("docker/"):

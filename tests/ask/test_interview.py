@@ -30,6 +30,7 @@ def as_hydra_reads(argument: str) -> object:
     return override.value()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("comment", COMMENTS)
 def test_any_comment_reaches_train_as_it_was_typed(comment):
     *_, argument = arguments({"recipe": "mnist_fast", "comment": comment})

@@ -48,6 +48,7 @@ def test_cpu_and_memory_of_this_process(tmp_path, monkeypatch):
     assert rows[1]["system/memory_GiB"] == pytest.approx(resident, rel=0.1)
 
 
+@pytest.mark.processes
 def test_workers_count(tmp_path, monkeypatch):
     monkeypatch.setattr("callback.monitor.INTERVAL", 0)
     code = "x = bytearray(300 * 2**20); print(flush=True)\nwhile True: pass"
@@ -64,6 +65,7 @@ def test_workers_count(tmp_path, monkeypatch):
     assert helped["system/cpu_percent"] - alone["system/cpu_percent"] > 5
 
 
+@pytest.mark.processes
 def test_a_worker_that_ends_meanwhile_is_left_out():
     worker = subprocess.Popen([sys.executable, "-c", ""])
     process = psutil.Process(worker.pid)

@@ -89,6 +89,7 @@ def test_refuses_a_root_that_is_not_there_or_no_zip(tmp_path):
         count_classes(str(tmp_path / "cut.zip"))
 
 
+@pytest.mark.processes
 def test_counting_imports_nothing_heavy():
     source = Path(sys.modules["datamodule.class_folders"].__file__).parents[1]
     code = "import sys, datamodule.class_folders; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"

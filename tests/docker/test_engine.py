@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from engine import Checkout, copy_repository, docker, require_engine, wait_until
 
+pytestmark = pytest.mark.processes
+
 PROGRAMS = ["bash", "cat", "cut", "date", "grep", "head", "sed", "sleep", "sort", "tail", "touch", "tr", "true", "wc"]
 STAND_INS = {"sh": "bash", "fish": "bash", "python": "bash"}  # fish ignores SIGTERM as bash does at a terminal
 # what a training does when it is told to end

@@ -16,6 +16,8 @@ import pytest
 from engine import CONTAINER, IMAGE, READ_BY_THE_SCRIPTS, copy_repository, free_ports
 from runs import REPOSITORY
 
+pytestmark = pytest.mark.processes
+
 NAME = "patch_sets"  # of image and container
 SERVERS = {"tensorboard": "tensorboard", "mlflow": "mlflow", "jupyter": "jupyter", "explore": "streamlit"}  # programs
 VERBS = ["build", "run", "exec", "attach", "stop", *SERVERS]

@@ -13,6 +13,8 @@ from PIL import Image
 from runs import REPOSITORY, record
 from servers import mlflow_server
 
+pytestmark = pytest.mark.processes
+
 SHORT = ("data=digits", "hparams.max_epochs=2", "hparams.batch_size=64", "+trainer.log_every_n_steps=5")
 SCRIPT = str(REPOSITORY / "docs" / "draw_pages.py")
 

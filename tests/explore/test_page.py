@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import pytest
 from servers import explore_server
 
+pytestmark = pytest.mark.processes
+
 pytest.importorskip("streamlit", reason="Streamlit is not installed: make install")
 browser = pytest.importorskip("browser", reason="Playwright is not installed: make install")
 explore_page = pytest.importorskip("explore_page")

@@ -132,6 +132,7 @@ def test_names_that_the_font_lacks_become_numbers(tmp_path):
     assert [class_name(named, label) for label in range(4)] == ["Cafe", "class 1", "2", "3"]
 
 
+@pytest.mark.processes
 def test_two_processes_show_what_one_does(tmp_path):
     """Counts and worst images are those of all ranks."""
     options = (

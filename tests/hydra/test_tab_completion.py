@@ -110,6 +110,7 @@ def terminal(shell: str, folder: Path, environment: dict[str, str]) -> Iterator[
         yield terminal
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("python", ["python", "python3", ".venv/bin/python"])
 @pytest.mark.parametrize(
     ("typed", "completed"),
@@ -125,6 +126,7 @@ def test_completes(terminal: Terminal, python: str, typed: str, completed: str) 
     assert terminal.complete(f"{python} {typed}").startswith(f"{python} {completed}")
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("typed", "completed"),
     [
@@ -152,6 +154,7 @@ def test_completes_values_and_paths(terminal: Terminal, typed: str, completed: s
     assert re.fullmatch(completed, terminal.complete(typed))
 
 
+@pytest.mark.processes
 def test_lists_the_options_of_a_group(terminal: Terminal, shell: str) -> None:
     line = "python src/train.py data="
     # fish draws no list on a dumb terminal, but tells it
@@ -162,17 +165,20 @@ def test_lists_the_options_of_a_group(terminal: Terminal, shell: str) -> None:
     assert "_base" not in screen.string
 
 
+@pytest.mark.processes
 def test_asks_once_and_without_torch(terminal: Terminal, folder: Path) -> None:
     (folder / "queries").unlink(missing_ok=True)
     terminal.complete("python src/train.py hparams.ba")
     assert (folder / "queries").read_text() == "False\n"
 
 
+@pytest.mark.processes
 def test_runs_no_script_without_hydra(terminal: Terminal, folder: Path) -> None:
     assert terminal.complete("python plain.py hparams.ba") == "python plain.py hparams.ba"
     assert not (folder / "executed").exists()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("argument", ["", "absent.py", "plain.py"])
 def test_refuses_what_is_no_hydra_command(shell: str, folder: Path, environment: dict[str, str], argument: str) -> None:
     command = f"source hydra/tab_completion_{shell} {argument}; echo alive"
@@ -184,6 +190,7 @@ def test_refuses_what_is_no_hydra_command(shell: str, folder: Path, environment:
     assert line.startswith(f"tab_completion_{shell}: '{argument}' is not a Hydra command.")
 
 
+@pytest.mark.processes
 def test_takes_the_repositorys_interpreter_where_the_first_has_no_hydra(
     shell: str, folder: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:

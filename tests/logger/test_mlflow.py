@@ -110,6 +110,7 @@ def test_a_workspace_that_is_moved(train, tmp_path, store, monkeypatch):
     assert client.get_experiment(run.info.experiment_id).artifact_location == f"{moved.artifact_root}/0"
 
 
+@pytest.mark.processes
 def test_the_jobs_of_a_sweep_are_children_of_one_run(command, tmp_path, store):
     assert command("train", *SHORT, "hparams.lr=0.1,0.01", "-m") == 0
     _, found = runs(store.uri)
@@ -119,12 +120,14 @@ def test_the_jobs_of_a_sweep_are_children_of_one_run(command, tmp_path, store):
     assert [run.info.status for run in found] == 3 * ["FINISHED"]
 
 
+@pytest.mark.processes
 def test_a_job_that_fails_before_its_training_is_a_failed_child(command, store):
     assert command("train", *SHORT, "hparams.optimizer=SGD,NoSuch", "-m") == 1
     _, found = runs(store.uri)
     assert sorted(run.info.status for run in found) == ["FAILED", "FAILED", "FINISHED"]  # a job, the sweep; a job
 
 
+@pytest.mark.processes
 def test_four_processes_on_a_store_that_is_not_there_yet(tmp_path, store):
     command = [sys.executable, str(REPOSITORY / "src" / "train.py"), *SHORT, "callbacks=[basic]"]
     jobs = [
@@ -142,6 +145,7 @@ def test_four_processes_on_a_store_that_is_not_there_yet(tmp_path, store):
     assert {run.info.status for run in found} == {"FINISHED"}
 
 
+@pytest.mark.processes
 def test_an_experiment_that_was_made_on_the_page_of_the_server(train, tmp_path, store):
     with mlflow_server(tmp_path) as (address, _):
         theirs = MlflowClient(address).create_experiment("page")
@@ -151,6 +155,7 @@ def test_an_experiment_that_was_made_on_the_page_of_the_server(train, tmp_path, 
         assert "run.json" in {file.path for file in client.list_artifacts(run.info.run_id)}
 
 
+@pytest.mark.processes
 def test_through_a_server(train, tmp_path, monkeypatch, store):
     with mlflow_server(tmp_path) as (address, _):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
@@ -182,6 +187,7 @@ def test_a_server_that_is_absent(train, monkeypatch, store, capfd):
         assert not path.is_file() or b"topsecret99" not in path.read_bytes(), path
 
 
+@pytest.mark.processes
 def test_only_the_end_waits_for_a_server_that_never_answers_ten_seconds(train, monkeypatch, store, capfd):
     waits, join = [], threading.Thread.join
 
@@ -200,6 +206,7 @@ def test_only_the_end_waits_for_a_server_that_never_answers_ten_seconds(train, m
     assert "still at `open` 10 s after the end" in only_line(capfd)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("during", ["train", "test"])
 def test_a_server_that_is_killed_during_the_run(train, tmp_path, monkeypatch, store, capfd, during):
     with mlflow_server(tmp_path) as (address, server):

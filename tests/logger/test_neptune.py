@@ -87,6 +87,7 @@ def test_a_resumed_run_adds_a_part_with_the_same_id(broken_off, resume):
     assert second["sys/failed"][-1]["value"] is False
 
 
+@pytest.mark.processes
 def test_the_jobs_of_a_sweep_each_have_their_folder(command, tmp_path):
     assert command("train", *SHORT, "hparams.lr=0.1,0.01", "-m") == 0
     (folder,) = tmp_path.glob("multirun/*/*/*")

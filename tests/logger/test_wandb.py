@@ -149,6 +149,7 @@ def test_an_interrupted_run_is_recorded_so(broken_off):
     assert summary(records)["status"] == "interrupted"
 
 
+@pytest.mark.processes
 def test_the_jobs_of_a_sweep_are_a_group(command, tmp_path):
     assert command("train", *SHORT, "hparams.lr=0.1,0.01", "-m") == 0
     (folder,) = tmp_path.glob("multirun/*/*/*")
@@ -252,6 +253,7 @@ def test_watching_through_a_whole_run(train):
     assert {"gradients/head.2.weight", "parameters/head.2.weight"} <= names
 
 
+@pytest.mark.processes
 def test_a_server_that_does_not_answer_costs_one_line_and_the_key_is_nowhere(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     command = [sys.executable, str(REPOSITORY / "src" / "train.py"), *SHORT, "guard.patience=1"]

@@ -78,6 +78,7 @@ WRITES = (
 )
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("reader", ["gone", "full"])
 def test_a_closed_pipe_and_a_full_disk_end_no_process(reader):
     if reader == "full" and not Path("/dev/full").exists():

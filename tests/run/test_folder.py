@@ -20,6 +20,7 @@ def test_the_name_says_experiment_date_time_and_comment(tmp_path):
     assert made.is_dir()
 
 
+@pytest.mark.processes
 def test_fifty_processes_in_one_second_make_fifty_folders(tmp_path):
     code = """
 import datetime, sys

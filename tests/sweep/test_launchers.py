@@ -9,6 +9,8 @@ import slurm
 from runs import record
 from sweeps import TINY, start, statuses, sweep_in
 
+pytestmark = pytest.mark.processes
+
 SWEEP = (*TINY, "model=patch_set", "hparams.patch_size=9,3", "trainer=cpu")  # 9 exceeds the images
 OPTIONS = {"submitit_slurm": ("hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1")}
 

@@ -39,6 +39,7 @@ def same_settings(trial, facts):
     return all(as_text(facts["settings"][name]) == str(value) for name, value in trial.params.items())
 
 
+@pytest.mark.processes
 class TestSweep:
     def test_a_second_command_goes_on_with_the_study(self, command, tmp_path, capfd):
         options = (*TINY, "hparams_search=patches", "hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=2")

@@ -7,6 +7,8 @@ import slurm
 from runs import record
 from sweeps import TINY, start, statuses, sweep_in
 
+pytestmark = pytest.mark.processes
+
 LAUNCHER = ("hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1")
 LONGER = (*TINY, "hparams.max_epochs=2", "hparams.batch_size=16", "+trainer.log_every_n_steps=2", "trainer=cpu")
 

@@ -18,6 +18,7 @@ def written(sweep, *names):
     return {path: path.read_bytes() for name in names for path in sweep.glob(f"*/{name}")}
 
 
+@pytest.mark.processes
 def test_one_that_fails_is_said_the_others_go_on_and_only_it_is_run_again(command, tmp_path, capfd):
     assert command("train", *TINY, "hparams.lr=0.01,0.003", "hparams.patch_size=3,9", "model=patch_set", "-m") == 1
     sweep = sweep_in(tmp_path)
@@ -47,6 +48,7 @@ def test_one_that_fails_is_said_the_others_go_on_and_only_it_is_run_again(comman
     assert statuses(sweep) == ["finished", "failed", "finished", "failed"]
 
 
+@pytest.mark.processes
 def test_interrupted_and_resumed_it_is_the_sweep_never_stopped(command, tmp_path, capfd, monkeypatch):
     options = (*TINY, "hparams.max_epochs=2", "hparams.batch_size=8", "hparams.seed=range(3)", "-m")
     assert command("train", *options) == 0
@@ -77,6 +79,7 @@ def test_interrupted_and_resumed_it_is_the_sweep_never_stopped(command, tmp_path
     assert "resumed" not in record(broken / "2")
 
 
+@pytest.mark.processes
 def test_two_at_once_are_interrupted_together_and_resumed_one_by_one(command, tmp_path):
     options = (*TINY, "hparams.max_epochs=200", "hparams.batch_size=64", "hparams.seed=range(3)")
     with start(tmp_path, *options, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "-m") as process:
@@ -96,6 +99,7 @@ def test_two_at_once_are_interrupted_together_and_resumed_one_by_one(command, tm
     assert len(record(sweep / "0")["resumed"]) == 1
 
 
+@pytest.mark.processes
 def test_one_at_once_is_interrupted_too(tmp_path):
     options = (*TINY, "hparams.max_epochs=400", "hparams.seed=range(2)", "-m")
     with start(tmp_path, *options, "hydra/launcher=joblib", "hydra.launcher.n_jobs=1") as process:
@@ -107,6 +111,7 @@ def test_one_at_once_is_interrupted_too(tmp_path):
     assert statuses(sweep_in(tmp_path)) == ["interrupted"]
 
 
+@pytest.mark.processes
 def test_workers_end_when_the_process_of_the_sweep_is_killed(tmp_path):
     options = (*TINY, "hparams.max_epochs=100000", "hparams.seed=range(3)", "-m")
     with start(tmp_path, *options, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2") as process:
@@ -120,6 +125,7 @@ def test_workers_end_when_the_process_of_the_sweep_is_killed(tmp_path):
     assert statuses(sweep_in(tmp_path)) == ["interrupted", "interrupted"]
 
 
+@pytest.mark.processes
 def test_what_a_job_cannot_go_on_with_is_said_and_left_alone(command, tmp_path, capfd):
     assert command("train", *TINY, "hparams.seed=range(3)", "-m") == 0
     sweep = sweep_in(tmp_path)
@@ -141,6 +147,7 @@ def test_what_a_job_cannot_go_on_with_is_said_and_left_alone(command, tmp_path, 
     assert statuses(sweep) == ["finished"] * 3
 
 
+@pytest.mark.processes
 def test_what_is_edited_meanwhile_changes_nothing(tmp_path):
     repository = tmp_path / "repository"
     for name in ("src", "config"):
@@ -163,6 +170,7 @@ def test_what_is_edited_meanwhile_changes_nothing(tmp_path):
     assert statuses(sweep) == ["finished", "finished"]
 
 
+@pytest.mark.processes
 def test_a_job_is_what_it_would_be_alone(command, train, tmp_path):
     options = (*TINY, "model=vgg11_bn", "data=digits")
     alone = train(*options, "hparams.seed=1")
@@ -171,6 +179,7 @@ def test_a_job_is_what_it_would_be_alone(command, train, tmp_path):
         assert (sweep_in(tmp_path) / str(job) / "metrics.csv").read_bytes() == (alone / "metrics.csv").read_bytes()
 
 
+@pytest.mark.processes
 def test_jobs_leave_nothing_behind_in_their_process(command, tmp_path):
     options = (*TINY, "loggers=[tensorboard]", "hparams.batch_size=8", "+callbacks.census._target_=census.Census")
     wrong = "hparams.optimizer=Adam,SGD,Adam,Nonsense,Adam"
@@ -186,6 +195,7 @@ def test_jobs_leave_nothing_behind_in_their_process(command, tmp_path):
     assert others[-1]["memory"] < 1.05 * others[1]["memory"]
 
 
+@pytest.mark.processes
 def test_the_progress(command, tmp_path, capfd):
     assert command("train", *TINY, "hparams.lr=0.01,0.0001,0.003", "-m") == 0
     lines = [line for line in capfd.readouterr().out.splitlines() if "/3 jobs  " in line]
@@ -227,6 +237,7 @@ def test_refused_before_anything_is_made(command, tmp_path, capfd, arguments, wo
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.processes
 def test_a_resumed_sweep_is_the_same_sweep(command, tmp_path, capfd):
     assert command("train", *TINY, "hparams.seed=0,1", "hydra.sweep.dir=mine", "-m") == 0
     capfd.readouterr()

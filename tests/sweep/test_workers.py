@@ -95,6 +95,7 @@ def test_without_a_gpu_cores_and_memory_limit(no_gpu, monkeypatch):
         assert workers.at_once() == expected
 
 
+@pytest.mark.processes
 def test_each_worker_has_a_gpu_of_its_own_and_more_workers_share_in_turn(two_gpus, worker):
     workers.offer(JOBLIB)
     started = [worker("Joblib") for _ in range(3)]
@@ -105,6 +106,7 @@ def test_each_worker_has_a_gpu_of_its_own_and_more_workers_share_in_turn(two_gpu
     assert got(worker("Joblib"))[0] == "GPU-a"  # a slot is free again, however its worker ended
 
 
+@pytest.mark.processes
 def test_what_the_user_chose_is_divided(two_gpus, worker, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
     workers.offer(LOCAL.copy())
@@ -112,6 +114,7 @@ def test_what_the_user_chose_is_divided(two_gpus, worker, monkeypatch):
     assert sorted(got(worker("Local"))[0] for _ in range(2)) == ["1", "3"]
 
 
+@pytest.mark.processes
 def test_others_wait_for_their_turn_and_threads_are_divided_before_torch_is_there(worker, monkeypatch):
     monkeypatch.setenv(workers.SLOTS, ",")  # two slots without a GPU
     holding = [worker("Local") for _ in range(2)]
@@ -123,6 +126,7 @@ def test_others_wait_for_their_turn_and_threads_are_divided_before_torch_is_ther
     assert got(third) == ["None", threads, "False"]
 
 
+@pytest.mark.processes
 def test_who_waits_ends_with_the_sweep(worker, tmp_path, monkeypatch):
     monkeypatch.setenv(workers.SLOTS, "only")
     assert got(worker("Local"))[0] == "only"
