@@ -1,6 +1,7 @@
 """Several ranks on the processor, started by Lightning, torchrun and srun: they train as one process would."""
 
 import csv
+import os
 import signal
 import socket
 import subprocess
@@ -23,9 +24,10 @@ SGD = (
 )  # Adam would enlarge what rounding differs
 TWO = ("trainer=ddp_cpu", "hparams.batch_size=8", "+callbacks.same={_target_: rank_faults.SameWeights}")
 LENET = (*SHORT, *SGD, *TWO, "model=lenet")
+PROCESSOR = ("OMP_NUM_THREADS", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR")  # `make test-processors`
 ENVIRONMENT = {
+    **{name: os.environ[name] for name in PROCESSOR if name in os.environ},
     "PYTHONPATH": str(REPOSITORY / "tests" / "support"),
-    "OMP_NUM_THREADS": "1",
     "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
 }
 

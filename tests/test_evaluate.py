@@ -1,16 +1,24 @@
 """evaluate.py needs nothing but the run folder."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
+from module_run import trained
 from runs import REPOSITORY, record
 
 
+@pytest.fixture(scope="module")
+def trained_patch_set(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("patch_set"), "data=digits", "hparams.max_epochs=3", "loggers=none")
+
+
 @pytest.fixture
-def patch_set(train):
-    return train("data=digits", "hparams.max_epochs=3", "loggers=none")
+def patch_set(trained_patch_set, tmp_path):
+    """A copy of its own for each test, alone in its folder."""
+    return shutil.copytree(trained_patch_set, tmp_path / "outputs" / "day" / "time")
 
 
 def evaluation(folder):
@@ -48,19 +56,20 @@ def test_last_a_path_and_a_relative_folder(patch_set, command, tmp_path):
 
 
 def test_a_network_of_whole_images_has_no_sizes(train, command):
-    folder = train("data=digits", "model=cnn", "hparams.max_epochs=1", "comment=it's, a = {test}")
+    folder = train("data=digits", "model=cnn", "hparams.max_epochs=1", "loggers=none", "comment=it's, a = {test}")
     assert command("evaluate", f"run={folder}") == 0
     assert "sizes" not in evaluation(folder)
 
 
 def test_no_more_patches_than_places_where_none_is_drawn_twice(train, command):
-    folder = train("data=digits", "hparams.max_epochs=1", "hparams.patch_replace=false", "hparams.patch_num_max=16")
+    options = ("hparams.max_epochs=1", "hparams.patch_replace=false", "hparams.patch_num_max=16", "loggers=none")
+    folder = train("data=digits", *options)
     assert command("evaluate", f"run={folder}") == 0  # at 1, 4, 16, 64: there are 16 places
     assert list(evaluation(folder)["sizes"]) == [f"test_accuracy/n={n}" for n in (1, 4, 16)]
 
 
 def test_other_metrics_than_accuracy_are_measured_too(train, command):
-    folder = train("data=digits", "metrics=[f1]", "hparams.monitor=valid_f1", "hparams.max_epochs=1")
+    folder = train("data=digits", "metrics=[f1]", "hparams.monitor=valid_f1", "hparams.max_epochs=1", "loggers=none")
     assert command("evaluate", f"run={folder}", "sizes=[4]") == 0
     result = evaluation(folder)
     assert result["test_f1"] == pytest.approx(record(folder)["metrics"]["test_f1"], abs=1e-6)

@@ -9,10 +9,11 @@ import sys
 import time
 
 import pytest
+from module_run import trained
 from resumed import SHORT, assert_same
 from runs import REPOSITORY, record
 
-OPTIONS = (*SHORT, "+trainer.log_every_n_steps=2", "model=cnn")
+OPTIONS = (*SHORT, "+trainer.log_every_n_steps=2", "model=cnn", "loggers=tensorboard")
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY / "tests" / "support"), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
 
@@ -22,15 +23,20 @@ MOMENTS = [("SIGTERM", "train", 0), ("SIGTERM", "train", 4), ("SIGINT", "train",
 MOMENTS += [("SIGINT", "validation", 4), ("SIGTERM", "test", 1)]
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run that was never stopped."""
+    return trained(tmp_path_factory.mktemp("whole"), *OPTIONS)
+
+
 @pytest.mark.parametrize(("name", "during", "batch"), MOMENTS)
-def test_a_signal_saves_and_nothing_is_lost(train, command, tmp_path, capsys, name, during, batch):
-    whole = train(*OPTIONS)
+def test_a_signal_saves_and_nothing_is_lost(whole, command, tmp_path, capsys, name, during, batch):
     fault = f"+callbacks.fault={{_target_: faults.Signal, name: {name}, batch: {batch}, during: {during}}}"
     handlers = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     assert command("train", *OPTIONS, fault) == CODES[name]
     assert f"interrupted by {name}" in capsys.readouterr().err
     assert handlers == [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    (broken,) = set(tmp_path.glob("outputs/*/*/*")) - {whole}
+    (broken,) = tmp_path.glob("outputs/*/*/*")
     assert record(broken)["status"] == "interrupted"
     assert command("train", "resume=last", "~callbacks.fault") == 0
     assert_same(whole, broken)

@@ -9,14 +9,28 @@ import sys
 
 import pytest
 import torch
+from module_run import trained
 from resumed import LAST, SAVING, SHORT, assert_same, weights
 from runs import REPOSITORY, record
 
 NETWORKS = sorted(path.stem for path in (REPOSITORY / "config" / "model").glob("*.yaml"))
+FEW = {"cnn", "patch_set"}  # with and without patches
+SOME_NETWORKS = [name if name in FEW else pytest.param(name, marks=pytest.mark.long) for name in NETWORKS]
 NEVER_BETTER = ("scheduler=plateau", "scheduler.scheduler.patience=0", "+scheduler.scheduler.threshold=100")
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.fixture(scope="module")
+def finished_cnn(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("cnn"), *SHORT, "model=cnn", "hparams.max_epochs=2", "loggers=none")
+
+
+@pytest.fixture
+def finished(finished_cnn, tmp_path):
+    """A copy of a finished run of two epochs, which the test may change."""
+    return shutil.copytree(finished_cnn, tmp_path / "finished")
+
+
+@pytest.mark.parametrize("network", SOME_NETWORKS)
 def test_every_network_from_the_middle_of_an_epoch(train, broken_off, resume, network):
     options = (*SHORT, *SAVING, f"model={network}", "hparams.max_epochs=2", "loggers=none")
     whole, broken = train(*options), broken_off(*options, batch=8)
@@ -28,6 +42,7 @@ def test_every_network_from_the_middle_of_an_epoch(train, broken_off, resume, ne
 MOMENTS = [("train", 0), ("train", 1), ("train", 5), ("train", 9), ("validation", 1), ("validation", 3), ("test", 1)]
 
 
+@pytest.mark.long
 def test_wherever_it_was_broken_off(train, broken_off, resume):
     options = (*SHORT, *SAVING, "model=cnn", "hparams.patience=1", "data.crop_padding=1")
     whole = train(*options)
@@ -37,6 +52,7 @@ def test_wherever_it_was_broken_off(train, broken_off, resume):
         assert_same(whole, broken)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options",
     [
@@ -81,7 +97,13 @@ def test_killed_again_and_again(train, tmp_path):
 
 
 def test_in_a_folder_that_was_moved(train, broken_off, resume, tmp_path):
-    options = (*SHORT, *SAVING, "model=cnn", "hparams.lr=1e-12")  # the best checkpoint is that of the first epoch
+    options = (
+        *SHORT,
+        *SAVING,
+        "model=cnn",
+        "loggers=none",
+        "hparams.lr=1e-12",
+    )  # the best checkpoint is that of the first epoch
     whole, broken = train(*options), broken_off(*options, batch=12)
     moved = tmp_path / "elsewhere"
     shutil.move(broken, moved)
@@ -91,7 +113,7 @@ def test_in_a_folder_that_was_moved(train, broken_off, resume, tmp_path):
 
 
 def test_more_epochs(train, command):
-    options = (*SHORT, "model=cnn")
+    options = (*SHORT, "model=cnn", "loggers=none")
     whole = train(*options, "hparams.max_epochs=5")
     short = train(*options, "hparams.max_epochs=2")
     assert command("train", f"resume={short}", "hparams.max_epochs=5") == 0
@@ -103,6 +125,7 @@ def test_more_epochs(train, command):
     assert "hparams.max_epochs: 2 -> 5" in (short / "train.log").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "changed"),
     [
@@ -142,6 +165,12 @@ def test_a_changed_rate_keeps_the_reductions_of_plateau(broken_off, resume):
     assert group["lr"] == pytest.approx(0.002 * 0.1**2)
 
 
+@pytest.fixture(scope="module")
+def finished_patch_set(tmp_path_factory):
+    options = ("hparams.patch_size=8", "hparams.max_epochs=1", "loggers=none")
+    return trained(tmp_path_factory.mktemp("patch_set"), *SHORT, *options)
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
@@ -152,18 +181,17 @@ def test_a_changed_rate_keeps_the_reductions_of_plateau(broken_off, resume):
         ("hparams.max_epochs=0", "must be a whole number >= 1"),
     ],
 )
-def test_what_cannot_change_is_refused_and_nothing_touched(train, command, capsys, changed, words):
-    folder = train(*SHORT, "hparams.patch_size=8", "hparams.max_epochs=1")
+def test_what_cannot_change_is_refused_and_nothing_touched(finished_patch_set, command, capsys, changed, words):
+    folder = finished_patch_set
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "train.log"}
     assert command("train", f"resume={folder}", changed) == 1
     assert re.search(words, capsys.readouterr().err)
     assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != "train.log"}
 
 
-def test_a_finished_run_says_so(train, command, capsys):
-    folder = train(*SHORT, "model=cnn", "hparams.max_epochs=1")
-    assert command("train", f"resume={folder}") == 1
-    assert "is finished: nothing is left to do; hparams.max_epochs=2 would add epochs" in capsys.readouterr().err
+def test_a_finished_run_says_so(finished, command, capsys):
+    assert command("train", f"resume={finished}") == 1
+    assert "is finished: nothing is left to do; hparams.max_epochs=3 would add epochs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -174,19 +202,17 @@ def test_a_finished_run_says_so(train, command, capsys):
         ("hparams.max_epochs=1", "hparams.max_epochs=1: 2 epochs are done already; choose >= 2"),
     ],
 )
-def test_changes_that_come_too_late(train, command, capsys, changed, words):
-    folder = train(*SHORT, "model=cnn", "hparams.max_epochs=2")
-    before = (folder / "run.json").read_bytes()
-    if "max_epochs" in changed:  # of a run that is not finished, the same
-        (folder / "run.json").write_text(json.dumps(record(folder) | {"status": "interrupted"}))
-        before = (folder / "run.json").read_bytes()
-    assert command("train", f"resume={folder}", changed) == 1
+def test_changes_that_come_too_late(finished, command, capsys, changed, words):
+    if "max_epochs" in changed:  # the same holds for a run that is not finished
+        (finished / "run.json").write_text(json.dumps(record(finished) | {"status": "interrupted"}))
+    before = (finished / "run.json").read_bytes()
+    assert command("train", f"resume={finished}", changed) == 1
     assert words in capsys.readouterr().err
-    assert (folder / "run.json").read_bytes() == before
+    assert (finished / "run.json").read_bytes() == before
 
 
 def test_another_scheduler_leaves_behind_the_settings_of_the_first(broken_off, resume):
-    options = ("scheduler=step", "scheduler.scheduler.step_size=1", "model=cnn")
+    options = ("scheduler=step", "scheduler.scheduler.step_size=1", "model=cnn", "loggers=none")
     broken = broken_off(*SHORT, *options, batch=12)
     assert resume(broken, "scheduler=cosine") == 0
 
@@ -212,19 +238,18 @@ def test_the_curves_of_tensorboard_go_on(train, broken_off, resume):
     assert curves[0] == curves[1]
 
 
-def test_damaged_files_are_named(train, command, capsys):
-    folder = train(*SHORT, "model=cnn", "hparams.max_epochs=1")
-    (folder / LAST).write_bytes((folder / LAST).read_bytes()[:1000])
-    assert command("train", f"resume={folder}", "hparams.max_epochs=2") == 1
-    assert f"cannot read the checkpoint {folder / LAST}: damaged" in capsys.readouterr().err
+def test_damaged_files_are_named(finished, command, capsys):
+    (finished / LAST).write_bytes((finished / LAST).read_bytes()[:1000])
+    assert command("train", f"resume={finished}", "hparams.max_epochs=3") == 1
+    assert f"cannot read the checkpoint {finished / LAST}: damaged" in capsys.readouterr().err
     for content, words in (("{", "run.json is no JSON"), ("{}", "run.json is not that of a run")):
-        (folder / "run.json").write_text(content)
-        assert command("train", f"resume={folder}", "hparams.max_epochs=2") == 1
+        (finished / "run.json").write_text(content)
+        assert command("train", f"resume={finished}", "hparams.max_epochs=3") == 1
         assert words in capsys.readouterr().err
 
 
 def test_a_damaged_metrics_csv_is_said_and_replaced(broken_off, resume):
-    broken = broken_off(*SHORT, *SAVING, "model=cnn", batch=8)
+    broken = broken_off(*SHORT, *SAVING, "model=cnn", "loggers=none", batch=8)
     (broken / "metrics.csv").write_bytes(bytes(range(256)))
     assert resume(broken) == 0
     assert "metrics.csv was damaged" in (broken / "train.log").read_text()
@@ -233,7 +258,7 @@ def test_a_damaged_metrics_csv_is_said_and_replaced(broken_off, resume):
 def test_no_two_processes_in_one_folder(broken_off, command, capsys):
     from run.folder import locked
 
-    folder = broken_off(*SHORT, *SAVING, "model=cnn", batch=5)
+    folder = broken_off(*SHORT, *SAVING, "model=cnn", "loggers=none", batch=5)
     with locked(folder):
         assert command("train", f"resume={folder}") == 1
     assert "is still running" in capsys.readouterr().err
@@ -241,10 +266,11 @@ def test_no_two_processes_in_one_folder(broken_off, command, capsys):
 
 
 def test_init_from_takes_what_fits_and_says_what_does_not(train, tmp_path):
-    first = train(*SHORT, "model=cnn", "hparams.max_epochs=5")
-    second = train(*SHORT, "model=cnn", "hparams.max_epochs=1", f"init_from={first}")
+    options = (*SHORT, "model=cnn", "loggers=none")
+    first = train(*options, "hparams.max_epochs=5")
+    second = train(*options, "hparams.max_epochs=1", f"init_from={first}")
     assert record(second)["metrics"]["train_loss"] < 1  # 2.0 without
-    wider = train(*SHORT, "model=cnn", "hparams.max_epochs=1", f"init_from={first}", "data.num_classes=12")
+    wider = train(*options, "hparams.max_epochs=1", f"init_from={first}", "data.num_classes=12")
     log = (wider / "train.log").read_text()
     assert re.search(r"(\d+) of (?!\1)\d+ weights from .*best.ckpt", log)
     assert re.search(r"\.weight is \[10, \d+\] in the checkpoint, \[12, \d+\] in the network", log)
