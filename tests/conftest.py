@@ -1,4 +1,4 @@
-"""Commands run as a user runs them, but in this process: torch and Lightning are imported once for the whole suite."""
+"""Fixtures that run commands as a user does, but in this process: the whole suite imports torch and Lightning once."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def note_program(event: str, arguments: tuple) -> None:
 
 @pytest.fixture(autouse=True)
 def only_marked_tests_start_programs(request):
-    """`make test` stays fast: a start of Python takes as long as many tests."""
+    """Fail a test that starts Python or a shell and is not marked so: one such start takes as long as many tests."""
     yield
     programs = started.copy()
     started.clear()
@@ -36,7 +36,7 @@ def only_marked_tests_start_programs(request):
 
 @pytest.fixture(autouse=True)
 def nothing_is_ignored():
-    """As nohup ignores SIGHUP, and a shell SIGINT of what it starts in the background: tests may run there too."""
+    """Restore the default signal handlers: nohup ignores SIGHUP, and a shell ignores SIGINT for a background job."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -47,7 +47,7 @@ def nothing_is_ignored():
 
 @pytest.fixture(scope="session", autouse=True)
 def one_mlflow_store(tmp_path_factory):
-    """For all runs that do not ask for another: to make one takes seconds."""
+    """Create one MLflow store for all runs that do not name another, since to create one takes seconds."""
     from logger.mlflow import Store
 
     store = Store(tmp_path_factory.mktemp("mlruns"))

@@ -39,7 +39,7 @@ def start(command, folder, **environment):
 
 
 def ended(*processes):
-    """[(exit code, stderr)]; none outlives the test, and neither do the processes of an agent of torchrun."""
+    """Return [(exit code, stderr)]; no process outlives the test, nor do those that an agent of torchrun started."""
     try:
         return [(process.communicate(timeout=200)[1], process.returncode)[::-1] for process in processes]
     finally:
@@ -60,7 +60,7 @@ def free_port():
 
 
 def torchrun(folder, *options, nodes=1):
-    """The results of all agents: two processes in all."""
+    """Return the results of all agents, which start two processes together."""
     where = [f"--nnodes={nodes}", f"--nproc-per-node={2 // nodes}", "--master-addr=127.0.0.1"]
     where += [f"--master-port={free_port()}"]
     agents = [
@@ -71,7 +71,7 @@ def torchrun(folder, *options, nodes=1):
 
 
 def srun(folder, *options):
-    """Two processes with the variables that srun would give them."""
+    """Start two processes with the variables that srun would give them."""
     step = {"JOB_ID": "4711", "STEP_ID": "0", "JOB_NAME": "test", "NTASKS": "2", "NTASKS_PER_NODE": "2", "NODEID": "0"}
     step |= {"NNODES": "1", "NODELIST": "127.0.0.1"}
     tasks = [{**step, "PROCID": rank, "LOCALID": rank} for rank in ("1", "0")]
@@ -85,7 +85,7 @@ def srun(folder, *options):
 
 
 def only_run(folder):
-    """One folder, in it one log, nothing beside it."""
+    """Return the only run folder, which has one log and nothing beside it."""
     (run,) = folder.glob("outputs/*/*/*")
     assert [path.relative_to(run).parts for path in folder.rglob("*.log")] == [("train.log",)]
     assert [path.name for path in folder.iterdir()] == ["outputs"]
@@ -94,7 +94,7 @@ def only_run(folder):
 
 
 def numbers(folder):
-    """metrics.csv: its columns, and a row of numbers per row (-1 where there is none)."""
+    """Return the columns of metrics.csv and its rows as numbers, -1 where a field is empty."""
     with (folder / "metrics.csv").open(newline="") as file:
         columns, *rows = csv.reader(file)
     return columns, torch.tensor([[float(value or -1) for value in row] for row in rows], dtype=torch.float64)
@@ -102,7 +102,7 @@ def numbers(folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The run of two ranks that Lightning starts, never stopped."""
+    """An uninterrupted run of two ranks that Lightning starts."""
     folder = tmp_path_factory.mktemp("whole")
     code, stderr = alone(folder, *LENET)
     assert code == 0, stderr
@@ -146,7 +146,7 @@ def test_srun(whole, tmp_path):
 
 
 def break_off_and_resume(folder, during, batch, *options):
-    """By a signal to one rank in the second epoch."""
+    """Interrupt one rank in the second epoch by a signal, and resume the run."""
     fault = f"{{_target_: rank_faults.OnRank, rank: 1, name: SIGTERM, batch: {batch}, during: {during}}}"
     code, stderr = alone(folder, *options, f"+callbacks.fault={fault}")
     assert (code, stderr) == (128 + signal.SIGTERM, "interrupted by SIGTERM\n")
@@ -164,7 +164,7 @@ def test_goes_on_exactly_after_a_signal_in_a_validation(whole, tmp_path):
 
 
 def test_goes_on_exactly_with_the_sums_and_random_states_of_all_ranks(tmp_path):
-    """Those of BatchNorm and dropout."""
+    """BatchNorm has such sums, and dropout such random states."""
     options = (*SHORT, "trainer=ddp_cpu", "hparams.batch_size=32", "model=vgg11_bn")
     for name in ("whole", "broken"):
         (tmp_path / name).mkdir()

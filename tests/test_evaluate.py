@@ -17,7 +17,7 @@ def trained_patch_set(tmp_path_factory):
 
 @pytest.fixture
 def patch_set(trained_patch_set, tmp_path):
-    """A copy of its own for each test, alone in its folder."""
+    """A copy of the run for each test, alone in its folder."""
     return shutil.copytree(trained_patch_set, tmp_path / "outputs" / "day" / "time")
 
 

@@ -25,7 +25,7 @@ MOMENTS += [("SIGINT", "validation", 4), ("SIGTERM", "test", 1)]
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The run that was never stopped."""
+    """The uninterrupted run."""
     return trained(tmp_path_factory.mktemp("whole"), *OPTIONS)
 
 

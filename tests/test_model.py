@@ -11,7 +11,7 @@ from model import Classifier, Results
 
 
 class Linear(nn.Module):
-    """Remembers the epochs that it was told."""
+    """A network that records the epochs that it is told."""
 
     def __init__(self):
         super().__init__()

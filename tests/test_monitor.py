@@ -1,4 +1,4 @@
-"""config/callbacks/monitor.yaml in whole runs: what stands in metrics.csv and system.csv."""
+"""config/callbacks/monitor.yaml in whole runs: the columns of metrics.csv and system.csv."""
 
 import csv
 

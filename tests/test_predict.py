@@ -35,7 +35,7 @@ def cnn(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """The 355 test digits as the network has seen digits, in a folder for each class."""
+    """The 355 test digits as image files, in one folder per class."""
     root = tmp_path_factory.mktemp("photos")
     digits, rank = load_digits(), [0] * 10
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
@@ -70,7 +70,7 @@ def test_agrees_with_the_training_s_own_test(cnn, photos, command):
 
 
 def test_the_commands_own_yaml_is_that_of_its_code(cnn, photos, command, tmp_path):
-    """Not that of the run's copy, which may be older."""
+    """The copy of the config in the run may be older than the code."""
     folder = shutil.copytree(cnn, tmp_path / "old")
     (folder / "source" / "config" / "predict.yaml").write_text("draws: [")
     (folder / "source" / "config" / "hydra" / "help" / "predict.yaml").unlink()

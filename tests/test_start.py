@@ -1,4 +1,4 @@
-"""start.py at a real pseudo-terminal, the keys typed one after the other; the GPUs are those of a made-up driver."""
+"""start.py at a pseudo-terminal, where keys are typed one after the other; a fake driver reports the GPUs."""
 
 import codecs
 import json
@@ -47,7 +47,7 @@ class Terminal:
         self.rest = self.screen = ""
 
     def until(self, pattern):
-        """Waits for what comes after the last match."""
+        """Wait for the pattern in the text after the last match."""
         end = time.monotonic() + TIMEOUT
         while not (match := re.search(pattern, self.screen)):
             ready, _, _ = select.select([self.master], [], [], max(0, end - time.monotonic()))
@@ -57,7 +57,7 @@ class Terminal:
         return match
 
     def read(self):
-        """A read may end within a letter, or within a control sequence: then the rest comes with the next."""
+        """Read a chunk; an incomplete letter or control sequence at its end waits for the next chunk."""
         chunk = os.read(self.master, 4096)
         text = self.rest + self.decoder.decode(chunk)
         begun = re.search(r"\x1b(\[[\d;?]*)?$", text)
@@ -72,7 +72,7 @@ class Terminal:
             os.write(self.master, key.encode())
 
     def code(self):
-        """Reads to the end, as a process waits for a terminal that nobody reads."""
+        """Return the exit code after reading to the end: a process waits for a terminal that nobody reads."""
         try:
             while self.read():
                 pass

@@ -1,4 +1,4 @@
-"""The main job end to end, as the user calls it."""
+"""train.py from start to end, as a user calls it."""
 
 import csv
 import json
@@ -199,7 +199,7 @@ def test_a_grid_makes_a_numbered_folder_per_job(command, tmp_path):
 
 
 class Returned(HydraCallback):
-    """What Hydra says at the end of a job."""
+    """A record of the values that Hydra gives to a sweep at the end of each job."""
 
     values: ClassVar[list[float]] = []
 

@@ -1,4 +1,4 @@
-"""verbosity=0, 1, 2 of the commands: what stands on the terminal, and that train.log has all of it."""
+"""verbosity=0, 1, 2: how much the commands print on the terminal; train.log has all of it."""
 
 import subprocess
 import sys

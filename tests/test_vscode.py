@@ -1,4 +1,4 @@
-"""F5 does what the README says, on the host and in the container: what VS Code would run is run, or looked up."""
+"""F5 does what the README says, on the host and in the container: the tests run or look up the commands of VS Code."""
 
 import json
 import os
@@ -16,7 +16,7 @@ ARGUMENTS = ["debug=True", "experiment_name=__debug__"]
 
 
 def read(name: str) -> dict[str, Any]:
-    """JSON with comments: a string is kept whole, `//` outside of one begins a comment."""
+    """Parse JSON with comments: `//` begins a comment, except within a string."""
     text = (REPOSITORY / name).read_text(encoding="utf-8")
     return json.loads(re.sub(r'("(?:[^"\\]|\\.)*")|//[^\n]*', lambda match: match[1] or "", text))
 
@@ -53,7 +53,7 @@ def test_launched_program_succeeds(number: int, tmp_path: Path) -> None:
 
 
 def tasks(of: str) -> list[list[str]]:
-    """The tasks whose command begins so, split into words."""
+    """Return the tasks whose command begins with this text, split into words."""
     commands = [task["command"] for task in read(".vscode/tasks.json")["tasks"]]
     return [shlex.split(command) for command in commands if command.startswith(of)]
 

@@ -36,14 +36,14 @@ TIMED = """() => {
 
 
 def train(folder: str) -> None:
-    """What the images show costs no time: an epoch on noise."""
+    """Train for an epoch on noise, since the content of the images costs no time."""
     data = ["data=MNIST", f"data.root={folder}", "data.valid=100", "hparams.max_epochs=1"]
     command = [sys.executable, str(REPOSITORY / "src" / "train.py"), *data, "callbacks=[basic]", "loggers=none"]
     subprocess.run([*command, "verbosity=0"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
 def click(page: Page, place: int) -> float:
-    """Milliseconds until the answer to a click on this element of the set."""
+    """Return the milliseconds until the answer to a click on this element of the set."""
     gallery = page.get_by_alt_text("the elements of the set")
     gallery.scroll_into_view_if_needed()
     box = gallery.bounding_box()

@@ -43,7 +43,7 @@ GOALS = {"metrics.csv + tensorboard": "goal <= 20", "metrics.csv + mlflow on SQL
 
 
 class Drained(pl.Callback):
-    """CPU time from the second epoch to when the guards have done all: what is opened and closed is paid once."""
+    """CPU time from the second epoch until the guards have written everything; opening and closing are not counted."""
 
     def on_train_epoch_start(self, trainer, pl_module):
         if trainer.current_epoch == 1:

@@ -35,7 +35,7 @@ class Example(nn.Module):
 
 
 def example(root: str, seed: int) -> tuple[float, float]:
-    """Test accuracy after one epoch, and the epoch's CPU seconds."""
+    """Return the test accuracy after one epoch, and the epoch's CPU seconds."""
     torch.manual_seed(seed)
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
     train, test = (datasets.MNIST(root, train=part, transform=transform) for part in (True, False))

@@ -1,4 +1,4 @@
-"""From JPEG files to predictions.csv as predict.py goes, against Pillow and the network one image after the other.
+"""JPEG files to predictions.csv by predict.py, against Pillow and the network one image after the other.
 
 Images per CPU second of one process, imports not counted. Files of 32x32, as large as CIFAR-10's: 0.9 kB.
 """
@@ -28,7 +28,7 @@ SIDES = (("cnn", 1, 2000, 1000), ("patch_set", 16, 400, 100))  # model, draws, i
 
 
 def write_jpegs(folder: Path, count: int) -> None:
-    """Blurred noise, which takes as many bytes as photographs do."""
+    """Write blurred noise, which takes as many bytes as photographs do."""
     coarse_NHWC = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), np.uint8)
     for number, pixels_HWC in enumerate(coarse_NHWC):
         image = Image.fromarray(pixels_HWC).resize((32, 32), Image.Resampling.BICUBIC)
@@ -36,7 +36,7 @@ def write_jpegs(folder: Path, count: int) -> None:
 
 
 def predict(network: nn.Module, draws: int, folder: Path) -> None:
-    """What predict.py does once its settings are read."""
+    """Do what predict.py does after reading its settings."""
     files = Files(str(folder), channels=3, image_size=[32, 32], batch_size=128, num_workers=0)
     with (folder / "predictions.csv").open("w") as file:
         table = Table(file, files.names, CLASSES, spread=draws > 1)
@@ -62,14 +62,14 @@ def one_by_one(network: nn.Module, draws: int, paths: Iterable[Path]) -> list[Te
 
 
 def refuse_others(folder: Path, means: list[Tensor]) -> None:
-    """Both sides must say the same of the same files."""
+    """Raise an error unless both sides predict the same for the same files."""
     with (folder / "predictions.csv").open() as file:
         ours = [[float(line[f"p({name})"]) for name in CLASSES] for line in csv.DictReader(file)]
     torch.testing.assert_close(torch.stack(means), torch.tensor(ours[: len(means)]), atol=1e-5, rtol=0)
 
 
 def compare(model: str, draws: int, many: int, few: int) -> dict[str, list[float]]:
-    """Images/s of both sides."""
+    """Return the images/s of both sides."""
     network = cli.build(composed("data=CIFAR10", f"model={model}").model).network.eval()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

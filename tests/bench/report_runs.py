@@ -14,7 +14,7 @@ RUNS = 10_000
 
 
 def make_runs(outputs: Path) -> None:
-    """As train.py leaves them, 100 a day, three seeds of each learning rate."""
+    """Write run folders as train.py does: 100 a day, three seeds of each learning rate."""
     names = [f"{part}_{name}" for part in ("test", "train", "valid") for name in ("accuracy", "loss")]
     for i in range(RUNS):
         day, second = divmod(i, 100)

@@ -42,7 +42,7 @@ def random_sets(features: int) -> SetBatch:
 
 
 def step(width: int) -> None:
-    """A whole training step, from uint8 images to new weights; the wider, the more of it are the same products."""
+    """Compare whole training steps, from uint8 images to new weights; wider layers are mostly the same products."""
     images, labels = torch.randint(0, 256, (BATCH, 1, 28, 28), dtype=torch.uint8), torch.randint(0, 10, (BATCH,))
     network = PatchSet(
         channels=1,

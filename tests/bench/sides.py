@@ -24,7 +24,7 @@ BATCH = 128
 
 
 class RandomBytes(ImageDataModule):
-    """Images without a meaning: what they show costs no time."""
+    """Random images: their content costs no time."""
 
     class_names = [str(label) for label in range(10)]
 
@@ -55,7 +55,7 @@ class RandomBytes(ImageDataModule):
 
 
 def usual_loader(data: RandomBytes, count: int) -> DataLoader:
-    """torchvision's own data set class on the same bytes, its usual transforms, and a shuffling DataLoader."""
+    """Return a shuffling DataLoader of torchvision's data set class on the same bytes, with the usual transforms."""
     gray = data.channels == 1
     steps = (
         [] if data.augment is None else [transforms.RandomCrop(data.image_size, 4), transforms.RandomHorizontalFlip()]
@@ -78,7 +78,7 @@ def our_model(network: nn.Module) -> Classifier:
 
 
 class UsualModel(pl.LightningModule):
-    """As templates have it: metric objects and self.log on every step, default optimizer."""
+    """A LightningModule as templates have it: metric objects and self.log on every step, default optimizer."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ def trainer(epochs: int, *callbacks: pl.Callback, ours: bool) -> pl.Trainer:
 
 
 def quiet() -> None:
-    """Progress bars are drawn, but not on this terminal."""
+    """Draw the progress bars, but not on this terminal."""
     import rich
 
     rich.reconfigure(file=Path(os.devnull).open("w"), force_terminal=True)  # noqa: SIM115

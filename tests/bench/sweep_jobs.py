@@ -1,4 +1,4 @@
-"""What a sweep adds to its trainings, serially and two at once; seconds of this machine's clock, one thread a job."""
+"""The time that a sweep adds to its trainings, one and two at once; wall-clock seconds, one thread per job."""
 
 import json
 import os

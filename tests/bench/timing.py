@@ -1,4 +1,4 @@
-"""How the benchmarks time: CPU seconds, the sides in turn, medians and the ratio pair by pair."""
+"""The timing of the benchmarks: CPU seconds, the sides in turn, medians and the ratio pair by pair."""
 
 import gc
 import logging
@@ -22,7 +22,7 @@ def cpu_seconds(function: Callable[[], object]) -> float:
 
 
 def in_turn(sides: dict[str, Callable[[], float]], runs: int = 5) -> dict[str, list[float]]:
-    """Each side gives its own figure; A B A B ..., after one round that is not counted."""
+    """Measure the sides in turn, A B A B ..., after one round that is not counted; each side returns its own figure."""
     figures: dict[str, list[float]] = {name: [] for name in sides}
     for round_ in range(runs + 1):
         for name, side in sides.items():
@@ -43,7 +43,7 @@ def row(label: str, figure: str, goal: str = "") -> None:
 
 
 class EpochTimer(pl.Callback):
-    """CPU seconds of the last training epoch: without the start of a training, which is paid once."""
+    """CPU seconds of the last training epoch, without the start of the training, which occurs once."""
 
     def on_train_epoch_start(self, *_: object) -> None:
         self.start = time.process_time()

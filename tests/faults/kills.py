@@ -1,4 +1,4 @@
-"""`make faults`: runs that SIGKILL ends again and again, and resume=last continues, against runs never stopped.
+"""`make faults`: compare runs that SIGKILL ends and resume=last continues with uninterrupted runs.
 
 Every network with 0 and 2 workers, as real processes; weights and metrics.csv must be the same bit for bit. About half
 of the kills come at a random batch, from within; the others at a random time, from outside: wherever the process is.
@@ -26,7 +26,7 @@ AT_ONCE = 2
 
 
 def compare(network: str, workers: int, kills: int, seed: int, scratch: Path) -> tuple[list[str], list[str]]:
-    """Where the kills came, and what they changed, both in words."""
+    """Return where the kills came and the differences that they made, both in words."""
     rng = random.Random(f"{seed} {network} {workers}")
     options = (*OPTIONS, f"model={network}", f"data.num_workers={workers}")
     whole = Place(scratch / "whole", *options)
@@ -56,13 +56,13 @@ def compare(network: str, workers: int, kills: int, seed: int, scratch: Path) ->
 
 
 def random_batch(rng: random.Random, steps: int) -> Batch:
-    """One that comes, if `steps` are left to train: 5 batches validate an epoch, 6 test."""
+    """Return a batch that occurs if `steps` are left to train; an epoch validates 5 batches, the test has 6."""
     during = rng.choices(("train", "validation", "test"), (4, 1, 1))[0] if steps > 0 else "test"
     return during, rng.randrange({"train": steps, "validation": 5, "test": 6}[during])
 
 
 def differences(whole: Path, killed: Path) -> list[str]:
-    """In words; none if the two runs are the same."""
+    """Return the differences between the two runs in words, empty if there are none."""
     found = []
     if (whole / "metrics.csv").read_bytes() != (killed / "metrics.csv").read_bytes():
         found.append("metrics.csv")

@@ -1,4 +1,4 @@
-"""A folder in which one run is trained by one process after another, as whoever restarts a killed run does it."""
+"""A folder in which processes train one run, each after the one before was killed, as a user would restart it."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ FAULT = (
 
 
 class Place:
-    """`start()` begins the run, or resumes it where there is one; nothing else may be in the folder."""
+    """The folder of one run: `start()` begins or resumes it; nothing else may be in the folder."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder, self.options = folder, options
@@ -29,7 +29,7 @@ class Place:
 
     @property
     def run(self) -> Path | None:
-        """The run folder, once source/ is there, the last of what a run begins with: before, nothing can be resumed."""
+        """Return the run folder once it has source/, which its start writes last; before, it cannot be resumed."""
         begun = sorted(self.folder.glob("outputs/*/*/*/source"))
         return begun[-1].parent if begun else None
 
@@ -39,12 +39,12 @@ class Place:
 
     @property
     def steps(self) -> int:
-        """How many were done at the checkpoint at which a resumed run goes on."""
+        """Return the number of steps at the checkpoint from which a resumed run goes on."""
         last = self.run and self.run / LAST
         return torch.load(last, weights_only=True)["global_step"] if last and last.exists() else 0
 
     def start(self, batch: Batch = NEVER, seconds: float | None = None) -> int:
-        """The exit code of a process that goes on here: KILLED if it came to the batch, or took longer."""
+        """Return the exit code of a process that continues the run: KILLED if it reached the batch or took longer."""
         environment = {
             **os.environ,
             "PYTHONPATH": str(REPOSITORY / "tests" / "support"),

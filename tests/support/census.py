@@ -1,4 +1,4 @@
-"""What a process holds when a training starts, a line of JSON each: `+callbacks.census._target_=census.Census`."""
+"""Counts of the objects in a process, a line of JSON per training: `+callbacks.census._target_=census.Census`."""
 
 import gc
 import json

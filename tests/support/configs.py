@@ -1,4 +1,4 @@
-"""Composes the configuration as a command does, outside of a run."""
+"""The configuration as a command composes it, outside of a run."""
 
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf

@@ -13,7 +13,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 
 class Fault(Callback):
-    """Something happens at the start of a batch, counted from 0 in this process, of training, validation or test."""
+    """A fault at the start of a batch of training, validation or test, counted from 0 in this process."""
 
     def __init__(self, batch: int, during: str = "train") -> None:
         self.batch, self.during, self.seen = batch, during, 0
@@ -41,7 +41,7 @@ class Fault(Callback):
 
 
 class Crash(Fault):
-    """An exception. What stands in files is what a SIGKILL would leave, but this process goes on."""
+    """An exception: the files are as a SIGKILL would leave them, but this process goes on."""
 
     def happen(self) -> None:
         raise RuntimeError("crashed on purpose")
@@ -78,7 +78,7 @@ class Hang(Fault):
 
 
 class FillDisk(Fault):
-    """A file takes all the space that is left in a folder, by default where this process works."""
+    """A file that takes all the space left in a folder, by default the working directory."""
 
     def __init__(self, batch: int, during: str = "train", folder: str = ".") -> None:
         super().__init__(batch, during)
@@ -91,7 +91,7 @@ class FillDisk(Fault):
 
 
 class DeleteRun(Fault):
-    """The folders of all runs are deleted."""
+    """The deletion of all run folders."""
 
     def happen(self) -> None:
         shutil.rmtree("outputs")

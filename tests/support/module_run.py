@@ -1,4 +1,4 @@
-"""A run for all tests of a module, which leave it as it is; conftest's `train` makes one for a single test."""
+"""One run for all tests of a module, which must not change it; conftest's `train` makes one for a single test."""
 
 import runpy
 import sys
@@ -9,7 +9,7 @@ from runs import REPOSITORY
 
 
 def trained(folder: Path, *overrides: str) -> Path:
-    """The run folder, below `folder`, of a training in this process."""
+    """Train in this process and return the run folder, which is below `folder`."""
     before = set(folder.glob("outputs/*/*/*"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -1,4 +1,4 @@
-"""What several tests ask of the repository, of a run folder and of the real data."""
+"""Paths and records that several tests read: of the repository, a run folder, the real data."""
 
 import json
 import os
@@ -15,7 +15,7 @@ def record(folder: Path) -> dict[str, Any]:
 
 
 def real_data(name: str) -> Path:
-    """A folder of the real data under $DATASET; skips the test that asks where there is none."""
+    """Return a folder of the real data under $DATASET; skip the test if it is missing."""
     path = Path(os.environ.get("DATASET", "dataset"), name)
     if not path.exists():
         pytest.skip(f"no {path.absolute()}: point DATASET at the data")

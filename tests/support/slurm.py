@@ -1,4 +1,4 @@
-"""A SLURM of one node in a folder, as root and without munge: `with cluster(folder)`, then sbatch as on any other."""
+"""A SLURM cluster of one node in a folder, as root and without munge: `with cluster(folder)`, then sbatch as usual."""
 
 import os
 import shutil
@@ -55,7 +55,7 @@ exec squeue --all --array --noheader --states=all --format='%i|%T|%N'
 
 
 def missing() -> str | None:
-    """Why there can be no cluster here."""
+    """Return the reason why no cluster can run here, if there is one."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "SLURM's daemons need Linux and root"
     packages = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
@@ -64,7 +64,7 @@ def missing() -> str | None:
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[dict[str, str]]:
-    """While it runs, the variables by which the programs of SLURM find it."""
+    """Run the cluster and yield the variables by which the programs of SLURM find it."""
     for name in ("slurmctld", "slurmd", "bin"):
         (folder / name).mkdir(parents=True)
     config, sacct = folder / "slurm.conf", folder / "bin" / "sacct"
@@ -85,7 +85,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def jobs(state: str = "all") -> str:
-    """What squeue says of them, in the environment of the cluster."""
+    """Return the jobs that squeue lists, in the environment of the cluster."""
     return _output(["squeue", "--all", "--array", "--noheader", f"--states={state}", "--format=%i"], dict(os.environ))
 
 
@@ -115,7 +115,7 @@ def _free_ports(number: int) -> list[int]:
 
 
 class Told(Fault):
-    """A command about this job ($JOB) when that runs for the first time; the batch ends with the signal it brings."""
+    """A shell command about this job ($JOB) at its first run; the batch ends when the command's signal arrives."""
 
     def __init__(self, command: str, batch: int) -> None:
         super().__init__(batch)

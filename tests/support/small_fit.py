@@ -65,7 +65,7 @@ def fit(
     valid: Sequence[int] = (),
     **settings: Any,
 ) -> tuple[pl.Trainer, list[dict[str, Any]]]:
-    """The trainer, and the rows of the logging interval."""
+    """Train, and return the trainer and the rows of the logging interval."""
     logger = Rows()
     options = {"max_epochs": 1, "log_every_n_steps": 1, "enable_progress_bar": False, **settings}
     options["limit_val_batches"] = len(valid)

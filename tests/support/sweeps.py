@@ -1,4 +1,4 @@
-"""Sweeps, run and looked at as their user does."""
+"""Sweeps that are started and read as a user does."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ TINY = ("data=digits", "data.limit_train=256", "model=cnn", "hparams.max_epochs=
 
 
 def start(folder: Path, *arguments: str, repository: Path = REPOSITORY, **options: Any) -> subprocess.Popen[str]:
-    """`python src/train.py ARGUMENTS` in `folder`, its words in `.stdout`."""
+    """Start `python src/train.py ARGUMENTS` in `folder`; its output is in `.stdout`."""
     command = [sys.executable, "-u", str(repository / "src" / "train.py"), *arguments]
     streams: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, cwd=folder, **streams, **options)
@@ -24,7 +24,7 @@ def sweep_in(folder: Path) -> Path:
 
 
 def statuses(sweep: Path) -> list[str | None]:
-    """Of its jobs by number, None where one has not begun."""
+    """Return the status of each job by number, None for one that has not begun."""
     folders = sorted((path for path in sweep.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
     files = [folder / "run.json" for folder in folders]
     return [json.loads(file.read_text())["status"] if file.exists() else None for file in files]
