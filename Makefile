@@ -1,9 +1,9 @@
-# One command per wish. Everything runs in .venv, which is made from requirements.txt when that changes.
+# One command per task. Everything runs in .venv, which is made from requirements.txt when that changes.
 PYTHON ?= python3
-# the container has an environment of its own, and says where
+# the container sets this to its own environment
 VENV ?= .venv
 BIN := $(VENV)/bin
-# the requirements.txt that is installed
+# a copy of the requirements.txt that is installed
 INSTALLED := $(VENV)/.installed
 # the main job needs no network and no data by default: scikit-learn's bundled digits
 ARGS ?= data=digits hparams.max_epochs=30
@@ -17,16 +17,16 @@ NUMERIC := tests/set_module tests/network tests/test_model.py tests/test_metrics
   tests/test_data_parallel.py::test_two_ranks_learn_what_one_process_does_with_twice_the_batch
 
 .PHONY: help train test test-all test-processors test-slow lint format mlflow explore dashboard bench faults lock clean compare install
-help: ## this list
+help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
-train: $(INSTALLED) ## train: make train ARGS="data=MNIST hparams.batch_size=64"
+train: $(INSTALLED) ## train a network: make train ARGS="data=MNIST hparams.batch_size=64"
 	$(BIN)/python src/train.py $(ARGS)
 
-test: $(INSTALLED) ## run the tests that need no other process: minutes
+test: $(INSTALLED) ## run the tests that start no other process: 6 minutes on two cores
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS_TEST)
 
-test-all: $(INSTALLED) ## run all tests but those of the container; those on real data where DATASET points at it
+test-all: $(INSTALLED) ## run all tests except those of the container; those on real data need DATASET
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow' --durations=20 $(ARGS_TEST)
 
 test-processors: $(INSTALLED) ## run the numeric tests with the instructions of older processors
@@ -36,25 +36,25 @@ test-processors: $(INSTALLED) ## run the numeric tests with the instructions of 
 test-slow: $(INSTALLED) ## run the tests of the container, from its build on
 	$(BIN)/python -m pytest -m slow $(ARGS_TEST)
 
-lint: $(INSTALLED) ## style, types, shell scripts
+lint: $(INSTALLED) ## check style, types and shell scripts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/shellcheck --shell=bash --external-sources .ci/* docker/*.sh hydra/tab_completion_bash
 
-format: $(INSTALLED) ## mend what can be mended by a tool
+format: $(INSTALLED) ## format the code and apply ruff's fixes
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 mlflow: PORT ?= 5000
-mlflow: $(INSTALLED) ## MLflow's pages of the runs in mlruns/: http://localhost:5000, or PORT=
+mlflow: $(INSTALLED) ## serve MLflow's pages of the runs in mlruns/: http://localhost:5000, or PORT=
 	PATH="$(abspath $(BIN)):$$PATH" sh docker/mlflow_server.sh $(PORT) 127.0.0.1 'localhost:*,127.0.0.1:*'
 
 explore: PORT ?= 8501
-explore: $(INSTALLED) ## the page of trained runs in outputs/ and multirun/: http://localhost:8501, or PORT=
+explore: $(INSTALLED) ## serve the page of trained runs in outputs/ and multirun/: http://localhost:8501, or PORT=
 	PATH="$(abspath $(BIN)):$$PATH" sh docker/explore_server.sh $(PORT) 127.0.0.1 localhost src
 
-dashboard: $(INSTALLED) ## Optuna's pages of the searches in multirun/optuna.db: http://localhost:8080
+dashboard: $(INSTALLED) ## serve Optuna's pages of the searches in multirun/optuna.db: http://localhost:8080
 	$(BIN)/optuna-dashboard sqlite:///multirun/optuna.db
 
 bench: $(INSTALLED) ## measure every claim of speed in the README, both sides in one run
@@ -63,14 +63,14 @@ bench: $(INSTALLED) ## measure every claim of speed in the README, both sides in
 faults: $(INSTALLED) ## kill runs at random and resume them: make faults KILLS=6 NETWORKS="cnn lenet"
 	PYTHONPATH=tests/support $(BIN)/python tests/faults/kills.py $(if $(KILLS),--kills $(KILLS)) $(NETWORKS)
 
-lock: $(INSTALLED) ## requirements.txt from pyproject.toml: newest versions, for 3.11 and later, all extras
+lock: $(INSTALLED) ## write requirements.txt from pyproject.toml: newest versions, Python 3.11 and later, all extras
 	$(BIN)/uv pip compile --upgrade --universal --all-extras --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --quiet pyproject.toml --output-file requirements.txt
 
 clean: ## remove caches and .venv; runs and data stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
 
-# compared by content: the new date of a checkout installs nothing, and neither does the image's own lock in the container
+# compared by content: a checkout changes dates, and the image has installed its own copy of the lock
 $(INSTALLED): compare
 	@cmp -s requirements.txt $@ || { rm -f $@ && $(MAKE) --no-print-directory install; }
 
