@@ -168,6 +168,7 @@ def test_trains_under_bf16_autocast(name):
     assert all(tensor.isfinite().all() for tensor in (*outputs, *gradients))
 
 
+@pytest.mark.long
 @every_module
 def test_compiles_whole_with_one_recompilation_over_eight_shapes(name):
     module = build(name)
@@ -188,6 +189,7 @@ def test_compiles_whole_with_one_recompilation_over_eight_shapes(name):
     torch._dynamo.reset()
 
 
+@pytest.mark.long
 @every_module
 def test_onnx_of_padded_sets_equals_eager_on_other_sizes(name, tmp_path):
     import onnxruntime
