@@ -42,11 +42,8 @@ def test_a_signal_saves_and_nothing_is_lost(whole, command, tmp_path, capsys, na
     assert_same(whole, broken)
 
 
-def test_before_training_begins(command, tmp_path, monkeypatch):
-    from datamodule.digits import Digits
-
-    monkeypatch.setattr(Digits, "prepare_data", lambda _: signal.raise_signal(signal.SIGTERM))
-    assert command("train", *OPTIONS) == 143
+def test_before_training_begins(command, tmp_path):
+    assert command("train", *OPTIONS, "data._target_=faults.InterruptedDigits") == 143
     (folder,) = tmp_path.glob("outputs/*/*/*")
     assert record(folder)["status"] == "interrupted"
 

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from datamodule.digits import Digits
+
 
 class Fault(Callback):
     """A fault at the start of a batch of training, validation or test, counted from 0 in this process."""
@@ -113,3 +115,10 @@ class NotANumber(Fault):
             *_, last = (parameter for parameter in pl_module.parameters() if parameter.dim() == 1)
             with torch.no_grad():
                 last.copy_(self.kept)
+
+
+class InterruptedDigits(Digits):
+    """A data set whose preparation, which may be a download, is interrupted by SIGTERM."""
+
+    def prepare_data(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
