@@ -56,22 +56,23 @@ def test_every_trainer_builds_where_its_device_is(name, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIG / "model").glob("*.yaml")))
 @pytest.mark.parametrize("data", sorted(path.stem for path in (CONFIG / "data").glob("*.yaml")))
-@pytest.mark.parametrize("channels", [1, 3])
-def test_every_network_takes_every_data_set_gray_and_coloured(name, data, channels):
+def test_every_network_takes_every_data_set_gray_and_coloured(name, data):
     import torch
 
     from set_module.set_batch import SetBatch
 
-    config = composed(f"model={name}", f"data={data}", f"data.channels={channels}", "data.mean=[0.5]", "data.std=[0.5]")
-    if "train_bags" in config.data and "patch_size" not in config.model.network:
-        with pytest.raises(UserError, match="choose model=patch_set"):
-            check(config)
-        return
-    check(config)
-    network = instantiate(config.model, _convert_="all").network.eval()
-    images = torch.randint(256, (5, channels, *config.data.image_size), dtype=torch.uint8)
-    items = SetBatch(images, torch.tensor([2, 3])) if "train_bags" in config.data else images[:2]
-    assert network(items, torch.tensor([0, 1])).shape == (2, config.data.num_classes)
+    config = composed(f"model={name}", f"data={data}", "data.mean=[0.5]", "data.std=[0.5]")
+    for channels in (1, 3):
+        config.data.channels = channels
+        if "train_bags" in config.data and "patch_size" not in config.model.network:
+            with pytest.raises(UserError, match="choose model=patch_set"):
+                check(config)
+            continue
+        check(config)
+        network = instantiate(config.model, _convert_="all").network.eval()
+        images = torch.randint(256, (5, channels, *config.data.image_size), dtype=torch.uint8)
+        items = SetBatch(images, torch.tensor([2, 3])) if "train_bags" in config.data else images[:2]
+        assert network(items, torch.tensor([0, 1])).shape == (2, config.data.num_classes)
 
 
 def test_the_number_of_classes_of_an_image_folder_is_that_of_its_folders():
