@@ -65,9 +65,8 @@ class RefusesUnlogged:
         super().on_train_epoch_end(trainer, pl_module)  # type: ignore[misc]
 
     def _refuse_unlogged(self, trainer: Trainer) -> None:
-        logged = [name for name in trainer.callback_metrics if not name.endswith("_step")]
-        if self.monitor not in logged:
-            choices = ", ".join(logged)
+        if self.monitor not in trainer.callback_metrics:
+            choices = ", ".join(name for name in trainer.callback_metrics if not name.endswith("_step"))
             raise UserError(f"hparams.monitor={self.monitor}: no such metric was logged; choose one of {choices}")
 
 
@@ -182,12 +181,9 @@ class LastCheckpoint(lightning_callbacks.Checkpoint):
         self.asked_at = time.monotonic()
         return bool(stop), bool(any_late)
 
-    def _asked(self, trainer: Trainer) -> bool:
-        asked = interruption.is_pending()  # the signal may have reached one of several ranks only
-        return trainer.strategy.reduce_boolean_decision(asked, all=False) if trainer.world_size > 1 else asked
-
     def _end_if_asked(self, trainer: Trainer) -> None:
-        if self._asked(trainer):
+        asked = interruption.is_pending()  # the signal may have reached one of several ranks only
+        if trainer.strategy.reduce_boolean_decision(asked, all=False) if trainer.world_size > 1 else asked:
             interruption.check()
             raise interruption.Interrupted(15)  # it reached another rank
 
