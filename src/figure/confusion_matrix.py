@@ -32,8 +32,6 @@ class ConfusionMatrix(Callback):
 
     needs = ("test_logits",)
 
-    needs = ("test_logits",)
-
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.wanted = has_picture_logger(trainer)
         self.counts_KK: Tensor | None = None
