@@ -38,7 +38,7 @@ def start(main: Callable[[], Any]) -> None:
     """
     global full_error
     full_error = os.environ.setdefault("HYDRA_FULL_ERROR", "0") not in ("", "0")
-    hints.remember(sys.argv)
+    hints.script, *hints.typed = sys.argv
     try:
         with interruption.handle_signals():
             if sys.argv[1:2] == ["-sc"] and "COMP_LINE" in os.environ:

@@ -51,13 +51,9 @@ def is_known(name: str) -> bool:
     return name in settings.ROWS or (name != "" and (CONFIG / name).is_dir())
 
 
-script, typed = "src/train.py", list[str]()  # the command line as the user typed it
-
-
-def remember(argv: list[str]) -> None:
-    """Keep the command line before it is changed, for commands that are printed corrected."""
-    global script, typed
-    script, *typed = argv
+# the command line as the user typed it, kept by command.cli for commands that are printed corrected
+script = "src/train.py"
+typed: list[str] = []
 
 
 def command(words: Iterable[str]) -> str:
