@@ -111,11 +111,11 @@ def composed(tmp_path, monkeypatch):
     cli.register_resolvers()
 
     def build(*overrides):
-        with initialize_config_dir(str(CONFIG), version_base="1.3"):
-            hydra = GlobalHydra.instance().hydra
-            return hydra.compose_config("config", list(overrides), RunMode.MULTIRUN, with_log_configuration=False)
+        hydra = GlobalHydra.instance().hydra
+        return hydra.compose_config("config", list(overrides), RunMode.MULTIRUN, with_log_configuration=False)
 
-    return build
+    with initialize_config_dir(str(CONFIG), version_base="1.3"):
+        yield build
 
 
 @pytest.fixture

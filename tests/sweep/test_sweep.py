@@ -92,7 +92,7 @@ def test_two_at_once_are_interrupted_together_and_resumed_one_by_one(command, tm
         assert process.wait() == 143
     sweep = sweep_in(tmp_path)
     assert statuses(sweep) == ["interrupted", "interrupted"]
-    assert said.splitlines()[1].startswith("waits for the jobs that run")
+    assert said.splitlines()[1].startswith("waits for the running jobs to save")
     assert said.splitlines()[-1].startswith("interrupted by SIGTERM; what is left: ")
     assert command("train", f"resume_sweep={sweep}", "hydra/launcher=basic") == 0
     assert statuses(sweep) == ["finished"] * 3
