@@ -157,13 +157,15 @@ def study_name(config: DictConfig) -> str:
     Bounds of an interval may change from sweep to sweep; Optuna would refuse other choices in the same study.
     """
     varied = plan.varied(config)
-    fixed = OmegaConf.create(OmegaConf.to_container(config))  # a copy; interpolations stay as they are written
+    fixed: Any = OmegaConf.to_container(config, resolve=False)
     for name in {*settings.names("comparable"), *varied}:
-        parent, _, key = name.rpartition(".")
-        node = OmegaConf.select(fixed, parent) if parent else fixed
-        if isinstance(node, DictConfig):
+        *parents, key = name.split(".")
+        node = fixed
+        for parent in parents:
+            node = node.get(parent) if isinstance(node, dict) else None
+        if isinstance(node, dict):
             node.pop(key, None)
-    text = json.dumps([OmegaConf.to_container(fixed), varied], sort_keys=True)
+    text = json.dumps([fixed, varied], sort_keys=True)
     choices, digest = config.hydra.runtime.choices, hashlib.sha256(text.encode()).hexdigest()[:6]
     groups = ["several" if group in varied else choices[group] for group in ("data", "model")]
     return " ".join([config.experiment_name, *groups, config.hparams.monitor, digest])
