@@ -3,7 +3,7 @@
 import pytest
 from runs import real_data, record
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
 
 def test_mnist(train, monkeypatch):

@@ -52,6 +52,7 @@ def test_refuses_bags_and_random_places():
         FixedPatches(network, [28, 28], "grid")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", MODELS)
 def test_traced_with_any_batch(model):
     size = [32, 32] if model.startswith("vgg") else [28, 28]
