@@ -15,7 +15,7 @@ from process.console import print_start, print_summary
 from process.errors import UserError
 from run.checkpoint import count_parameters, init_from, resume_point
 from run.record import Run
-from run.resume import describe_changes, touches
+from run.resume import describe_changes
 from settings import lower_is_better
 
 if TYPE_CHECKING:  # torch takes seconds to import, and TAB and --help must be instant
@@ -57,8 +57,8 @@ def train(config: DictConfig, run: Run) -> float | None:
         init_from(model, config.init_from)
     state = cli.build(
         config.run_state,
-        new_schedule=touches(run.changes_since_checkpoint, "new_schedule"),
-        stop_again=not touches(run.changes_since_checkpoint, "new_patience"),
+        new_schedule=run.has_changed("new_schedule"),
+        stop_again=not run.has_changed("new_patience"),
     )
     state.settings = run.settings  # not as an argument, in which Hydra would resolve the interpolations
     callbacks = [*build_callbacks(config, data, model), state]

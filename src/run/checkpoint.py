@@ -12,7 +12,7 @@ from adapter import lightning
 from process.errors import UserError
 from process.files import path_from_setting
 from run.record import Run
-from run.resume import compare, touches
+from run.resume import compare
 
 log = logging.getLogger(__name__)
 
@@ -128,14 +128,14 @@ def resume_point(run: Run, model: Any) -> Path | None:
         yaml.safe_load(checkpoint["run_state"]["settings"]), yaml.safe_load(run.settings)
     )
     started, done = lightning.epochs_in(checkpoint)
-    if started > done and touches(run.changes_since_checkpoint, "fixed_in_epoch"):
+    if started > done and run.has_changed("fixed_in_epoch"):
         raise UserError(
             f"{', '.join(settings.names('fixed_in_epoch'))} cannot change in the middle of an epoch, where this run "
             "was interrupted: resume it without this change, and make the change after an epoch's end"
         )
     limit = run.config.trainer.max_epochs
     wanted = math.inf if limit in (None, -1) else limit
-    stopped = checkpoint["run_state"]["should_stop"] and not touches(run.changes_since_checkpoint, "new_patience")
+    stopped = checkpoint["run_state"]["should_stop"] and not run.has_changed("new_patience")
     if finished and (done >= wanted or stopped):
         more = f"hparams.max_epochs={2 * done}"
         raise UserError(f"{run.folder} is finished: nothing is left to do; {more} would add epochs")

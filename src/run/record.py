@@ -21,6 +21,7 @@ from uuid import uuid4
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+import settings
 from process import interruption
 from process.errors import UserError, find_user_error
 from process.files import remove_temporary_files, replacing, write_json
@@ -147,6 +148,10 @@ class Run:
             seed=self.config.hparams.seed,
             debug=self.config.debug,
         )
+
+    def has_changed(self, column: str) -> bool:
+        """Return whether a setting with this property in the table of settings has changed since the checkpoint."""
+        return any(getattr(settings.find(change.name), column) for change in self.changes_since_checkpoint)
 
     def describe_choice(self) -> list[str]:
         """Return the data, the model, and every other override of the command."""

@@ -152,10 +152,5 @@ def refuse_fixed(found: list[Change], folder: Path) -> None:
             )
 
 
-def touches(found: list[Change], column: str) -> bool:
-    """Return whether one of the changed settings has this property in the table of settings."""
-    return any(getattr(settings.find(change.name), column) for change in found)
-
-
 def _yaml(value: Any) -> str:
     return "null" if value is None else str(value)
