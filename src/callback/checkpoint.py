@@ -98,7 +98,8 @@ class LastCheckpoint(lightning_callbacks.Checkpoint):
     Lightning repeats or leaves out parts of an epoch's end (validation, logging, schedulers) when it resumes from the
     middle of it. So a checkpoint is written at three moments only, from each of which a resumed training does what it
     would have done: after a batch that is followed by another batch, at the start of an epoch (and the end of the
-    last), and, if a validation is interrupted, as of the start of the validation.
+    last), and, if a validation is interrupted, as of the start of the validation. Bit for bit, within an epoch, that is
+    so for a TrainingLog: means that a plain LightningModule logs over the epoch begin anew, and one step's row is lost.
     """
 
     def __init__(self, folder: str, every_n_steps: int | None = None, every_n_minutes: float | None = None) -> None:
