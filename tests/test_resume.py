@@ -191,7 +191,7 @@ def test_what_cannot_change_is_refused_and_nothing_touched(finished_patch_set, c
 
 def test_a_finished_run_says_so(finished, command, capsys):
     assert command("train", f"resume={finished}") == 1
-    assert "is finished: nothing is left to do; hparams.max_epochs=3 would add epochs" in capsys.readouterr().err
+    assert "is finished: nothing is left to do; hparams.max_epochs=4 would add epochs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
