@@ -46,6 +46,7 @@ def test_no_network_of_sets_is_left_out():
     assert of_sets <= {choice.removeprefix("model=") for choice in CHOICES}
 
 
+@pytest.mark.long
 @every_choice
 def test_onnx_equals_eager_on_a_second_all_negative_batch_of_another_size(choice, tmp_path):
     import onnxruntime
@@ -70,6 +71,7 @@ def test_onnx_equals_eager_on_a_second_all_negative_batch_of_another_size(choice
     assert torch.from_numpy(logits).isnan().all(1).tolist() == [False, False, True, False, False]
 
 
+@pytest.mark.long
 @every_choice
 def test_compiles_whole_with_one_recompilation_over_eight_shapes(choice):
     network = build(choice).network

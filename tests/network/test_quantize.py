@@ -232,6 +232,7 @@ def test_exports_and_onnx_equal_eager_on_another_number_of_images(tmp_path):
     torch.testing.assert_close(torch.from_numpy(got), expected, rtol=0, atol=0.05 * expected.abs().max().item())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bits", [2, 4])
 def test_learns_digits(bits):
     digits = load_digits()
