@@ -31,7 +31,7 @@ test-all: $(INSTALLED) ## run all tests except those of the container; those on 
 
 test-processors: $(INSTALLED) ## run the numeric tests with the instructions of older processors
 	$(foreach variables,$(PROCESSORS),$(subst /, ,$(variables)) \
-	  $(BIN)/python -m pytest $(PARALLEL) -m 'not slow' $(NUMERIC) $(ARGS_TEST) &&) true
+	  $(BIN)/python -m pytest $(PARALLEL) -m 'not (long or slow)' $(NUMERIC) $(ARGS_TEST) &&) true
 
 test-slow: $(INSTALLED) ## run the tests of the container, from its build on
 	$(BIN)/python -m pytest -m slow $(ARGS_TEST)
