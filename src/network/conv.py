@@ -1,6 +1,9 @@
-"""The convolution block that the plain convolutional networks share."""
+"""Building blocks that the plain convolutional networks share."""
 
-from torch import nn
+# B images, C channels, H W of an image
+
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def conv_block(in_channels: int, out_channels: int, pool: bool) -> nn.Sequential:
@@ -18,3 +21,21 @@ def conv_block(in_channels: int, out_channels: int, pool: bool) -> nn.Sequential
 def halved(length: int, times: int) -> int:
     """Return the side of an image after `times` poolings of conv_block: ceil(length / 2^times)."""
     return -(-length // 2**times)
+
+
+class PadTo(nn.Module):
+    """Zeros around an image, up to a side of `size`; a larger side is not changed.
+
+    [B, C, H, W] -> [B, C, max(H, size), max(W, size)].
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        missing_H, missing_W = (max(self.size - length, 0) for length in images_BCHW.shape[2:])
+        if not missing_H and not missing_W:
+            return images_BCHW
+        top, left = missing_H // 2, missing_W // 2
+        return F.pad(images_BCHW, (left, missing_W - left, top, missing_H - top))

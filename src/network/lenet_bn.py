@@ -1,4 +1,4 @@
-"""LeNet with batch normalisation: four 3x3 convolutions, much better than LeNet and still cheap on a CPU."""
+"""LeNet with batch normalisation: four 3x3 convolutions, much more accurate than LeNet and still cheap on a CPU."""
 
 # B images, C H W of an image, K classes
 
@@ -7,25 +7,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from network.conv import conv_block, halved
+from network.conv import PadTo, conv_block, halved
 from network.normalize import Normalize
-from network.pad_to import PadTo
 
 
 class LeNetBN(nn.Module):
     """Four 3x3 convolutions (32 64 128 128), 2x2 max pooling after all but the third, linear layers 120, 84, K.
 
-    LeNet (LeCun et al. 1998) with batch normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167) in front of
-    every ReLU. Smaller images are centred on 32 x 32. uint8 [B, C, H, W] -> [B, K].
+    LeNet (LeCun et al. 1998) with batch normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167) before
+    every ReLU. Smaller images are padded to 32 x 32. uint8 [B, C, H, W] -> [B, K].
     """
 
     def __init__(
-        self,
-        channels: int,
-        image_size: Sequence[int],
-        num_classes: int,
-        mean: Sequence[float],
-        std: Sequence[float],
+        self, channels: int, image_size: Sequence[int], num_classes: int, mean: Sequence[float], std: Sequence[float]
     ) -> None:
         super().__init__()
         self.normalize = Normalize(mean, std, channels)

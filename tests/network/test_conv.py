@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from network.conv import conv_block, halved
+from network.conv import PadTo, conv_block, halved
 
 
 @pytest.mark.parametrize("height", [1, 2, 3, 7, 8, 28, 33])
@@ -15,3 +15,17 @@ def test_halved_is_the_side_after_so_many_blocks(height, times):
 
 def test_without_pooling_the_side_stays():
     assert conv_block(3, 5, pool=False).eval()(torch.randn(1, 3, 7, 4)).shape == (1, 5, 7, 4)
+
+
+def test_a_small_image_stands_in_the_middle_of_zeros():
+    image = torch.randn(1, 2, 28, 7)
+    padded = PadTo(32)(image)
+    assert padded.shape == (1, 2, 32, 32)
+    assert torch.equal(padded[:, :, 2:30, 12:19], image)
+    assert padded.count_nonzero() == image.count_nonzero()
+
+
+def test_a_large_side_stays():
+    assert PadTo(32)(torch.randn(1, 1, 40, 30)).shape == (1, 1, 40, 32)
+    image = torch.randn(1, 1, 32, 48)
+    assert PadTo(32)(image) is image
