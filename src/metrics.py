@@ -1,6 +1,6 @@
 """The metrics of validation and test, by their names: `metrics=[accuracy,top_5,f1]`.
 
-The names and the direction of the common ones are known without torch, which takes seconds to import.
+The common ones and whether higher values are better are listed here, as importing torchmetrics takes seconds.
 """
 
 import re
@@ -30,7 +30,7 @@ DIRECTIONS = {kind: higher for kind, _, higher in SHORT.values()}  # known witho
 
 @dataclass(frozen=True)
 class Choice:
-    """One entry of `metrics=`: as written, its name in results, torchmetrics' class without its prefix, arguments."""
+    """Entry of `metrics=`: as written, its name in results, its torchmetrics class without PREFIX, its arguments."""
 
     written: str
     name: str
@@ -39,7 +39,7 @@ class Choice:
 
 
 def choices(entries: Sequence[str | Mapping[str, Mapping[str, Any]]]) -> list[Choice]:
-    """Return the metrics that `entries` name. Raises a ValueError for other entries, and for two of one name."""
+    """Parse the entries of `metrics=`. Raises ValueError for an invalid entry and for two of the same name."""
     found = [_choice(entry) for entry in entries]
     names = [choice.name for choice in found]
     for choice in found:
@@ -53,9 +53,9 @@ def names(entries: Sequence[str | Mapping[str, Mapping[str, Any]]]) -> list[str]
 
 
 def higher_is_better(entries: Sequence[str | Mapping[str, Mapping[str, Any]]], name: str) -> bool | None:
-    """Return the direction of the result of that name as its metric has it; None where neither is better.
+    """Return whether higher values of the result `name` are better; None if neither direction is.
 
-    torchmetrics is imported for metrics that are named by their class alone. Raises a ValueError for an unknown class.
+    Imports torchmetrics only for metrics that are not in SHORT. Raises ValueError for an unknown class.
     """
     choice = next((choice for choice in choices(entries) if choice.name == name), None)
     if choice is None:
@@ -69,11 +69,7 @@ def higher_is_better(entries: Sequence[str | Mapping[str, Mapping[str, Any]]], n
 def _choice(entry: str | Mapping[str, Mapping[str, Any]]) -> Choice:
     if isinstance(entry, str):
         entry = {entry: {}}
-    if (
-        not isinstance(entry, Mapping)
-        or len(entry) != 1
-        or not all(isinstance(each, Mapping) for each in entry.values())
-    ):
+    if not isinstance(entry, Mapping) or len(entry) != 1 or not all(isinstance(v, Mapping) for v in entry.values()):
         raise ValueError(f"{entry}: write the name of a metric, or {{name: {{argument: value}}}}")
     ((written, arguments),) = entry.items()
     if top := re.fullmatch(r"top_([1-9]\d*)", written):
@@ -93,7 +89,7 @@ def _choice(entry: str | Mapping[str, Mapping[str, Any]]) -> Choice:
 def build(names: Sequence[str | Mapping[str, Mapping[str, Any]]], num_classes: int) -> dict[str, "Metric"]:
     """Return {name in results: metric of probabilities [B, num_classes] and labels [B]}.
 
-    Raises a ValueError for an unknown name, arguments that do not fit, and a metric that is not one number.
+    Raises ValueError for an unknown name, wrong arguments, and a metric whose result is not one number.
     """
     return {choice.name: _build(choice, num_classes) for choice in choices(names)}
 
@@ -117,7 +113,7 @@ def _build(choice: Choice, num_classes: int) -> "Metric":
     try:
         metric: Metric = kind(num_classes=num_classes, **choice.arguments)
         shape = _shape_of_result(metric, num_classes)
-    except Exception as error:  # each class refuses in its own way
+    except Exception as error:  # each class has its own exceptions
         raise ValueError(
             f"{choice.written}: {first_line(error)}; arguments are given as {{{choice.written}: {{argument: value}}}}"
         ) from error

@@ -1,4 +1,4 @@
-"""Classifier: a network, its loss, its optimizer and its metrics as a LightningModule. It knows no architecture."""
+"""Classifier: a LightningModule of any network, with a loss, an optimizer and metrics."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -24,8 +24,8 @@ class Classifier(TrainingLog):
     """Train `network(images_BCHW, index_B) -> logits_BK` with a loss, an optimizer and a scheduler given as partials.
 
     Logs train_loss and train_accuracy, and valid_* and test_*: the loss and each of `metrics`, over the data set.
-    Raises what the optimizer says to its arguments at construction, before data is loaded. `skip_nonfinite` leaves out
-    a batch whose loss is NaN or infinite; looking at each step makes a GPU wait for it.
+    The constructor raises the optimizer's error for wrong arguments, before data is loaded. `skip_nonfinite` leaves out
+    a batch whose loss is NaN or infinite; the check makes a GPU wait at each step.
     """
 
     test_logits = True
@@ -42,11 +42,11 @@ class Classifier(TrainingLog):
     ) -> None:
         super().__init__(lr, optimizer, scheduler)
         self.network, self.loss, self.skip_nonfinite = network, loss, skip_nonfinite
-        optimizer(self.parameters(), lr=lr)
+        optimizer(self.parameters(), lr=lr)  # only to check its arguments
         self.valid, self.test = Results("valid", metrics), Results("test", metrics)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Classifier":
-        """Under `trainer.precision=bf16-true` only the network becomes bf16: sums in bf16 stop growing at 256."""
+        """Convert only the network to bf16 (`trainer.precision=bf16-true`): sums in bf16 stop growing at 256."""
 
         def moved(x: Tensor) -> Tensor:
             converted = fn(x)
@@ -103,17 +103,16 @@ class Results(nn.Module):
         super().__init__()
         self.stage = stage
         self.loss = MeanMetric()
-        # no groups: two metrics that agree on the first batch (accuracy, top_5) would share one result from then on
+        # compute_groups would merge for good two metrics that agree on the first batch, such as accuracy and top_5
         self.metrics = MetricCollection(dict(metrics), prefix=f"{stage}_", compute_groups=False).clone()
 
     def update(self, logits_BK: Tensor, labels_B: Tensor, loss: Tensor) -> None:
         self.loss.update(loss, weight=len(labels_B))
-        # probabilities: torchmetrics takes a batch of logits that all happen to lie in 0..1 for such; in fp32, as half
-        # precision makes ties
+        # torchmetrics would take logits for probabilities if all of a batch lie in 0..1; half precision makes ties
         self.metrics.update(logits_BK.float().softmax(1), labels_B)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return what was measured since the last call."""
+        """Return the results since the last call, and reset them."""
         results = {f"{self.stage}_loss": self.loss.compute(), **self.metrics.compute()}
         self.loss.reset()
         self.metrics.reset()

@@ -13,7 +13,7 @@ from command.trained_run import refuse_other_classes
 from process import ranks
 from process.console import print_start, print_summary
 from process.errors import UserError
-from run.checkpoint import count_parameters, init_from, resume_point
+from run.checkpoint import init_from, resume_point
 from run.record import Run
 from run.resume import describe_changes
 from settings import lower_is_better
@@ -34,9 +34,11 @@ def main(config: DictConfig) -> float | None:
 
 
 def train(config: DictConfig, run: Run) -> float | None:
-    """Return the best value of hparams.monitor, what a sweep optimises (None without validation)."""
+    """Train and test. Return the best value of hparams.monitor, which a sweep optimises; None if there is none."""
     from pytorch_lightning import seed_everything
     from pytorch_lightning.utilities.model_helpers import is_overridden
+
+    from training_log import count_parameters
 
     seed_everything(config.hparams.seed, workers=True, verbose=False)
     loggers = cli.build_loggers(config)
@@ -47,8 +49,8 @@ def train(config: DictConfig, run: Run) -> float | None:
     data.setup()
     if not data.has_valid and "monitor" in (config.scheduler or ()) and config.scheduler.monitor.startswith("valid_"):
         raise UserError(
-            f"scheduler=plateau watches {config.scheduler.monitor}, but data.valid=0 leaves no validation: watch the "
-            "training, hparams.monitor=train_loss hparams.monitor_mode=min"
+            f"scheduler=plateau watches {config.scheduler.monitor}, but data.valid=0 leaves no images for "
+            "validation: monitor the training, hparams.monitor=train_loss hparams.monitor_mode=min"
         )
     checkpoint = resume_point(run, model) if run.resumed else None
     if checkpoint is not None:
@@ -56,11 +58,9 @@ def train(config: DictConfig, run: Run) -> float | None:
     if config.init_from is not None and checkpoint is None:
         init_from(model, config.init_from)
     state = cli.build(
-        config.run_state,
-        new_schedule=run.has_changed("new_schedule"),
-        stop_again=not run.has_changed("new_patience"),
+        config.run_state, new_schedule=run.has_changed("new_schedule"), stop_again=not run.has_changed("new_patience")
     )
-    state.settings = run.settings  # not as an argument, in which Hydra would resolve the interpolations
+    state.settings = run.settings  # Hydra would resolve the interpolations in an argument
     callbacks = [*build_callbacks(config, data, model), state]
     bar = OmegaConf.select(config, "callbacks.progress_bar") is not None  # else Lightning adds its own
     trainer = cli.build(config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=bar)
@@ -88,17 +88,17 @@ def train(config: DictConfig, run: Run) -> float | None:
         metrics |= tested
     metrics = {name: float(value) for name, value in sorted(metrics.items()) if not name.endswith("_step")}
     best_name = best and f"checkpoints/{Path(best).name}"
-    hopeless = next((callback.stopped_early for callback in callbacks if hasattr(callback, "stopped_early")), None)
+    stopped_early = next((callback.stopped_early for callback in callbacks if hasattr(callback, "stopped_early")), None)
     run.update(parameters=count_parameters(model), lr=getattr(model, "lr", None))
     run.update(best_checkpoint=best_name, best_score=score, training=training, metrics=metrics)
-    run.update(stopped_early=hopeless)
+    run.update(stopped_early=stopped_early)
     rows = {**metrics, "best checkpoint": Path(best) if best else "none", "run folder": run.folder}
     print_summary("Result", rows, config.verbosity)
     return score
 
 
 def announce_resume(run: Run, checkpoint: Path | None) -> None:
-    """Log from where a run is resumed, and which settings and files differ from its last start."""
+    """Log which run is resumed, and which settings and files have changed since it was last started."""
     log.info(f"resumes {run.folder}" + ("" if checkpoint else " from its start: it has no checkpoint yet"))
     for change in describe_changes(run.changes):
         log.info(f"  {change}")
@@ -107,10 +107,10 @@ def announce_resume(run: Run, checkpoint: Path | None) -> None:
 
 
 def build_callbacks(config: DictConfig, data: "ImageDataModule", model: "LightningModule") -> list["Callback"]:
-    """Build the callbacks of the config that can do something.
+    """Build the callbacks of the config that can be used.
 
-    Those with patience null or that watch a validation that is not done are left out; those that need what the model
-    does not give, too, each with a line in the log.
+    Leaves out a callback whose patience is null, or that monitors valid_* if there is no validation; also, with a line
+    in the log, one that needs an attribute which the model lacks.
     """
     from training_log import missing
 
@@ -129,7 +129,7 @@ def build_callbacks(config: DictConfig, data: "ImageDataModule", model: "Lightni
 
 
 def best_checkpoint(trainer: "Trainer") -> tuple[str | None, float | None]:
-    """Return path and score of the checkpoint that watches a metric; None without one: the last weights are tested."""
+    """Return path and score of the best checkpoint; None if none was written: then the last weights are tested."""
     from pytorch_lightning.callbacks import ModelCheckpoint
 
     for callback in trainer.checkpoint_callbacks:

@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from adapter import lightning
@@ -19,24 +20,29 @@ Sums = dict[str, tuple[float, int]]  # name -> (sum, number of items)
 
 
 def missing(module: pl.LightningModule, needs: Iterable[str]) -> list[str]:
-    """Return which attributes in `needs` a LightningModule lacks. A callback class names those it uses in `needs`.
+    """Return which attributes in `needs` a LightningModule lacks; a callback class lists those it uses as `needs`.
 
-    Names with a meaning here: `step_metrics` (rows of the logging interval, as TrainingLog gives them), `lr`,
-    `network`, and `test_logits`, by which a module declares that its test_step returns logits [B, K].
+    Callbacks need `step_metrics` (the logged rows of a TrainingLog), `lr`, `network`, or `test_logits`, with which a
+    module declares that its test_step returns logits [B, K].
     """
     return [name for name in needs if not hasattr(module, name)]
 
 
+def count_parameters(module: nn.Module) -> int:
+    """Return the number of parameters, without those of lazy layers that have seen no batch yet."""
+    return sum(parameter.numel() for parameter in module.parameters() if not is_lazy(parameter))
+
+
 class TrainingLog(pl.LightningModule):
-    """A LightningModule whose steps call `add_step`: it logs the means, and they survive a resume within an epoch.
+    """LightningModule that logs the means of values given to `add_step`; checkpoints within an epoch keep its sums.
 
     Logs train_NAME, valid_NAME and test_NAME, means over an epoch and over all ranks. At the logging interval it gives
-    loggers one row: train_NAME_step (means since the last row) and `step_metrics`, into which callbacks put what they
-    measure while `logs_now`. A subclass that overrides a hook of this class calls `super()` in it.
+    loggers one row: train_NAME_step (means since the last row) and `step_metrics`, to which callbacks add their values
+    while `logs_now`. A subclass that overrides a hook of this class calls `super()` in it.
 
     The optimizer is built from a partial. `scheduler` is Lightning's dictionary `{scheduler: partial, interval: step,
-    ...}`; what only the run knows (max_lr, total_steps, T_max) is filled in where the scheduler takes it. Ignores the
-    other arguments that config.yaml gives every model (loss, metrics, ...).
+    ...}`; max_lr, total_steps and T_max are filled in if the scheduler takes them. Ignores the other arguments that
+    config.yaml gives every model (loss, metrics, ...).
     """
 
     def __init__(
@@ -46,23 +52,23 @@ class TrainingLog(pl.LightningModule):
         self.lr, self.optimizer, self.scheduler = lr, optimizer, scheduler
         self.step_metrics: dict[str, float | Tensor] = {}
         # stage -> name -> [sum on the device, number of items], read at the logging interval: a metric object per
-        # training step would cost more than a small network. No buffers: DDP would give all ranks those of rank 0
+        # training step would cost more than a small network. Not buffers: DDP copies those of rank 0 to all ranks
         self.sums: dict[str, dict[str, list[Any]]] = {"train": {}, "valid": {}, "test": {}}
-        self.epoch_sums: Sums = {}  # of the rows since the epoch began
+        self.epoch_sums: Sums = {}  # of the rows of this epoch
         self.logged_batch = -1
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == lightning.HOOK_NAME:  # Lightning sets it 40 times a step, nn.Module takes microseconds to set it
+        if name == lightning.HOOK_NAME:  # Lightning sets it 40 times a step, for which nn.Module is slow
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
 
     def add_step(self, count: int, stage: str = "train", **values: Tensor) -> None:
-        """Add what a step has measured on `count` items. Never waits for the device.
+        """Add values that a step has measured on `count` items. Never waits for the device.
 
         Args:
-            count: number of items (images, bags, patches) of the step. With 0 the values must be 0; if an epoch has no
-                other step, its means are NaN.
+            count: number of items (images, bags, patches) of the step. If it is 0, the values must be 0. If all counts
+                of an epoch are 0, its means are NaN.
             stage: train, valid or test.
             values: scalars by name. A floating-point value is a mean over the items, an integer a total over them:
                 `loss=loss, accuracy=(predicted_B == labels_B).sum()`.
@@ -86,9 +92,9 @@ class TrainingLog(pl.LightningModule):
         return bool(interval) and (self.trainer.fit_loop.total_batch_idx + 1) % interval == 0
 
     def log_step(self) -> None:
-        """Give loggers the row of this batch, if it has one and they do not have it yet.
+        """Log the row of this batch, if `logs_now` and it is not logged yet.
 
-        Called at the batch's end, after the callbacks; a callback that writes a checkpoint there calls it before.
+        Called at the batch's end, after the callbacks; a callback that writes a checkpoint there calls it first.
         """
         if not self.logs_now or self.logged_batch == self.trainer.fit_loop.total_batch_idx:
             return
@@ -99,11 +105,11 @@ class TrainingLog(pl.LightningModule):
         measured = {n: v.item() if isinstance(v, Tensor) else v for n, v in self.step_metrics.items()}
         self.step_metrics.clear()
         row = {"epoch": self.current_epoch, **means, **measured}
-        for logger in self.loggers:  # self.log would decide by itself which steps to pass on
+        for logger in self.loggers:  # self.log has an interval of its own
             logger.log_metrics(row, step=lightning.logged_step(self.trainer))
 
     def on_train_start(self) -> None:
-        self.on_train_epoch_start()  # Lightning leaves it out where a run is resumed in the middle of an epoch
+        self.on_train_epoch_start()  # Lightning does not call it if a run is resumed within an epoch
 
     def on_train_epoch_start(self) -> None:
         for module in self.modules():
@@ -126,7 +132,7 @@ class TrainingLog(pl.LightningModule):
         self.log_dict(means("test", self._over_ranks(self._read("test"))))
 
     def _read(self, stage: str) -> Sums:
-        """Return the sums of a stage and begin new ones."""
+        """Return the sums of a stage and reset them."""
         sums = {name: (total.item(), count) for name, (total, count) in self.sums[stage].items()}
         self.sums[stage].clear()
         return sums
@@ -134,11 +140,11 @@ class TrainingLog(pl.LightningModule):
     def _flush(self) -> Sums:
         """Return the sums since the last row, and add them to those of the epoch."""
         sums = self._read("train")
-        self.epoch_sums = added([self.epoch_sums, sums])
+        self.epoch_sums = added_up([self.epoch_sums, sums])
         return sums
 
     def _over_ranks(self, sums: Sums) -> Sums:
-        return added(gather_from_ranks(sums, self.trainer.world_size))
+        return added_up(gather_from_ranks(sums, self.trainer.world_size))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         step = {name: (total.to("cpu", copy=True), count) for name, (total, count) in self.sums["train"].items()}
@@ -148,12 +154,12 @@ class TrainingLog(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state, rank, ranks = checkpoint["training_log"], self.trainer.global_rank, self.trainer.world_size
         rows = state["sums"]
-        if len(rows) != ranks:  # rank 0 takes the sums of all
-            rows = [{kind: added([row[kind] for row in rows]) for kind in ("step", "epoch")}] + [None] * (ranks - 1)
+        if len(rows) != ranks:  # rank 0 gets the sums of all saved ranks
+            rows = [{kind: added_up([row[kind] for row in rows]) for kind in ("step", "epoch")}] + [None] * (ranks - 1)
         mine, device = rows[rank] or {"step": {}, "epoch": {}}, self.trainer.strategy.root_device
         self.sums["train"] = {name: [total.to(device), count] for name, (total, count) in mine["step"].items()}
         self.epoch_sums = mine["epoch"]
-        self.lr = self.lr or state["lr"]  # 0 asked for a search, which is done
+        self.lr = self.lr or state["lr"]  # 0: the learning rate that the finder has found
 
     def configure_optimizers(self) -> Any:
         try:
@@ -165,28 +171,25 @@ class TrainingLog(pl.LightningModule):
         build = self.scheduler["scheduler"]
         total_steps = int(self.trainer.estimated_stepping_batches)
         known = {"max_lr": self.lr, "total_steps": total_steps, "T_max": total_steps}
-        takes = signature(build.func).parameters
-        filled_in = {name: known[name] for name in known if name in takes and name not in build.keywords}
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {**self.scheduler, "scheduler": build(optimizer, **filled_in)},
-        }
+        accepted = signature(build.func).parameters.keys() - build.keywords.keys()
+        filled_in = {name: value for name, value in known.items() if name in accepted}
+        return {"optimizer": optimizer, "lr_scheduler": {**self.scheduler, "scheduler": build(optimizer, **filled_in)}}
 
     def _fused(self) -> dict[str, bool]:
         """Return `fused=True` where the optimizer has it: one kernel instead of ten small ones a parameter.
 
-        Not together with mixed precision and gradient clipping, which Lightning refuses for fused optimizers, nor with
-        lazy parameters, whose type is not known yet.
+        Return {} for mixed precision with gradient clipping, which Lightning refuses for fused optimizers, and for lazy
+        parameters, whose dtype is not known yet.
         """
         clips_mixed = self.trainer.gradient_clip_val and "mixed" in str(self.trainer.precision)
-        lazy = any(isinstance(p, nn.parameter.UninitializedParameter) for p in self.parameters())
+        lazy = any(is_lazy(parameter) for parameter in self.parameters())
         has_fused = "fused" in signature(self.optimizer.func).parameters and "fused" not in self.optimizer.keywords
         allowed = has_fused and not clips_mixed and not lazy and self.device.type in ("cpu", "cuda")
         return {"fused": True} if allowed else {}
 
 
-def added(rows: Sequence[Sums]) -> Sums:
-    """Return the sums of several parts as one."""
+def added_up(rows: Sequence[Sums]) -> Sums:
+    """Return the total of several sums, name by name."""
     result: Sums = {}
     for row in rows:
         for name, (total, count) in row.items():
@@ -196,5 +199,5 @@ def added(rows: Sequence[Sums]) -> Sums:
 
 
 def means(stage: str, sums: Sums) -> dict[str, float]:
-    """Return {STAGE_NAME: mean}; NaN if there was no item."""
+    """Return {STAGE_NAME: mean}; a mean of no items is NaN."""
     return {f"{stage}_{name}": total / (count or nan) for name, (total, count) in sums.items()}

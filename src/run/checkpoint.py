@@ -84,13 +84,6 @@ def _fits(own: Any, saved: Any) -> bool:
     return is_lazy(own) or own.shape == saved.shape  # a lazy parameter takes the shape of the weight that is loaded
 
 
-def count_parameters(model: Any) -> int:
-    """Return the number of parameters, without those of lazy layers that have seen no batch yet."""
-    from torch.nn.parameter import is_lazy
-
-    return sum(parameter.numel() for parameter in model.parameters() if not is_lazy(parameter))
-
-
 def init_from(model: Any, source: str) -> None:
     """Load the weights of a run folder's best checkpoint, or of a checkpoint, into the model as far as they fit."""
     path = find_checkpoint(Path(source), "best") if Path(source).is_dir() else find_checkpoint(Path(), source)
