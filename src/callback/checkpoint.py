@@ -1,6 +1,6 @@
-"""Checkpoints: best.ckpt, last.ckpt, what they must hold for a run to be resumed exactly, and how they are written.
+"""Checkpoints: how best.ckpt and last.ckpt are written, and the state that an exact resume needs.
 
-LastCheckpoint is also the place at which a training ends on Ctrl-C and SIGTERM.
+LastCheckpoint also ends a training on Ctrl-C and SIGTERM.
 """
 
 import random
@@ -23,15 +23,15 @@ from process.errors import UserError
 from process.files import replacing
 from process.ranks import gather_from_ranks
 
-TOGETHER = 10  # batches, at most, between two questions to the other ranks, each of which makes a GPU wait
-SECONDS = 1.0  # between two questions, where batches take long
+POLL_BATCHES = 10  # at most, between two polls of all ranks, each of which makes a GPU wait
+POLL_SECONDS = 1.0  # about, between two polls, where batches take long
 KEY = "run_state"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints written beside their target and renamed: a kill at any moment leaves the previous one or the new one.
+    """Writer of checkpoints that are renamed when complete: a kill at any moment leaves the old file or the new one.
 
-    Lightning's own come out of /tmp, which is often another file system.
+    Lightning itself moves checkpoints out of /tmp, often another file system, where a move is not atomic.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
@@ -40,13 +40,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         with replacing(target, "wb") as file:
             try:
                 torch.save(checkpoint, file)
-            except RuntimeError as error:  # the error of the file system stands behind torch's own
-                refusal = error.__context__
-                raise refusal if isinstance(refusal, OSError) else error from None
+            except RuntimeError as error:  # torch's error hides that of the file system
+                hidden = error.__context__
+                raise hidden if isinstance(hidden, OSError) else error from None
 
 
 class RefusesUnlogged:
-    """Mixin of callbacks that watch `monitor`: raises a UserError if the module never logs a metric of that name."""
+    """Mixin of callbacks with a `monitor`: raises a UserError if the module does not log a metric of that name."""
 
     monitor: Any
     validated = False
@@ -60,7 +60,7 @@ class RefusesUnlogged:
             raise
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.validated or not sum(trainer.num_val_batches):  # else valid_* are still to come
+        if self.validated or not sum(trainer.num_val_batches):  # valid_* may be logged later otherwise
             self._refuse_unlogged(trainer)
         super().on_train_epoch_end(trainer, pl_module)  # type: ignore[misc]
 
@@ -71,13 +71,13 @@ class RefusesUnlogged:
 
 
 class EarlyStopping(RefusesUnlogged, lightning_callbacks.EarlyStopping):
-    """Lightning's EarlyStopping."""
+    """Lightning's EarlyStopping with a check of `monitor`."""
 
 
 class BestCheckpoint(RefusesUnlogged, lightning_callbacks.ModelCheckpoint):
-    """Lightning's ModelCheckpoint in a folder that may be moved: out of a container, onto another disk.
+    """Lightning's ModelCheckpoint with a check of `monitor`, for a run folder that may be moved.
 
-    When a run is resumed, its best checkpoints are looked for where its folder is now.
+    A resumed run looks for its best checkpoints in the folder's present place.
     """
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -93,13 +93,13 @@ class BestCheckpoint(RefusesUnlogged, lightning_callbacks.ModelCheckpoint):
 
 
 class LastCheckpoint(lightning_callbacks.Checkpoint):
-    """`folder`/last.ckpt, written at the end of each epoch, every n steps or minutes within it, and when interrupted.
+    """Writer of `folder`/last.ckpt: after each epoch, every n steps or minutes within it, and on an interruption.
 
-    Lightning repeats or leaves out parts of an epoch's end (validation, logging, schedulers) when it resumes from the
-    middle of it. So a checkpoint is written at three moments only, from each of which a resumed training does what it
-    would have done: after a batch that is followed by another batch, at the start of an epoch (and the end of the
-    last), and, if a validation is interrupted, as of the start of the validation. Bit for bit, within an epoch, that is
-    so for a TrainingLog: means that a plain LightningModule logs over the epoch begin anew, and one step's row is lost.
+    Lightning repeats or skips parts of an epoch's end (validation, logging, schedulers) when it resumes within them.
+    Therefore checkpoints are written at three moments only, from which a resumed training equals an uninterrupted one:
+    after a batch that is followed by another batch, at the start of an epoch (and the end of the last), and, if a
+    validation is interrupted, in the state at its start. Within an epoch, only a TrainingLog resumes bit for bit: the
+    epoch's means of a plain LightningModule begin anew, and the row of one step is lost.
     """
 
     def __init__(self, folder: str, every_n_steps: int | None = None, every_n_minutes: float | None = None) -> None:
@@ -109,84 +109,85 @@ class LastCheckpoint(lightning_callbacks.Checkpoint):
         self.path = Path(folder, "last.ckpt")
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
         self.saved_at, self.saved_step = time.monotonic(), 0
-        self.pause = self.wait = 1  # batches between two questions, and until the next
+        self.poll_interval = self.poll_in = 1  # batches between two polls, and until the next one
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.saved_at, self.saved_step = self.asked_at, _ = time.monotonic(), trainer.global_step
+        self.saved_at = self.polled_at = time.monotonic()
+        self.saved_step = trainer.global_step
         interruption.install_handlers()
         interruption.defer(True)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        interruption.install_handlers()  # Lightning's waits for all ranks, of which only one may have got the signal
+        interruption.install_handlers()  # Lightning's wait for all ranks, but only one may have got the signal
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step != self.saved_step:
             self._save(trainer)
-        self._end_if_asked(trainer)
+        self._end_if_interrupted(trainer)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        stop, late = self._questions(trainer)
-        due = late or bool(self.every_n_steps and trainer.global_step - self.saved_step >= self.every_n_steps)
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        stop, due = self._poll(trainer)
+        due |= bool(self.every_n_steps and trainer.global_step - self.saved_step >= self.every_n_steps)
         if not (stop or due):
             return
         if not lightning.another_batch_follows(trainer):
-            self.wait = 1
+            self.poll_in = 1
             return
-        if hasattr(pl_module, "log_step"):  # a resumed training begins with the next batch: it would miss this row
+        if hasattr(pl_module, "log_step"):  # a resumed training begins with the next batch, after this row
             pl_module.log_step()  # type: ignore[operator]
         self._save(trainer)
         if stop:
-            self._end_if_asked(trainer)
+            self._end_if_interrupted(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.common = sum(trainer.num_val_batches)
+        self.common_batches = sum(trainer.num_val_batches)
         if trainer.world_size > 1:  # one rank may have more images than another
-            batches = torch.tensor(self.common, device=trainer.strategy.root_device)
-            self.common = int(trainer.strategy.reduce(batches, reduce_op="min"))
+            batches = torch.tensor(self.common_batches, device=trainer.strategy.root_device)
+            self.common_batches = int(trainer.strategy.reduce(batches, reduce_op="min"))
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        if trainer.state.fn == "fit" and batch_idx < self.common and self._questions(trainer)[0]:
+        if trainer.state.fn == "fit" and batch_idx < self.common_batches and self._poll(trainer)[0]:
             self._save(trainer)
-            self._end_if_asked(trainer)
+            self._end_if_interrupted(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._save(trainer)
         interruption.defer(False)
-        self._end_if_asked(trainer)
+        self._end_if_interrupted(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        # the launcher of several ranks sends SIGTERM to those that are left: that is not why they end
+        # with several ranks, the launcher sends SIGTERM to the others, which must not be taken for the reason
         interruption.defer(trainer.world_size > 1)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.validating:
             lightning.repeat_validation(checkpoint)
 
-    def _questions(self, trainer: Trainer) -> tuple[bool, bool]:
-        """Return whether a signal came, and whether `every_n_minutes` are over, on any of the ranks."""
+    def _poll(self, trainer: Trainer) -> tuple[bool, bool]:
+        """Return whether any rank got a signal, and whether `every_n_minutes` have passed on any rank."""
         now = time.monotonic()
         late = bool(self.every_n_minutes and now - self.saved_at >= 60 * self.every_n_minutes)
         if trainer.world_size == 1:
             return interruption.is_pending(), late
-        self.wait -= 1
-        if self.wait:
+        self.poll_in -= 1
+        if self.poll_in:
             return False, False
-        mine = torch.tensor([interruption.is_pending(), late, now - self.asked_at], device=trainer.strategy.root_device)
-        stop, any_late, seconds = trainer.strategy.reduce(mine, reduce_op="max").tolist()
-        # the same numbers on all ranks, which have to ask at the same batch
-        self.pause = self.wait = max(1, min(TOGETHER, int(self.pause * SECONDS / max(seconds, 1e-3))))
-        self.asked_at = time.monotonic()
+        own = [interruption.is_pending(), late, now - self.polled_at]
+        own_tensor = torch.tensor(own, device=trainer.strategy.root_device)
+        stop, any_late, seconds = trainer.strategy.reduce(own_tensor, reduce_op="max").tolist()
+        # computed from reduced numbers only, as all ranks have to poll at the same batch
+        batches = int(self.poll_interval * POLL_SECONDS / max(seconds, 1e-3))
+        self.poll_interval = self.poll_in = max(1, min(POLL_BATCHES, batches))
+        self.polled_at = time.monotonic()
         return bool(stop), bool(any_late)
 
-    def _end_if_asked(self, trainer: Trainer) -> None:
-        asked = interruption.is_pending()  # the signal may have reached one of several ranks only
-        if trainer.strategy.reduce_boolean_decision(asked, all=False) if trainer.world_size > 1 else asked:
+    def _end_if_interrupted(self, trainer: Trainer) -> None:
+        pending = interruption.is_pending()  # of several ranks, only one may have got the signal
+        if trainer.strategy.reduce_boolean_decision(pending, all=False) if trainer.world_size > 1 else pending:
             interruption.check()
-            raise interruption.Interrupted(15)  # it reached another rank
+            raise interruption.Interrupted(15)  # another rank got the signal
 
     def _save(self, trainer: Trainer) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -195,33 +196,31 @@ class LastCheckpoint(lightning_callbacks.Checkpoint):
 
 
 class RunState(lightning_callbacks.Callback):
-    """State of a run that Lightning's checkpoints lack.
+    """State that Lightning's checkpoints lack: random states, position of the loggers, metrics, should_stop, seconds.
 
-    Random states, the position of the loggers, the metrics so far, whether training was to stop, the time it took.
-
-    Plain values and tensors only, so that checkpoints load with `weights_only=True`.
+    Holds plain values and tensors only, so that checkpoints load with `weights_only=True`.
 
     Args:
-        new_schedule: settings of the learning rate or the optimizer were changed on resume. The optimizer then gets the
-            values that the new settings give at the step that was reached (with a plateau scheduler, the new rate times
+        new_schedule: True if settings of the learning rate or the optimizer were changed on resume. The optimizer then
+            gets the values that the new settings give at the current step (with a plateau scheduler, the new rate times
             the reductions so far).
-        stop_again: a run that was to stop, by its patience, stops again when it is resumed.
+        stop_again: True if a run that early stopping has stopped is to stop again when it is resumed.
     """
 
     def __init__(self, new_schedule: bool = False, stop_again: bool = True) -> None:
-        self.settings = ""  # as YAML, at this checkpoint
+        self.settings = ""  # of the run, as YAML
         self.new_schedule, self.stop_again = new_schedule, stop_again
         self.loaded: dict[str, Any] = {}
         self.began = time.monotonic(), time.process_time()
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """The metrics of the run before it was resumed."""
+        """The metrics in the checkpoint from which the run was resumed."""
         return self.loaded.get("metrics", {})
 
     @property
     def seconds(self) -> dict[str, float]:
-        """The seconds of training, over all parts of the run."""
+        """The seconds of training, those before a resume included."""
         before = self.loaded.get("seconds", {"seconds": 0.0, "cpu_seconds": 0.0})
         return {
             "seconds": before["seconds"] + time.monotonic() - self.began[0],
@@ -243,13 +242,13 @@ class RunState(lightning_callbacks.Callback):
         }
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if trainer.state.fn != "fit" or KEY not in checkpoint:  # a test loads weights only
+        if trainer.state.fn != "fit" or KEY not in checkpoint:  # a test needs the weights only
             return
         self.loaded = checkpoint[KEY]
         trainer.should_stop = self.loaded["should_stop"] and self.stop_again
         self.was_plateau = any("num_bad_epochs" in state for state in checkpoint["lr_schedulers"])
         last_step = lightning.logged_step_in(checkpoint) - 1
-        for logger in stateful(trainer):  # one that the run did not have catches up
+        for logger in stateful(trainer):  # a logger that is new in this run starts at last_step
             logger.load_state_dict(self.loaded["loggers"].get(logger.name, {"last_step": last_step}))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -258,12 +257,12 @@ class RunState(lightning_callbacks.Callback):
             if self.new_schedule:
                 replay_schedule(trainer, pl_module, self.loaded["lr"] if self.was_plateau else None)
             states = self.loaded["random"]
-            # last of all: nothing may draw between this and the first batch
+            # as the last step: nothing may draw random numbers between this and the first batch
             set_random_state(states[trainer.global_rank % len(states)])
 
 
 def stateful(trainer: Trainer) -> list[Any]:
-    """Return the loggers that can be cut back to their position at a checkpoint."""
+    """Return the loggers that can go back to their position at a checkpoint."""
     return [logger for logger in trainer.loggers if hasattr(logger, "load_state_dict")]
 
 
@@ -290,9 +289,9 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 def replay_schedule(trainer: Trainer, model: LightningModule, plateau_lr: float | None) -> None:
-    """Give the optimizer the hyperparameters that its settings, and the scheduler's, lead to at this step.
+    """Set the optimizer's hyperparameters to the values that the current settings give at this step.
 
-    `plateau_lr`: the rate that a plateau scheduler has reduced so far, if that was the scheduler.
+    `plateau_lr`: the initial learning rate of the checkpoint's run if its scheduler was plateau, else None.
     """
     optimizers, schedulers = lightning.fresh_optimizers(model)
     reductions = [1.0 for optimizer in optimizers for _ in optimizer.param_groups]

@@ -1,4 +1,4 @@
-"""The end of a training whose loss is NaN or infinite: what follows would be wasted, and best.ckpt must stay good."""
+"""Check that ends a training whose loss is NaN or infinite, before such weights reach a checkpoint."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,10 +11,10 @@ from process.errors import UserError
 
 
 class FiniteLoss(Callback):
-    """Check that raises a UserError for a loss that is not finite: it names the first step, its batch and its images.
+    """Check that raises a UserError for a loss that is not finite, with the first such step, its batch and its images.
 
-    It is made at the logging interval, at an epoch's end and before a checkpoint is written: at every step it would
-    make a GPU wait. `model.skip_nonfinite=true` leaves such batches out instead.
+    Runs at the logging interval, at an epoch's end and before a checkpoint is written, not at every step, where it
+    would make a GPU wait. `model.skip_nonfinite=true` leaves such batches out instead.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class FiniteLoss(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if isinstance(outputs, Mapping) and "loss" in outputs:  # there is none if the batch was left out
+        if isinstance(outputs, Mapping) and "loss" in outputs:  # no outputs if training_step returned None
             has_index = isinstance(batch, tuple | list) and len(batch) == 3 and isinstance(batch[2], Tensor)
             self.recent.append((outputs["loss"].detach(), batch[2] if has_index else None))
         if len(self.recent) >= (trainer.log_every_n_steps or 50):  # type: ignore[attr-defined]
@@ -43,14 +43,14 @@ class FiniteLoss(Callback):
         if all(finite):
             return
         first = finite.index(False)
-        behind = len(recent) - 1 - first
-        loop = trainer.fit_loop
+        steps_ago = len(recent) - 1 - first
+        step, batch = trainer.fit_loop.total_batch_idx - steps_ago, trainer.fit_loop.epoch_loop.batch_idx - steps_ago
         loss, index_B = recent[first]
         images = ""
         if index_B is not None:
             images = ", images " + ", ".join(map(str, index_B[:8].tolist())) + (", ..." if len(index_B) > 8 else "")
         skip = ", or leave such batches out, model.skip_nonfinite=true" if hasattr(pl_module, "skip_nonfinite") else ""
         raise UserError(
-            f"the loss is {float(loss)} at step {loop.total_batch_idx - behind} (epoch {trainer.current_epoch}, batch "
-            f"{loop.epoch_loop.batch_idx - behind}{images}): choose a lower hparams.lr{skip}"
+            f"the loss is {float(loss)} at step {step} (epoch {trainer.current_epoch}, batch {batch}{images}): "
+            f"choose a lower hparams.lr{skip}"
         )

@@ -1,4 +1,4 @@
-"""The learning-rate finder where hparams.lr=0 asks for it."""
+"""Learning-rate finder, used if hparams.lr=0."""
 
 import logging
 
@@ -10,16 +10,16 @@ from adapter import lightning
 
 log = logging.getLogger(__name__)
 
-WITHOUT_SEARCH = 1e-3
-SKIPPED = 10  # first steps, at which Lightning's running mean of the loss is too low
+DEBUG_LR = 1e-3
+SKIPPED_STEPS = 10  # at first, Lightning's running mean of the loss is too low
 
 
 class LRFinder(LearningRateFinder):
     """Search for a learning rate if `model.lr` is 0: raise it from 1e-8 to 1 in 100 steps, take a tenth of the best.
 
     Smith 2017, arXiv:1506.01186, section 3.3. The best rate is the one at which the loss was lowest. (Lightning
-    proposes the steepest descent instead, which is noise in the first, flat part of the curve.) A debug run does not
-    search, its rate is 0.001. The search does not change the random numbers of the training after it.
+    proposes the steepest descent instead, which is noise in the first, flat part of the curve.) A debug run uses 0.001
+    instead of a search. The search does not change the random numbers of the training that follows.
     """
 
     needs = ("lr",)
@@ -27,7 +27,7 @@ class LRFinder(LearningRateFinder):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if pl_module.lr != 0:
             return
-        pl_module.lr = WITHOUT_SEARCH  # type: ignore[assignment]
+        pl_module.lr = DEBUG_LR  # type: ignore[assignment]
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             log.info("hparams.lr=0 asks for a search, which a debug run leaves out: lr=%g", pl_module.lr)
             trainer.strategy.setup_optimizers(trainer)
@@ -39,9 +39,9 @@ class LRFinder(LearningRateFinder):
         with isolate_rng():
             super().on_fit_start(trainer, pl_module)
         assert self.optimal_lr is not None
-        lrs, losses = (self.optimal_lr.results[name][SKIPPED:] for name in ("lr", "loss"))
-        # of several ranks each has searched on its own images
+        lrs, losses = (self.optimal_lr.results[name][SKIPPED_STEPS:] for name in ("lr", "loss"))
+        # each rank has searched on its own images: all take the rate of rank 0
         pl_module.lr = trainer.strategy.broadcast(lrs[losses.index(min(losses))] / 10)
         trainer.fit_loop.max_epochs = max_epochs
-        trainer.strategy.setup_optimizers(trainer)  # again: the first ones, and their schedulers, were made for lr=0
+        trainer.strategy.setup_optimizers(trainer)  # the present ones, and their schedulers, have lr=0
         log.info("hparams.lr=0: found lr=%.3g", pl_module.lr)

@@ -1,4 +1,4 @@
-"""Early end for a job of a sweep that is worse than half of the earlier jobs were at the same epoch."""
+"""Early stopping of a sweep's job that is worse than the median of earlier jobs at the same epoch."""
 
 import csv
 import logging
@@ -28,9 +28,9 @@ class MedianStopping(Callback):
         folder: run folder of this job. The other jobs are the numbered folders beside it; only their files are read,
             so they may run in any process and on any machine. A run outside of a sweep is never stopped.
         monitor: metric in metrics.csv.
-        mode: min or max, whichever is better.
+        mode: `max` if higher values are better, else `min`.
         n_startup_trials: number of finished jobs below which none is stopped.
-        n_warmup_epochs: number of first epochs after which no job is stopped.
+        n_warmup_epochs: number of epochs at the beginning in which no job is stopped.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class MedianStopping(Callback):
         self.folder, self.monitor, self.best = Path(folder).absolute(), monitor, {"min": min, "max": max}[mode]
         self.n_startup_trials, self.n_warmup_epochs = n_startup_trials, n_warmup_epochs
         self.stopped_early: str | None = None
-        self.finished: dict[str, Curve] = {}  # of other jobs, by folder; empty if a job was stopped or cannot be read
+        self.finished: dict[str, Curve] = {}  # by job folder; empty for a job that was stopped or cannot be read
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         over = trainer.current_epoch + 1 == trainer.max_epochs
@@ -64,7 +64,7 @@ class MedianStopping(Callback):
         own = read_curve(self.folder / "metrics.csv", self.monitor, self.best)
         if not own or (epoch := max(own)) < self.n_warmup_epochs:
             return None
-        others = [best for curve in self.curves() if (best := at(curve, epoch)) is not None]
+        others = [best for curve in self.curves() if (best := best_until(curve, epoch)) is not None]
         if len(others) < self.n_startup_trials:
             return None
         median = statistics.median(others)
@@ -81,7 +81,7 @@ class MedianStopping(Callback):
             if job.name.isdecimal() and job != self.folder and job.name not in self.finished:
                 try:
                     record = read_run_json(job)
-                except RecordError:  # of a job that has not begun, or is damaged
+                except RecordError:  # the job has not begun, or its record is damaged
                     continue
                 if record["status"] == "finished":
                     stopped = record.get("stopped_early")
@@ -90,8 +90,8 @@ class MedianStopping(Callback):
         return list(self.finished.values())
 
 
-def at(curve: Curve, epoch: int) -> float | None:
-    """Return the best value up to that epoch, also of a job that ended before it; None if it has none."""
+def best_until(curve: Curve, epoch: int) -> float | None:
+    """Return the best value up to `epoch`, also if the curve ends before; None if it has no value by then."""
     return curve[max(known)] if (known := [measured for measured in curve if measured <= epoch]) else None
 
 

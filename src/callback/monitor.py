@@ -1,4 +1,4 @@
-"""Curves that show a training from inside: learning rate, gradient norm, images per second, processor and memory."""
+"""Callbacks that log how a training runs: learning rate, gradient norm, images per second, processor and memory."""
 
 import importlib.util
 import time
@@ -16,11 +16,11 @@ from adapter import lightning
 from callback.progress import Pace, count_items
 
 GIB = 2**30
-INTERVAL = 5.0  # seconds: to ask for processor and memory takes milliseconds
+INTERVAL = 5.0  # seconds: measuring processor and memory takes milliseconds
 
 
 class LearningRate(Callback):
-    """`lr`: the rate of the logged step, not that of the next; of several parameter groups `lr/<name or number>`."""
+    """Logs `lr`, the learning rate of the logged step, or `lr/<name or number>` for several parameter groups."""
 
     needs = ("step_metrics",)
 
@@ -37,10 +37,10 @@ class LearningRate(Callback):
 
 
 class GradientNorm(Callback):
-    """`grad_norm`: the 2-norm of all gradients together, before clipping, of the last optimizer step before a row.
+    """Logs `grad_norm`, the 2-norm of all gradients together before clipping, at the last optimizer step before a row.
 
-    Shows how near training is to blowing up, and where to clip. Stays on the device until the row is written: no GPU
-    waits for it.
+    Shows whether training is about to diverge, and at which norm to clip. The value stays on the device until the row
+    is written, so that no GPU waits.
     """
 
     needs = ("step_metrics",)
@@ -51,15 +51,13 @@ class GradientNorm(Callback):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         interval = trainer.log_every_n_steps  # type: ignore[attr-defined]
         before = trainer.fit_loop.total_batch_idx
-        # with accumulated gradients a row may come at a batch that makes no step, before the next one that does
+        # with accumulated gradients, the row of a batch without a step shows the norm of the step before it
         if not interval or (before + trainer.accumulate_grad_batches) // interval == before // interval:
             return
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         self.norm = get_total_norm(gradients) / lightning.loss_scale(trainer, optimizer)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         metrics: Any = pl_module.step_metrics
         if self.norm is not None and pl_module.logs_now:
             metrics["grad_norm"] = self.norm
@@ -73,18 +71,18 @@ class GradientNorm(Callback):
 
 
 class Throughput(Callback):
-    """`examples`: images (or bags) since the beginning of the training, also of one that was resumed; over all ranks.
+    """Logs `examples`, the images (or bags) of all ranks since the training began, before a resume included.
 
-    `system/images_per_second`: since the last row, without the time of validation. Batches that have no length are not
-    counted, and then there is neither.
+    Logs also `system/images_per_second` since the last row, without the time of validation. Logs neither if batches
+    have no length.
     """
 
     needs = ("step_metrics",)
     KEY = "examples"  # in rows and checkpoints
 
     def __init__(self) -> None:
-        self.before = 0  # of all ranks, until the last row or checkpoint
-        self.count = 0  # of this rank, since then
+        self.before = 0  # images of all ranks until the last row or checkpoint
+        self.count = 0  # images of this rank since the last row or checkpoint
         self.pace: Pace | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -115,7 +113,7 @@ class Throughput(Callback):
         checkpoint[self.KEY] = self._sum(trainer)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self.before, self.count = checkpoint.get(self.KEY, 0), 0  # 0: written without this callback
+        self.before, self.count = checkpoint.get(self.KEY, 0), 0  # 0 if the checkpoint was written without it
 
     def _sum(self, trainer: Trainer) -> int:
         count = self.count
@@ -130,11 +128,11 @@ class Throughput(Callback):
 
 
 class SystemMetrics(Callback):
-    """`system/cpu_percent` (100: one core) and `system/memory_GiB` of this process and its workers, and of its GPU
-    `system/gpu_memory_GiB` (all that torch holds there) and `system/gpu_percent` (time in which it computed anything).
+    """Logs `system/cpu_percent` (100: one core) and `system/memory_GiB` of this process and its workers.
 
-    Shows whether the processor is busy, memory is leaking, or the GPU waits for data. With a row, at most every 5 s.
-    gpu_percent needs the package nvidia-ml-py.
+    Logs also `system/gpu_memory_GiB`, reserved by torch, and `system/gpu_percent`, the share of time in which the GPU
+    was busy (needs the package nvidia-ml-py). Shows whether the processor is busy, memory is leaking, or the GPU waits
+    for data. Logs with a row, at most every 5 s.
     """
 
     needs = ("step_metrics",)
@@ -146,9 +144,7 @@ class SystemMetrics(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.asked, self.cpu_seconds = time.monotonic(), cpu_seconds(self._processes())
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if not pl_module.logs_now or time.monotonic() - self.asked < INTERVAL:
             return
         metrics: Any = pl_module.step_metrics
@@ -165,7 +161,7 @@ class SystemMetrics(Callback):
         return [self.process, *self.process.children(recursive=True)]
 
     def _cpu_percent(self, processes: list[psutil.Process]) -> float:
-        """Return the percentage since the last call; a worker that has started since then counts with all its time."""
+        """Return the percentage since the last call; a worker that started since then counts with its whole time."""
         before, since = self.cpu_seconds, self.asked
         self.asked, self.cpu_seconds = time.monotonic(), cpu_seconds(processes)
         spent = sum(seconds - before.get(pid, 0.0) for pid, seconds in self.cpu_seconds.items())
@@ -183,10 +179,10 @@ def cpu_seconds(processes: list[psutil.Process]) -> dict[int, float]:
 
 
 def memory(processes: list[psutil.Process]) -> int:
-    """Return the bytes of the first process, and of the others without shared libraries and tensors.
+    """Return the bytes of all processes; shared libraries and tensors count for the first process only.
 
-    Memory that a fork still shares with its parent counts twice: measuring it (PSS) would stop each process for 35 ms
-    or more.
+    Memory that a fork still shares with its parent counts twice: measuring it exactly (PSS) would stop each process
+    for 35 ms or more.
     """
     total = 0
     for process in processes:

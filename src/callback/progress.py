@@ -1,4 +1,4 @@
-"""Progress of a training: lines for train.log and for pipes, and a bar where the terminal can draw one."""
+"""Progress of a training: log lines for train.log and pipes, and a progress bar if the terminal can draw one."""
 
 import logging
 import math
@@ -18,7 +18,7 @@ from process.console import effective_verbosity, format_duration, format_number
 
 log = logging.getLogger(__name__)
 
-INTERVAL = 60.0  # seconds, at least, between two lines within an epoch
+INTERVAL = 60.0  # seconds between two lines within an epoch, at least
 
 
 def count_items(batch: Any) -> int:
@@ -33,10 +33,10 @@ def count_items(batch: Any) -> int:
 
 
 class Pace:
-    """Counter of images and seconds, from the moment at which training starts or goes on.
+    """Counter of images and seconds since training started or was resumed.
 
-    `images_per_second` since the last `lap`, without pauses (validation); `left`: seconds to the end of the training,
-    at the pace so far with validations and all, or None where there is no end to it.
+    `images_per_second` is that since the last `lap`, without pauses (validation). `left` estimates the seconds to the
+    end of the training from the time per step so far, validation included; None if the training has no end.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -68,7 +68,7 @@ class Pace:
 
 
 class EpochLines(lightning_callbacks.ProgressBar):
-    """A line in the log at the end of each epoch, and in long epochs one a minute.
+    """Writer of a log line at the end of each epoch, and once a minute within a long epoch.
 
     epoch 3/10  train_loss 0.1234  train_accuracy 0.9712  valid_loss ...  12,300 images/s  1:20 left
     """
@@ -77,7 +77,7 @@ class EpochLines(lightning_callbacks.ProgressBar):
         super().__init__()
         self.enabled, self.validated = True, False
         self.pace: Pace | None = None
-        self.unlogged: int | None = None  # an epoch that has ended: its means are logged a moment later
+        self.unlogged: int | None = None  # a finished epoch; its means are known a moment later
 
     def disable(self) -> None:
         self.enabled = False
@@ -121,7 +121,7 @@ class EpochLines(lightning_callbacks.ProgressBar):
         return f"epoch {number + 1:>{len(str(last))}}/{last}" if last and last > 0 else f"epoch {number + 1}"
 
     def now(self, trainer: Trainer) -> list[str]:
-        """Return the last row's means of training (`train_NAME_step`) in words."""
+        """Return the training means of the last row (`train_NAME_step`) as text, one string each."""
         metrics: dict[str, Any] = trainer.progress_bar_metrics
         steps = {name: value for name, value in metrics.items() if name.startswith("train_") and name.endswith("_step")}
         return [f"{name[6:-5]} {format_number(float(value))}" for name, value in steps.items()]
@@ -151,7 +151,7 @@ class EpochLines(lightning_callbacks.ProgressBar):
 
 
 class ProgressBar(EpochLines):
-    """Two live lines, drawn every `interval` seconds: drawing at each step would cost more than a small network's step.
+    """Progress bar of two lines, drawn every `interval` seconds, as drawing takes longer than a small network's step.
 
     epoch 3/10 ━━━━━━━━━━━━━━━━━━╸━━━━━━━━━━━━━━━━━━  12,300 images/s  1:20 left
     loss 0.1234  accuracy 0.9712  valid_loss 0.1123  valid_accuracy 0.9801
@@ -262,7 +262,7 @@ class ProgressBar(EpochLines):
 
 
 def for_terminal(verbosity: int) -> EpochLines:
-    """Return a bar if the terminal can draw one and `verbosity` is not 0, else the lines alone."""
+    """Return a ProgressBar if the terminal can draw one and `verbosity` is not 0, else EpochLines."""
     console = get_console()
     draws = console.is_terminal and not console.is_dumb_terminal and not console.is_jupyter
     return ProgressBar() if draws and effective_verbosity(verbosity) > 0 else EpochLines()

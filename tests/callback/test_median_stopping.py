@@ -132,7 +132,7 @@ def test_a_job_that_has_ended_is_read_once(sweep):
 
 
 def train(folder, callback, epochs=4, **settings):
-    """Of a network whose valid_loss is between 0.9 and 2 all the time."""
+    """Train a network whose valid_loss is between 0.9 and 2 all the time."""
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=epochs,
@@ -194,7 +194,7 @@ class TestTraining:
 
 
 class Said(pl.Callback):
-    """How many epochs each rank has trained, as a file."""
+    """Callback that writes the number of epochs that each rank has trained to a file."""
 
     def __init__(self, folder):
         self.folder, self.epochs = folder, 0

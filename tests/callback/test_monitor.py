@@ -103,7 +103,7 @@ def test_a_name_for_each_of_several_groups(tmp_path):
 
 
 def norms(sizes, accumulate=1):
-    """Of a plain loop, for each optimizer step."""
+    """Return the gradient norms of a plain loop, one for each optimizer step."""
     model, found = classifier(), []
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     for number, (images, labels, _) in enumerate(batches(sizes), 1):

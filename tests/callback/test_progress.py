@@ -86,7 +86,7 @@ def test_a_crash_says_no_epoch(lines, tmp_path):
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """What a terminal of 80 columns is told."""
+    """Return the text that a terminal of 80 columns gets."""
     screen = io.StringIO()
     before = rich.get_console().__dict__.copy()
     rich.reconfigure(file=screen, force_terminal=True, width=80, color_system=None, legacy_windows=False)
