@@ -37,7 +37,7 @@ def activations_of(
             begins = isinstance(part, kinds)
             if not isinstance(output, Tensor) or not (begins or activations) or "Pool" in type(part).__name__:
                 return
-            values = output.detach().float().cpu().clone()  # an activation in place would change it
+            values = output.detach().float().cpu().clone()  # a later in-place activation would change the output
             if begins:
                 activations.append(Activation(name, values))
             elif values.ndim == activations[-1].values.ndim:
@@ -50,7 +50,7 @@ def activations_of(
     handles = [
         part.register_forward_hook(record(name))
         for name, part in parts.items()
-        if f"{name}." in layers or not (list(part.children()) or name.startswith(layers))  # a layer's own parts
+        if f"{name}." in layers or not (list(part.children()) or name.startswith(layers))  # not inside a layer
     ]
     try:
         call(*inputs)

@@ -23,7 +23,7 @@ from figure.picture import (
 from process.ranks import gather_from_ranks
 
 WIDTH = 840  # pixels of the matrix, at most
-WITH_NUMBERS, WITH_NAMES, WITH_PICTURE = 20, 100, 1000  # classes, at most
+WITH_NUMBERS, WITH_NAMES, WITH_PICTURE = 20, 100, 1000  # largest number of classes for numbers, names, a picture at all
 BLUE = (8, 48, 107)
 
 
@@ -75,9 +75,8 @@ def drawn_matrix(counts_KK: Tensor, names: list[str]) -> Image.Image:
             count = int(counts_KK[row, column])
             text = str(count) if count < 10_000 else f"{count // 1000}k"
             colour = WHITE if strength_KK[row, column] > 0.5 else BLACK
-            draw.text(
-                ((column + 0.5) * cell, (row + 0.5) * cell), text, colour, font(min(TEXT, cell // 3)), anchor="mm"
-            )
+            centre = (column + 0.5) * cell, (row + 0.5) * cell
+            draw.text(centre, text, colour, font(min(TEXT, cell // 3)), anchor="mm")
     draw.rectangle([0, 0, matrix.width - 1, matrix.height - 1], outline=BLACK)
     if classes <= WITH_NAMES:
         matrix = with_names(matrix, names, cell)

@@ -15,21 +15,21 @@ from figure.picture import WarnOnFailure, captioned, class_name, has_picture_log
 from set_module.set_network import SetNetwork, cuts_images
 
 SUBJECTS, METHODS = ("images", "patches"), ("tsne", "pca")
-PATCHES_PER_IMAGE = 4  # at most: patches of another image show more
-COMPONENTS, ITERATIONS = 50, 500  # principal components that t-SNE is given, and its steps; twice as many look the same
-LARGEST = 128  # pixels of a side: thousands of pictures are kept in memory
+PATCHES_PER_IMAGE = 4  # at most, so that the points come from many images
+COMPONENTS, ITERATIONS = 50, 500  # principal components as input of t-SNE, and its steps; twice as many look the same
+LARGEST = 128  # pixels of a picture's longer side, as thousands are kept in memory
 
 
 class Embedding(Callback):
-    """Features of up to `points` items from the whole test set, in the plane.
+    """Figure of the features of up to `points` items from the whole test set, projected to the plane.
 
     Raises ValueError for an unknown option and fewer than 3 points.
 
     Args:
         of: `images`: features before the last linear layer; `patches`: features before the pool, of networks of sets.
         method: `tsne` keeps neighbours together, van der Maaten & Hinton 2008, JMLR 9; `pca` shows the two directions
-            of largest variance and takes no time.
-        seed: of the items that are drawn, and of t-SNE.
+            of largest variance and is much faster.
+        seed: seed of the choice of items and of t-SNE.
     """
 
     needs = ("network", "test_logits")
@@ -67,7 +67,7 @@ class Embedding(Callback):
                     self.kept += points_of_patches(pl_module.network, batch, numbers, PATCHES_PER_IMAGE)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # in random order, as class folders hold the images of a class one after the other
+        # in random order, as class folders are tested class by class
         order = torch.randperm(len(self.kept), generator=torch.Generator().manual_seed(self.seed))
         points, self.kept = [self.kept[number] for number in order[: self.points].tolist()], []
         if len(points) > 2 and not self.drawing.failed:
@@ -79,7 +79,7 @@ class Embedding(Callback):
         names = {point.label: class_name(trainer, point.label) for point in points}
         if self.of == "images":
             items = "bags" if points[0].picture.ndim > 3 else "images"
-            colour = "Colour: true class. Black outline: named wrongly."
+            colour = "Colour: true class. Black outline: classified incorrectly."
         else:
             items = "patches" if cuts_images(pl_module.network) else "elements"
             colour = f"Colour: class of {'the image' if items == 'patches' else 'the bag'}."
@@ -95,7 +95,7 @@ def num_test_images(trainer: Trainer) -> int:
 
 
 def points_of_images(network: Any, logits_BK: Tensor, batch: Any, numbers: list[int]) -> list[Point]:
-    """Return the inputs of the last linear layer; their mean over the patches of an image if it acts on each patch."""
+    """Return the inputs of the last linear layer; if it acts on each patch, their mean over the patches of an image."""
     images, labels_k, index_k, number_k = chosen(batch, numbers)
     features_kD = inputs_of(last_linear(network), network, images, index_k)
     if len(features_kD) != len(labels_k):
@@ -119,7 +119,7 @@ def points_of_patches(network: Any, batch: Any, numbers: list[int], each: int) -
 
 
 def chosen(batch: Any, numbers: list[int]) -> tuple[Any, Tensor, Tensor, Tensor]:
-    """Return images (or a SetBatch of bags), labels and index of these numbers in the batch, and the numbers."""
+    """Return images (or a SetBatch of bags), labels and index of the items `numbers` of a batch, and the numbers."""
     images_BCHW, labels_B, index_B = batch
     number_k = torch.tensor(numbers, device=labels_B.device)
     images = images_BCHW[number_k] if isinstance(images_BCHW, Tensor) else images_BCHW.select(number_k)
@@ -170,9 +170,8 @@ def project_to_plane(features_MD: Tensor, method: str, seed: int) -> Tensor:
     parts_MP = PCA(min(components, *values_MD.shape), random_state=seed).fit_transform(values_MD)
     if method == "tsne" and parts_MP.shape[1] > 1:
         perplexity = min(30.0, (len(parts_MP) - 1) / 3)
-        parts_MP = TSNE(perplexity=perplexity, max_iter=ITERATIONS, init="pca", random_state=seed).fit_transform(
-            parts_MP
-        )
+        tsne = TSNE(perplexity=perplexity, max_iter=ITERATIONS, init="pca", random_state=seed)
+        parts_MP = tsne.fit_transform(parts_MP)
     if parts_MP.shape[1] == 1:  # a single feature
         parts_MP = parts_MP.repeat(2, axis=1)
     return torch.from_numpy(parts_MP).float()

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from figure.picture import BLACK, MARGIN, TEXT, WHITE, abreast, drawn, font, mosaic, shortened
 
-SIDE, FINE = 880, 3  # pixels of the plane; it is drawn 3 times as large, which makes dots round
-DOT, TILE, BAG, FRAME = 4, 30, 64, 2  # pixels: radius, side of an image and of a bag of them, its frame
-PICTURES, APART = 90, 1.6  # images at most; distance between two, in sides of an image
+SIDE, FINE = 880, 3  # pixels of the plane; it is drawn FINE times as large and shrunk, so that dots are round
+DOT, TILE, BAG, FRAME = 4, 30, 64, 2  # pixels: radius of a dot, side of an image, side of a bag, width of its frame
+PICTURES, APART = 90, 1.6  # number of images at most; distance between two, in sides of an image
 NAMED = 40  # classes in the legend, at most
 # Tableau 10: most people can distinguish them, also on a poor projector
 COLOURS = ("#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#8c8c8c")
@@ -21,7 +21,7 @@ COLOURS = ("#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b
 
 @dataclass
 class Point:
-    """Features [D] of an image or patch, uint8 [C, H, W], or of a bag [n, C, H, W]; all on the CPU."""
+    """Features [D] of `picture`: an image or patch, uint8 [C, H, W], or a bag [n, C, H, W]; all on the CPU."""
 
     features: Tensor
     label: int
@@ -30,7 +30,7 @@ class Point:
 
 
 def drawn_points(places_M2: Tensor, points: Sequence[Point], names: Mapping[int, str]) -> Image.Image:
-    """Draw dots, some with their image, and a legend; incorrect ones have a black outline and lie on top."""
+    """Draw dots, some with their image, and a legend; dots of incorrect predictions are outlined black, on top."""
     colours = dict(zip(sorted(names), palette(len(names)), strict=True))
     side = BAG if points[0].picture.ndim > 3 else TILE
     pixels_M2 = fitted_places(places_M2, side)
@@ -39,13 +39,9 @@ def drawn_points(places_M2: Tensor, points: Sequence[Point], names: Mapping[int,
     for number in sorted(range(len(points)), key=lambda number: points[number].is_wrong):
         x, y = (FINE * pixels_M2[number]).tolist()
         radius = FINE * DOT
+        box = [x - radius, y - radius, x + radius, y + radius]
         outline = BLACK if points[number].is_wrong else WHITE
-        draw.ellipse(
-            [x - radius, y - radius, x + radius, y + radius],
-            fill=colours[points[number].label],
-            outline=outline,
-            width=FINE,
-        )
+        draw.ellipse(box, fill=colours[points[number].label], outline=outline, width=FINE)
     sheet = sheet.resize((SIDE, SIDE), Image.Resampling.BOX)
     for number in spaced_apart(pixels_M2, side):
         paste_point(sheet, points[number], side, pixels_M2[number].tolist(), colours[points[number].label])
@@ -62,7 +58,7 @@ def palette(count: int) -> list[str]:
 
 
 def fitted_places(places_M2: Tensor, margin: int) -> Tensor:
-    """Scale places to pixels, each axis to the full side: neither has a unit."""
+    """Scale places to pixels, each axis by itself to the full side, as the axes have no unit."""
     low_2, high_2 = places_M2.amin(0), places_M2.amax(0)
     unit_M2 = (places_M2 - low_2) / (high_2 - low_2).clamp(min=1e-12)
     return margin / 2 + FRAME + unit_M2 * (SIDE - margin - 2 * FRAME)

@@ -1,4 +1,4 @@
-"""Figure of the pixels of test images that speak for and against the predicted class."""
+"""Figure of the evidence for and against the predicted class, pixel by pixel, in test images."""
 
 from math import ceil, isfinite
 from typing import Any
@@ -13,10 +13,10 @@ from set_module.set_network import cuts_images, temporary_patch_num
 
 
 class Evidence(Callback):
-    """Evidence of `count` images from the whole test set: how much the patches over each pixel speak for its class.
+    """Figure of the evidence in `count` images from the whole test set, defined by `PatchNetwork.evidence`.
 
-    `PatchNetwork.evidence` defines it. `patches` are drawn per image, at most as many as there are places, to cover the
-    image. There is no figure of networks that do not cut patches out of images. Raises ValueError for numbers below 1.
+    Each image is covered with `patches` patches, or fewer if it has fewer places. Networks that do not cut patches out
+    of images get no figure. Raises ValueError for numbers below 1.
     """
 
     needs = ("network", "test_logits")
@@ -30,7 +30,7 @@ class Evidence(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         wanted = has_picture_logger(trainer) and trainer.is_global_zero
         self.missing = self.count if wanted and cuts_images(getattr(pl_module, "network", None)) else 0
-        # images from the whole set, as class folders have those of a class in neighbouring batches
+        # from batches of the whole set, as class folders are tested class by class
         batches = trainer.num_test_batches[0] if isfinite(trainer.num_test_batches[0]) else 1
         self.each, self.every = ceil(self.count / batches), max(1, int(batches // self.count))
         self.batches: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -73,5 +73,5 @@ class Evidence(Callback):
 
 
 def overlaid(image_CHW: Tensor, map_HW: Tensor) -> Image:
-    """Draw evidence with two signs from 0, and weights, which are positive, from the smallest of them: see `tinted`."""
+    """Draw a map as `tinted` does; one of positive values only (weights) starts at its smallest value instead of 0."""
     return tinted(image_CHW, map_HW - map_HW.nan_to_num(nan=torch.inf).min().clamp(min=0))

@@ -19,10 +19,10 @@ from set_module.set_network import SetNetwork, temporary_patch_num
 log = logging.getLogger(__name__)
 
 PATCHES = 12  # rows of a picture, at most
-MAPS, SIDE = 12, 76  # of an image: maps of a layer, and pixels of one
-PATCH_MAPS, PATCH_SIDE = 6, 44  # of a patch
-BAR = 320  # pixels of the features of a patch, at most
-# dark to bright
+MAPS, SIDE = 12, 76  # for an image: maps of a layer at most, pixels of a map
+PATCH_MAPS, PATCH_SIDE = 6, 44  # the same for a patch
+BAR = 320  # pixels of the bar of a patch's features, at most
+# colours from dark to bright
 HEAT = torch.tensor([[8, 6, 24], [84, 18, 109], [187, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=torch.float32)
 
 
@@ -88,8 +88,8 @@ def drawn_patches(
     """Draw a row for each patch or element and a column for each layer, whose values share one scale.
 
     Args:
-        whole: the image or bag that the patches are of.
-        heading: of the column of patches.
+        whole: the image that the patches were cut from, or the bag.
+        heading: heading of the column of patches.
     """
     columns = [drawn_column(layer, len(patches)) for layer in layers]
     thumbs = [fitted(drawn(patch_Cpp), PATCH_SIDE) for patch_Cpp in patches]
@@ -113,7 +113,7 @@ def drawn_column(layer: Activation, rows: int) -> Image:
 
 
 def most_varied(values_nChw: Tensor, count: int) -> list[int]:
-    """Return the numbers of the maps of largest standard deviation, in ascending order."""
+    """Return the numbers of the `count` maps of largest standard deviation, in ascending order."""
     spread_C = values_nChw.movedim(1, 0).flatten(1).std(1, correction=0)
     return sorted(spread_C.argsort(descending=True, stable=True)[:count].tolist())
 

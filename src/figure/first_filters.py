@@ -15,14 +15,14 @@ from figure.picture import captioned, fitted, grid, log_picture
 from set_module.set_network import SetNetwork
 
 RED, BLUE = (0.75, 0.02, 0.1), (0.02, 0.25, 0.7)
-WIDTH, LARGEST = 576, 144  # pixels of a row, of a filter
-SHARE = 0.995  # of the weights lie within the scale: a few can be many times the others
+WIDTH, LARGEST = 576, 144  # pixels of a row and of a filter, at most
+SHARE = 0.995  # of the weights lie within the colour scale, as a few can be many times larger
 
 
 class FirstFilters(ItemFigure):
-    """The `count` filters of largest norm of the first layer, a convolution or a linear layer on the pixels.
+    """Figure of the `count` filters of largest norm of the first layer, a convolution or a linear layer on the pixels.
 
-    All have one scale, that of the largest weights. There is no figure of networks that begin with another layer.
+    All filters share one colour scale. Networks that begin with another layer get no figure.
     Raises ValueError for a count below 1.
     """
 
@@ -65,11 +65,9 @@ def drawn_filters(name: str, weight_FChw: Tensor, count: int) -> Image:
     tiles = [fitted(fromarray(pixels_hwC.numpy()), min(LARGEST, WIDTH // columns)) for pixels_hwC in pixels_FhwC]
     total, shape = len(weight_FChw), format_shape(weight_FChw.shape[1:])
     shown = f"the {len(tiles)} of {total} filters" if len(tiles) < total else f"{total} filters"
-    lines = (
-        f"{name}: {shown} {shape}, the largest norm first.",
-        f"{words} {-limit:.2g} to {limit:.2g}, all on one scale.",
-    )
-    return captioned(grid(tiles, columns), *lines, width=480)
+    heading = f"{name}: {shown} {shape}, the largest norm first."
+    scale = f"{words} {-limit:.2g} to {limit:.2g}, all on one scale."
+    return captioned(grid(tiles, columns), heading, scale, width=480)
 
 
 def around_gray(unit_FChw: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from adapter import lightning
-from figure.picture import WarnOnFailure, loggers_with, optimizer_steps
+from figure.picture import WarnOnFailure, loggers_with
 
 BINS = 64
 
@@ -25,7 +25,8 @@ class Histograms(Callback):
         self.drawing = WarnOnFailure("histograms")
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        if optimizer_steps(trainer) % self.every_n_steps == 0 and (loggers := loggers_with(trainer, "log_histogram")):
+        step = lightning.logged_step(trainer)
+        if step % self.every_n_steps == 0 and (loggers := loggers_with(trainer, "log_histogram")):
             with self.drawing, torch.no_grad():
                 scale = lightning.loss_scale(trainer, optimizer)
                 for name, parameter in pl_module.named_parameters():
@@ -35,13 +36,13 @@ class Histograms(Callback):
                             continue
                         if found := histogram(tensor, 1 / scale if kind == "gradients" else 1):
                             for logger in loggers:
-                                logger.log_histogram(f"{kind}/{name}", *found, optimizer_steps(trainer))
+                                logger.log_histogram(f"{kind}/{name}", *found, step)
 
 
 def histogram(tensor: Tensor, factor: float = 1.0) -> tuple[numpy.ndarray, numpy.ndarray] | None:
     """Count the finite values, times a factor, on their device: counts [64] and edges [65]; None if none is finite.
 
-    Not torch.histc, which a GPU refuses under `trainer.deterministic=true`.
+    Does not use torch.histc, which raises on a GPU under `trainer.deterministic=true`.
     """
     values_N = tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32)).flatten()
     values_N = values_N[values_N.isfinite()]

@@ -23,7 +23,7 @@ from set_module.set_network import SetNetwork
 
 
 class Inputs(Callback):
-    """First `images` augmented images of a run, or `sets` bags, with labels; patch networks: also `sets` with patches.
+    """Figure of the first `images` augmented images, or `sets` bags, with labels; and of `sets` images with patches.
 
     A run that is resumed after its first batch does not draw them again. Raises ValueError for numbers below 1.
     """

@@ -12,7 +12,7 @@ from set_module.set_network import SetNetwork
 
 
 class ItemFigure(Callback, ABC):
-    """Figure that is drawn once per test, on rank 0: of the first item, or of number `index` in the test source."""
+    """Figure of one test item, drawn once per test on rank 0: of the first, or of the one whose index is `index`."""
 
     needs = ("network",)
     description: str  # "picture of the feature maps"

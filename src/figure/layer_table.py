@@ -47,17 +47,17 @@ class LayerTable(ItemFigure):
         log_text(trainer, "layer_table.csv", as_csv(layers))
         log_picture(trainer, "pictures/layer_table", as_picture(title, layers))
         if effective_verbosity(self.verbosity) > 0 and get_console().is_terminal:
-            get_console().print(as_rich(title, layers))  # above the progress bar, which uses this console
+            get_console().print(as_rich(title, layers))  # the progress bar's console: printed above it
         else:
-            open_console(self.verbosity, width=200).print(as_rich(title, layers))  # no terminal's width to fit
+            open_console(self.verbosity, width=200).print(as_rich(title, layers))  # no terminal that limits the width
 
 
 @dataclass
 class Layer:
-    """Module that has parameters or computes something outside of its submodules, so that columns add up to the total.
+    """Module with parameters or computations of its own, those of its submodules excluded: columns add up to the total.
 
-    `shape` is that of the output for one image, `N x D` for N patches; empty if forward is not called. `multiply_adds`
-    are those of convolutions, matrix products and attention, half of what torch counts as flops.
+    `shape` is the shape of the output for one image, `N x D` for N patches; empty if forward is not called.
+    `multiply_adds` counts convolutions, matrix products and attention, as half of torch's flops.
     """
 
     name: str
@@ -80,7 +80,7 @@ def layers_of(network: nn.Module, *inputs: Any) -> list[Layer]:
     modules = dict(network.named_modules())
     handles = [module.register_forward_hook(keep_shape(name)) for name, module in modules.items()]
     try:
-        # torch's counter looks at the gradient of every input of a module, also of a parameter
+        # FlopCounterMode needs gradients, as it reads grad_fn of every input of a module
         with torch.inference_mode(False), torch.enable_grad(), FlopCounterMode(display=False) as counter:
             network(*map_tensors(Tensor.clone, inputs))
     finally:
@@ -112,9 +112,7 @@ def shape_of(output: Any) -> str:
 
 def cells(layers: Sequence[Layer]) -> list[tuple[str, ...]]:
     """Return a row for each layer and one for the sum."""
-    rows = [
-        (layer.name, layer.kind, layer.shape, _count(layer.parameters), _count(layer.multiply_adds)) for layer in layers
-    ]
+    rows = [(each.name, each.kind, each.shape, _count(each.parameters), _count(each.multiply_adds)) for each in layers]
     sums = sum(layer.parameters for layer in layers), sum(layer.multiply_adds for layer in layers)
     return [*rows, ("in all", "", "", *(f"{total:,}" for total in sums))]
 
@@ -130,11 +128,8 @@ def as_markdown(title: str, layers: Sequence[Layer]) -> str:
 
     def line(row: tuple[str, ...]) -> str:
         aligned = zip(row, widths, RIGHT_ALIGNED, strict=True)
-        return (
-            "| "
-            + " | ".join(text.rjust(width) if right else text.ljust(width) for text, width, right in aligned)
-            + " |"
-        )
+        padded = (text.rjust(width) if right else text.ljust(width) for text, width, right in aligned)
+        return f"| {' | '.join(padded)} |"
 
     rule = ["-" * (width + 1) + (":" if right else "-") for width, right in zip(widths, RIGHT_ALIGNED, strict=True)]
     return "\n".join([title, "", line(HEAD), f"|{'|'.join(rule)}|", *map(line, rows[1:]), "", NOTE, ""])

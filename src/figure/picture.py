@@ -1,4 +1,4 @@
-"""Pictures for loggers: images at a visible size, captions and grids, all RGB; logged without risk to the training."""
+"""Pictures for loggers: images at a visible size, captions and grids, all RGB, and how they are logged."""
 
 # C H W of an image, p side of a patch
 
@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 SIDE = 224  # pixels of an image in a picture: four fit into 1000
 MARGIN = 8
 TEXT = 15  # pixels
-RED, BLUE = (1.0, 0.1, 0.1), (0.1, 0.4, 1.0)  # parts of the brightness
+RED, BLUE = (1.0, 0.1, 0.1), (0.1, 0.4, 1.0)  # factors of the brightness
 WHITE, BLACK, BOX = (255, 255, 255), (0, 0, 0), (255, 96, 0)
 
 
 class WarnOnFailure:
-    """Context manager that logs an exception as a warning, once, so that no training ends for a figure of it."""
+    """Context manager that logs the first exception as a warning, so that a failed figure does not end the training."""
 
     def __init__(self, description: str) -> None:
         self.description, self.failed = description, False
@@ -46,7 +46,7 @@ class WarnOnFailure:
 
 
 def loggers_with(trainer: "Trainer", method: str) -> list[Any]:
-    """Return the loggers that have `log_image`, `log_histogram` or `log_text`; none on other ranks than 0."""
+    """Return the loggers with a method `log_image`, `log_histogram` or `log_text`; none on ranks other than 0."""
     return [logger for logger in trainer.loggers if hasattr(logger, method)] if trainer.is_global_zero else []
 
 
@@ -59,24 +59,19 @@ def log_picture(trainer: "Trainer", name: str, picture: Image.Image) -> None:
     """Log a picture, with a white margin added, to all loggers that accept images."""
     pixels_HWC = numpy.array(ImageOps.expand(picture.convert("RGB"), MARGIN, WHITE))
     for logger in loggers_with(trainer, "log_image"):
-        logger.log_image(name, pixels_HWC, optimizer_steps(trainer))
+        logger.log_image(name, pixels_HWC, lightning.logged_step(trainer))
 
 
 def log_text(trainer: "Trainer", name: str, text: str) -> None:
-    """Write a text file with the loggers that keep figures as files; loggers of curves have no place for it."""
+    """Write a text file with the loggers that keep files; others have no place for text."""
     for logger in loggers_with(trainer, "log_text"):
         logger.log_text(name, text)
 
 
-def optimizer_steps(trainer: "Trainer") -> int:
-    """Return the number of optimizer steps so far, the axis of all that is logged."""
-    return lightning.logged_step(trainer)
-
-
 def class_name(trainer: "Trainer", label: int) -> str:
-    """Return the name of a class without accents, as the font lacks them.
+    """Return the name of a class without accents, which the font lacks.
 
-    A name in other letters becomes `class 3`; a label without a name becomes `3`.
+    A name in letters other than Latin becomes `class 3`; a label without a name becomes `3`.
     """
     names = getattr(getattr(trainer, "datamodule", None), "class_names", ())
     name = names[label] if label < len(names) else ""
@@ -87,7 +82,7 @@ def class_name(trainer: "Trainer", label: int) -> str:
 
 
 def drawn(image_CHW: Tensor, side: int = SIDE) -> Image.Image:
-    """Draw uint8 [C, H, W], gray or RGB (of more channels the first three), `side` pixels on the longer side."""
+    """Draw uint8 [C, H, W], gray or RGB (the first three of more channels), `side` pixels on the longer side."""
     channels = 3 if image_CHW.shape[0] >= 3 else 1
     pixels_HWC = image_CHW[:channels].movedim(0, 2).cpu().numpy()
     return fitted(Image.fromarray(numpy.repeat(pixels_HWC, 3 // channels, axis=2)), side)
@@ -106,9 +101,9 @@ def tinted(
 ) -> Image.Image:
     """Draw the image as brightness and the map as red (above 0) and blue (below 0).
 
-    Pixels where the map is NaN have the colour `uncovered`, or show the image alone if that is None. The colour is full
-    from the value that 5% of the covered pixels exceed, as values at the border, under few patches, can be many times
-    the others.
+    Pixels where the map is NaN have the colour `uncovered`, or show the image alone if `uncovered` is None. The colour
+    saturates at the value that 5% of the covered pixels exceed, as values at the border, under few patches, can be many
+    times larger.
     """
     image_CHW, map_HW = image_CHW.cpu(), map_HW.float().cpu()
     covered_HW = ~map_HW.isnan()
@@ -129,9 +124,8 @@ def boxed(image_CHW: Tensor, corners_N2: Tensor, patch_size: int) -> Image.Image
     draw = ImageDraw.Draw(picture)
     factor = picture.width / image_CHW.shape[2]
     for y, x in corners_N2.tolist():
-        draw.rectangle(
-            [x * factor, y * factor, (x + patch_size) * factor - 1, (y + patch_size) * factor - 1], outline=BOX
-        )
+        box = [x * factor, y * factor, (x + patch_size) * factor - 1, (y + patch_size) * factor - 1]
+        draw.rectangle(box, outline=BOX)
     return picture
 
 

@@ -24,7 +24,7 @@ from figure.picture import (
 from process.ranks import gather_from_ranks
 from set_module.set_network import cuts_images
 
-WITH_OUTLINES = 16  # patches, at most
+WITH_OUTLINES = 16  # largest number of patches that are outlined
 
 
 @dataclass
@@ -41,9 +41,9 @@ class Case:
 
 
 class WorstImages(Callback):
-    """The `count` test images of largest cross entropy over all ranks, whichever loss was trained.
+    """Figure of the `count` test images of largest cross entropy over all ranks, whatever the training loss is.
 
-    No more than `count` are kept in memory. Raises ValueError for a count below 1.
+    Keeps no more than `count` in memory. Raises ValueError for a count below 1.
     """
 
     needs = ("test_logits",)
@@ -84,14 +84,8 @@ def cases_of(logits_BK: Tensor, batch: Any, count: int) -> list[Case]:
     loss_k, number_k = loss_B.nan_to_num(nan=torch.inf).topk(min(count, len(labels_B)))
     probability_kK = logits_BK[number_k].softmax(1)
     label_k, predicted_k = labels_B[number_k], probability_kK.argmax(1)
-    columns = (
-        loss_k,
-        index_B[number_k],
-        label_k,
-        predicted_k,
-        probability_kK.gather(1, label_k[:, None])[:, 0],
-        probability_kK.gather(1, predicted_k[:, None])[:, 0],
-    )
+    both_k2 = probability_kK.gather(1, torch.stack([label_k, predicted_k], dim=1))
+    columns = loss_k, index_B[number_k], label_k, predicted_k, *both_k2.unbind(1)
     images = images_BCHW if isinstance(images_BCHW, Tensor) else images_BCHW.to_list()
     return [
         Case(loss, images[number].detach().to("cpu", copy=True), *rest)
@@ -114,7 +108,7 @@ def tile(trainer: Trainer, pl_module: LightningModule, case: Case) -> Image:
 
 
 def picture_of(pl_module: LightningModule, case: Case) -> tuple[Image, str]:
-    """Draw an image with outlines of its patches, if they are few; return its number in the source as a caption too."""
+    """Draw an image, with outlines of its patches if they are few; return the picture and a caption with its number."""
     if case.image.ndim > 3:
         return mosaic(list(case.image)), f"bag {case.index}, {len(case.image)} elements"
     network: Any = getattr(pl_module, "network", None)
