@@ -1,10 +1,10 @@
-"""Listing of images in one folder per class, on disk or in a .zip. No heavy import: the config calls it.
+"""Listing of images in one folder per class, on disk or in a .zip. Imports nothing slow, as the config calls it.
 
     root/train/<class>/*.png     required
     root/valid/<class>/*.png     optional: without it, validation images are split off train
     root/test/<class>/*.png      optional
 
-The root may be a .zip with that inside, also below one top folder.
+The root may be a .zip that holds these folders, also below one top folder.
 """
 
 import os
@@ -55,14 +55,14 @@ def _classes(path: Path, part: str) -> dict[str, list[str]]:
     return {name: sorted(found[name]) for name in sorted(found)}
 
 
-def names_in_folder(root: Path, part: str = ".", closed: Callable[[OSError], None] | None = None) -> list[str]:
+def names_in_folder(root: Path, part: str = ".", on_closed: Callable[[OSError], None] | None = None) -> list[str]:
     """Return the names of all files and folders below a part of the root, relative to it; those of folders end in /.
 
-    Links are followed, except to a folder that contains them. `closed` is called with the error of each folder that may
-    not be opened; without it, that raises UserError: nothing is left out in silence.
+    Links are followed, except to a folder that contains them. `on_closed` is called with the error of each folder that
+    may not be opened. Without `on_closed`, such a folder raises UserError, so that no image is left out silently.
     """
     names = []
-    for folder, folders, files in os.walk(root / part, onerror=closed or _refuse, followlinks=True):
+    for folder, folders, files in os.walk(root / part, onerror=on_closed or _refuse, followlinks=True):
         below = Path(folder).relative_to(root).as_posix()
         folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(Path(folder, name))]
         names += [f"{below}/{name}/" for name in folders]

@@ -7,9 +7,9 @@ from datamodule.source import MemorySource, Source
 
 
 class Digits(ImageDataModule):
-    """Images of sklearn.datasets.load_digits, grey levels 0..16 scaled to 0..255, with a test set of our own.
+    """Images of sklearn.datasets.load_digits, grey levels 0..16 scaled to 0..255.
 
-    As scikit-learn has no official split of them, every fifth image of each class is a test image, whatever the seeds.
+    scikit-learn defines no test set: every fifth image of each class is a test image, independent of all seeds.
     """
 
     @property
@@ -24,8 +24,7 @@ class Digits(ImageDataModule):
         digits = load_digits()
         images_NCHW = torch.from_numpy(digits.images).mul(255 / 16).round().to(torch.uint8)[:, None]
         labels_N = torch.from_numpy(digits.target).long()
-        rank_N = (
-            torch.nn.functional.one_hot(labels_N).cumsum(0).gather(1, labels_N[:, None])[:, 0]
-        )  # 1, 2, ... per class
+        # number of each image within its class: 1, 2, ...
+        rank_N = torch.nn.functional.one_hot(labels_N).cumsum(0).gather(1, labels_N[:, None])[:, 0]
         chosen_N = (rank_N % 5 == 0) == (part == "test")
         return MemorySource(images_NCHW[chosen_N], labels_N[chosen_N])

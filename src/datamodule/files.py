@@ -24,7 +24,7 @@ from process.files import path_from_setting
 
 KINDS = "give an image, a folder, a .zip of images, or a pattern such as 'photos/**/*.png'"
 FEW = 500  # images; for fewer, starting workers takes longer than they save
-ENDINGS = 8  # file endings that a line names at most
+ENDINGS = 8  # file endings in one message, at most
 UNPRINTABLE = ("Cc", "Zl", "Zp")  # Unicode's controls, line and paragraph separators
 
 Batch = tuple[Tensor, Tensor, dict[int, str]]
@@ -34,8 +34,8 @@ class Files(Dataset[Batch]):
     """Image files, decoded as in training; a batch is (images_BCHW uint8, index_B, {index: why it is unreadable}).
 
     `input` is an image, a folder (with all below it), a .zip, or a pattern, in which `**` stands for any folders.
-    `names` are sorted. Hidden files are left out, and so are files of other types in a folder or .zip; `others` holds
-    lines about the latter and about folders without permission. Raises UserError if nothing is found.
+    `names` are sorted. Hidden files are left out, and so are files of other types in a folder or .zip. `others` holds
+    messages about files of other types and about folders without permission. Raises UserError if nothing is found.
     """
 
     def __init__(
@@ -73,20 +73,20 @@ class Files(Dataset[Batch]):
         workers = self.num_workers
         if workers is None:
             workers = suggested_max_num_workers(1) if len(self) > FEW else 0
-        # Lightning's advice to use more workers, which are slower for few images
+        # Lightning advises more workers, which are slower for few images
         warnings.filterwarnings("ignore", ".* does not have many workers")
         settings: dict[str, Any] = {"collate_fn": identity_collate, "generator": torch.Generator()}
         return DataLoader(self, self.batch_size, num_workers=workers, **settings)
 
 
-def find(pattern: str, closed: Callable[[OSError], None]) -> tuple[Path, list[str], list[str]]:
+def find(pattern: str, on_closed: Callable[[OSError], None]) -> tuple[Path, list[str], list[str]]:
     """Return the folder or .zip that a pattern names, the sorted image names in it, and those of other files.
 
-    `closed` is called with the error of each folder that may not be opened.
+    `on_closed` is called with the error of each folder that may not be opened.
     """
     path = path_from_setting("input", pattern, KINDS)
     if path.is_dir():
-        return path, *_images(names_in_folder(path, closed=closed))
+        return path, *_images(names_in_folder(path, on_closed=on_closed))
     if path.is_file() and path.suffix.lower() == ".zip":
         return path, *_images(names_in_zip(path, KINDS))
     if path.is_file():

@@ -1,4 +1,4 @@
-"""Base class of all image data sets: split, loaders and augmentation. A data set adds its images."""
+"""Base class of all image data sets: split, loaders and augmentation; a subclass loads the images."""
 
 import warnings
 from abc import ABC, abstractmethod
@@ -33,12 +33,11 @@ from process.errors import UserError
 class ImageDataModule(LightningDataModule, ABC):
     """Batches (images_BCHW uint8, labels_B int64, index_B int64), index_B being the position in the source.
 
-    With a BagSource, the first is a SetBatch of images, and bags take the place of images in everything below.
-    A subclass defines `load(part)` for the parts train, valid and test, and `class_names`. Without a source for valid,
-    validation images are split off the training source. The order of the training images is a function of (seed,
-    epoch), their augmentation one of (seed, epoch, index). A last training batch of one image, on which BatchNorm
-    cannot train, is left out; it is another image in each epoch. `mean` and `std` are for the networks, which
-    normalise.
+    With a BagSource, the inputs are a SetBatch of images, and "image" below means a bag. A subclass defines
+    `load(part)` for the parts train, valid and test, and `class_names`. Without a source for valid, validation
+    images are split off the training source. The order of the training images is a function of (seed, epoch), their
+    augmentation one of (seed, epoch, index). A last training batch of one image, on which BatchNorm cannot train, is
+    left out; the order decides which image that is. The networks read `mean` and `std`.
     """
 
     def __init__(
@@ -61,11 +60,7 @@ class ImageDataModule(LightningDataModule, ABC):
         flip: bool,
     ) -> None:
         super().__init__()
-        self.num_classes, self.channels, self.image_size = (
-            num_classes,
-            channels,
-            (image_size[0], image_size[1]),
-        )
+        self.num_classes, self.channels, self.image_size = num_classes, channels, (image_size[0], image_size[1])
         self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
         self.valid, self.fold, self.num_folds = valid, fold, num_folds
         self.split_seed, self.limit_train = split_seed, limit_train
@@ -87,7 +82,7 @@ class ImageDataModule(LightningDataModule, ABC):
             self.source(part)
 
     def source(self, part: str) -> Source | None:
-        """Return the images of a part, which are loaded once."""
+        """Return the images of a part; load them at the first call."""
         if part not in self._sources:
             self._sources[part] = source = self.load(part)
             if isinstance(source, MemorySource):
@@ -129,7 +124,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader:
         part = self._part("train")
-        # not trainer.current_epoch, which in a checkpoint at the end of an epoch is still that epoch
+        # not trainer.current_epoch, which in a checkpoint at an epoch's end is not yet increased
         progressed: Any = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
         ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         order = EpochOrder(len(part), self.seed, progressed.processed if self.trainer else 0, *ranks)
@@ -140,7 +135,7 @@ class ImageDataModule(LightningDataModule, ABC):
             assert self.trainer is not None
             loop: Any = self.trainer.fit_loop
             epoch, within = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current
-            # between two epochs, Lightning's count of batches is still that of the last one
+            # between two epochs, Lightning's count of batches is still that of the finished epoch
             batches = within.processed if epoch.started > epoch.processed else 0
             complete, batch = divmod(batches, int(self.trainer.num_training_batches))
             return epoch.processed + complete, batch
@@ -155,12 +150,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move the three tensors; Lightning's own would search nested collections for tensors at every step."""
-        images, labels_B, index_B = batch
-        return (
-            images.to(device, non_blocking=True),
-            labels_B.to(device, non_blocking=True),
-            index_B.to(device, non_blocking=True),
-        )
+        return tuple(part.to(device, non_blocking=True) for part in batch)  # type: ignore[return-value]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if self.augment is None or self.trainer is None or not self.trainer.training:
@@ -173,7 +163,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def _part(self, name: str) -> Part:
         """Return the images of a part, moved to the device if they fit there and no workers read them."""
-        origin = name if self.source(name) is not None else "train"  # of a validation part that is split off
+        origin = name if self.source(name) is not None else "train"  # validation images may be split off train
         source, position = self._sources[origin], self.position(name)
         assert source is not None
         assert position is not None
@@ -191,7 +181,7 @@ class ImageDataModule(LightningDataModule, ABC):
         part = self._part(name)
         sampler = None
         if self.trainer is not None and self.trainer.world_size > 1:
-            # Lightning's own gives some images to two ranks, to make the shares equal, and counts them twice
+            # Lightning's own sampler gives some images to two ranks, to make equal shares, and counts them twice
             ranks = {"num_replicas": self.trainer.world_size, "rank": self.trainer.global_rank}
             sampler = UnrepeatedDistributedSampler(part, shuffle=False, **ranks)
         return DataLoader(part, self.batch_size, sampler=sampler, **self._loader_settings(part))
@@ -202,11 +192,11 @@ class ImageDataModule(LightningDataModule, ABC):
         if workers is None:
             workers = 0 if in_memory else suggested_max_num_workers(self.trainer.num_devices if self.trainer else 1)
         if in_memory or workers:
-            # Lightning advises more: a batch in memory is one operation, and a number that the user has set is intended
+            # Lightning advises more workers, which data in memory do not need and a user who has set them does not want
             warnings.filterwarnings("ignore", ".* does not have many workers")
         return {
             "collate_fn": identity_collate,
-            # iterators draw a seed for workers, which must not change torch's global state
+            # each iterator draws a seed for its workers, which must not change torch's global random state
             "generator": torch.Generator(),
             "num_workers": workers,
             "persistent_workers": workers > 0,

@@ -28,7 +28,7 @@ FEW = 4_000  # images; for fewer, starting workers takes longer than they save
 
 
 class UnreadableImageError(UserError):
-    """Error that names the file, also if a DataLoader worker has wrapped the message in its traceback."""
+    """Error that names the file, even if a DataLoader worker has put a traceback before the message."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())

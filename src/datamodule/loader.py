@@ -1,6 +1,6 @@
-"""The way from a source to batches: split, the order of an epoch, and a DataLoader that resumes within an epoch.
+"""From a source to batches: split, order of an epoch, and a DataLoader that resumes within an epoch.
 
-All of it is a function of settings and seeds: a resumed run needs to know its position only.
+All are functions of settings and seeds, so a checkpoint holds only the position of a run.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ def split(
 
     Args:
         valid: a ratio (0 < valid < 1), a number of images, or 0 for none.
-        fold: number of the one of `num_folds` equal parts that validates, in place of `valid`; None for no folds.
+        fold: which of `num_folds` equal parts is used for validation, in place of `valid`; None for no folds.
         limit_train: number of training images that are kept, None for all; validation images stay the same.
     """
     order = torch.randperm(num_images, generator=torch.Generator().manual_seed(seed))
@@ -61,7 +61,7 @@ def split_hash(valid_position: Tensor) -> str:
 class Part(Dataset[Batch]):
     """Items of a source at the given positions; a batch is (images_BCHW or bags, labels_B, index_B).
 
-    index_B is the position in the source, whichever part of it this is.
+    index_B holds positions in the source, not in the part.
     """
 
     def __init__(self, source: Source, position_M: Tensor) -> None:
@@ -82,7 +82,7 @@ class Part(Dataset[Batch]):
 class EpochOrder(Sampler[int]):
     """Order of range(size) that depends on the seed and on the epoch that was set last.
 
-    Each of several ranks takes a share, all of one size: the first images of the epoch are repeated to fill them.
+    Each rank takes an equal share; the first images of the epoch are repeated to fill the last shares.
     """
 
     def __init__(self, size: int, seed: int, epoch: int = 0, rank: int = 0, world_size: int = 1) -> None:
@@ -121,9 +121,9 @@ class ResumableBatches(BatchSampler):
 class ResumableLoader(DataLoader):
     """DataLoader whose position is saved in checkpoints: the epoch and the batch in it that come next.
 
-    `progress` returns the two. The batch sampler must be a ResumableBatches. Lightning calls state_dict and
-    load_state_dict of loaders that have them. It calls the latter before it makes the first iterator, with which
-    workers read ahead, and sets the sampler's epoch only after that: so the state holds the epoch too.
+    `progress` returns both. The batch sampler must be a ResumableBatches. Lightning calls state_dict and
+    load_state_dict. It calls load_state_dict before it makes the first iterator, from which workers read ahead, and
+    sets the sampler's epoch only afterwards: so the state holds the epoch too.
     """
 
     def __init__(self, dataset: Part, progress: Callable[[], tuple[int, int]], **settings: Any) -> None:
@@ -141,5 +141,5 @@ class ResumableLoader(DataLoader):
 
 
 def identity_collate(batch: Any) -> Any:
-    """Return a batch as it is, as datasets with __getitems__ return whole batches."""
+    """Return the batch unchanged, as the __getitems__ of our datasets returns whole batches."""
     return batch

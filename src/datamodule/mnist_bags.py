@@ -1,4 +1,4 @@
-"""MNIST-bags: is there a 9 among these digits? A data set whose items are sets, not images to cut patches out of."""
+"""MNIST bags, labelled by whether they hold a 9: a data set whose items are sets instead of images."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from set_module.set_batch import SetBatch
 
 # N digits, B bags, M digits in all bags
 
-STREAM = 0x42414753  # added to the seed: bags are independent of all else that is drawn with it
-TEST_SEED = -2  # a seed that no training bags have, as seeds are >= 0
+STREAM = 0x42414753  # added to the seed: bags are independent of other random numbers with the same seed
+TEST_SEED = -2  # differs from all seeds of training bags, which are >= 0
 RESOLUTION = 2**30  # quantiles of the normal distribution from which the size of a bag is drawn
 
 
@@ -24,8 +24,8 @@ class MNISTBags(TorchvisionSet):
     max(1, round(n)) digits, n ~ Normal(bag_size_mean, bag_size_std), drawn with replacement from MNIST's training
     images (the test bags from its test images), so labels are not balanced: with 10 digits a bag, two of three hold
     a 9. The training bags, of which `valid` is split off, depend on split_seed; the test bags are always the same.
-    Fewer bags are the first of more. A digit may be in several bags, of training and of validation. Raises UserError
-    for augmentation.
+    A smaller number of bags gives the first bags of a larger number. A digit may be in several bags, both of training
+    and of validation. Raises UserError for augmentation.
     """
 
     def __init__(

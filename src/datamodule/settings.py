@@ -1,4 +1,4 @@
-"""Settings that a data set does not take together, refused without torch and before a run folder exists."""
+"""Checks of settings that a data set does not take together, without torch, before a run folder exists."""
 
 from omegaconf import DictConfig, OmegaConf
 

@@ -1,6 +1,6 @@
 """Sources of images and labels: a uint8 tensor in memory or on the device, or files that are decoded on demand.
 
-An item is an image, or a bag of images, in which case a batch of items is a SetBatch.
+An item is an image or a bag of images; a batch of bags is a SetBatch.
 """
 
 from typing import Protocol

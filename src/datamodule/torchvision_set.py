@@ -21,7 +21,7 @@ class TorchvisionSet(ImageDataModule):
     def __init__(self, name: str, root: str, **settings: Any) -> None:
         super().__init__(**settings)
         self.dataset_name, self.root = name, Path(root).absolute()
-        self._opened: dict[str, Any] = {}  # already read by prepare_data
+        self._opened: dict[str, Any] = {}  # data sets that prepare_data has read
 
     @property
     def class_names(self) -> list[str]:

@@ -14,10 +14,10 @@ from set_module.set_batch import SetBatch
 
 
 class BagOfPatches(PatchNetwork):
-    """y = pool({head(embed(x_i))}), head linear: the logits of the patches, pooled, usually their mean.
+    """y = pool({head(embed(x_i))}), head linear: the pooled logits of the patches, usually their mean.
 
-    With an encoder, the logits of a patch depend on the others too. Brendel & Bethge 2019, "BagNet", arXiv:1904.00760.
-    uint8 [B, C, H, W] -> [B, K]. Raises ValueError for a pool that does not return K logits for K logits.
+    With an encoder, the logits of a patch depend on the other patches too. Brendel & Bethge 2019, arXiv:1904.00760
+    (BagNet). uint8 [B, C, H, W] -> [B, K]. Raises ValueError for a pool that does not return K logits for K logits.
     """
 
     def __init__(self, num_classes: int, pool: Callable[..., Any], dropout: float = 0.0, **patches: Any) -> None:

@@ -1,4 +1,4 @@
-"""A plain convolutional network of chosen widths: the baseline that sees the whole image."""
+"""A plain convolutional network of chosen widths: the baseline on whole images."""
 
 # B images, C H W of an image, K classes
 

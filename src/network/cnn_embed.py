@@ -1,4 +1,4 @@
-"""Embedding of patches by convolutions: slower than linear layers, for patches that are coloured or large."""
+"""Embedding of patches by convolutions, for coloured or large patches; slower than linear layers."""
 
 # N patches in all, C channels, p side of a patch, D features
 
@@ -14,7 +14,7 @@ from network.conv import conv_block
 class CNNEmbed(nn.Sequential):
     """(3x3 convolution, BatchNorm, ReLU, 2x2 max pooling) per width, then the mean over places.
 
-    With BatchNorm, the features of a patch depend on all patches of the batch in training, on it alone in evaluation.
+    With BatchNorm, a patch's features depend on all patches of the batch in training, on the patch alone in evaluation.
     [N, C, p, p] -> [N, D], D the last width. Raises ValueError without a width.
     """
 

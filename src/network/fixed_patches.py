@@ -1,4 +1,4 @@
-"""Form of a patch network for export: it takes images, whose patches have fixed places."""
+"""Form of a patch network for export that takes images and cuts patches at fixed places."""
 
 # B images, C H W of an image, P patches of each, R rows and X columns of them, p side of a patch, K classes
 
@@ -19,7 +19,7 @@ class FixedPatches(nn.Module):
     torch.export trace it for any B >= 1. Raises ValueError for a network of bags and other modes.
     """
 
-    rows: Tensor  # [R * p] the row of the image of each row of pixels of a patch
+    rows: Tensor  # [R * p], the image row of each pixel row of the patches
     columns: Tensor  # [X * p]
     corners: Tensor  # [P, 2]
 

@@ -1,4 +1,4 @@
-"""Linear layers: the stack in the head of a patch set, and the embedding of patches that consists of one."""
+"""Stack of linear layers, for the head of a patch set and for the embedding of patches."""
 
 # B rows, N patches in all, C channels, p side of a patch, D features
 
@@ -10,8 +10,8 @@ from torch import nn
 class MLP(nn.Sequential):
     """(Linear, LayerNorm, ReLU) per width: [B, in_features] -> [B, out_features], the last width.
 
-    Ba et al. 2016, arXiv:1607.06450: unlike BatchNorm it mixes no rows, so that neither a set nor an image
-    depends on what else is in the batch, in training either, and a last batch of one trains too.
+    Ba et al. 2016, arXiv:1607.06450: unlike BatchNorm, LayerNorm mixes no rows. So the output of an item depends on no
+    other item of the batch, in training too, and a batch of one item can be trained.
     """
 
     def __init__(self, in_features: int, widths: Sequence[int]) -> None:
@@ -24,7 +24,7 @@ class MLP(nn.Sequential):
 
 
 class MLPEmbed(nn.Sequential):
-    """Embedding of patches by linear layers, the cheapest, enough for patches of digits: Flatten and an MLP.
+    """Embedding of patches by Flatten and an MLP: the cheapest one, sufficient for patches of digits.
 
     [N, C, p, p] -> [N, D], D the last width. Raises ValueError without a width.
     """

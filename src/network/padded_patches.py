@@ -1,4 +1,4 @@
-"""Form of a patch network for export: it takes padded patches and a mask, as ONNX has no sets."""
+"""Form of a patch network for export that takes padded patches and a mask, as ONNX has no sets."""
 
 # B sets, S slots of a set, C channels, p side of a patch, K classes
 
@@ -12,7 +12,7 @@ from set_module.set_network import SetNetwork
 class PaddedPatches(nn.Module):
     """Patch network (patches uint8 [B, S, C, p, p], mask bool [B, S], true where there is a patch) -> logits [B, K].
 
-    The content of the other slots has no effect; traced, a set without any patch has the logits NaN. Networks that
+    Values in the other slots have no effect. In an exported graph, an empty set has the logits NaN. Networks that
     use positions take the corners (y, x) as well, int64 [B, S, 2]. torch.onnx.export and torch.export trace it for any
     B and S.
     """

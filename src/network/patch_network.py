@@ -20,12 +20,12 @@ from set_module.set_sequential import SetSequential
 class PatchNetwork(nn.Module, ABC):
     """y = read(encoder({embed(x_i) + position(c_i)})), x_i patches of the image with corners c_i.
 
-    Each part is made by a factory: embed(channels=C, patch_size=p) makes a module [N, C, p, p] -> [N, D],
+    A factory builds each part: embed(channels=C, patch_size=p) makes a module [N, C, p, p] -> [N, D],
     position(features=D, places=(rows, columns)) one [N, 2] -> [N, D] (None: positions are unknown),
     encoder(in_features=D) a set module (None: no patch depends on another); all have `out_features`.
-    uint8 [B, C, H, W], or a SetBatch of uint8 [N, C, p, p] that is cut already, -> [B, K]. With patch_mode None all
-    data are such sets (MNIST bags). Raises ValueError for what PatchCutout refuses, a patch larger than the image, a
-    position without a cut-out.
+    uint8 [B, C, H, W], or a SetBatch of uint8 [N, C, p, p] that is a set already, -> [B, K]. With patch_mode None all
+    inputs are such sets (MNIST bags). Raises ValueError for arguments that PatchCutout refuses, for a patch larger than
+    the image, and for a position without a cut-out.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class PatchNetwork(nn.Module, ABC):
     def patch_num(self) -> tuple[int, int]:
         """Return the smallest and the largest number of patches; it may be set to a number or a pair.
 
-        Networks whose number is fixed (patch_mode grid, all or None) do not have it: hasattr is false.
+        Networks with a fixed number (patch_mode grid, all or None) have no such attribute: hasattr is false.
         """
         if self.cutout is None or self.cutout.count is None:
             raise AttributeError("patch_num")
@@ -82,14 +82,14 @@ class PatchNetwork(nn.Module, ABC):
 
     @property
     def max_patch_num(self) -> int | None:
-        """Return the number of places if no place is drawn twice; else None, as there is no limit."""
+        """Return the number of places if patches are drawn without replacement; else None, which is no limit."""
         return None if self.cutout is None or self.cutout.replace else self.places
 
     def forward(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None = None) -> Tensor:
         return self.read(self.encode(*self.cut(images_BCHW, index_B)))
 
     def cut(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None = None) -> tuple[SetBatch, SetBatch | None]:
-        """Return the patches [N, C, p, p] and their corners [N, 2]; sets, which are cut already, and None."""
+        """Return the patches [N, C, p, p] and their corners [N, 2]. Return a SetBatch unchanged, with corners None."""
         if isinstance(images_BCHW, SetBatch):
             return images_BCHW, None
         if self.cutout is None:
@@ -114,12 +114,12 @@ class PatchNetwork(nn.Module, ABC):
         return features.with_values(features.values + self.position(corners.values).to(features.values.dtype))
 
     def evidence(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None, labels_B: Tensor) -> Tensor:
-        """Return the mean score for the label of the patches over each pixel, [B, H, W]; NaN where no patch lies.
+        """Return the mean score for the label of the patches that cover a pixel, [B, H, W]; NaN where none does.
 
-        The score is a_i with a pool that has weights, whatever the label; else gradient x input, sum_d h_id dy_label /
-        dh_id, h_i the features of a patch before the encoder: Shrikumar et al. 2016, arXiv:1605.01713. Call it in
-        evaluation mode; torch.no_grad and torch.inference_mode do no harm, and no parameter gets a gradient. Raises
-        ValueError for sets, whose elements have no places.
+        If the pool has weights, the score of patch i is its weight a_i, for any label; else gradient x input, sum_d
+        h_id dy_label / dh_id, h_i the features of the patch before the encoder: Shrikumar et al. 2016,
+        arXiv:1605.01713. Call it in evaluation mode, also within torch.no_grad or torch.inference_mode; no parameter
+        gets a gradient. Raises ValueError for sets, whose elements have no places.
         """
         if isinstance(images_BCHW, SetBatch):
             raise ValueError("the elements of sets have no places: give images")
@@ -135,9 +135,8 @@ class PatchNetwork(nn.Module, ABC):
         pool: Any = getattr(self, "pool", None)
         if hasattr(pool, "weights"):
             with torch.no_grad():
-                return pool.weights(self.encode(patches, corners)).map(
-                    lambda weights_NH: weights_NH.mean(1, keepdim=True)
-                )
+                weights = pool.weights(self.encode(patches, corners))
+            return weights.map(lambda weights_NH: weights_NH.mean(1, keepdim=True))
         with torch.no_grad():
             embedded = self._embed_each(patches, corners)
         with torch.enable_grad():

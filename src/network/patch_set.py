@@ -1,4 +1,4 @@
-"""The network this repository is about: it classifies an image by a set of its patches, any number, any order."""
+"""Patch-set network, the subject of this repository: classifies an image by a set of its patches, in any order."""
 
 # B images, D features, K classes
 
@@ -15,8 +15,8 @@ from set_module.set_batch import SetBatch
 class PatchSet(PatchNetwork):
     """y = head(pool(encoder({embed(x_i) + position(c_i)}))), head an MLP, x_i patches with corners c_i.
 
-    Zaheer et al. 2017, "Deep Sets", arXiv:1703.06114; config/model lists what it becomes with other parts.
-    pool(in_features=D) makes a set module, SetBatch of [N, D] -> [B, P], with `out_features`.
+    Zaheer et al. 2017, "Deep Sets", arXiv:1703.06114; config/model lists networks that consist of other parts.
+    pool(in_features=D) builds a set module, SetBatch of [N, D] -> [B, P], with `out_features`.
     uint8 [B, C, H, W] -> [B, K].
     """
 

@@ -1,4 +1,4 @@
-"""Training of a network with weights and activations of few bits, by a rounding whose backward passes gradients on."""
+"""Quantization-aware training: weights and activations of few bits, rounded with a straight-through gradient."""
 
 # B images, C channels, D features
 
@@ -15,8 +15,8 @@ from set_module.reduce import accumulable
 FEWEST, MOST = 2, 8  # bits
 EDGE_BITS = 8  # of the first and the last layer, as in Esser et al. 2020, arXiv:1902.08153
 MOMENTUM = 0.1  # of the running magnitude of activations, as in BatchNorm
-TOLERANCE = 0.1  # of the largest logit: sums in another order may be rounded to another level
-SMALLEST = 1e-8  # magnitude, so that a channel of zeros has a scale too
+TOLERANCE = 0.1  # of the largest logit: a sum in another order may be rounded to another level
+SMALLEST = 1e-8  # root mean square, so that a channel of zeros has a scale > 0
 
 
 class FakeQuantize(torch.autograd.Function):
@@ -111,10 +111,10 @@ class QuantizedLinear(nn.Linear):
 def quantized(network: Callable[..., nn.Module], bits: int, **arguments: Any) -> nn.Module:
     """Build network(**arguments) with `bits` bits for weights and inputs of its convolutions and linear layers.
 
-    The first and the last layer keep 8 bits. The input of the first is an image, of 8 bits already; those of all others
-    must be >= 0, such as outputs of a ReLU. Parameters keep their names, so weights of the float network can be loaded.
-    The network's `tolerance` is how far its logits may differ in other programs, which sum in another order. Raises
-    ValueError for other bits than 2 to 8.
+    The first and the last layer keep 8 bits. The first layer's input is an image and is not quantised; the inputs of
+    all other layers must be >= 0, such as outputs of a ReLU. Parameters keep their names, so weights of the float
+    network can be loaded. The network's `tolerance` is the allowed difference of its logits in an exported program,
+    which may sum in another order. Raises ValueError for bits other than 2 to 8.
     """
     if type(bits) is not int or not FEWEST <= bits <= MOST:
         raise ValueError(f"bits={bits}: choose a whole number from {FEWEST} to {MOST}")

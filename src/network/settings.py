@@ -1,4 +1,4 @@
-"""Settings that networks of patches do not take together, refused without torch and before a run folder exists."""
+"""Checks of settings that networks of patches do not take together, without torch, before a run folder exists."""
 
 import math
 
@@ -9,7 +9,7 @@ from settings import SettingError
 
 
 def check(config: DictConfig) -> None:
-    """Raise a UserError for patches that cannot be cut out of these images. Networks of whole images take all."""
+    """Raise a UserError for patches that cannot be cut out of these images. Networks of whole images need no check."""
     hparams, data = config.hparams, config.data
     if OmegaConf.select(config, "model.network.patch_size") is None:
         return

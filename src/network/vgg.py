@@ -1,4 +1,4 @@
-"""VGG11: the deep plain network that newer ones are compared with."""
+"""VGG11: a deep plain convolutional network, the usual baseline of newer ones."""
 
 # B images, C H W of an image, K classes
 

@@ -1,4 +1,4 @@
-"""Multihead attention within each set: packed outside, padded only where the products are taken."""
+"""Multihead attention within each set: inputs and outputs are packed, only the matrix products are padded."""
 
 # B sets, N elements in all, S slots of a padded set, K vectors of a set, D features, H heads, E = D / H, P = Q, K or V
 
@@ -15,8 +15,8 @@ class MultiheadAttention(nn.Module):
 
     Q = x W_q, K = y W_k, V = y W_v. Vaswani et al. 2017, arXiv:1706.03762, eq. 1. x and y are elements, SetBatch of
     [N, D], or K vectors of each set, a tensor [B, K, D]; x may also be K vectors shared by all sets, [K, D]. The output
-    has the form of x, [B, K, D] for shared ones. Only Q, K and V are padded, for scaled_dot_product_attention; all
-    other layers process N elements, not B * S. Raises ValueError if the heads do not divide the features.
+    has the form of x, or [B, K, D] for shared vectors. Only Q, K and V are padded, for scaled_dot_product_attention;
+    all other layers process N elements, not B * S. Raises ValueError if the heads do not divide the features.
     """
 
     def __init__(self, in_features: int, heads: int) -> None:
@@ -49,7 +49,7 @@ class MultiheadAttention(nn.Module):
         return scores.with_values(set_softmax(scores))
 
     def _heads(self, x: SetBatch | Tensor, first: int, last: int) -> list[Tensor]:
-        """Project x to those of Q, K, V numbered first to last - 1, each [B, H, S, E]."""
+        """Project x to the parts first .. last - 1 of (Q, K, V), each [B, H, S, E]."""
         values = x.values if isinstance(x, SetBatch) else x
         features = values.shape[-1]
         rows = slice(first * features, last * features)
@@ -61,7 +61,7 @@ class MultiheadAttention(nn.Module):
 
 
 def _padded(sets: SetBatch, values_NF: Tensor) -> Tensor:
-    """Pad with zeros: a weight of 0 times NaN in uninitialised memory would be NaN."""
+    """Pad with zeros, as uninitialised memory may hold NaN, and an attention weight of 0 times NaN is NaN."""
     if not _regular(sets):
         slots = values_NF.new_zeros(len(sets) * sets.max_len, values_NF.shape[1])
         values_NF = slots.index_copy_(0, sets.slots(), values_NF)
@@ -77,5 +77,5 @@ def _mask(sets: SetBatch | Tensor) -> Tensor | None:
 
 
 def _regular(sets: SetBatch) -> bool:
-    """Return whether all sets have one size and need no padding; always false in a graph, which serves all sizes."""
+    """Return whether all sets have one size and need no padding; false in a traced graph, which serves all sizes."""
     return not torch.compiler.is_compiling() and sets.values.shape[0] == len(sets) * sets.max_len

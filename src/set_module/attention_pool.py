@@ -1,4 +1,4 @@
-"""The pool of multiple instance learning: it learns the weight of each element, which `weights` returns."""
+"""The attention pool of multiple instance learning, which learns a weight for each element."""
 
 # B sets, N elements in all, D features, L hidden features, H heads
 

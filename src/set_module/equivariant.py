@@ -15,8 +15,8 @@ class EquivariantLinear(SetModule):
     """y_i = Gamma x_i - Lambda pool(X) + b, pool the mean or the max; tied, Lambda = Gamma: Gamma (x_i - pool(X)) + b.
 
     Zaheer et al. 2017, "Deep Sets", arXiv:1703.06114, sec. 3.1 and appendix H; PermEqui2 and, tied, PermEqui1 of the
-    authors' code. If tied, it sees only differences between elements: shifting a whole set has no effect, and a set of
-    one has the output b.
+    authors' code. If tied, the output depends only on differences between elements: a shift of a whole set has no
+    effect, and a set of one has the output b.
     SetBatch of [N, D] -> SetBatch of [N, out_features], by default D. Raises ValueError for another pool.
     """
 

@@ -1,4 +1,4 @@
-"""The multihead attention block, of which SAB, ISAB and PMA, and so the Set Transformer, consist."""
+"""Multihead attention block, the part that SAB, ISAB and PMA of the Set Transformer are made of."""
 
 # N elements in all, B sets, K vectors of a set, D features
 
@@ -23,8 +23,8 @@ class MAB(nn.Module):
 
     Lee et al. 2019, "Set Transformer", arXiv:1810.00825, eq. 6, 7. norm: pre  H = X + Multihead(LN X, LN Y, LN Y),
     H + rFF(LN H), which deep stacks train with: Xiong et al. 2020, arXiv:2002.04745. norm: set  the same with SetNorm:
-    the Set Transformer++, Zhang et al. 2022, arXiv:2206.11925. X and Y share one norm, as the projections that
-    follow can scale and shift each. rFF(H) = relu(H W), as in the authors' code; with an expansion e,
+    the Set Transformer++, Zhang et al. 2022, arXiv:2206.11925. X and Y share one norm, because the projections
+    after it can scale and shift them separately. rFF(H) = relu(H W), as in the authors' code; with an expansion e,
     relu(H W_1) W_2 of e * D hidden features, as in the Transformer: arXiv:1706.03762. Dropout acts on both summands.
     X and Y are those of MultiheadAttention. Raises ValueError for an unknown norm and heads that do not divide D.
     """

@@ -1,7 +1,7 @@
-"""Cuts patches out of images, which makes a set of each image.
+"""Cut-out of patches, which turns an image into a set.
 
-Positions are a function of (seed, epoch, image index, number of the patch), so that the patches of an image do not
-depend on its batch, worker or rank, and a set of 64 begins with the set of 16.
+Positions are a function of (seed, epoch, image index, number of the patch): the patches of an image do not depend on
+its batch, worker or rank, and the first 16 of 64 patches are the same as 16 patches.
 """
 
 # B images, N patches in all, C H W of an image, p side of a patch
@@ -49,7 +49,7 @@ class PatchCutout(nn.Module):
 
     @property
     def count(self) -> tuple[int, int] | None:
-        """Return (lo, hi), both inclusive; it may be set to a number or a pair. None: the mode decides."""
+        """Return (lo, hi), both inclusive, or None if the mode fixes the number. May be set to a number or a pair."""
         return self._count
 
     @count.setter
@@ -86,7 +86,10 @@ class PatchCutout(nn.Module):
             index_N = index_B.index_select(0, set_N)
             place_N = random_int(rows * columns, self.seed, epoch, index_N, draw=1 + number_N)
         else:
-            draw_P = 1 + torch.arange(_enough(rows * columns, hi), device=index_B.device)
+            if hi > rows * columns:
+                fewer = f"choose <= {rows * columns}, or replace=True"
+                raise ValueError(f"patch_num={hi} exceeds the {rows * columns} places: {fewer}")
+            draw_P = 1 + torch.arange(rows * columns, device=index_B.device)
             order_BP = random_int(2**31 - 1, self.seed, epoch, index_B[:, None], draw_P).argsort(dim=1, stable=True)
             place_N = order_BP.flatten().index_select(0, set_N * (rows * columns) + number_N)
         y_N = place_N // columns
@@ -106,10 +109,7 @@ class PatchCutout(nn.Module):
 
 
 def cutout_patch2d(
-    images_BCHW: Tensor,
-    patch_num: int | Sequence[int],
-    patch_size: int,
-    generator: torch.Generator | None = None,
+    images_BCHW: Tensor, patch_num: int | Sequence[int], patch_size: int, generator: torch.Generator | None = None
 ) -> SetBatch:
     """Cut patches at places drawn by a torch generator: PatchCutout for a notebook, without index and epoch.
 
@@ -165,12 +165,6 @@ def _evenly(length: int, size: int) -> list[int]:
     """Return ceil(length / size) offsets from 0 to length - size: neighbours touch or overlap."""
     last = -(-length // size) - 1
     return [round(i * (length - size) / last) for i in range(last + 1)] if last else [0]
-
-
-def _enough(places: int, count: int) -> int:
-    if count > places:
-        raise ValueError(f"patch_num={count} exceeds the {places} places: choose <= {places}, or replace=True")
-    return places
 
 
 def _range(count: int | Sequence[int] | None) -> tuple[int, int]:

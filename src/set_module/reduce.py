@@ -1,8 +1,8 @@
 """The plain reductions of a set: sum, mean, max, min, std, log-sum-exp of its elements, [N, D] -> [B, D].
 
-Half precision is accumulated in fp32 and returned in half precision. Max and std have their gradient written
-out: autograd's own took 3.4 and 2.1 times as long (CPU, one thread, 8,323 elements of 512 features in 256
-sets). Allocating a new [N, D] takes longer than the arithmetic on it, so they work in place.
+Half precision is accumulated in fp32 and returned in half precision. Max and std have a backward of their own:
+autograd's took 3.4 and 2.1 times as long (CPU, one thread, 8,323 elements of 512 features in 256 sets). They work in
+place, as allocating a new [N, D] takes longer than the arithmetic on it.
 """
 
 # B sets, N elements in all, D features
@@ -42,7 +42,7 @@ def set_std(sets: SetBatch) -> Tensor:
 
 
 def set_logsumexp(sets: SetBatch) -> Tensor:
-    """log sum_i exp x_i; nothing overflows, and infinities count as in torch.logsumexp."""
+    """log sum_i exp x_i without overflow; infinities are treated as in torch.logsumexp."""
     values_ND = accumulable(sets.values)
     max_BD = set_max(sets.with_values(values_ND.detach()))
     shift_BD = max_BD.masked_fill(max_BD.isinf(), 0)  # inf - inf would be NaN

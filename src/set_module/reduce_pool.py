@@ -30,7 +30,7 @@ class ReducePool(SetModule):
     Zaheer et al. 2017, "Deep Sets", arXiv:1703.06114; several at once: Corso et al. 2020, arXiv:2004.05718.
     sum_scale multiplies the sum, which grows with the set: by 1 / sqrt(n) if "sqrt", which keeps the variance
     (Schneckenreiter et al. 2024, arXiv:2403.04747), by c if a number c, such as 1 / E[n]. SetBatch of [N, D] ->
-    [B, R * D]. Raises ValueError for an unknown reduction or none, and a scale that is neither or has no sum to scale.
+    [B, R * D]. Raises ValueError for an unknown reduction or none, another sum_scale, and a sum_scale without a sum.
     """
 
     def __init__(self, in_features: int, reductions: Sequence[str], sum_scale: str | float | None = None) -> None:

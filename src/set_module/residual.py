@@ -8,7 +8,7 @@ from set_module.set_sequential import SetModule, SetSequential
 
 
 class ResidualBlock(SetModule):
-    """x_i + W_2 relu(SN(W_1 relu(SN(x_i)))): normalised first, so that the identity is not changed.
+    """x_i + W_2 relu(SN(W_1 relu(SN(x_i)))): pre-norm, so that the skip connection is the identity.
 
     The equivariant residual connection of Deep Sets++, SN SetNorm: Zhang et al. 2022, arXiv:2206.11925, sec. 4.
     SetBatch of [N, D] -> SetBatch of [N, D].

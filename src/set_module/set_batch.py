@@ -1,6 +1,6 @@
 """The packed batch of sets of different sizes that every set module takes and returns.
 
-Without padding, no time is spent on elements that do not exist, and no value of them can leak.
+Without padding, no time is spent on padded elements, and their values cannot affect a result.
 """
 
 # B sets, N elements in all, S slots of a padded set, *F shape of one element
@@ -76,7 +76,7 @@ class SetBatch:
             if shortest < 1:
                 raise _empty(lengths_B)
         slot_N = mask_BS.flatten().nonzero()[:, 0]
-        torch._check(slot_N.shape[0] > 0)  # in a traced graph, no operation has to handle the case of no element
+        torch._check(slot_N.shape[0] > 0)  # lets torch.export assume that there is an element
         index_N = slot_N.div(mask_BS.shape[1], rounding_mode="floor")
         return cls.trusted(x_BSF.flatten(0, 1).index_select(0, slot_N), lengths_B, index_N, max_len)
 
@@ -128,7 +128,7 @@ class SetBatch:
         """Return n random elements of each set, without replacement; all of a smaller set."""
         if n < 1:
             raise ValueError(f"n={n}: a set has at least one element, choose >= 1")
-        kept_N = self.numbers() < n  # indexes the random order, in which each set keeps its place
+        kept_N = self.numbers() < n  # indexes the random order, which keeps the order of the sets
         order = self._random_order(generator)[kept_N]
         lengths_B = self.lengths.clamp(max=n)
         return SetBatch.trusted(self.values.index_select(0, order), lengths_B, self.index[kept_N], min(n, self.max_len))
@@ -158,9 +158,6 @@ pytree.register_pytree_node(
     SetBatch,
     lambda sets: ([getattr(sets, name) for name in _FIELDS], None),
     lambda fields, _: SetBatch.trusted(*fields),
-    flatten_with_keys_fn=lambda sets: (
-        [(pytree.GetAttrKey(name), getattr(sets, name)) for name in _FIELDS],
-        None,
-    ),
+    flatten_with_keys_fn=lambda sets: ([(pytree.GetAttrKey(name), getattr(sets, name)) for name in _FIELDS], None),
     serialized_type_name="set_module.set_batch.SetBatch",
 )

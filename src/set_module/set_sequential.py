@@ -14,11 +14,11 @@ class SetModule(nn.Module):
 
 
 class SetSequential(SetModule, nn.Sequential):
-    """Sequence of modules: a set module acts on the sets, any other on each element by itself.
+    """Sequence of modules: a set module acts on the sets, a plain module on each element by itself.
 
     After a pool, plain modules act on the vectors [B, D]. SetBatch of [N, *F] -> SetBatch, or [B, D] after a pool.
-    Raises TypeError for a set module after the pool, or within a plain module, which would call it with elements
-    without their sets.
+    Raises TypeError for a set module after the pool, or inside a plain module, where it would get elements without
+    their sets.
     """
 
     def __init__(self, *modules: nn.Module) -> None:

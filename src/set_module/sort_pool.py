@@ -15,8 +15,8 @@ class SortPool(SetModule):
 
     The rank r_i = i / (n - 1) of 0 .. 1, 0 in a set of one, and f_d piecewise linear with learned values w_kd at its
     K = pieces + 1 knots, f_d(r) = sum_k max(0, 1 - |pieces r - k|) w_kd. Zhang, Hare and Pruegel-Bennett 2019,
-    "FSPool", arXiv:1906.02795, eq. 1 to 3. SetBatch of [N, D] -> [B, D]. It pads to sort, so that
-    the largest set decides how much memory it needs. Raises ValueError for pieces below 1.
+    "FSPool", arXiv:1906.02795, eq. 1 to 3. SetBatch of [N, D] -> [B, D]. It pads to sort, so its
+    memory grows with the largest set. Raises ValueError for pieces below 1.
     """
 
     def __init__(self, in_features: int, pieces: int = 20) -> None:

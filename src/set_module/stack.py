@@ -9,7 +9,7 @@ from set_module.set_sequential import SetSequential
 
 
 class Stack(SetSequential):
-    """layer_depth(... layer_1(X)), each made by layer(in_features=...) with the out_features of the one before.
+    """layer_depth(... layer_1(X)), each built by layer(in_features=out_features of the layer before).
 
     With a width, a linear layer [N, D] -> [N, width] comes first. With a norm, norm(out_features) comes last: layers
     that normalise their inputs, not their outputs, need it (Xiong et al. 2020, arXiv:2002.04745).
