@@ -6,7 +6,7 @@ only one class understands is checked in the package of that class, see `check`.
 
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 import metrics
+from process import secrets
 from process.errors import UserError
-from process.secrets import refuse_in_config
 
 SRC = Path(__file__).parent
 CLASSIFIER = "model.Classifier"
@@ -214,6 +214,39 @@ def find(name: str) -> Setting:
     return ROWS.get(name, Setting(name))
 
 
+def leaves(node: Any, prefix: str = "", into_lists: bool = False) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted name and the value of each setting; an empty mapping is a value too.
+
+    Args:
+        node: plain mappings, lists and values.
+        prefix: the dotted name of `node` itself.
+        into_lists: yield the values in a list one by one, under the name of the list, instead of the list.
+    """
+    if isinstance(node, Mapping) and node:
+        for key, value in node.items():
+            yield from leaves(value, f"{prefix}.{key}" if prefix else str(key), into_lists)
+    elif into_lists and isinstance(node, list):
+        for value in node:
+            yield from leaves(value, prefix, into_lists)
+    else:
+        yield prefix, node
+
+
+def quoted(value: str) -> str:
+    """Quote a text for Hydra, in whose quotes a backslash is itself, except in front of a quote."""
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+    return f"'{escaped}'"
+
+
+def quote(argument: str) -> str:
+    """Quote free text, in which ${ is no interpolation; a text that is quoted already stays."""
+    name, equals, value = argument.partition("=")
+    is_quoted = value[:1] in "'\"" and value[:1] == value[-1:]
+    if not equals or name not in names("free_text") or value == "null" or is_quoted:
+        return argument
+    return f"{name}={quoted(value)}".replace("${", "\\${")
+
+
 class SettingError(UserError):
     """A value that a setting cannot have."""
 
@@ -239,7 +272,7 @@ def check(config: DictConfig) -> None:
     """
     if OmegaConf.is_missing(config, "run"):
         raise UserError("which run? run=FOLDER, such as run=outputs/Default/2026-11-20/09-00-00")
-    refuse_in_config(config)
+    refuse_secrets(config)
     absent = object()
     for setting in TABLE:
         if setting.rule is None:
@@ -267,6 +300,13 @@ def check(config: DictConfig) -> None:
         package = str(OmegaConf.select(config, f"{node}._target_", default="")).partition(".")[0]
         if package and (SRC / package / "settings.py").is_file():  # of this repository: a config may be somebody else's
             importlib.import_module(f"{package}.settings").check(config)
+
+
+def refuse_secrets(config: DictConfig) -> None:
+    """Raise a UserError for a secret that a YAML file contains or fetches from the environment."""
+    for name, value in leaves(OmegaConf.to_container(config, resolve=False), into_lists=True):
+        if isinstance(value, str):
+            secrets.refuse(name, value)
 
 
 def _check_monitor(config: DictConfig) -> None:

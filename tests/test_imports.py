@@ -28,7 +28,7 @@ ALLOWED = {  # part -> the parts of this project that it may import; adapter is 
     "figure": {"figure", "training_log", "set_module", "run", "process"},
     "logger": {"logger", "run", "process"},
     "table": {"table", "run", "process", "settings"},
-    "ask": {"ask", "command", "run", "process"},
+    "ask": {"ask", "command", "run", "process", "settings"},
     "scaffold": {"scaffold", "process"},
     "prediction": {"set_module", "process"},
     "exporter": {"exporter", "network", "set_module", "process"},

@@ -232,3 +232,15 @@ def test_a_setting_without_a_row_is_treated_as_what_contains_it():
 
 def test_each_row_has_another_name():
     assert len(settings.ROWS) == len(settings.TABLE)
+
+
+NODE = {"a": {"b": 1, "c": {}}, "d": ["x", {"e": "y"}], "f": None}
+
+
+def test_leaves_have_dotted_names_and_lists_are_values():
+    assert list(settings.leaves(NODE)) == [("a.b", 1), ("a.c", {}), ("d", ["x", {"e": "y"}]), ("f", None)]
+
+
+def test_leaves_into_lists():
+    flat = [("a.b", 1), ("a.c", {}), ("d", "x"), ("d.e", "y"), ("f", None)]
+    assert list(settings.leaves(NODE, into_lists=True)) == flat

@@ -4,8 +4,7 @@ import re
 
 from ask import choices, questions
 from ask.gpus import GPU
-from command.arguments import quote
-from command.hints import quoted
+from settings import quote, quoted
 
 OWN, ALL, CPU = "none", "all GPUs", "processor"
 

@@ -18,14 +18,13 @@ from omegaconf.errors import OmegaConfBaseException
 import settings as table
 from adapter import hydra_core
 from command import hints
-from command.hints import quoted
 from process.errors import UserError
-from process.nested import leaves
 from process.ranks import SWEEPS
 from process.secrets import refuse_in_arguments
 from run import sweep_record
 from run.folder import REPOSITORY
 from run.resume import find_run, no_run
+from settings import leaves, quote, quoted
 
 SHOW = ("--cfg", "-c", "--info", "-i")
 LISTS = ("callbacks", "loggers")  # groups of which several options are chosen
@@ -246,15 +245,6 @@ def without(recorded: list[str], new: list[str]) -> list[str]:
         for override in recorded
         if override.partition("=")[0] not in again and not override.lstrip("+~").startswith(parts)
     ]
-
-
-def quote(argument: str) -> str:
-    """Quote free text, in which ${ is no interpolation; a text that is quoted already stays."""
-    name, equals, value = argument.partition("=")
-    is_quoted = value[:1] in "'\"" and value[:1] == value[-1:]
-    if not equals or name not in table.names("free_text") or value == "null" or is_quoted:
-        return argument
-    return f"{name}={quoted(value)}".replace("${", "\\${")
 
 
 def refuse_misused_options(argv: list[str]) -> None:

@@ -19,11 +19,10 @@ from adapter import hydra_core
 from command import arguments, completion, hints
 from process import interruption, ranks
 from process.errors import PastHydraError, UserError, find_user_error
-from process.nested import leaves
 from process.secrets import scrub
 from run.folder import REPOSITORY, locked, make_run_folder, run_copy
 from run.sweep_record import write_start
-from settings import SettingError, check, names
+from settings import SettingError, check, leaves, names
 
 CONFIG = REPOSITORY / "config"
 

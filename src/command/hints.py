@@ -14,6 +14,7 @@ import settings
 from process.errors import UserError, first_line, nearest
 from process.ranks import SWEEPS
 from run.folder import REPOSITORY
+from settings import quoted
 
 CONFIG = REPOSITORY / "config"
 REMEDIES = {  # by the words of the library that refuses
@@ -79,12 +80,6 @@ def shell_quoted(word: str) -> str:
     if "'" in word and not re.search(r"[\"$`\\!]", word):
         return f'"{word}"'
     return shlex.quote(word)
-
-
-def quoted(value: str) -> str:
-    """Quote a text for Hydra, in whose quotes a backslash is itself, except in front of a quote."""
-    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
-    return f"'{escaped}'"
 
 
 def name_of(word: str) -> str:

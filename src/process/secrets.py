@@ -4,10 +4,7 @@ import logging
 import os
 import re
 
-from omegaconf import DictConfig, OmegaConf
-
 from process.errors import UserError
-from process.nested import leaves
 
 WORDS = "PASSWORD|PASSWD|PASSPHRASE|SECRET|(API|ACCESS|PRIVATE|AUTH)_?KEY"
 NAME = re.compile(rf"^(?!.*_(FILE|PATH|ID)$).*(TOKEN|{WORDS})(_|$)", re.I)
@@ -36,17 +33,11 @@ def refuse_in_arguments(argv: list[str]) -> None:
     """Raise a UserError for a secret on the command line, which Hydra would write to a file."""
     for argument in argv:
         name, _, value = argument.partition("=")
-        _refuse(name.lstrip("+~"), value)
+        refuse(name.lstrip("+~"), value)
 
 
-def refuse_in_config(config: DictConfig) -> None:
-    """Raise a UserError for a secret that a YAML file contains or fetches from the environment."""
-    for name, value in leaves(OmegaConf.to_container(config, resolve=False), into_lists=True):
-        if isinstance(value, str):
-            _refuse(name, value)
-
-
-def _refuse(name: str, value: str) -> None:
+def refuse(name: str, value: str) -> None:
+    """Raise a UserError if a setting contains a secret, or fetches one from the environment."""
     named = SETTING.search(name.rpartition(".")[2]) and len(value) >= SHORTEST
     fetched = any(
         NAME.search(variable) or IN_URL.search(os.environ.get(variable, ""))

@@ -25,12 +25,12 @@ import settings
 from process import interruption
 from process.errors import UserError, find_user_error
 from process.files import remove_temporary_files, replacing, write_json
-from process.nested import leaves
 from process.ranks import end_together, is_rank_zero
 from process.secrets import scrub
 from run import sweep_record
 from run.folder import RecordError, copy_source, git_state, locked, read_run_json, source_differences
 from run.resume import Change, changes, refuse_fixed
+from settings import leaves
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf")
 # hparams that code reads by name, whatever the YAML of the chosen parts refers to

@@ -10,10 +10,10 @@ import yaml
 
 import settings
 from process.errors import UserError
-from process.nested import leaves
 from process.ranks import is_rank_zero
 from run import sweep_record
 from run.folder import RecordError, read_run_json
+from settings import leaves
 
 ABSENT = "(not set)"
 

@@ -13,7 +13,7 @@ from adapter import lightning
 
 
 class Seen(Callback):
-    """What the adapter says at the end of each batch, and which private names the loops have there."""
+    """A callback that keeps the adapter's answer at the end of each batch, and the private names of the loops."""
 
     def __init__(self):
         self.steps, self.followed = [], []

@@ -8,13 +8,13 @@ from command.arguments import (
     expand_short_options,
     join_added_options,
     prepare_argv,
-    quote,
     read_settings_file,
     refuse_short_options,
     resumed_sweep,
     short_options,
 )
 from process.errors import UserError
+from settings import quote
 
 
 @pytest.mark.parametrize(

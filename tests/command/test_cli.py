@@ -1,4 +1,4 @@
-"""What a mistake looks like: one line, exit code 1, and no folder where the config alone shows it."""
+"""Mistakes: one line, exit code 1, and no folder where the config alone shows the mistake."""
 
 import pytest
 from runs import record

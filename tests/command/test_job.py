@@ -1,4 +1,4 @@
-"""What becomes of a job, without a training: alone its error ends the command, in a sweep only the job."""
+"""The ends of a job, without a training: an error ends a single run's command, but in a sweep only the job."""
 
 import pytest
 from hydra.core.hydra_config import HydraConfig

@@ -5,7 +5,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from process.errors import UserError
-from process.secrets import Formatter, refuse_in_arguments, refuse_in_config, scrub
+from process.secrets import Formatter, refuse_in_arguments, scrub
+from settings import refuse_secrets
 
 KEY = "0123456789abcdef"
 
@@ -111,7 +112,7 @@ def test_a_secret_in_a_setting_is_refused_without_saying_it(key, monkeypatch, ar
     assert not [word for word in (KEY, "abcdef", "hunter22", "me:pw") if word in line]
     name, _, value = argument.lstrip("+").partition("=")
     with pytest.raises(UserError):
-        refuse_in_config(OmegaConf.create({"a": [{name: value}]}))
+        refuse_secrets(OmegaConf.create({"a": [{name: value}]}))
 
 
 @pytest.mark.parametrize(
@@ -129,13 +130,13 @@ def test_a_secret_in_a_setting_is_refused_without_saying_it(key, monkeypatch, ar
 def test_other_settings_pass(key, argument):
     refuse_in_arguments([argument])
     name, _, value = argument.partition("=")
-    refuse_in_config(OmegaConf.create({name: value, "n": 1, "none": None}))
+    refuse_secrets(OmegaConf.create({name: value, "n": 1, "none": None}))
 
 
 def test_a_short_secret_may_be_a_word_of_a_setting(monkeypatch):
     monkeypatch.setenv("POSTGRES_PASSWORD", "mlflow")
     refuse_in_arguments(["loggers=[mlflow]"])
-    refuse_in_config(OmegaConf.create({"_target_": "logger.mlflow.MLflow"}))
+    refuse_secrets(OmegaConf.create({"_target_": "logger.mlflow.MLflow"}))
 
 
 @pytest.mark.parametrize("more", [[], ["hparams.lr=0.1,0.2", "-m"]])
