@@ -16,6 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 import metrics
 from process import secrets
 from process.errors import UserError
+from process.files import path_from_setting
 
 SRC = Path(__file__).parent
 CLASSIFIER = "model.Classifier"
@@ -282,7 +283,8 @@ def check(config: DictConfig) -> None:
             continue
         if value is absent:
             raise UserError(
-                f"{setting.name} is not in this config, which an older version wrote: repeat its run by src/rerun.py"
+                f"{setting.name} is missing in this config: leave out ~{setting.name}; if an older version wrote the "
+                "config, repeat its run by src/rerun.py"
             )
         if not setting.rule.test(value):
             raise SettingError(setting.name, value, f"must be {setting.rule.words}")
@@ -291,6 +293,11 @@ def check(config: DictConfig) -> None:
             if part is not None and not isinstance(part, DictConfig):
                 raise SettingError(f"{group}.{name}", part, "must be what its YAML describes, or null to leave it out")
     _check_monitor(config)
+    source = config.get("init_from")
+    if source is not None and config.get("resume") is None and "run" not in config:  # only a new run reads it
+        remedy = "name a run folder or a checkpoint"
+        if not path_from_setting("init_from", str(source), remedy).exists():
+            raise UserError(f"init_from={source}: there is no such file or folder: {remedy}")
     if "lr" in config.optimizer:
         raise UserError("optimizer.lr: the learning rate is hparams.lr")
     fold, folds = config.data.fold, config.data.num_folds

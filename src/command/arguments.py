@@ -27,6 +27,7 @@ from run.resume import find_run, no_run
 from settings import leaves, quote, quoted
 
 SHOW = ("--cfg", "-c", "--info", "-i")
+HELP = ("--help", "-h", "--hydra-help")
 LISTS = ("callbacks", "loggers")  # groups of which several options are chosen
 SHOWN_BY_CFG = ("job", "hydra", "all")  # -c with one of these is Hydra's --cfg
 PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[A-Za-z_][\w./-]*", re.IGNORECASE)  # what Hydra reads as a text
@@ -170,8 +171,10 @@ def prepare_argv(argv: list[str]) -> list[str]:
     if "hydra.output_subdir=null" in argv:
         return argv  # prepared already: a process that Lightning starts for another rank
     refuse_in_arguments(argv)
-    if set(SWEEPS) & set(argv) and any(argument.partition("=")[0] in SHOW for argument in argv):
+    if set(SWEEPS) & set(argv) and has_option(argv, SHOW):
         raise UserError("--cfg and --info show the config of one job: without -m, and with one value for each setting")
+    if empty := {"hydra.run.dir=", "hydra.sweep.dir="} & set(argv):
+        raise UserError(f"{empty.pop()}: name a folder, or leave this setting out")
     argv = join_added_options(argv)
     named = [argument for argument in argv if argument.startswith(("run=", "resume=")) and argument != "resume=null"]
     new = options_first([quote(argument) for argument in argv if argument not in named])
@@ -198,6 +201,11 @@ def prepare_argv(argv: list[str]) -> list[str]:
     if name == "run":  # verbosity belongs to the command that is called
         recorded = [override for override in recorded if not override.startswith("verbosity=")]
     return options_first([*configs, *recorded, *same_folder, *new])
+
+
+def has_option(argv: list[str], options: tuple[str, ...]) -> bool:
+    """Return whether one of these options is given, as `--cfg job` or `--cfg=job`."""
+    return any(word.partition("=")[0] in options for word in argv)
 
 
 def options_first(argv: list[str]) -> list[str]:

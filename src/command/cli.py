@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from adapter import hydra_core
 from command import arguments, completion, hints
 from process import interruption, ranks
+from process.console import discard_stdout
 from process.errors import PastHydraError, UserError, find_user_error
 from process.secrets import scrub
 from run.folder import REPOSITORY, locked, make_run_folder, run_copy
@@ -85,11 +86,16 @@ def prepare_arguments() -> None:
 def run_hydra(main: Callable[[], Any]) -> None:
     """Have Hydra compose the config and call the command's function, or print help or the config."""
     register_resolvers()
-    if {"--help", "-h"} & set(sys.argv):
+    if arguments.has_option(sys.argv, arguments.HELP):
         hydra_core.share_repository()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing and exiting
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not arguments.has_option(sys.argv, (*arguments.HELP, *arguments.SHOW)):
+            raise
+        discard_stdout()  # `--help | head` has read enough
     except Exception:
         interruption.check()  # Ray turns what a signal raises within it into an error of its own
         raise
@@ -155,7 +161,7 @@ def register_resolvers() -> None:
     """Register the ${resolvers:} that config/ uses."""
     warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/")  # a preset is merged onto its plugin's config
     # cached: the folder is made when Hydra first asks for its name, and keeps that name, in a sweep's workers too
-    shows = any(argument in ("-c", "--cfg", "-i", "--info") or argument.startswith("--cfg=") for argument in sys.argv)
+    shows = arguments.has_option(sys.argv, arguments.SHOW)
     folder = _name_only if shows else make_run_folder  # to look at the config makes no folder
     OmegaConf.register_new_resolver("run_folder", folder, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("checked", _checked, replace=True)

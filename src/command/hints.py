@@ -39,6 +39,10 @@ OPTION_ALIASES = {"cuda": "gpu", "lenet5": "lenet", "vgg": "vgg11", "cifar": "CI
 PARTS = ("pool", "embed", "encoder", "position")  # of a network of patches: model/pool=...
 LISTS = ("callbacks", "loggers")  # groups of which several options are chosen
 EXAMPLES = {"hparams": "hparams.lr=0.01 hparams.batch_size=64", "optimizer": "+optimizer.weight_decay=0.01"}
+ALREADY_THERE = re.compile(  # Hydra's words for `+name=` where `name=` was meant
+    r"An item is already at '([^']+)'|^(\S+) appears more than once|^Multiple values for (\S+)\. To override"
+    r"|force-add .* not supported: '\+\+([^=]+)"
+)
 OPTIMIZERS = ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "ASGD", "LBFGS", "NAdam", "RAdam", "RMSprop", "SGD")
 
 
@@ -103,7 +107,9 @@ def right_words(name: str, value: str) -> list[str] | None:
         known = {optimizer.lower(): optimizer for optimizer in OPTIMIZERS}
         chosen = [known.get(each.rpartition(".")[2].lower(), "") for each in values]
         return [f"hparams.optimizer={','.join(chosen)}"] if all(chosen) else None
-    if (ours := ALIASES.get(name)) and not is_known(name):
+    parent, _, part = name.rpartition(".")
+    ours = ALIASES.get(name) or (ALIASES.get(part) if ALIASES.get(part, "").rpartition(".")[0] == parent else None)
+    if ours and not is_known(name):
         options = options_of(ours)
         values = [option_of(options, each) or each for each in values] if options else values
         if options and not set(values) <= set(options):
@@ -136,13 +142,16 @@ def for_value(error: settings.SettingError) -> str:
 def for_composition(error: Exception, known_settings: Callable[[], Iterable[str]]) -> str:
     """Return the line for what Hydra or OmegaConf refused while it composed the config."""
     text = str(error)
+    if "Could not override ''" in text:
+        return f"cannot read {word_of('')!r}: write name=value"
     if setting := re.search(r"Could not (?:override|delete from config\.) '([^'@]+)", text):
         group, _, part = setting[1].rpartition("/")
         if group and (CONFIG / setting[1]).is_dir():  # a pool of a network without one
             return f"{setting[1]}: the chosen {group} has no {part}; {group}=... chooses another"
         return for_setting(setting[1], known_settings)
-    if there := re.search(r"Could not append to config\. An item is already at '([^']+)'", text):
-        word = word_of(there[1])
+    if there := ALREADY_THERE.search(text):
+        name = next(filter(None, there.groups()))
+        word = next((word for word in typed if word.startswith("+") and name_of(word) == name), name)
         return f"{word}: + adds a setting, and this one is there already; type: {corrected(word, word.lstrip('+'))}"
     if group := re.search(r"Could not delete '([^']+)'\. No match in the defaults list", text):
         none = f"{group[1]}={'none' if 'none' in options_of(group[1]) else '[]'}"
@@ -196,12 +205,16 @@ def takes_list(name: str, value: str) -> bool:
 def for_unreadable(word: str) -> str:
     """Return the line for a word that Hydra's grammar does not read."""
     name, equals, value = word.partition("=")
+    if value.startswith("="):
+        right = f"{name}={value.lstrip('=')}"
+        return f"cannot read {word!r}: one = is enough; type: {corrected(word, right)}"
     if equals and value and value[0] not in "[{'\"":
         return f"cannot read {word!r}: the value needs quotes; type: {corrected(word, f'{name}={quoted(value)}')}"
     place = typed.index(word) if word in typed else 0
     before, after = typed[:place], typed[place + 1 :]
     name = word.removesuffix(":")
     if not equals and is_known(name):
+        after = after[1:] if after[:1] == ["="] else after  # name = value
         if after and "=" not in after[0] and not after[0].startswith("-"):
             line = command([*before, f"{name}={after[0]}", *after[1:]])
             return f"cannot read {word!r}: settings are written name=value; type: {line}"

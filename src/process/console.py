@@ -141,15 +141,20 @@ def open_console(verbosity: int, width: int | None = None) -> Any:
         """A console that outlives its reader (`| head`) and a full disk, where rich would end the process."""
 
         def on_broken_pipe(self) -> None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard_stdout()
 
         def print(self, *objects: Any, **options: Any) -> None:
             try:
                 super().print(*objects, **options)
             except OSError:
-                self.on_broken_pipe()
+                discard_stdout()
 
     return RobustConsole(width=width, quiet=effective_verbosity(verbosity) == 0 or not is_rank_zero())
+
+
+def discard_stdout() -> None:
+    """Send the rest of the output to /dev/null: nothing reads it, and writing it at the exit of Python would fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _config_tree(settings: Any) -> Any:

@@ -111,6 +111,22 @@ REFLEXES = [
     ("resume=", "resume=: name a run folder, or last", None),
     ("verbosity=high", "must be one of 0, 1, 2", None),
     ("trainer=", "trainer=: no such option", None),
+    ("init_from=nowhere", "init_from=nowhere: there is no such file or folder: name a run folder", None),
+    ("~hparams.lr", "hparams.lr is missing in this config: leave out ~hparams.lr", None),
+    ("hparams.lr=[0.1,0.2]", "hparams.lr=[0.1, 0.2]: must be a number >= 0", None),
+    ("hparams.seed=-1 -m", "hparams.seed=-1: must be a whole number", None),
+    ("experiment=mnist_fast,nothing -m", "experiment=nothing: no such option", None),
+    ("hydra.run.dir=", "hydra.run.dir=: name a folder, or leave this setting out", None),
+    ("=", "cannot read '=': write name=value", None),
+    ("@x", "cannot read '@x': write name=value", None),
+    ("hparams.lr==0.1", "one = is enough", "hparams.lr=0.1"),
+    ("hparams.lr = 0.1", "settings are written name=value", "hparams.lr=0.1"),
+    ("+data=CIFAR10", "this one is there already", "data=CIFAR10"),
+    ("++data=CIFAR10", "this one is there already", "data=CIFAR10"),
+    ("trainer.gpus=2", "trainer.gpus: no such setting", "trainer.devices=2"),
+    ("hparams.epochs=3", "hparams.epochs: no such setting", "hparams.max_epochs=3"),
+    ("--config-name=foo", "Cannot find primary config 'foo'", None),
+    ("--config-dir=nowhere", "nowhere' not found", None),
 ]
 
 
