@@ -25,9 +25,9 @@ List the runs under outputs/ and multirun/: status, comment, the settings in whi
                   experiment_name, started, seconds, host, device, parameters; * and ? stand for any letters
   NAME!=VALUE     all but those
   'NAME>VALUE'    also >= < <=; in quotes, or the shell takes it for a file
-  all=true        with the runs that are no results: debug=True, and those that were refused before they trained
+  all=true        also the runs that are no results: debug=True, and those refused before they trained
 
-== What of them ==
+== What to show ==
   group=true      runs that differ in seeds or folds alone become one: mean ± standard deviation (n - 1), and n
   sort=NAME       by a metric, the best first (of a loss, the smallest), or by anything else; sort=-NAME reverses
   top=N           the first N only

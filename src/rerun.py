@@ -12,7 +12,7 @@ from command import plain_command
 from command.arguments import recorded_overrides
 from process.interruption import SIGNALS
 from run.folder import make_run_folder, read_run_json, source_differences
-from run.resume import no_run
+from run.resume import not_a_run
 
 HELP = """\
 Repeat a run with the code, config and settings in its folder, in a new run folder; then compare the metrics.
@@ -35,7 +35,7 @@ def main(words: list[str]) -> int:
     folder, *new = words
     old = Path(folder).absolute()
     if not (old / "source" / "src" / "train.py").is_file() or not (old / "run.json").is_file():
-        raise no_run("", old)
+        raise not_a_run("", old)
     record = read_run_json(old)
     for line in differences(old, record):
         print(line)

@@ -43,13 +43,13 @@ class Setting:
         optional: only some data sets, networks or commands have it.
         fixed: may not change when a run is resumed.
         fixed_in_epoch: may not change when a run is resumed inside an epoch: it decides what a batch holds.
-        new_patience: a run that had stopped trains on when this changes.
+        new_patience: a run that stopped early continues when this changes.
         new_schedule: the learning-rate schedule starts anew when this changes.
         comparable: trials of a search that differ in it may be compared: it does not influence the result.
         repeats: runs that differ in it alone repeat one experiment.
         replaced: a group whose settings belong to the chosen option, and are dropped when another one is chosen.
         path: TAB completes paths.
-        free_text: taken as it is typed, where Hydra's grammar would ask for quotes.
+        free_text: may be typed without the quotes that Hydra's grammar asks for.
         before_hydra: read before Hydra starts, by src/train.py alone; part of no config.
     """
 
@@ -82,7 +82,7 @@ def _one_of(*values: object) -> Rule:
     return Rule("one of " + ", ".join(map(str, values)), lambda v: any(v == x and type(v) is type(x) for x in values))
 
 
-_PART = Rule("what its YAML describes: leave it out here", lambda v: isinstance(v, DictConfig))
+_PART = Rule("the settings in its YAML, set one by one", lambda v: isinstance(v, DictConfig))
 _TEXT = Rule("a text", lambda v: isinstance(v, str) and v != "")
 _SWITCH = Rule("true or false", lambda v: type(v) is bool)
 _NAMES = Rule(
@@ -240,7 +240,7 @@ def quoted(value: str) -> str:
 
 
 def quote(argument: str) -> str:
-    """Quote free text, in which ${ is no interpolation; a text that is quoted already stays."""
+    """Quote the value of a free-text setting, in which ${ is no interpolation; keep a value that is quoted already."""
     name, equals, value = argument.partition("=")
     is_quoted = value[:1] in "'\"" and value[:1] == value[-1:]
     if not equals or name not in names("free_text") or value == "null" or is_quoted:
@@ -291,7 +291,7 @@ def check(config: DictConfig) -> None:
     for group in ("callbacks", "loggers"):
         for name, part in (config.get(group) or {}).items():
             if part is not None and not isinstance(part, DictConfig):
-                raise SettingError(f"{group}.{name}", part, "must be what its YAML describes, or null to leave it out")
+                raise SettingError(f"{group}.{name}", part, "must be the settings in its YAML, or null to leave it out")
     _check_monitor(config)
     source = config.get("init_from")
     if source is not None and config.get("resume") is None and "run" not in config:  # only a new run reads it
@@ -324,7 +324,7 @@ def _check_monitor(config: DictConfig) -> None:
         if OmegaConf.select(config, "model._target_") != CLASSIFIER:
             return  # another LightningModule: only its training knows what it logs
         if monitor not in measured:
-            raise UserError(f"hparams.monitor={monitor}: nothing of that name is measured; {', '.join(measured)} are")
+            raise UserError(f"hparams.monitor={monitor}: no such metric; choose from {', '.join(measured)}")
         higher = metrics.higher_is_better(entries, monitor.partition("_")[2])
     except ValueError as error:
         raise UserError(f"metrics: {error}") from error
@@ -334,9 +334,9 @@ def _check_monitor(config: DictConfig) -> None:
 
 
 def lower_is_better(config: DictConfig) -> list[str]:
-    """Return the results that are the better the lower they are, without their stage: loss, calibration_error.
+    """Return the names, without stage, of the results for which lower is better: loss, calibration_error.
 
-    The direction is that of the metric; hparams.monitor_mode is that of a watched result which has none of its own.
+    A metric has its own direction; hparams.monitor_mode decides where the watched result has none.
     """
     entries: Any = OmegaConf.to_container(config.metrics, resolve=True)
     higher = {name: metrics.higher_is_better(entries, name) for name in ("loss", *metrics.names(entries))}

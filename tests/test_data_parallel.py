@@ -188,7 +188,7 @@ def test_goes_on_exactly_after_a_signal_to_torchrun(whole, tmp_path):
     [
         ("OnRank, rank: 1, batch: 3", "rank 1: RuntimeError: crashed on purpose"),
         ("OnRank, rank: 1, batch: 3, during: test", "rank 1: RuntimeError: crashed on purpose"),
-        ("OnRank, rank: 1, batch: 3, name: SIGKILL", "rank 1 was ended by SIGKILL: was there memory enough?"),
+        ("OnRank, rank: 1, batch: 3, name: SIGKILL", "rank 1 was ended by SIGKILL: out of memory?"),
         ("AtConstruction", "rank 1: callbacks.fault: nothing of that here"),
     ],
 )

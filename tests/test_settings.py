@@ -102,12 +102,12 @@ def test_seed_0_lr_0_and_one_number_of_patches_are_valid():
         ("data.image_size=64", "[height, width]"),
         ("data.mean=0.5", "a list of numbers"),
         ("hparams.seed=4294967296", "from 0 to 4294967295"),
-        ("hparams.monitor=valid_acc", "valid_loss, valid_f1, train_loss, train_accuracy are"),
+        ("hparams.monitor=valid_acc", "choose from valid_loss, valid_f1, train_loss, train_accuracy"),
         ("debug=1", "true or false"),
-        ("guard=null", "guard=null: must be what its YAML describes: leave it out here"),
-        ("hparams=null", "hparams=null: must be what"),
-        ("predictor=null", "predictor=null: must be what"),
-        ("tested=true", "tested=True: must be what its YAML describes: leave it out here, or null"),
+        ("guard=null", "guard=null: must be the settings in its YAML, set one by one"),
+        ("hparams=null", "hparams=null: must be the settings in its YAML"),
+        ("predictor=null", "predictor=null: must be the settings in its YAML"),
+        ("tested=true", "tested=True: must be the settings in its YAML, set one by one, or null"),
         ("verbosity=3", "verbosity=3: must be one of 0, 1, 2"),
         ("verbosity=true", "one of 0, 1, 2"),
         ("metrics=f1", "metrics=f1: must be a list of names"),
@@ -211,8 +211,11 @@ def test_another_lightning_module_may_log_any_name():
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("callbacks.early_stopping=true", "callbacks.early_stopping=True: must be what its YAML describes, or null"),
-        ("loggers.csv=x", "loggers.csv=x: must be what its YAML describes, or null"),
+        (
+            "callbacks.early_stopping=true",
+            "callbacks.early_stopping=True: must be the settings in its YAML, or null",
+        ),
+        ("loggers.csv=x", "loggers.csv=x: must be the settings in its YAML, or null"),
         ("model.network.pool=max", "model.network.pool=max: model/pool= chooses it"),
     ],
 )

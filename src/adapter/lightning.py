@@ -1,4 +1,4 @@
-"""Private names of pytorch_lightning, and what works around its cost per step."""
+"""Private names of pytorch_lightning, and workarounds for its cost per step."""
 
 import subprocess
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def correct_resumed_loops(trainer: "Trainer") -> None:
         loop._load_combined_loader_states()  # its state was there
         iter(loop._data_fetcher)  # type: ignore[arg-type]
     if not loop.restarted_mid_epoch:
-        loop.epoch_loop.restarting = False  # a new epoch, in which nothing is to be made up for
+        loop.epoch_loop.restarting = False  # a new epoch: it has no batches to skip
     loop._restarting = False  # the epoch's end is still to come: without this it would leave out a plateau scheduler
 
 
@@ -78,7 +78,7 @@ def loss_scale(trainer: "Trainer", optimizer: Any) -> float:
 
 
 def silence_lr_finder() -> None:
-    """Disable the bar of Lightning's learning-rate finder, which it draws in pipes and at verbosity=0 too."""
+    """Disable the progress bar of Lightning's learning-rate finder, which appears even in pipes and at verbosity=0."""
     from pytorch_lightning.tuner import lr_finder
 
     finder: Any = lr_finder
@@ -89,7 +89,7 @@ def silence_lr_finder() -> None:
 def no_profiler() -> "Profiler":
     """Return a profiler that measures nothing, at a fifth of the cost of Lightning's own.
 
-    That one enters 30 context managers a step. `trainer.profiler=simple` (or advanced, pytorch) measures.
+    Lightning's own enters 30 context managers a step. To measure, set `trainer.profiler=simple` (advanced, pytorch).
     """
     from pytorch_lightning.profilers import PassThroughProfiler
 
@@ -105,7 +105,7 @@ def no_profiler() -> "Profiler":
 def skip_idle_hooks() -> "Callback":
     """Return a callback that replaces the hooks of a step which a callback does not define by None.
 
-    Lightning calls each hook of each callback at every step, a fifth of a small step's time; None it leaves out.
+    Lightning calls each hook of each callback at every step, a fifth of a small step's time, and skips None.
     """
     from pytorch_lightning import Callback
 

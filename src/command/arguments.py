@@ -23,7 +23,7 @@ from process.ranks import SWEEPS
 from process.secrets import refuse_in_arguments
 from run import sweep_record
 from run.folder import REPOSITORY
-from run.resume import find_run, no_run
+from run.resume import find_run, not_a_run
 from settings import leaves, quote, quoted
 
 SHOW = ("--cfg", "-c", "--info", "-i")
@@ -35,7 +35,7 @@ PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[A-Za-z_][\w./-]*", re.IGNORE
 
 @dataclass(frozen=True)
 class ShortOption:
-    """Option such as `--lr RATE` that is replaced by settings, in which `word` is what follows the option."""
+    """Option such as `--lr RATE` that is replaced by settings, in which the option's value replaces `word`."""
 
     name: str
     word: str
@@ -77,7 +77,7 @@ def refuse_short_options(argv: list[str]) -> None:
     for word in argv:
         name = word.partition("=")[0]
         if name in short and name != "-c":
-            raise UserError(f"{name}: an option of train.py alone; settings are written name=value")
+            raise UserError(f"{name}: only train.py has this option; settings are written name=value")
         _refuse_unknown(word, argv, [])
 
 
@@ -89,7 +89,7 @@ def _expanded(word: str, following: Iterator[str], options: dict[str, ShortOptio
     if name == "-c" and value in SHOWN_BY_CFG:
         return [name, value]
     if not value or (not equals and value in options):
-        raise UserError(f"{name} {option.word}: what follows {name} is missing")
+        raise UserError(f"{name} {option.word}: the value after {name} is missing")
     return option.given(value)
 
 
@@ -187,7 +187,7 @@ def prepare_argv(argv: list[str]) -> list[str]:
         raise UserError(f"{name}=: name a run folder" + (", or last" if name == "resume" else ""))
     folder = find_run(value, finished=bool(new)) if name == "resume" else Path(value).absolute()
     if not (folder / "source" / "config").is_dir() or (folder / sweep_record.NAME).is_file():
-        raise no_run(f"{name}=", folder)
+        raise not_a_run(f"{name}=", folder)
     same_folder = [
         quote(f"{name}={folder}"),
         quote(f"hydra.run.dir={folder}"),

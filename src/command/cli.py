@@ -1,4 +1,4 @@
-"""The way of every Hydra command from the shell to objects: its arguments, its start, its errors in one line."""
+"""Start of every Hydra command: prepare its arguments, have Hydra compose, build objects, report errors in one line."""
 
 import os
 import sys
@@ -28,7 +28,7 @@ from settings import SettingError, check, leaves, names
 CONFIG = REPOSITORY / "config"
 
 full_error = False  # whether the user has set HYDRA_FULL_ERROR
-describe_failure: list[Callable[[Exception], str]] = []  # set while a sweep runs: words for an error of its launcher
+describe_failure: list[Callable[[Exception], str]] = []  # set while a sweep runs: describes an error of its launcher
 
 
 def start(main: Callable[[], Any]) -> None:
@@ -67,7 +67,7 @@ def complete(main: Callable[[], Any]) -> None:
 
 
 def prepare_arguments() -> None:
-    """Turn the words that were typed into those that Hydra takes; `resume_sweep=` becomes the process of that sweep."""
+    """Turn the typed arguments into Hydra's; `resume_sweep=` replaces this process by that sweep's."""
     if _command() == "train":
         sys.argv[1:] = arguments.expand_settings_files(arguments.expand_short_options(sys.argv[1:]))
     else:
@@ -97,7 +97,7 @@ def run_hydra(main: Callable[[], Any]) -> None:
             raise
         discard_stdout()  # `--help | head` has read enough
     except Exception:
-        interruption.check()  # Ray turns what a signal raises within it into an error of its own
+        interruption.check()  # Ray wraps the Interrupted that a signal raises inside it in another error
         raise
 
 
@@ -129,7 +129,7 @@ def _command() -> str:
 
 
 def _own_config() -> str:
-    """Return the name of the command's own YAML of today: the config of a run may hold an older one."""
+    """Store the command's current YAML and return its new name: the config folder of a run may hold an older one."""
     name = f"{_command()}_as_here"
     ConfigStore.instance().store(name, OmegaConf.load(CONFIG / f"{_command()}.yaml"))
     return name
@@ -144,7 +144,7 @@ def build(config: DictConfig, **arguments: Any) -> Any:
 
 
 def build_loggers(config: DictConfig) -> list[Any]:
-    """Return the loggers of the config, in the guard that it describes."""
+    """Return the configured loggers, wrapped in the configured guard."""
     chosen = {name: logger for name, logger in config.loggers.items() if logger is not None}
     return build(config.guard, loggers=[build(logger) for logger in chosen.values()], names=list(chosen))
 
@@ -162,7 +162,7 @@ def register_resolvers() -> None:
     warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/")  # a preset is merged onto its plugin's config
     # cached: the folder is made when Hydra first asks for its name, and keeps that name, in a sweep's workers too
     shows = arguments.has_option(sys.argv, arguments.SHOW)
-    folder = _name_only if shows else make_run_folder  # to look at the config makes no folder
+    folder = _name_only if shows else make_run_folder  # showing the config makes no folder
     OmegaConf.register_new_resolver("run_folder", folder, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("checked", _checked, replace=True)
     # facts that only the data knows: ${call:datamodule.class_folders.count_classes,${data.root}}
@@ -190,7 +190,7 @@ def _user_error(error: BaseException) -> str | None:
         return hints.for_value(mistake) if isinstance(mistake, SettingError) else str(mistake)
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
         return hints.for_composition(error, _known_settings)
-    return hints.for_no_name(error) if isinstance(error, ValueError) else None
+    return hints.for_group_without_name(error) if isinstance(error, ValueError) else None
 
 
 def _known_settings() -> list[str]:
@@ -201,8 +201,8 @@ def _known_settings() -> list[str]:
     chosen = [word for word in sys.argv[1:] if word.partition("=")[0] in groups and "," not in word]
     try:
         with initialize_config_dir(str(CONFIG), version_base="1.3"):
-            config = compose(name, chosen)  # which may bring settings of their own
-    except HydraException:  # the user's own YAML is broken: then there is nothing to compare with
+            config = compose(name, chosen)  # the chosen options may add settings
+    except HydraException:  # the user's own YAML is broken, so no names are known
         return []
     parts = [name.split(".") for name, _ in leaves(OmegaConf.to_container(config))]
     settings = dict.fromkeys(".".join(each[: end + 1]) for each in parts for end in range(len(each)))  # each once

@@ -1,4 +1,4 @@
-"""TAB where Hydra, which answers the rest, knows nothing: short options, paths, settings that are read before Hydra."""
+"""TAB completion of short options, paths and settings that are read before Hydra; Hydra completes the rest."""
 
 import io
 import os

@@ -1,6 +1,6 @@
-"""One line with the remedy, for mistakes that Hydra reports in several lines or that it cannot know.
+"""One-line remedies for mistakes that Hydra reports in several lines, or does not recognise.
 
-Knows the words of Hydra's messages, and the names that users of other projects type first.
+They are found by the text of Hydra's messages, and by the names that other projects give to settings.
 """
 
 import importlib
@@ -17,10 +17,10 @@ from run.folder import REPOSITORY
 from settings import quoted
 
 CONFIG = REPOSITORY / "config"
-REMEDIES = {  # by the words of the library that refuses
+REMEDIES = {  # part of a library's error message -> what to do
     "No supported gpu backend found": " torch sees no GPU (nvidia-smi tells more); without one: trainer=cpu",
 }
-ALIASES = {  # a name as other projects have it -> our setting or group
+ALIASES = {  # a name in other projects -> our setting or group
     **dict.fromkeys(("dataset", "datamodule"), "data"),
     **dict.fromkeys(("net", "network", "arch", "architecture"), "model"),
     **dict.fromkeys(("device", "accelerator"), "trainer"),
@@ -37,7 +37,7 @@ ALIASES = {  # a name as other projects have it -> our setting or group
 }
 OPTION_ALIASES = {"cuda": "gpu", "lenet5": "lenet", "vgg": "vgg11", "cifar": "CIFAR10", "cosine_annealing": "cosine"}
 PARTS = ("pool", "embed", "encoder", "position")  # of a network of patches: model/pool=...
-LISTS = ("callbacks", "loggers")  # groups of which several options are chosen
+LISTS = ("callbacks", "loggers")  # groups of which several options may be chosen
 EXAMPLES = {"hparams": "hparams.lr=0.01 hparams.batch_size=64", "optimizer": "+optimizer.weight_decay=0.01"}
 ALREADY_THERE = re.compile(  # Hydra's words for `+name=` where `name=` was meant
     r"An item is already at '([^']+)'|^(\S+) appears more than once|^Multiple values for (\S+)\. To override"
@@ -67,7 +67,7 @@ def command(words: Iterable[str]) -> str:
 
 
 def corrected(wrong: str, *right: str) -> str:
-    """Return the command with the right words in place of the wrong one, or these alone if a file brought that one."""
+    """Return the command with the right words in place of the wrong one; only the right words if a file set it."""
     if wrong not in typed:
         return " ".join(map(shell_quoted, right))
     place = typed.index(wrong)
@@ -91,7 +91,7 @@ def name_of(word: str) -> str:
 
 
 def right_words(name: str, value: str) -> list[str] | None:
-    """Return what name=value should have been, if that is one of the known first mistakes.
+    """Return the right words for name=value if that is a known mistake, else None.
 
     `pool=attention` is model/pool=attention, `pool=max` is hparams.pool=[max], `optimizer=sgd` hparams.optimizer=SGD.
     """
@@ -119,7 +119,7 @@ def right_words(name: str, value: str) -> list[str] | None:
 
 
 def option_of(options: list[str], name: str) -> str | None:
-    """Return the option that was meant: of another case, under another name, or the only one that contains the word."""
+    """Return the option that was meant: in another case, under another name, or the only one that contains `name`."""
     exact = [option for option in options if option.lower() == OPTION_ALIASES.get(name.lower(), name).lower()]
     containing = [option for option in options if len(name) > 3 and name.lower() in option.lower()]
     found = exact or (containing if len(containing) == 1 else [])
@@ -127,7 +127,7 @@ def option_of(options: list[str], name: str) -> str | None:
 
 
 def for_value(error: settings.SettingError) -> str:
-    """Return the line for a value that its setting cannot have; with the command where the right one is known."""
+    """Return the line for a refused value; it ends with the corrected command if a right value is known."""
     word = word_of(error.name)
     word = word if "=" in word else f"{error.name}={error.value}"
     if right := right_words(error.name, word.partition("=")[2]):
@@ -155,13 +155,13 @@ def for_composition(error: Exception, known_settings: Callable[[], Iterable[str]
         return f"{word}: + adds a setting, and this one is there already; type: {corrected(word, word.lstrip('+'))}"
     if group := re.search(r"Could not delete '([^']+)'\. No match in the defaults list", text):
         none = f"{group[1]}={'none' if 'none' in options_of(group[1]) else '[]'}"
-        return f"~{group[1]}: the group stays, its choice may be none; type: {corrected(f'~{group[1]}', none)}"
+        return f"~{group[1]}: a group cannot be removed, but left empty; type: {corrected(f'~{group[1]}', none)}"
     if option := re.search(r"Could not (?:find|load) '([^']+)/([^'/]*)'", text):
         return for_option(option[1], option[2])
     if missing := re.search(r"Interpolation key '([^']+)' not found", text):
         place = getattr(error, "full_key", None)
         where = f"{place}: " if place else ""
-        return f"{where}there is no setting {missing[1]}; a ${{ of the text itself is written \\${{"
+        return f"{where}there is no setting {missing[1]}; a literal ${{ is written \\${{"
     if sweep := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return for_several_values(sweep[1])
     if unreadable := getattr(error, "override", None):
@@ -172,7 +172,7 @@ def for_composition(error: Exception, known_settings: Callable[[], Iterable[str]
 def for_setting(name: str, known_settings: Callable[[], Iterable[str]]) -> str:
     """Return the line for a name that no setting has: the corrected command, the nearest name, or how to add it."""
     if name.startswith("hydra.launcher."):
-        return f"{name}: not of the chosen launcher; hydra/launcher=joblib, submitit_local, submitit_slurm, ray"
+        return f"{name}: not in this launcher; choose hydra/launcher=joblib, submitit_local, submitit_slurm or ray"
     word = word_of(name)
     if right := right_words(name, word.partition("=")[2]):
         return f"{name}: no such setting; type: {corrected(word, *right)}"
@@ -226,7 +226,7 @@ def for_unreadable(word: str) -> str:
     return f"cannot read {word!r}: write name=value, with quotes around a value that is not plain"
 
 
-def for_no_name(error: Exception) -> str | None:
+def for_group_without_name(error: Exception) -> str | None:
     """Return the line for a group that was given null, a truth value or a number; Hydra does not say which group."""
     if "Config group override must be a string" not in str(error):
         return None

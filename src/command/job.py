@@ -25,7 +25,7 @@ from run.record import Run, describe_error, is_recorded, used_hparams
 from run.resume import earlier_record
 from settings import check, quote
 
-# the launchers that a sweep treats in a way of their own: hydra/launcher=basic, joblib, submitit_local
+# the launchers that a sweep treats specially: hydra/launcher=basic, joblib, submitit_local
 BASIC, JOBLIB, LOCAL = "BasicLauncher", "JoblibLauncher", "LocalLauncher"
 
 
@@ -35,7 +35,7 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     @functools.wraps(function)
     def decorated(config: DictConfig) -> Any:
         log_warnings()
-        logging.raiseExceptions = False  # a full disk is reported once, not by each line that train.log cannot take
+        logging.raiseExceptions = False  # a full disk is reported once, not for each line of train.log
         try:
             with interruption.handle_signals():
                 if in_sweep(HydraConfig.get()):
@@ -80,7 +80,7 @@ def record(config: DictConfig) -> Run:
     overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # ${...} as it was written
     parsed = OverridesParser.create().parse_overrides(overrides)
     settings = {override.key_or_group: override.value() for override in parsed if not override.is_delete()}
-    # what report.py can ask for: also what a default or a recipe chose
+    # for the filters of report.py: also the options that a default or a recipe chose
     composed = {group: option for group, option in hydra.runtime.choices.items() if not group.startswith("hydra/")}
     composed |= {f"hparams.{name}": value for name, value in used_hparams(config).items()}
     for group in {override.key_or_group for override in parsed if override.is_add()} & set(LISTS):

@@ -33,7 +33,7 @@ class TrainedRun:
     def model(self, purpose: str, *needed: str) -> Any:
         """Return the run's LightningModule with the weights of the checkpoint, in evaluation mode.
 
-        Raises a UserError if it lacks a `needed` attribute or method: `purpose` says for what a classifier is needed.
+        Raises a UserError if it lacks one of the attributes and methods `needed`; the message begins with `purpose`.
         """
         model = build(self.config.model)
         _refuse_other_models(model, purpose, needed)
@@ -41,7 +41,7 @@ class TrainedRun:
         return model.eval()
 
     def class_names(self) -> list[str]:
-        """Return the names in run.json, or those of the data if run.json has none, or else the labels: 0, 1, ..."""
+        """Return the class names in run.json; if it has none, those of the data, else the labels 0, 1, ..."""
         names = None
         try:
             names = read_run_json(self.folder).get("class_names") or build(self.config.data).class_names
@@ -94,7 +94,7 @@ def open_test_data(config: DictConfig) -> Any:
 
 
 def refuse_other_classes(folder: Path, names: Sequence[str]) -> None:
-    """Raise a UserError if the data's classes are not, in this order, those that the run learned by number."""
+    """Raise a UserError if the data's classes, or their order, differ from those of the run."""
     trained = read_intact_record(folder).get("class_names") or names
     for number, (name, known) in enumerate(zip_longest(names, trained)):
         if name != known:
@@ -124,7 +124,7 @@ def _refuse_other_models(model: Any, purpose: str, needed: Sequence[str]) -> Non
 
 
 def _one_device(trainer: DictConfig) -> int | list[int]:
-    """Return the first device listed; any one if that is not a GPU of this machine: a run may come from another."""
+    """Return the first device listed, or 1 (any) if this machine has no such GPU: the run may be from another."""
     import torch
 
     listed = trainer.get("devices")

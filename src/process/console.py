@@ -34,7 +34,7 @@ _terminal_is_shared = False
 
 
 def quiet_shared_terminal() -> None:
-    """Print only warnings from now on: several jobs of a sweep share this terminal, and the sweep itself reports."""
+    """Print only warnings from now on: for a worker, whose jobs the sweep's own process reports."""
     global _terminal_is_shared
     _terminal_is_shared = True
 
@@ -138,7 +138,7 @@ def open_console(verbosity: int, width: int | None = None) -> Any:
     from rich.console import Console
 
     class RobustConsole(Console):
-        """A console that outlives its reader (`| head`) and a full disk, where rich would end the process."""
+        """A console for which a closed pipe (`| head`) or a full disk does not end the process."""
 
         def on_broken_pipe(self) -> None:
             discard_stdout()

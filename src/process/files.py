@@ -64,9 +64,8 @@ def explain_os_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        number = error.errno or (
-            errno.ENOSPC if os.strerror(errno.ENOSPC) in str(error) else 0
-        )  # copytree joins several
+        full = os.strerror(errno.ENOSPC) in str(error)  # copytree joins several errors into one without a number
+        number = error.errno or (errno.ENOSPC if full else 0)
         reason = os.strerror(number) if number else str(error)
         raise UserError(f"cannot write {path}: {reason}; {REMEDIES.get(number, 'is the disk healthy?')}") from error
 

@@ -1,4 +1,4 @@
-"""The isolation of a sweep's jobs that share a process: each job finds the state that the first one found."""
+"""Isolation of sweep jobs that run in one process: each begins with the same global state as the first."""
 
 import gc
 import os

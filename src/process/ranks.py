@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 DECISION_TIMEOUT = 300.0  # seconds
 POLL_INTERVAL = 0.1  # seconds
-COMMON_FAILURE_TIMEOUT = 5.0  # seconds within which rank 0 meets the same failure, if it meets it at all
+COMMON_FAILURE_TIMEOUT = 5.0  # seconds within which rank 0 has the same failure, if it is common to all ranks
 GRACE_PERIOD = 10.0  # seconds that a rank has to end after another one; after them it hangs in a collective operation
 RANK_ZERO_FAILED = "failed"  # the key under which rank 0 announces its failure
 FAILURE_RECORD = ".first_failure"
@@ -46,7 +46,7 @@ class FailureReportedElsewhere(BaseException):
     """The end of this rank because of a failure that another rank reports. No Exception: nothing may handle it."""
 
 
-# Which rank is this process?
+# The rank of this process
 
 
 def is_rank_zero() -> bool:
@@ -83,11 +83,11 @@ def refuse_unsupported_launch(argv: list[str]) -> None:
         )
 
 
-# What do ranks agree on, and through which channel?
+# Decisions of rank 0 for all ranks
 
 
 def agree_on(name: str, decide: Callable[[], T], timeout: float = DECISION_TIMEOUT) -> T:
-    """Return the decision of rank 0 (plain values) on all ranks of torchrun or srun; elsewhere the own decision.
+    """Return rank 0's decision (plain values) on all ranks of torchrun or srun; otherwise this process's own.
 
     Raises a UserError where rank 0 has not decided after `timeout` seconds.
     """
@@ -103,7 +103,7 @@ def agree_on(name: str, decide: Callable[[], T], timeout: float = DECISION_TIMEO
 
 
 def is_reported_elsewhere() -> bool:
-    """Return whether rank 0 meets and reports the same failure as this rank; rank 0 announces that it does."""
+    """Return whether rank 0 has and reports the same failure as this rank; on rank 0, announce the failure."""
     channel = _open_channel()
     if channel is None:
         return False
@@ -135,7 +135,7 @@ def gather_from_ranks(value: Any, world_size: int) -> list[Any]:
 class Channel(Protocol):
     """A key-value store that all ranks reach before torch connects them."""
 
-    remedy: str  # for an error message: what to check where no answer comes
+    remedy: str  # for the error message: what to check if rank 0 does not answer
     ends_with_rank_zero: bool
 
     def put(self, name: str, text: str) -> None: ...
@@ -204,12 +204,12 @@ def _wait_for(channel: Channel, name: str, timeout: float) -> str:
         if channel.get(RANK_ZERO_FAILED) is not None:
             raise FailureReportedElsewhere
         if time.monotonic() > end:
-            raise UserError(f"rank 0 said nothing about {name} for {timeout:g} s: {channel.remedy}")
+            raise UserError(f"rank 0 has not shared its {name} for {timeout:g} s: {channel.remedy}")
         time.sleep(POLL_INTERVAL)
     return text
 
 
-# How do ranks end together?
+# The common end of all ranks
 
 
 @contextmanager
@@ -298,7 +298,7 @@ class RankWatchdog:
             for rank, process in enumerate(self.processes, start=1):
                 code = process.poll()
                 if code is not None and code < 0:
-                    return f"rank {rank} was ended by {signal.Signals(-code).name}: was there memory enough?"
+                    return f"rank {rank} was ended by {signal.Signals(-code).name}: out of memory?"
             if time.monotonic() >= end:
                 return None
             time.sleep(0.05)
@@ -378,7 +378,7 @@ def _disconnect() -> None:
 
 
 def _end_processes(processes: list[subprocess.Popen[bytes]], seconds: float) -> None:
-    """Wait so long for all the processes, then kill them: a rank that waits on a GPU handles no signal."""
+    """Wait up to `seconds` for the processes, then kill the rest: a rank that waits on a GPU handles no signal."""
     end = time.monotonic() + seconds
     for process in processes:
         try:

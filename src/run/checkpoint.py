@@ -98,7 +98,7 @@ def init_from(model: Any, source: str) -> None:
 
 
 def resume_point(run: Run, model: Any) -> Path | None:
-    """Return the checkpoint from which a resumed run continues; None if it ended before its first one.
+    """Return the checkpoint from which a resumed run continues; None if the run ended before its first checkpoint.
 
     Raises a UserError for changed settings with which the run cannot continue, and if there is nothing left to do.
     """
@@ -114,7 +114,7 @@ def resume_point(run: Run, model: Any) -> Path | None:
     if words := sorted(misfits(model, checkpoint["state_dict"])):
         changed = ", ".join(str(change) for change in run.changes) or "the code of the network"
         raise UserError(
-            f"the checkpoint does not fit: {words[0]} ({changed}); leave that as it was, or start a new run from the "
+            f"the checkpoint does not fit: {words[0]} ({changed}); undo that change, or start a new run from the "
             f"weights that fit, init_from={run.folder}"
         )
     run.changes_since_checkpoint = compare(

@@ -26,7 +26,13 @@ from process.ranks import agree_on
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("src", "config", "requirements.txt")  # enough to run again: `python source/src/train.py`
 IGNORED = ("__pycache__", ".*", "outputs", "multirun")  # the last two exist in src if a run was started there
-TYPES = {"status": str, "started": str, "settings": dict, "composed": dict, "metrics": dict}  # of entries of run.json
+TYPES = {
+    "status": str,
+    "started": str,
+    "settings": dict,
+    "composed": dict,
+    "metrics": dict,
+}  # entries of run.json
 
 
 class RecordError(UserError):
@@ -90,7 +96,7 @@ def _make(kind: str, experiment_name: str, comment: str | None) -> str:
 
 
 def slug(text: str) -> str:
-    """Keep letters and digits of any language, replace the rest by `-`: `lr 0.1, 日本` -> `lr-0.1-日本`."""
+    """Return the text with all but letters, digits and `_.=+-` replaced by `-`: `lr 0.1, 日本` -> `lr-0.1-日本`."""
     return re.sub(r"[^\w.=+-]+", "-", str(text)).strip("-.")[:60] or "-"
 
 
@@ -128,7 +134,7 @@ os.register_at_fork(after_in_child=_release_locks)
 
 
 def _describe_process(folder: Path) -> str:
-    """Return process and host of the run or sweep in the folder, as recorded there."""
+    """Return the recorded process and host of the run or sweep in the folder."""
     for name in ("run.json", "sweep.json"):
         try:
             record = json.loads((folder / name).read_text(encoding="utf-8"))

@@ -33,7 +33,7 @@ from run.resume import Change, changes, refuse_fixed
 from settings import leaves
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf")
-# hparams that code reads by name, whatever the YAML of the chosen parts refers to
+# hparams that code reads by name, so that no YAML has to refer to them
 READ_BY_CODE = {"seed", "batch_size", "max_epochs", "optimizer", "lr", "monitor", "monitor_mode", "patience"}
 HPARAM = re.compile(r"\$\{[^}]*?\bhparams\b(?:\.(\w+))?")  # ${hparams.x}, also as an argument of a resolver
 
@@ -47,7 +47,7 @@ class Run:
     Args:
         folder: the run folder, which exists already.
         config: the composed config.
-        overrides: the overrides of the command line, as they were typed.
+        overrides: the overrides of the command line, as typed.
         chosen: `settings`, the overrides as values, and `composed`, all chosen options and used hparams, by name.
         relaunch: command and working directory with which Lightning starts further ranks of this job.
         check: raises a UserError for a config that cannot be run.
@@ -69,7 +69,7 @@ class Run:
         self.overrides = [override for override in overrides if not override.startswith("resume=")]
         self.began = time.monotonic()  # a clock that is set affects `started` and `ended`, not `seconds`
         self.changes: list[Change] = []
-        # since the last checkpoint; it is older than `changes` if a resumed run was killed before its next checkpoint
+        # the changes since the last checkpoint: more than `changes` if a resumed run was killed before its next one
         self.changes_since_checkpoint: list[Change] = []
         self.recording = False
         self.facts: dict[str, Any] = {}

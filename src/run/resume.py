@@ -40,7 +40,7 @@ def find_run(which: str, finished: bool = False) -> Path:
     if which != "last":
         folder = Path(which)
         if not (folder / "run.json").is_file():
-            raise no_run("resume=", folder)
+            raise not_a_run("resume=", folder)
         return folder.absolute()
     for folder in _latest_first():
         if _is_resumable(folder, finished):
@@ -48,15 +48,15 @@ def find_run(which: str, finished: bool = False) -> Path:
     raise UserError("resume=last: no interrupted run below outputs/ or multirun/ here; give its folder")
 
 
-def no_run(setting: str, folder: Path) -> UserError:
-    """Return the error for a folder, given by `setting`, that holds no run."""
+def not_a_run(setting: str, folder: Path) -> UserError:
+    """Return the error for the folder that `setting` (such as `resume=`) names and that holds no run."""
     if (folder / sweep_record.NAME).is_file():
         return UserError(f"{setting}{folder}: a sweep: name one of its jobs, {folder}/0 (all: train.py resume_sweep=)")
     return UserError(f"{setting}{folder}: no run folder (one with run.json and source/, such as outputs/Default/...)")
 
 
 def _is_resumable(folder: Path, finished: bool) -> bool:
-    """Return whether a run can be resumed. One that failed before its first checkpoint would only fail again."""
+    """Return whether a run can be resumed. A run that failed before its first checkpoint would fail again."""
     try:
         status = read_run_json(folder)["status"]
     except RecordError:
@@ -84,7 +84,7 @@ def _latest_first() -> Iterator[Path]:
 
 
 def _start_time(folder: Path) -> float:
-    """Return when Hydra, at the run's start, wrote its own file; it orders the runs that began in one second."""
+    """Return when Hydra, at the run's start, wrote its own file; this orders runs that began in the same second."""
     path = folder / ".hydra" / "hydra.yaml"
     return path.stat().st_mtime if path.exists() else 0.0
 
@@ -104,7 +104,7 @@ def earlier_record(folder: Path) -> dict[str, Any] | None:
             shutil.rmtree(folder / ".source", ignore_errors=True)
         return None
     if record["status"] != "finished" and not is_rank_zero() and not (folder / "checkpoints" / "last.ckpt").is_file():
-        return None  # perhaps rank 0 has just begun it; else it is resumed from its start too
+        return None  # rank 0 may just have started it; if not, it is resumed from its start, which is the same
     return record
 
 
@@ -141,7 +141,7 @@ def describe_changes(found: list[Change]) -> list[str]:
 
 
 def refuse_fixed(found: list[Change], folder: Path) -> None:
-    """Raise a UserError for the first change that no checkpoint can follow."""
+    """Raise a UserError for the first changed setting that a resumed run must keep."""
     for change in found:
         if change.name == "hparams.lr" and change.new == 0:
             raise UserError(f"{change}: the learning-rate finder runs only at the start of a run: give a rate")

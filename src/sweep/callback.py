@@ -1,4 +1,4 @@
-"""The callback by which Hydra tells how far a sweep is; config.yaml names it in hydra.callbacks."""
+"""Hydra callback that runs sweeps: Hydra calls it at the start and end of a sweep and of each job."""
 
 import logging
 import os
@@ -72,23 +72,23 @@ class Sweep(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
         if self.progress is not None:
-            self.progress.look()
+            self.progress.report_ended()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         with passing_hydra():
             assert self.progress is not None
             self.until_end.close()
-            self.progress.look()
+            self.progress.report_ended()
             if config.verbosity > 0:
                 print_table(self.progress)
             if self.progress.left:
                 raise UserError(self._unfinished())
 
     def _failed(self, error: Exception) -> str:
-        """Describe the error of a launcher: a worker was killed, a cluster refused."""
+        """Describe an error of the launcher, such as a killed worker or a cluster that refuses jobs."""
         assert self.progress is not None
         self.until_end.close()
-        self.progress.look()
+        self.progress.report_ended()
         print_table(self.progress)
         if any(run.facts["status"] != "finished" for run in self.progress.runs.values()):
             return self._unfinished()  # clearer than the words of a launcher that misses a result
@@ -99,9 +99,9 @@ class Sweep(Callback):
         return f"{self.progress.left} of {self.progress.total} jobs did not finish; {self.remedy()}"
 
     def remedy(self) -> str:
-        """Return how to go on, if any job is left."""
+        """Return the command that runs the remaining jobs, if there are any."""
         left = self.progress is not None and self.progress.left
-        return f"what is left: python src/train.py resume_sweep={shown(self.folder)}" if left else ""
+        return f"remaining jobs: python src/train.py resume_sweep={shown(self.folder)}" if left else ""
 
     def _stop_workers(self, signum: int) -> None:
         assert self.progress is not None

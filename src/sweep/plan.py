@@ -28,7 +28,7 @@ def refuse_impossible(config: DictConfig, config_name: str) -> None:
     Each option of a group is composed with the first values of the others; the jobs themselves find settings
     that do not go together.
     """
-    _refuse_engine(config.hydra)
+    _refuse_hydra_settings(config.hydra)
     parser = _parser()
     fixed: list[str] = list(OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False))  # type: ignore[arg-type]
     firsts, options = {}, []
@@ -67,7 +67,7 @@ def refuse_impossible(config: DictConfig, config_name: str) -> None:
             )
 
 
-def _refuse_engine(hydra: Any) -> None:
+def _refuse_hydra_settings(hydra: Any) -> None:
     trials = hydra.sweeper.get("n_trials")
     if trials is not None and not (type(trials) is int and trials >= 1):
         raise UserError(f"hydra.sweeper.n_trials={trials}: must be a whole number >= 1")

@@ -35,7 +35,7 @@ class Progress:
         self.monitor, self.mode = config.hparams.monitor, config.hparams.monitor_mode
         self.total = jobs(varied, config)
         self.began = time.monotonic()
-        self.lock = threading.RLock()  # the watching thread, the end of a job and a signal may look at once
+        self.lock = threading.RLock()  # the watching thread, the end of a job and a signal may report at the same time
         self.runs: dict[int, RunRecord] = {}
         self.changed: dict[int, int] = {}  # job that has ended -> when its run.json was last written
         for job in self._folders():
@@ -67,7 +67,7 @@ class Progress:
         values = {name: known[name] for name in self.varied if name in known}
         return " ".join(f"{name}={f'{v:.4g}' if isinstance(v, float) else as_text(v)}" for name, v in values.items())
 
-    def look(self) -> None:
+    def report_ended(self) -> None:
         """Report the jobs that have ended since the last call."""
         with self.lock:
             for job in self._folders():
@@ -76,12 +76,12 @@ class Progress:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Report every second, from a thread."""
+        """Report ended jobs every second, from a thread."""
         over = threading.Event()
 
         def watch() -> None:
             while not over.wait(INTERVAL):
-                self.look()
+                self.report_ended()
 
         thread = threading.Thread(target=watch, name="sweep", daemon=True)
         thread.start()
@@ -94,7 +94,7 @@ class Progress:
     def wait(self) -> None:
         """Wait until no job runs."""
         while True:
-            self.look()
+            self.report_ended()
             runs = read_runs(str(self.folder / str(job)) for job in self._folders())
             if all(run.facts["status"] != "running" for run in runs):
                 return
@@ -157,7 +157,7 @@ def shown(folder: Path) -> str:
 
 def reason(run: RunRecord) -> str:
     """Return why the job failed."""
-    silent = "it ended without a word: killed, out of memory, or the disk is full?"
+    silent = "it ended without an error message: killed, out of memory, or disk full?"
     return str(run.facts.get("error", silent)).removeprefix("UserError: ")
 
 

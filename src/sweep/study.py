@@ -1,7 +1,7 @@
-"""Search by Optuna (config/hparams_search): what Hydra's sweeper, which asks Optuna for trials, leaves to its user.
+"""Searches by Optuna (config/hparams_search), as far as Hydra's Optuna sweeper leaves them to its user.
 
-The study's direction and its name, which decides whether a sweep goes on with an earlier study; trials that know their
-run folders; the trials that are left of a sweep that was interrupted.
+The direction and the name of the study (sweeps with the same name continue one study), the run folder of each trial,
+and the remaining trials of an interrupted sweep.
 """
 
 import hashlib
@@ -60,8 +60,8 @@ def prepare(config: DictConfig, folder: Path) -> None:
             raise UserError(f"{folder}: {sweeper.storage} holds no trial of this sweep: restore it, or start a new one")
         log.info(f"study {study.study_name!r} in {sweeper.storage}: {len(study.trials)} trials so far")
         if OmegaConf.select(sweeper, "sampler.seed") is not None:
-            sweeper.sampler.seed += len(study.trials)  # with the same seed a study that goes on would repeat itself
-        numbers = left(study, folder, sweeper.n_trials)
+            sweeper.sampler.seed += len(study.trials)  # with the same seed a continued study would repeat its trials
+        numbers = remaining_jobs(study, folder, sweeper.n_trials)
         sweeper.n_trials = len(numbers)
         if numbers != list(range(len(numbers))):  # Hydra counts jobs from 0
             config.hydra.overrides.hydra += [
@@ -81,8 +81,8 @@ def note_folder(config: DictConfig, trial: "Trial") -> None:
         trial.set_user_attr(FOLDER, f"{sweep}/{number}")
 
 
-def left(study: "Study", folder: Path, n_trials: int) -> list[int]:
-    """Return the numbers of the jobs that are missing to `n_trials` complete ones, in the order of Optuna's trials.
+def remaining_jobs(study: "Study", folder: Path, n_trials: int) -> list[int]:
+    """Return the numbers of the jobs to run until `n_trials` are complete, in the order of Optuna's trials.
 
     Interrupted, failed and deleted jobs come first: they are queued in the study with the parameters that they had.
     """
@@ -136,7 +136,7 @@ def open_study(storage: Any, name: str, direction: Literal["minimize", "maximize
     except (SQLAlchemyError, OSError, ImportError) as error:
         why = str(error).splitlines()[0]
         raise UserError(f"hydra.sweeper.storage={storage}: {why}; restore it, move it away, or name another") from error
-    if study.direction.name.lower() != direction:  # Optuna would go on in that of the study
+    if study.direction.name.lower() != direction:  # Optuna would keep the direction of the study
         raise UserError(
             f"hydra.sweeper.study_name={name}: that study is to {study.direction.name.lower()}: name another"
         )
@@ -144,7 +144,7 @@ def open_study(storage: Any, name: str, direction: Literal["minimize", "maximize
 
 
 def at_once(chosen: DictConfig) -> int:
-    """Return how many jobs the chosen launcher runs at a time; for a cluster, which does not say, a fixed number."""
+    """Return how many jobs the chosen launcher runs at a time; a fixed number for a cluster, where it is unknown."""
     kind = job.launcher_kind(chosen)
     if kind in (job.BASIC, job.JOBLIB):
         return job.parallel_jobs(chosen)

@@ -1,7 +1,7 @@
 """Workers of a sweep: which GPU and how many cores each one takes, and how the sweep's own process ends them.
 
-joblib and submitit_local give workers neither GPUs nor turns: they take slots of this machine. To end workers on any
-machine, the sweep's own process makes a file in the sweep's folder.
+joblib and submitit_local assign no GPUs, and submitit_local starts all jobs at once: so workers take slots of this
+machine. To end workers on any machine, the sweep's own process makes a file in the sweep's folder.
 """
 
 import fcntl
@@ -66,10 +66,7 @@ def offer(config: DictConfig) -> None:
     if launcher_kind(launcher) in (JOBLIB, LOCAL):
         os.environ[SLOTS] = ",".join(gpus() or [""] * at_once(launcher.get("cpus_per_task") or 1))
     if launcher_kind(launcher) == LOCAL:
-        with (
-            read_write(config),
-            open_dict(config),
-        ):  # submitit knows `setup`, the plugin's config does not
+        with read_write(config), open_dict(config):  # submitit knows `setup`, the plugin's config does not
             config.hydra.launcher = {**launcher, "setup": [IGNORE_CTRL_C]}
 
 
@@ -118,14 +115,14 @@ def stop(folder: Path) -> None:
 
 
 def allow(folder: Path) -> None:
-    """Take back `stop`, for a sweep that begins."""
+    """Undo `stop`, at the start of a sweep."""
     (folder / STOP).unlink(missing_ok=True)
 
 
 def end_when_asked(folder: Path) -> None:
     """End this worker's job, as SIGTERM would, once `stop` is called. Raises Interrupted if it was already.
 
-    A worker of joblib ends also when the sweep's own process is gone, for which it would wait for ever.
+    A worker of joblib also ends when the sweep's own process is gone: it would wait for it for ever.
     """
     path = folder / STOP
     if path.exists():

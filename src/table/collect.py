@@ -1,4 +1,4 @@
-"""The search for run folders and the reading of their run.json alone, so that ten thousand take a second or two."""
+"""Find run folders and read their run.json, and nothing else: ten thousand runs take a second or two."""
 
 import fcntl
 import os
@@ -25,7 +25,7 @@ FACTS = (
     "error",
     "best_score",
 )
-LOSSES = frozenset({"loss", "calibration_error"})  # the lower the better, where a record does not say it
+LOSSES = frozenset({"loss", "calibration_error"})  # lower is better; for records without `lower_is_better`
 # the end of the path of a single run, of a sweep, or of a sweep's job, as run/folder.py makes it
 DATED = re.compile(r"(?:^|/)\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d[^/]*(?P<job>/\d+)?$")
 
@@ -47,7 +47,7 @@ class RunRecord:
 
     @property
     def no_result(self) -> str | None:
-        """`debug` or `refused` for a run that did not train as it would have to count as a result, else None."""
+        """`debug` or `refused` for a run that does not count as a result, else None."""
         if self.value("debug") is True:
             return "debug"
         never_trained = "parameters" not in self.facts  # recorded just before the first step

@@ -1,4 +1,4 @@
-"""The writing of a table of runs to a file, whose ending chooses the format."""
+"""Write a table of runs to a file, in the format of its ending."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The request for a report, as `key=value` words: which folders and runs, in which order, into which files."""
+"""The arguments of report.py, `key=value` words: which folders and runs, in which order, into which files."""
 
 import fnmatch
 import re
@@ -59,7 +59,7 @@ def parse(words: list[str]) -> Query:
     query = Query()
     for word in words:
         found = WORD.fullmatch(word)
-        if Path(word).is_dir():  # asked first: a comment may have put a `=` into the name of a folder
+        if Path(word).is_dir():  # first: a folder's name may contain a `=` from a comment
             query.folders.append(word)
         elif word.startswith("-"):
             raise UserError(f"{word}: no such option; --help lists the options")
@@ -131,7 +131,7 @@ def describe_hidden(hidden: list[RunRecord]) -> str:
 
 
 def why_none(runs: list[RunRecord], query: Query) -> str | None:
-    """Return what there is instead, for the first filter that no run passes: data=mnist -> MNIST, digits."""
+    """Return the values that exist, for the first filter that no run passes: data=mnist -> MNIST, digits."""
     for each in query.filters:
         if not any(each.accepts(run) for run in runs):
             values = sorted({as_text(run.value(each.name)) for run in runs if run.value(each.name) is not None})
@@ -141,7 +141,7 @@ def why_none(runs: list[RunRecord], query: Query) -> str | None:
 
 
 def as_text(value: Any) -> str:
-    """Return a value as one writes it on the command line."""
+    """Return a value as it is written on the command line."""
     if isinstance(value, list):
         return f"[{','.join(map(as_text, value))}]"
     if isinstance(value, dict):

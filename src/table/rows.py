@@ -58,7 +58,7 @@ class Table:
     rows: list[dict[str, Cell]]
     shared: dict[str, str]  # settings that are the same in all the runs
     statuses: Counter[str]  # of the runs
-    lower_is_better: bool = False  # of the metric that matters most
+    lower_is_better: bool = False  # for the metric `ranking`
 
     @property
     def ranking(self) -> str | None:
@@ -185,7 +185,7 @@ def _groups(runs: list[RunRecord]) -> Iterable[list[RunRecord]]:
 
 
 def _over(runs: list[RunRecord]) -> str:
-    """Return `5 folds, 3 seeds`, or nothing for runs without folds, of which `n` is the number of seeds."""
+    """Return `5 folds, 3 seeds`; nothing for runs without folds, where the column `n` counts the seeds."""
     folds = {run.known.get(FOLD) for run in runs} - {None}
     if not folds:
         return ""

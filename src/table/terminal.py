@@ -1,4 +1,4 @@
-"""The printing of a table of runs: with as many columns as the terminal's width allows; as plain text into a pipe."""
+"""Print a table of runs: in a terminal as many columns as fit, in a pipe all of them as plain text."""
 
 import sys
 from dataclasses import replace
@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # the import takes 0.1 s, and --help must be instant
     from rich.table import Table as RichTable
 
 ELASTIC = {"folder": 40, "comment": 24, "error": 24}  # columns that may be cut or folded, and their least width
-RICH_ROWS = 1000  # rich draws 2,000 rows a second: more are printed plainly
+RICH_ROWS = 1000  # rich draws 2,000 rows a second: longer tables are plain text
 COLORS = {"finished": "green", "running": "cyan", "interrupted": "yellow"}  # the others are red
 
 

@@ -111,9 +111,9 @@ def test_short_options_are_replaced_by_settings(typed, settings):
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        (["--lr"], "what follows --lr is missing"),
-        (["--lr", "--bs", "64"], "what follows --lr is missing"),
-        (["--lr="], "what follows --lr is missing"),
+        (["--lr"], "the value after --lr is missing"),
+        (["--lr", "--bs", "64"], "the value after --lr is missing"),
+        (["--lr="], "the value after --lr is missing"),
         (["--epoch5"], "did you mean --epochs"),
         (["--epoch", "3"], "--epoch: no such option; did you mean --epochs?"),
         (["--res=last"], "did you mean --resume?"),  # argparse would take it for --resolve
@@ -126,7 +126,7 @@ def test_refuses_options_in_a_line(typed, words):
         expand_short_options(typed)
 
 
-@pytest.mark.parametrize(("option", "words"), [("--lr=1", "of train.py alone"), ("--wrong", "--hydra-help")])
+@pytest.mark.parametrize(("option", "words"), [("--lr=1", "only train.py has"), ("--wrong", "--hydra-help")])
 def test_other_commands_refuse_them(option, words):
     refuse_short_options(["-c", "job", "--multirun", "run=x"])
     with pytest.raises(UserError, match=words):

@@ -66,14 +66,14 @@ def test_a_reference_to_nothing_is_located():
     with pytest.raises(InterpolationKeyError) as caught:
         OmegaConf.to_container(OmegaConf.create({"data": {"root": "/tmp/${x}"}}), resolve=True)
     line = hints.for_composition(caught.value, known)
-    assert line == "data.root: there is no setting x; a ${ of the text itself is written \\${"
+    assert line == "data.root: there is no setting x; a literal ${ is written \\${"
 
 
 def test_a_group_without_a_name_is_found_among_the_words(typed):
     error = ValueError("Config group override must be a string or a list. Got NoneType")
     typed("comment=null", "scheduler=null", "hparams.lr=0.1")
-    assert hints.for_no_name(error).startswith("scheduler=null: no such option")
-    assert hints.for_no_name(ValueError("another")) is None
+    assert hints.for_group_without_name(error).startswith("scheduler=null: no such option")
+    assert hints.for_group_without_name(ValueError("another")) is None
 
 
 @pytest.mark.parametrize(

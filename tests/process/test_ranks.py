@@ -75,7 +75,7 @@ def test_a_start_after_a_requeue_agrees_anew(monkeypatch):
     variables(monkeypatch, **SRUN)
     ranks.agree_on("folder", lambda: "first")
     variables(monkeypatch, SLURM_PROCID="1", SLURM_RESTART_COUNT="1")
-    with pytest.raises(UserError, match=r"rank 0 said nothing about folder for 0.2 s: does this node share"):
+    with pytest.raises(UserError, match=r"rank 0 has not shared its folder for 0.2 s: does this node share"):
         ranks.agree_on("folder", lambda: "own", timeout=0.2)
 
 

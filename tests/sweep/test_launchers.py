@@ -45,7 +45,7 @@ def test_the_same_metrics_and_one_that_fails_ends_alone(launcher, train, command
     assert record(sweep / "1")["best_score"] == record(alone)["best_score"]
     said = capfd.readouterr()
     assert "hparams.patch_size=9 exceeds the 8x8 images" in record(sweep / "0")["error"]
-    assert "error: 1 of 2 jobs did not finish; what is left: python src/train.py resume_sweep=" in said.err
+    assert "error: 1 of 2 jobs did not finish; remaining jobs: python src/train.py resume_sweep=" in said.err
     for word in ("Traceback", "Warning", "WARNING"):
         assert word not in said.out + said.err
 
@@ -62,5 +62,5 @@ def test_ctrl_c_at_the_terminal_reaches_every_process_and_all_of_them_save(launc
         said = process.stdout.read()
         assert process.wait() == 130, said
     assert "Traceback" not in said
-    assert said.splitlines()[-1].endswith("what is left: python src/train.py resume_sweep=mine")
+    assert said.splitlines()[-1].endswith("remaining jobs: python src/train.py resume_sweep=mine")
     assert statuses(sweep).count("interrupted") == 2

@@ -244,7 +244,7 @@ class TestLeft:
         return [(trial.user_attrs["folder"].removeprefix("a/b/c/"), trial.params["lr"]) for trial in trials]
 
     def test_of_a_new_sweep_all(self, study, composed):
-        assert search.left(study, Path("a/b/c"), 3) == [0, 1, 2]
+        assert search.remaining_jobs(study, Path("a/b/c"), 3) == [0, 1, 2]
         assert [number for number, _ in self.asked(study, composed, 3)] == ["0", "1", "2"]
 
     def test_failed_and_broken_off_ones_come_again_before_new_ones(self, study, composed):
@@ -252,7 +252,7 @@ class TestLeft:
         rates = [self.trial(study, 1, FAIL), self.trial(study, 2, RUNNING)]
         self.trial(study, 3, COMPLETE)
         self.trial(study, 0, RUNNING, sweep="a/b/other")  # that goes on at the same time
-        assert search.left(study, Path("a/b/c"), 6) == [1, 2, 4, 5]
+        assert search.remaining_jobs(study, Path("a/b/c"), 6) == [1, 2, 4, 5]
         asked = self.asked(study, composed, 4)
         assert [number for number, _ in asked] == ["1", "2", "4", "5"]
         assert [rate for _, rate in asked[:2]] == rates
@@ -261,10 +261,10 @@ class TestLeft:
 
     def test_resumed_again_before_all_of_them_came(self, study, composed):
         rates = [self.trial(study, number, RUNNING) for number in range(3)]
-        assert search.left(study, Path("a/b/c"), 3) == [0, 1, 2]
+        assert search.remaining_jobs(study, Path("a/b/c"), 3) == [0, 1, 2]
         ((number, _),) = self.asked(study, composed, 1)
         assert number == "0"
-        numbers = search.left(study, Path("a/b/c"), 4)
+        numbers = search.remaining_jobs(study, Path("a/b/c"), 4)
         assert sorted(numbers) == [0, 1, 2, 3]
         asked = self.asked(study, composed, 4)
         assert [int(number) for number, _ in asked] == numbers
@@ -273,7 +273,7 @@ class TestLeft:
     def test_what_somebody_else_has_queued_is_a_new_job(self, study, composed):
         self.trial(study, 0, FAIL)
         study.enqueue_trial({"lr": 0.5})
-        numbers = search.left(study, Path("a/b/c"), 3)
+        numbers = search.remaining_jobs(study, Path("a/b/c"), 3)
         asked = self.asked(study, composed, 3)
         assert [int(number) for number, _ in asked] == numbers == [1, 0, 2]
         assert asked[0] == ("1", 0.5)
@@ -281,10 +281,10 @@ class TestLeft:
     def test_nothing_is_left(self, study):
         for number in range(2):
             self.trial(study, number, COMPLETE)
-        assert search.left(study, Path("a/b/c"), 2) == search.left(study, Path("a/b/c"), 1) == []
+        assert search.remaining_jobs(study, Path("a/b/c"), 2) == search.remaining_jobs(study, Path("a/b/c"), 1) == []
 
     def test_a_job_that_was_deleted_comes_again(self, study, composed):
         rates = [self.trial(study, number, COMPLETE) for number in range(2)]
         Path("a/b/c/1/run.json").unlink()
-        assert search.left(study, Path("a/b/c"), 2) == [1]
+        assert search.remaining_jobs(study, Path("a/b/c"), 2) == [1]
         assert self.asked(study, composed, 1) == [("1", rates[1])]

@@ -43,7 +43,7 @@ def test_whatever_ends_a_job_it_goes_on_exactly_unless_it_was_cancelled(train, c
     for job in range(3):
         assert len(record(sweep / str(job))["resumed"]) == 1
         assert (sweep / str(job) / "metrics.csv").read_bytes() == (alone / "metrics.csv").read_bytes()
-    assert "1 of 4 jobs did not finish; what is left: python src/train.py resume_sweep=" in capfd.readouterr().err
+    assert "1 of 4 jobs did not finish; remaining jobs: python src/train.py resume_sweep=" in capfd.readouterr().err
 
 
 def test_a_preempted_job_goes_on_when_it_may(train, command, tmp_path):
@@ -62,7 +62,7 @@ def test_an_interrupted_sweep_leaves_nothing_in_the_queue(tmp_path):
     with start(tmp_path, *options, "-m") as process:
         slurm.wait(lambda: statuses(sweep) == ["running"] * 2 or process.poll() is not None, "there are two cores")
         process.send_signal(signal.SIGINT)
-        assert "interrupted by SIGINT; what is left: python src/train.py resume_sweep=" in process.stdout.read()
+        assert "interrupted by SIGINT; remaining jobs: python src/train.py resume_sweep=" in process.stdout.read()
         assert process.wait() == 130
     assert statuses(sweep) == ["interrupted", "interrupted"]
     slurm.wait(lambda: not slurm.jobs("pending,running,completing"), "jobs are left")

@@ -34,7 +34,7 @@ def test_one_that_fails_is_said_the_others_go_on_and_only_it_is_run_again(comman
     scores = [record(sweep / str(job))["best_score"] for job in (0, 2)]
     best, other = ("0", "2") if scores[0] >= scores[1] else ("2", "0")
     assert rows == [["folder", "status"], [best, "finished"], [other, "finished"], ["1", "failed"], ["3", "failed"]]
-    remedy = f"what is left: python src/train.py resume_sweep={sweep.relative_to(tmp_path)}"
+    remedy = f"remaining jobs: python src/train.py resume_sweep={sweep.relative_to(tmp_path)}"
     last = [f"#1, #3 failed: {why}", f"error: 2 of 4 jobs did not finish; {remedy}"]
     assert captured.err.splitlines()[-2:] == last
     assert "Traceback" not in captured.err + captured.out
@@ -68,7 +68,7 @@ def test_interrupted_and_resumed_it_is_the_sweep_never_stopped(command, tmp_path
     broken = sweep_in(other)
     assert statuses(broken) == ["finished", "interrupted"]
     remedy = f"resume_sweep={broken.relative_to(other)}"
-    assert said.splitlines()[-1] == f"interrupted by SIGINT; what is left: python src/train.py {remedy}"
+    assert said.splitlines()[-1] == f"interrupted by SIGINT; remaining jobs: python src/train.py {remedy}"
     with start(other, remedy) as process:
         said = process.stdout.read()
         assert process.wait() == 0
@@ -93,7 +93,7 @@ def test_two_at_once_are_interrupted_together_and_resumed_one_by_one(command, tm
     sweep = sweep_in(tmp_path)
     assert statuses(sweep) == ["interrupted", "interrupted"]
     assert said.splitlines()[1].startswith("waits for the running jobs to save")
-    assert said.splitlines()[-1].startswith("interrupted by SIGTERM; what is left: ")
+    assert said.splitlines()[-1].startswith("interrupted by SIGTERM; remaining jobs: ")
     assert command("train", f"resume_sweep={sweep}", "hydra/launcher=basic") == 0
     assert statuses(sweep) == ["finished"] * 3
     assert len(record(sweep / "0")["resumed"]) == 1
@@ -224,7 +224,7 @@ def test_the_progress(command, tmp_path, capfd):
         (("model=cnn,lenett", "-m"), "did you mean model=lenet?"),
         (("--cfg=job", "-m"), "--cfg and --info show the config of one job"),
         (("hydra/launcher=joblib", "hydra.launcher.n_jobs=0", "-m"), "choose 1 or more, or -1"),
-        (("hydra.launcher.n_jobs=2", "-m"), "not of the chosen launcher; hydra/launcher=joblib"),
+        (("hydra.launcher.n_jobs=2", "-m"), "not in this launcher; choose hydra/launcher=joblib"),
         (("hydra.sweep.subdir=x", "-m"), "the jobs of a sweep are numbered"),
         (("hparams_search=tpe", "hydra.sweeper.n_trials=0"), "must be a whole number >= 1"),
     ],
