@@ -17,7 +17,15 @@ from logger.mlflow import MLflow
 from logger.tensorboard import TensorBoard
 from logger.wandb import WandB
 
-FACTS = {"id": "abcd1234", "sweep": None, "experiment_name": "E", "comment": None, "tags": [], "host": "h"}
+FACTS = {
+    "id": "abcd1234",
+    "status": "running",
+    "sweep": None,
+    "experiment_name": "E",
+    "comment": None,
+    "tags": [],
+    "host": "h",
+}
 FACTS |= {"command": "c", "git": None, "settings": {}}
 
 pytestmark = pytest.mark.usefixtures("nobody_is_logged_in")

@@ -41,7 +41,15 @@ def series(operations, name):
 
 def make(folder, **options):
     folder.mkdir(exist_ok=True)
-    facts = {"id": "abcd1234", "sweep": None, "experiment_name": "E", "comment": None, "tags": [], "host": "h"}
+    facts = {
+        "id": "abcd1234",
+        "status": "running",
+        "sweep": None,
+        "experiment_name": "E",
+        "comment": None,
+        "tags": [],
+        "host": "h",
+    }
     (folder / "run.json").write_text(json.dumps(facts | {"command": "c", "git": None}))
     return Neptune(str(folder), **({"project": None, "mode": "offline", "patience": 10} | options))
 

@@ -26,6 +26,7 @@ def hparams(found, tag):
 @pytest.fixture
 def logger(tmp_path):
     facts = {"comment": "a, b", "tags": ["first"], "command": "train.py", "git": {"commit": "abc"}, "host": "here"}
+    facts["status"] = "running"
     (tmp_path / "run.json").write_text(json.dumps(facts))
     logger = TensorBoard(str(tmp_path))
     logger.open()
@@ -134,7 +135,7 @@ def test_points_from_before_the_logger_come_on_resume_and_no_point_twice(broken_
 
 def test_a_full_disk_is_reported_in_one_line_and_training_continues(train, small_disk, tmp_path, capfd):
     fault = f"+callbacks.fault={{_target_: faults.FillDisk, batch: 1, folder: {small_disk}}}"
-    (small_disk / "run.json").write_text("{}")
+    (small_disk / "run.json").write_text('{"status": "running"}')
     folder = train(*SHORT, "loggers=tensorboard", f"loggers.tensorboard.folder={small_disk}", fault)
     assert record(folder)["status"] == "finished"
     out, err = capfd.readouterr()

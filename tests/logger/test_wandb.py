@@ -78,7 +78,15 @@ def logger(tmp_path):
 
 def make(folder, **options):
     folder.mkdir(exist_ok=True)
-    facts = {"id": "abcd1234", "sweep": None, "experiment_name": "E", "comment": None, "tags": [], "host": "h"}
+    facts = {
+        "id": "abcd1234",
+        "status": "running",
+        "sweep": None,
+        "experiment_name": "E",
+        "comment": None,
+        "tags": [],
+        "host": "h",
+    }
     facts |= {"command": "c", "git": None, "settings": {}}
     (folder / "run.json").write_text(json.dumps(facts))
     others = {"mode": None, "x_axis": "step", "watch": None, "watch_every": 1, "patience": 10}
