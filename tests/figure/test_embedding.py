@@ -188,7 +188,7 @@ def test_two_classes_of_one_name_have_a_line_each():
     assert two.height == 2 * one.height
 
 
-def test_what_is_named_wrongly_has_a_black_outline_as_a_picture_too():
+def test_what_is_misclassified_has_a_black_outline_as_a_picture_too():
     white = torch.full((1, 4, 4), 255, dtype=torch.uint8)
     for is_wrong in (False, True):
         sheet = Image.new("RGB", (80, 80), "white")
