@@ -19,7 +19,7 @@ READ_BY_THE_SCRIPTS = ("DATASET", "PORTS", "BIND", "GPUS", "TZ", IMAGE, CONTAINE
 
 
 def docker(*arguments: str, **options: Any) -> str:
-    """What a docker command prints."""
+    """Return the output of a docker command."""
     return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True, **options).stdout.strip()
 
 
@@ -74,7 +74,7 @@ class Checkout:
         )
 
     def call(self, script: str, *arguments: str, code: int = 0, **environment: str) -> tuple[str, str]:
-        """What the script printed on stdout and stderr; it must end with this exit code."""
+        """Return stdout and stderr of the script, which must end with this exit code."""
         with self.start(script, *arguments, **environment) as process:
             output, errors = process.communicate()
         assert process.returncode == code, output + errors
