@@ -152,6 +152,11 @@ class TrainingLog(pl.LightningModule):
         checkpoint["training_log"] = {"lr": self.lr, "sums": rows}  # a row per rank
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if "training_log" not in checkpoint:  # of an older version, or of a plain LightningModule
+            raise UserError(
+                f"{self.trainer.ckpt_path} has no training_log, with which a run is resumed: start a new run from its "
+                f"weights, init_from={self.trainer.ckpt_path}"
+            )
         state, rank, ranks = checkpoint["training_log"], self.trainer.global_rank, self.trainer.world_size
         rows = state["sums"]
         if len(rows) != ranks:  # rank 0 gets the sums of all saved ranks

@@ -81,6 +81,18 @@ def test_a_checkpoint_of_several_ranks_is_that_of_all_where_one_goes_on(tmp_path
     assert model.lr == 0.1
 
 
+def test_a_checkpoint_of_an_older_version_is_refused_with_the_remedy(tmp_path):
+    model = Sizes()
+    trainer, parts = fit([], [2], tmp_path, model)
+    path = tmp_path / "old.ckpt"
+    trainer.save_checkpoint(path)
+    checkpoint = torch.load(path, weights_only=False)
+    checkpoint["classifier"] = checkpoint.pop("training_log")
+    torch.save(checkpoint, path)
+    with pytest.raises(UserError, match=rf"no training_log.*init_from={path}"):
+        trainer.fit(model, parts, batches([1]), ckpt_path=path, weights_only=False)
+
+
 def test_what_the_optimizer_refuses_is_a_line_for_the_user(tmp_path):
     with pytest.raises(UserError, match=r"hparams\.optimizer: .*momentum"):
         fit([], [2], tmp_path, Sizes(optimizer=partial(torch.optim.SGD, momentum=-1)))
