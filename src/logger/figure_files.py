@@ -13,9 +13,9 @@ from process.files import explain_os_errors, replacing
 
 
 class FigureFiles(Logger):
-    """Logger that keeps images and texts, and writes them at the end: FOLDER/NAME.png, and FOLDER/NAME of a text.
+    """Logger that keeps images and texts until `write`, which makes FOLDER/NAME.png of an image, FOLDER/NAME of a text.
 
-    It does not write them while they are drawn: a full disk would look like a figure that failed.
+    If it wrote while figures are drawn, a full disk would be reported as a figure that failed.
     """
 
     name, version = "files", ""

@@ -1,7 +1,4 @@
-"""Guard around each logger: a logger may be slow, hang or fail, and the training continues at full speed.
-
-Neither an unreachable server, a full disk nor an invalid token may end a training, nor a slow network delay it.
-"""
+"""Guard around each logger: the training continues at full speed while a logger is slow, hangs or fails."""
 
 import logging
 import threading
@@ -22,8 +19,8 @@ from process.secrets import scrub
 
 log = logging.getLogger(__name__)
 
-INTERVAL = 2.0  # seconds: a thread that works in bursts costs the training less than one that wakes for every call
-TIMEOUT = 60.0  # seconds that one call may take during the run before its logger is disabled; nothing waits for it
+INTERVAL = 2.0  # seconds between two bursts of calls: a thread that wakes for every call slows the training more
+TIMEOUT = 60.0  # seconds that one call may take during the run before its logger is disabled; the training goes on
 
 
 def guard(
@@ -40,17 +37,19 @@ def guard(
         names: the names of the loggers in the config, in the same order.
         patience: seconds that the end of the run waits for its loggers, all together.
         folder: the run folder.
-        artifacts: files and folders in it that the loggers receive at the `start` and at the `end`, if they exist.
+        artifacts: files and folders of the run folder that loggers get at the `start` and at the `end`, if they exist.
         images_only: the run has ended. Return only the loggers that can add images to it, and let them do nothing else.
     """
     files = {when: [Path(folder, name) for name in names] for when, names in artifacts.items()}
     group = Group(patience, files, images_only)
+    guarded: list[Logger] = []
     if images_only:
         rows = read_rows(Path(folder, "metrics.csv"))
         last_step = int(rows[-1]["step"]) if rows else 0
-        named = [(each, name) for each, name in zip(loggers, names, strict=True) if isinstance(each, RunLogger)]
-        return [ImagesOnly(Guarded(logger, name, group), last_step) for logger, name in named]
-    guarded: list[Logger] = []
+        for logger, name in zip(loggers, names, strict=True):
+            if isinstance(logger, RunLogger):
+                guarded.append(ImagesOnly(Guarded(logger, name, group), last_step))
+        return guarded
     for logger, name in zip(loggers, names, strict=True):
         if not isinstance(logger, MetricsCSV):
             logger = Guarded(logger if isinstance(logger, RunLogger) else LightningLogger(logger), name, group)
@@ -73,7 +72,7 @@ class Group:
                 guard.thread.join(max(0.0, self.deadline - time.monotonic()))
 
     def still_recorded_by(self, without: Sequence["Guarded"] = ()) -> str:
-        """Return the words that say where the run, or its figures, are still recorded."""
+        """Return a clause that says where the run, or its figures, are still recorded."""
         if self.images_only:
             return "the run folder has the figures nevertheless"
         remaining = [guard.name for guard in self.guards if not guard.disabled and guard not in without]
@@ -83,8 +82,7 @@ class Group:
 class Guarded(Logger):
     """Logger that passes each call on to `logger` in a thread, and disables it at its first error or timeout.
 
-    The training's own thread only appends to a queue. The error is reported once. On ranks other than 0 nothing is
-    logged.
+    The training's own thread only appends to a queue. Ranks other than 0 log nothing.
     """
 
     name, version = "", ""
@@ -148,7 +146,7 @@ class Guarded(Logger):
                 guard._begin_to_close(record)
         try:
             self.group.wait()
-        except BaseException:  # a signal: do not wait much longer
+        except BaseException:  # a signal: wait one more second at most
             self.group.deadline = min(self.group.deadline, time.monotonic() + 1)
             self.group.wait()
             raise
@@ -207,7 +205,7 @@ class Guarded(Logger):
         self.busy_since = None
 
     def _disable(self, why: str, together: Sequence["Guarded"] = ()) -> None:
-        """Disable the logger and report it, once; the guards `together` with it are about to be disabled too."""
+        """Disable the logger and report that once; the guards in `together` are about to be disabled too."""
         with self.disabling:
             if self.disabled:
                 return

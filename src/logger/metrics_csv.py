@@ -1,6 +1,6 @@
 """metrics.csv in the run folder, which records every loss and metric, one row per step; and system.csv.
 
-Lightning's CSVLogger keeps rows back until a step divisible by 100, and empties its folder at the start.
+Lightning's CSVLogger writes only at steps divisible by 100, and empties its folder at the start.
 """
 
 import csv
@@ -39,7 +39,7 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Cut metrics.csv back to its rows at the checkpoint: a resumed run writes the rest again."""
+        """Remove the rows of metrics.csv after the checkpoint: the resumed run writes them again."""
         self.metrics.read()
         if len(self.metrics.rows) < state["rows"]:
             lost = state["rows"] - len(self.metrics.rows)
@@ -54,9 +54,7 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        where: dict[str, Any] = {"step": step}
-        if "epoch" in metrics:
-            where["epoch"] = int(metrics["epoch"])
+        where = {"step": step} | ({"epoch": int(metrics["epoch"])} if "epoch" in metrics else {})
         system = {name.removeprefix(SYSTEM): value for name, value in metrics.items() if name.startswith(SYSTEM)}
         if system:
             now = datetime.now().astimezone().isoformat(timespec="seconds")
@@ -84,7 +82,7 @@ class Table:
                 csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
 
     def read(self) -> None:
-        """Read the rows of the file, as text; keep what there is if the file is missing or unreadable."""
+        """Read the rows of the file, as text; if it is missing or unreadable, keep the rows in memory."""
         try:
             with self.path.open(newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)

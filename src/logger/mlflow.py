@@ -24,7 +24,7 @@ STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 METRICS, PARAMS, PARAM_LENGTH, NOT_IN_NAMES = 1000, 100, 6000, re.compile(r"[^/\w.\- :]")
 RUN_ID, PARENT = "patch_sets.run_id", "mlflow.parentRunId"
 UNKNOWN_RUN = "it does not know this run; was the run started in another directory?"
-# seconds and retries; with MLflow's own 120 and 7 it takes minutes to notice that a server is gone
+# seconds and retries; with MLflow's own, 120 and 7, a server that is gone is noticed after minutes
 REQUESTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 # columns of MLflow's database that hold absolute paths
 PATH_COLUMNS = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
@@ -174,7 +174,7 @@ def sweep_run(client: MlflowClient, experiment_id: str, folder: Path) -> str:
 
 
 def end_job(client: MlflowClient, experiment_id: str, run_id: str) -> None:
-    """End the run of the sweep if none of its jobs is running: as failed where a job has failed."""
+    """End the run of the sweep if none of its jobs is running; it has failed if a job has failed."""
     jobs = client.search_runs([experiment_id], f"tags.`{PARENT}` = '{run_id}'")
     statuses = {job.info.status for job in jobs}
     if "RUNNING" not in statuses:
@@ -192,10 +192,9 @@ class Store:
         self.artifact_root = (self.folder / "artifacts").as_uri()
 
     def prepare(self) -> None:
-        """Create the database where it does not exist: one process creates it, the others wait.
+        """Create the database if it does not exist, in one process while the others wait; then update its paths.
 
-        It is created under another name and then renamed: jobs that set up the same file at once abort each other.
-        With a write-ahead log, reading a page does not block a run that writes.
+        A write-ahead log lets MLflow's page read while a run writes.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("w") as lock:
@@ -212,6 +211,7 @@ class Store:
                 connection.close()
 
     def _create(self) -> None:
+        """Create the database under another name, then rename it, so that no process opens an unfinished one."""
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         partial = self.database.with_suffix(".partial")
@@ -221,7 +221,7 @@ class Store:
         partial.rename(self.database)
 
     def location(self, uri: str) -> str:
-        """Return the URI of a run's files on this disk, also for an experiment that MLflow's server has created."""
+        """Return the URI of a run's files on this disk, also for an experiment that MLflow's server created."""
         return uri.replace("mlflow-artifacts:", self.artifact_root, 1)
 
     def _update_paths(self, connection: sqlite3.Connection) -> None:

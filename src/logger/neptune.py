@@ -1,4 +1,4 @@
-"""Logger for Neptune: into the run folder, for `neptune sync --path FOLDER/neptune`, or to a server of one's own.
+"""Logger for Neptune: into the run folder, for `neptune sync --path FOLDER/neptune`, or to your own server.
 
 Neptune's hosted service ended in March 2026. Lightning's own logger for it only raises an error since then.
 """
@@ -25,7 +25,7 @@ DEPRECATED = "The 'neptune-client' package has been deprecated"  # in favour of 
 class Neptune(RunLogger):
     """Logger of curves, images, hyperparameters, final metrics and files; Neptune takes neither histograms nor NaN.
 
-    A resumed run is the same run on a server; offline it is another part with the same `run/id`. Raises a ValueError
+    A resumed run is the same run on a server; offline it is a second part with the same `run/id`. Raises a ValueError
     for an unknown mode and where neptune is not installed.
 
     Args:
@@ -104,7 +104,7 @@ class Neptune(RunLogger):
 
 
 def import_neptune() -> None:
-    """Import neptune without its advice, at each start, to install another package; pass other warnings on.
+    """Import neptune and hide its advice to install another package; pass other warnings on.
 
     Raises a ValueError where neptune is not installed.
     """
@@ -125,21 +125,20 @@ def import_neptune() -> None:
 
 @contextmanager
 def data_directory(folder: Path) -> Iterator[None]:
-    """Let a run that is made in this block keep its files in `folder`: Neptune reads the environment, once."""
+    """Make runs that are created in this block keep their files in `folder`: Neptune reads it from the environment."""
     before = os.environ.get("NEPTUNE_DATA_DIRECTORY")
     os.environ["NEPTUNE_DATA_DIRECTORY"] = str(folder)
     try:
         yield
     finally:
-        if before is None:
-            os.environ.pop("NEPTUNE_DATA_DIRECTORY", None)
-        else:
+        del os.environ["NEPTUNE_DATA_DIRECTORY"]
+        if before is not None:
             os.environ["NEPTUNE_DATA_DIRECTORY"] = before
 
 
 @contextmanager
 def short_errors() -> Iterator[None]:
-    """Raise Neptune's errors, which are coloured paragraphs, as a RuntimeError with the name of their class."""
+    """Turn Neptune's errors, which are coloured paragraphs, into a RuntimeError with the name of their class."""
     from neptune.exceptions import NeptuneException
 
     try:

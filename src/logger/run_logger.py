@@ -47,10 +47,9 @@ class RunLogger(Logger):
         """Connect; continue the earlier record if the run is resumed."""
 
     def resume_at(self, step: int) -> None:
-        """Continue after `step`: later points may have been logged already, and will come again.
+        """Continue after the checkpoint's step. Later points may have been logged already, and will be logged again.
 
-        Points before it that are missing, because the process was killed or the run had another logger, are read from
-        metrics.csv and logged now.
+        Earlier points that are missing (a killed process, another logger) are read from metrics.csv and logged now.
         """
         path = self.folder / "metrics.csv"
         for row in read_rows(path):
@@ -75,19 +74,19 @@ class RunLogger(Logger):
         """Record a file or folder of the run folder, under its name there."""
 
     def flush(self) -> None:
-        """Send what was kept back; called every few seconds, and before `close`."""
+        """Send buffered values; called every few seconds, and before `close`."""
 
     def end(self, record: dict[str, Any]) -> None:
-        """Record the end of the run; its last files follow before `close`, and may take long."""
+        """Record the end of the run; its last files follow before `close`, which may take long."""
 
     def close(self, record: dict[str, Any]) -> None:
         """Disconnect; `record` is run.json with status finished, failed or interrupted, and the final metrics."""
 
 
 class LightningLogger(RunLogger):
-    """Adapter for any logger of Lightning, or of the user's own: it receives metrics and hyperparameters only.
+    """Adapter that gives metrics and hyperparameters to a logger of Lightning, or to any other class of that interface.
 
-    It lets `_target_: pytorch_lightning.loggers.CometLogger` in a YAML run in a guard, as this project's loggers do.
+    A YAML file with `_target_: pytorch_lightning.loggers.CometLogger`, for example, is all that such a logger needs.
     """
 
     def __init__(self, logger: Logger) -> None:
@@ -124,9 +123,9 @@ def flatten(params: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 def is_plain(value: Any) -> bool:
     """Return whether a value is None, a number, a text, or a list of them."""
-    return isinstance(value, bool | int | float | str | None) or (
-        isinstance(value, list | tuple) and all(is_plain(each) for each in value)
-    )
+    if isinstance(value, list | tuple):
+        return all(is_plain(each) for each in value)
+    return isinstance(value, int | float | str | None)
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:

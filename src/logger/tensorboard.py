@@ -17,8 +17,8 @@ TEXTS = (".yaml", ".json")
 class TensorBoard(RunLogger):
     """Logger of curves, images, histograms, hyperparameters beside final metrics, and the files that are text.
 
-    The final metrics of a run that finishes become the columns of the HPARAMS page, whatever its module has logged. A
-    resumed run continues in the same folder and hides the points after its checkpoint, which it logs again.
+    The final metrics of a finished run, whatever their names, become the columns of the HPARAMS page. A resumed run
+    continues in the same folder, and hides the points after its checkpoint, which it logs again.
     """
 
     def __init__(self, folder: str) -> None:
@@ -45,7 +45,7 @@ class TensorBoard(RunLogger):
         self.hyperparameters |= plain
 
     def _begin_session(self) -> None:
-        """Write the hyperparameters, once: the page shows those that come first."""
+        """Write the hyperparameters, once: the page shows the first ones that it finds."""
         if self.in_session or not self.hyperparameters:
             return
         self.in_session = True
@@ -56,7 +56,7 @@ class TensorBoard(RunLogger):
         self.experiment.add_text("run", "\n".join(f"- **{name}**: {value}" for name, value in facts.items()))
 
     def _end_session(self, metrics: dict[str, float]) -> None:
-        """Write that the run has finished, and which columns the page shall show."""
+        """Write that the run has finished, and the metrics that are columns of the page."""
         columns, _, end = hparams(self.hyperparameters, metrics)
         self.experiment.file_writer.add_summary(columns)
         self.experiment.file_writer.add_summary(end)

@@ -81,7 +81,7 @@ class WandB(RunLogger):
             raise ValueError("wandb is not installed: uv pip install wandb, or leave it out of loggers=") from error
         self.project, self.mode, self.x_axis, self.patience = project, mode, x_axis, patience
         self.watch = Watch(watch, watch_every)
-        self.known = 0  # the server has the steps before this one already
+        self.known = 0  # the server already has the steps before this one
 
     @property
     def where(self) -> str:
@@ -190,9 +190,9 @@ def find_mode(mode: str | None) -> str:
 class Watch:
     """Histograms of the gradients and parameters of any LightningModule, under the names that wandb.watch gives them.
 
-    The hooks of `wandb.watch` run in the training's own thread and wait there for wandb's service; these leave their
-    histograms for the logging thread. If a hook fails, all are removed and `take` raises its error. Frozen parameters,
-    and lazy ones, which have no shape yet, are not watched.
+    The hooks of `wandb.watch` wait for wandb's service in the training's own thread; the hooks of this class leave
+    their histograms to the logger's thread. If a hook fails, all are removed and `take` raises its error. Frozen
+    parameters, and lazy ones, which have no shape yet, are not watched.
 
     Args:
         what: gradients, parameters, all, or None: nothing.
