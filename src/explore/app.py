@@ -26,7 +26,7 @@ from table.collect import RunRecord
 
 log = logging.getLogger(__name__)
 FOLDERS = sys.argv[1:] or ["outputs", "multirun"]
-KEPT = {"true", "predicted", "show", "position", "number", "click_does", "subset"}
+KEPT = {"true", "predicted", "show", "position", "number", "click_does", "subset"}  # widgets whose values stay
 
 
 @st.cache_data(ttl=5, show_spinner=False)
@@ -73,7 +73,7 @@ def opened(run: RunRecord) -> OpenedRun | None:
 
 
 def chosen(key: str, words: str, options: list[str], name_of: dict[str, str]) -> str:
-    """Show a list in the sidebar; keep the choice while it is among the options, even if new runs appear."""
+    """Show a select box in the sidebar; keep its choice while that is among the options, even if new runs appear."""
     if st.session_state.get(key) not in options:
         st.session_state[key] = options[0]
     return st.sidebar.selectbox(words, options, format_func=name_of.__getitem__, key=key)
@@ -104,9 +104,9 @@ def sidebar() -> tuple[RunRecord | None, RunRecord | None]:
 
 def page() -> None:
     st.set_page_config("PatchSets", layout="wide", initial_sidebar_state=400)
-    st.html(f"{STYLE}<i></i>")  # Streamlit delays a style sheet alone until its next message, a toast
+    st.html(f"{STYLE}<i></i>")  # <i>: Streamlit holds a style sheet alone back until its next message
     set_up_once()
-    for name in KEPT & st.session_state.keys():  # Streamlit forgets the values of what is not on the page
+    for name in KEPT & st.session_state.keys():  # Streamlit forgets the values of widgets that are not on the page
         st.session_state[name] = st.session_state[name]
     first, second = sidebar()
     run = None if first is None else opened(first)
@@ -124,8 +124,7 @@ def page() -> None:
             other = None
         elif other is not None:
             st.caption(escape_markdown(f"first / second run: {runs.differing_settings(first, second)}"))
-    shown = [each for each in (first, second) if each is not None][: 1 + (other is not None)]
-    names = list(runs.labels(shown).values())
+    names = list(runs.labels([first] if second is None or other is None else [first, second]).values())
     views = ["Image", "Test set", "Number of patches"]
     st.session_state.setdefault("view", views[0])
     view = st.segmented_control("View", views, key="view", required=True, label_visibility="collapsed")

@@ -21,22 +21,23 @@ Corner = tuple[int, int]  # upper left, (y, x)
 class ChosenSet:
     """A set of numbered elements: 0, 1, ... were drawn by the network, -1, -2, ... were added by hand.
 
-    So the number of an element stays when more, or fewer, are drawn. At least one element stays in the set.
+    An element keeps its number when more or fewer are drawn. At least one element stays in the set.
     """
 
-    drawn: list[Corner]  # for a bag, whose images have no places, any corner
+    drawn: list[Corner]  # of a bag, whose images have no places: any value for each
     added: list[Corner] = field(default_factory=list)
-    out: set[int] = field(default_factory=set)
+    out: set[int] = field(default_factory=set)  # the numbers of elements that were taken out
     shuffles: int = 0
 
     def numbers(self) -> list[int]:
-        """Return all elements, in the order in which the network gets those that are in."""
+        """Return the numbers of all elements, in the order of the set; those taken out keep their place in it."""
         numbers = [*range(len(self.drawn)), *(-1 - place for place in range(len(self.added)))]
         if self.shuffles:
             random.Random(self.shuffles).shuffle(numbers)
         return numbers
 
     def inside(self) -> list[int]:
+        """Return the numbers of the elements that the network gets."""
         return [number for number in self.numbers() if number not in self.out]
 
     def corner(self, number: int) -> Corner:
@@ -57,15 +58,14 @@ class ChosenSet:
         return True
 
     def add_patch(self, y: float, x: float, patch_size: int, image_size: tuple[int, int]) -> None:
-        """Add a patch centred at the pixel, as far as the image allows."""
-        corner = [
-            min(max(round(at - patch_size / 2), 0), side - patch_size)
-            for at, side in zip((y, x), image_size, strict=True)
-        ]
-        self.added.append((corner[0], corner[1]))
+        """Add a patch centred at the pixel, or as close to it as fits into the image."""
+        height, width = image_size
+        top = min(max(round(y - patch_size / 2), 0), height - patch_size)
+        left = min(max(round(x - patch_size / 2), 0), width - patch_size)
+        self.added.append((top, left))
 
     def patch_at(self, y: float, x: float, patch_size: int, out: bool = False) -> int | None:
-        """Return the patch over the pixel whose centre is nearest, among those that are in (or out)."""
+        """Return the patch with the nearest centre that covers the pixel, among those in the set (`out`: taken out)."""
 
         def distance(number: int) -> float:
             top, left = self.corner(number)
@@ -110,14 +110,14 @@ def cut(network: Any, image_CHW: Tensor, corners: Sequence[Corner]) -> Elements:
 
 @torch.no_grad()
 def logits_of_sets(network: Any, elements: Elements, sets: Sequence[Sequence[int]]) -> Tensor:
-    """Return the logits [S, K] of sets, each given by the positions of its elements."""
+    """Return the logits [S, K] of several sets, each a sequence of positions in `elements`."""
     place_M = torch.tensor([place for members in sets for place in members])
     lengths_S = torch.tensor([len(members) for members in sets])
 
     def chosen(values_N: Tensor) -> SetBatch:
         return SetBatch(values_N.index_select(0, place_M), lengths_S)
 
-    if network.encoder is None:  # no patch sees another: each is embedded once, in however many sets it is
+    if network.encoder is None:  # no patch sees another: each is embedded once, even if it is in many sets
         whole = torch.tensor([len(elements)])
         corners = None if elements.corners is None else SetBatch(elements.corners, whole)
         features_ND = network.encode(SetBatch(elements.patches, whole), corners).values
@@ -152,16 +152,14 @@ def score_map(scores_N: Tensor, corners_N2: Tensor, patch_size: int, image_size:
 
 @torch.no_grad()
 def occlusion_map(network: Any, image_CHW: Tensor, label: int, squares: int = 14) -> Tensor:
-    """Return the fall of log p(label) where a gray square covers the pixel, [H, W], for networks of whole images.
+    """Return the decrease of log p(label) while a gray square covers the pixel, [H, W], for networks of whole images.
 
     Zeiler & Fergus 2014, arXiv:1311.2901, section 4.2: squares of a quarter of the image, about squares^2 of them.
     """
     height, width = image_CHW.shape[1:]
     side = max(1, min(height, width) // 4)
-    rows, columns = (
-        sorted({round(i * (length - side) / (squares - 1)) for i in range(squares)}) for length in (height, width)
-    )
-    corners_N2 = torch.cartesian_prod(torch.tensor(rows), torch.tensor(columns))
+    rows, columns = (torch.linspace(0, length - side, squares).round().long().unique() for length in (height, width))
+    corners_N2 = torch.cartesian_prod(rows, columns)
     gray_C11 = image_CHW.float().mean((1, 2), keepdim=True).to(torch.uint8)
     images_NCHW = image_CHW.repeat(len(corners_N2) + 1, 1, 1, 1)
     for image, (y, x) in zip(images_NCHW[1:], corners_N2.tolist(), strict=True):

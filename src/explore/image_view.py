@@ -15,16 +15,16 @@ from explore.pictures import clickable_picture
 from explore.prediction_panel import other_logits, selection_logits, show_prediction
 from explore.runs import OpenedRun
 from explore.selection_panel import ADD, Selection, select_image, select_patches, set_buttons
-from figure.picture import drawn
+from figure.picture import drawn, tinted
 
-WEIGHTS, LEAVE_ONE_OUT, OCCLUSION = "pool's weights", "leaving one out", "a gray square"  # as short as their boxes
+WEIGHTS, LEAVE_ONE_OUT, OCCLUSION = "pool's weights", "leaving one out", "a gray square"  # short, to fit their boxes
 PREDICTED, TRUE = -2, -1  # beside the classes 0, 1, ...
 WORDS = {PREDICTED: "predicted class", TRUE: "true class"}
 
 
 @st.fragment
 def image_view(run: OpenedRun, other: OpenedRun | None, names: list[str]) -> None:
-    """Show the view; a click in it draws only this view again, not the whole page."""
+    """Show the view. A click in it draws this view again, not the whole page."""
     index = select_image(run, other)
     if index is None:
         return
@@ -68,12 +68,12 @@ def _image(selection: Selection) -> None:
         if under is None or st.session_state["click_does"] == ADD:
             chosen.add_patch(y * height, x * width, size, (height, width))
         elif not chosen.toggle(under):
-            st.toast("A set has at least one patch: add another one first.")
+            st.toast("A set needs at least one patch: add another one first.")
 
     picture = pictures.outlined(selection.image, chosen, size)
     grid = (ceil(2 * width / size), ceil(2 * height / size))  # half patches
     clickable_picture(picture, "image", f"test image {selection.index} with its patches", grid, clicked)
-    st.caption("Pale: in no patch. A click on a patch takes it out, or puts it in again; a click beside them adds one.")
+    st.caption("Pale pixels are in no patch. A click takes a patch out or puts it back; outside of all it adds one.")
 
 
 def _gallery(selection: Selection, scores_N: Tensor, columns: int, tile: int) -> None:
@@ -88,19 +88,12 @@ def _gallery(selection: Selection, scores_N: Tensor, columns: int, tile: int) ->
     def clicked(x: float, y: float) -> None:
         place = pictures.cell_at(x, y, len(numbers), columns)
         if place is not None and not chosen.toggle(numbers[place]):
-            st.toast("A set has at least one element: put another one in first.")
+            st.toast("A set needs at least one element: put another one back first.")
 
     picture = pictures.gallery(patches, [score_of.get(number) for number in numbers], columns, tile)
-    clickable_picture(
-        picture,
-        "gallery",
-        "the elements of the set, in their order",
-        (columns, pictures.row_count(len(numbers), columns)),
-        clicked,
-    )
-    st.caption(
-        "The set in the order in which the network gets it; the frames are the evidence. A click takes out, or puts in."
-    )
+    grid = (columns, pictures.row_count(len(numbers), columns))
+    clickable_picture(picture, "gallery", "the elements of the set, in their order", grid, clicked)
+    st.caption("The set in the order of the network's input. Frames show the evidence. A click takes out or puts back.")
 
 
 def show_evidence(selection: Selection, predicted: int) -> Tensor:
@@ -126,12 +119,13 @@ def show_evidence(selection: Selection, predicted: int) -> Tensor:
             place.caption(_legend(way))
             return scores_N
         map_HW = score_map(scores_N, elements.corners, selection.run.patch_size, image_size)
-    place.image(pictures.heat(selection.image, map_HW), caption=_legend(way), width="stretch")
+    heat_map = tinted(selection.image, map_HW, pictures.SIDE, pictures.UNSEEN)
+    place.image(heat_map, caption=_legend(way), width="stretch")
     return scores_N
 
 
 def _own_way(network: Any) -> str:
-    """Return what the network's own `scores` are."""
+    """Return the name of the evidence that the network's own `scores` give."""
     if hasattr(getattr(network, "pool", None), "weights"):
         return WEIGHTS
     return "patches' votes" if hasattr(network, "heat_map") else "gradient x input"

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from explore.chosen_set import ChosenSet
-from figure.picture import drawn, font, shortened, tinted
+from figure.picture import drawn, font, shortened
 
 SIDE = 448  # pixels of an image on the page at most
 CELL, GAP, LINE = 96, 6, 14  # pixels of an image in a sheet, of the space between two, of a line of text
@@ -21,7 +21,7 @@ IN, OUT, UNSEEN = (255, 140, 40), (130, 140, 158), (240, 243, 248)
 FOR, AGAINST, CALM = (214, 40, 40), (40, 96, 214), (205, 210, 218)
 WHITE, INK = (255, 255, 255), (70, 78, 92)
 
-# a component in the page itself, not in a frame of its own: it answers faster
+# a component in the page itself answers faster than one in an iframe
 HTML = '<div><img alt="" tabindex="0"><i></i></div>'
 CSS = """
 div { position: relative }
@@ -91,15 +91,10 @@ def outlined(image_CHW: Tensor, chosen: ChosenSet, patch_size: int) -> Image.Ima
     return picture
 
 
-def heat(image_CHW: Tensor, map_HW: Tensor) -> Image.Image:
-    """Draw the image tinted by the map (see `tinted`), pale where no patch lies."""
-    return tinted(image_CHW, map_HW, SIDE, UNSEEN)
-
-
 def gallery(patches: Sequence[Tensor], scores: Sequence[float | None], columns: int, tile: int) -> Image.Image:
-    """Draw the elements in the order given, each in a frame: red if it speaks for the class, blue if against it.
+    """Draw the elements in the given order, each in a frame: red if it speaks for the class, blue if against it.
 
-    An element that is out has the score None and is pale.
+    An element that was taken out has the score None and is pale.
     """
     pitch, width = tile + GAP, tile // 26
     sheet = Image.new("RGB", (columns * pitch, row_count(len(patches), columns) * pitch), WHITE)

@@ -28,7 +28,7 @@ MOST_BARS = 12
 
 
 def show_prediction(selection: Selection, logits_K: Tensor, other_K: Tensor | None, names: list[str]) -> None:
-    """Show the probabilities now and before the last change, and by how much shuffling the set changes them.
+    """Show the probabilities now and before the last change, and how much the order of the set changes them.
 
     Args:
         logits_K: those of the run.
@@ -49,12 +49,9 @@ def show_prediction(selection: Selection, logits_K: Tensor, other_K: Tensor | No
 
     class_names = selection.run.class_names
     predicted = int(probability_K.argmax())
-    verdict = (
-        "correct"
-        if predicted == selection.label
-        else f"incorrect, true class {escape_markdown(class_names[selection.label])}"
-    )
-    st.markdown(f"**{escape_markdown(class_names[predicted])}**, with probability {now[predicted]:.4f}: {verdict}")
+    name, true_name = (escape_markdown(class_names[label]) for label in (predicted, selection.label))
+    verdict = "correct" if predicted == selection.label else f"incorrect, true class {true_name}"
+    st.markdown(f"**{name}**, with probability {now[predicted]:.4f}: {verdict}")
     rows = [now] if other_K is None else [now, other_K.softmax(0).tolist()]
     st.html(bars(class_names, rows, shown["before"], selection.label))
     if other_K is not None:
@@ -72,11 +69,7 @@ def show_prediction(selection: Selection, logits_K: Tensor, other_K: Tensor | No
         places = sorted(range(count), key=lambda place: inside[place])
         as_drawn_K = logits_of_sets(selection.run.network, selection.elements, [places])[0].softmax(0)
         moved = float((as_drawn_K - probability_K).abs().max())
-        words.append(
-            f"Shuffled: no probability changed by more than {moved:.0e}"
-            if moved
-            else "Shuffled: no probability changed"
-        )
+        words.append("Shuffled: no probability changed" + (f" by more than {moved:.0e}" if moved else ""))
     st.caption(". ".join(words) + ".")
 
 
@@ -112,7 +105,7 @@ def bars(
     before: Sequence[float] | None = None,
     label: int | None = None,
 ) -> str:
-    """Return HTML with a row for each class, or for the 12 likeliest and the true one, and in it a bar for each run.
+    """Return HTML with a row for each class (of many, the 12 likeliest and the true one), and in it a bar per run.
 
     Args:
         probabilities: one row [K] for each run.

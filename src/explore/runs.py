@@ -15,7 +15,7 @@ from run.checkpoint import find_checkpoint
 from set_module.set_network import cuts_images, draws_patches
 from table.collect import RunRecord, read_runs
 
-# settings in which two runs are not compared
+# settings that are left out when two runs are compared
 OF_NO_EFFECT = {"comment", "tags", "loggers", "callbacks", "experiment_name", "experiment", "verbosity"}
 # settings of `data` that change no test image
 OF_TRAINING = {"batch_size", "seed", "split_seed", "valid", "fold", "num_folds", "limit_train", "train_bags"}
@@ -45,24 +45,18 @@ def label(run: RunRecord) -> str:
     place = short_name(run)
     if comment:  # a folder's name ends with the comment: show it once
         place = re.sub(r"( \d\d-\d\d-\d\d)_\S*", r"\1", place)
-    metrics = [run.metrics[name] for name in ("test_accuracy", "valid_accuracy") if name in run.metrics]
-    words = [
-        str(run.known.get("model", "?")),
-        str(run.known.get("data", "?")),
-        f"{metrics[0]:.4f}" if metrics else "",
-        "" if run.facts["status"] == "finished" else run.facts["status"],
-        comment,
-        place,
-    ]
-    return " · ".join(word for word in words if word)
+    accuracy = run.metrics.get("test_accuracy", run.metrics.get("valid_accuracy"))
+    measured = "" if accuracy is None else f"{accuracy:.4f}"
+    status = "" if run.facts["status"] == "finished" else run.facts["status"]
+    model, data = (str(run.known.get(group, "?")) for group in ("model", "data"))
+    return " · ".join(word for word in (model, data, measured, status, comment, place) if word)
 
 
 def labels(runs: list[RunRecord]) -> dict[str, str]:
-    """Return folder -> label; equal labels end with the folder, as a list would take two of them for one option."""
+    """Return folder -> label. Labels that would be equal end with the folder: a select box merges equal options."""
     words = [label(run) for run in runs]
-    number = Counter(words)
-    folders = [run.facts["folder"] for run in runs]
-    return {f: text if number[text] == 1 else f"{text} · {f}" for f, text in zip(folders, words, strict=True)}
+    count, folders = Counter(words), [run.facts["folder"] for run in runs]
+    return {f: text if count[text] == 1 else f"{text} · {f}" for f, text in zip(folders, words, strict=True)}
 
 
 def short_name(run: RunRecord) -> str:
@@ -95,7 +89,7 @@ class OpenedRun:
 
     @property
     def has_bags(self) -> bool:
-        """True if the data are sets themselves."""
+        """True if the items of the data are bags: sets already."""
         return hasattr(self.source, "members")
 
     @property

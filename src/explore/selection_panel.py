@@ -33,7 +33,7 @@ class Selection:
 
 
 def show_images(show: str, position: int = 0) -> None:
-    """Make the page show, from the next time it is drawn, an image of this kind."""
+    """Make the page show an image of this kind when it is drawn next."""
     for name, value in (("true", ANY), ("predicted", ANY), ("show", show), ("position", position), ("view", "Image")):
         st.session_state[name] = value
 
@@ -65,7 +65,7 @@ def select_image(run: OpenedRun, other: OpenedRun | None) -> int | None:
         st.session_state["position"] = random.randint(0, last)
 
     if (predicted != ANY or show != ALL) and st.session_state["subset"] < len(run.source):
-        st.caption(f"Among {st.session_state['subset']:,} classified test images; the view Test set sets their number.")
+        st.caption(f"Among {st.session_state['subset']:,} classified test images; choose more in the view Test set.")
     columns[4].button("Any", on_click=any_image, width="stretch", help="A random image")
     return int(matching_M[st.session_state["position"]])
 
@@ -106,11 +106,10 @@ def select_patches(run: OpenedRun, index: int) -> Selection:
     chosen: ChosenSet = state["chosen"]
     if state["drawn_as"] != (number, state["redraws"]):
         state["drawn_as"] = (number, state["redraws"])
-        chosen.redraw(
-            [(0, 0)] * len(image)
-            if run.has_bags
-            else draw_corners(run.network, image, index, number, redraws=state["redraws"])
-        )
+        if run.has_bags:
+            chosen.redraw([(0, 0)] * len(image))
+        else:
+            chosen.redraw(draw_corners(run.network, image, index, number, state["redraws"]))
     inside = chosen.inside()
     if run.has_bags:
         elements = Elements(image[torch.tensor(inside)], None)

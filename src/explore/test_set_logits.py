@@ -21,7 +21,7 @@ def evenly_spaced(total: int, count: int) -> Tensor:
 
 
 def subset_sizes(total: int) -> list[int]:
-    """Return the sizes of subset that are offered, and make sure that one of them is chosen: at first the second."""
+    """Return the subset sizes to choose from; if none of them is chosen, choose the second."""
     counts = sorted({min(total, count) for count in (500, 2000, 10000, total)})
     if st.session_state.get("subset") not in counts:
         st.session_state["subset"] = counts[min(1, len(counts) - 1)]
@@ -34,7 +34,7 @@ def predicted_classes(run: OpenedRun, index_M: Tensor) -> Tensor:
 
 
 def cached_logits(run: OpenedRun, index_M: Tensor, patch_num: int | None, title: str) -> Tensor:
-    """Return `compute_logits`; the first time, show a progress bar with the title."""
+    """Return the logits of `compute_logits`, with a progress bar where they are not cached yet."""
     key = (run.folder, checkpoint_time(run.folder), len(index_M), patch_num)
     if key not in _cache():
         bar = st.progress(0.0, f"{title} ...")
@@ -50,7 +50,7 @@ def _cache() -> dict[Any, Tensor]:
 
 @torch.no_grad()
 def compute_logits(run: OpenedRun, index_M: Tensor, patch_num: int | None, progress: Callable[[float], Any]) -> Tensor:
-    """Return the logits [M, K] of the test images, and report the share that is done to `progress`.
+    """Return the logits [M, K] of the test images, and call `progress` with the share of them that is done.
 
     `patch_num` patches are drawn from each image if their number is free.
     """

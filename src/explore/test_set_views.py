@@ -38,9 +38,8 @@ def confusion_view(run: OpenedRun, other: OpenedRun | None) -> None:
     patches = f", {run.largest_patch_num} patches each" if run.largest_patch_num else ""
     other_M = None if other is None else predicted_classes(other, index_M) == labels_M
     second = "" if other_M is None else f"; **{other_M.float().mean():.4f}** by the second run"
-    st.markdown(
-        f"**{correct_M.float().mean():.4f}** of {len(index_M)} test images are classified correctly{patches}{second}."
-    )
+    first = f"**{correct_M.float().mean():.4f}** of {len(index_M)} test images are classified correctly"
+    st.markdown(f"{first}{patches}{second}.")
     if other_M is not None:
         _agreement(correct_M, other_M)
     left, right = st.columns([1, 1], gap="large")
@@ -83,21 +82,19 @@ def _matrix(labels_M: Tensor, predicted_M: Tensor, class_names: list[str]) -> tu
             "true": [name for name in class_names for _ in class_names],
             "predicted": class_names * classes,
             "images": counts_KK.flatten().tolist(),
-            # the square root makes single errors visible beside 990 correct images
+            # the square root makes a single error visible beside 990 correct images
             "part": (counts_KK / total_K).sqrt().flatten().tolist(),
             "cell": range(classes**2),
         }
     )
     angle = 0 if max(map(len, class_names)) <= 3 and classes <= 20 else -45
-    overlap: Any = False if classes <= 40 else "greedy"  # then some names are left out of the axis; a tooltip has them
+    overlap: Any = False if classes <= 40 else "greedy"  # greedy leaves names out of the axis; the tooltip has them
+    top = altair.Axis(orient="top", labelAngle=angle, labelLimit=90, labelOverlap=overlap)
+    side = altair.Axis(labelLimit=90, labelOverlap=overlap)
     picked = altair.selection_point(name="cell", fields=["cell"], on="click", empty=False)
     base = altair.Chart(rows).encode(
-        x=altair.X(
-            "predicted:N",
-            sort=class_names,
-            axis=altair.Axis(orient="top", labelAngle=angle, labelLimit=90, labelOverlap=overlap),
-        ),
-        y=altair.Y("true:N", sort=class_names, axis=altair.Axis(labelLimit=90, labelOverlap=overlap)),
+        x=altair.X("predicted:N", sort=class_names, axis=top),
+        y=altair.Y("true:N", sort=class_names, axis=side),
         tooltip=["true", "predicted", "images"],
     )
     squares = base.mark_rect(cursor="pointer").encode(
@@ -107,11 +104,8 @@ def _matrix(labels_M: Tensor, predicted_M: Tensor, class_names: list[str]) -> tu
     )
     layers = [squares.add_params(picked)]
     if classes <= 20:
-        layers.append(
-            base.transform_filter("datum.images > 0")
-            .mark_text(fontSize=12, color="#2b3445", tooltip=None)
-            .encode(text="images:Q")
-        )
+        numbers = base.transform_filter("datum.images > 0").mark_text(fontSize=12, color="#2b3445", tooltip=None)
+        layers.append(numbers.encode(text="images:Q"))
     chart = altair.layer(*layers).properties(height=min(640, 120 + 36 * classes))
     selected = st.altair_chart(chart, on_select="rerun", selection_mode="cell", key="matrix")["selection"]["cell"]
     return divmod(int(selected[0]["cell"]), classes) if selected else None
@@ -147,9 +141,8 @@ def _cell_images(
             show_images(ALL, shown[place])
 
     sheet = pictures.contact_sheet(thumbnails, captions, COLUMNS)
-    clickable_picture(
-        sheet, "cell_images", "images of the cell", (COLUMNS, pictures.row_count(len(thumbnails), COLUMNS)), clicked
-    )
+    grid = (COLUMNS, pictures.row_count(len(thumbnails), COLUMNS))
+    clickable_picture(sheet, "cell_images", "images of the cell", grid, clicked)
     more = f"The first {MOST_IMAGES}. " if len(found_F) > MOST_IMAGES else ""
     st.caption(f"{more}A click opens an image.")
 
@@ -190,14 +183,9 @@ def recorded_accuracy(run: OpenedRun) -> dict[int, float]:
     path = run.folder / "evaluation.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        measured, current = (
-            Path(each).parts[-3:] for each in (found["checkpoint"], find_checkpoint(run.folder, "best"))
-        )
-        if (
-            measured != current
-            or found["images"] != len(run.source)
-            or path.stat().st_mtime < checkpoint_time(run.folder)
-        ):
+        same_weights = Path(found["checkpoint"]).parts[-3:] == find_checkpoint(run.folder, "best").parts[-3:]
+        outdated = path.stat().st_mtime < checkpoint_time(run.folder)
+        if not same_weights or outdated or found["images"] != len(run.source):
             return {}
         return {int(name.rpartition("=")[2]): float(value) for name, value in found["sizes"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):

@@ -2,6 +2,7 @@ import torch
 
 from explore import pictures
 from explore.chosen_set import ChosenSet
+from figure.picture import tinted
 
 
 def test_pale_is_what_no_patch_that_is_in_sees():
@@ -14,7 +15,7 @@ def test_pale_is_what_no_patch_that_is_in_sees():
 
 def test_heat_is_red_for_blue_against_and_pale_where_nothing_is_known():
     scores = torch.tensor([[1.0, -1.0], [torch.nan, 0.0]])
-    picture = pictures.heat(torch.full((1, 2, 2), 128, dtype=torch.uint8), scores)
+    picture = tinted(torch.full((1, 2, 2), 128, dtype=torch.uint8), scores, pictures.SIDE, pictures.UNSEEN)
     quarter = pictures.SIDE // 4
     red, blue, pale, calm = (picture.getpixel((x * quarter, y * quarter)) for y in (1, 3) for x in (1, 3))
     assert red[0] > 2 * red[2]
