@@ -41,8 +41,7 @@ def main(config: DictConfig) -> None:
     if not tested:
         log.info("there is no test set here: the files are compared with the network on noise alone")
     rows: dict[str, object] = {}
-    written = exporter.export(network, output, facts, tested)
-    for path, interface, found in written:
+    for path, interface, found in exporter.export(network, output, facts, tested):
         size = f"{path.stat().st_size / 2**20:.1f} MiB"
         rows[path.name] = "; ".join([f"{interface.words} -> logits", size, *found.words()])
     others = sorted({path.name for path in output.glob("model*")} - rows.keys())
@@ -52,7 +51,7 @@ def main(config: DictConfig) -> None:
 
 
 def trained_commit(folder: Path) -> str:
-    """Return the commit that trained the weights, with a + if the code was changed; empty if it is not recorded."""
+    """Return the commit of the training, followed by + if files differed from it; empty if it is not recorded."""
     git = read_intact_record(folder).get("git") or {}
     return str(git.get("commit") or "") + ("+" if git.get("dirty") else "")
 

@@ -28,14 +28,14 @@ LISTED = 5  # unreadable files that the terminal shows
 @job
 def main(config: DictConfig) -> None:
     check(config)
-    if not OmegaConf.select(config, "input"):  # empty: "$UNSET" would be the current directory
+    if not OmegaConf.select(config, "input"):  # an empty path, of an unset shell variable, is the current directory
         raise UserError("which images? input=PATH: an image, a folder, a .zip, or a pattern such as 'photos/*.png'")
     output = path_from_setting("output", config.output, OUTPUT)
     if not output.parent.is_dir() or (output.exists() and not output.is_file()):
         raise UserError(f"output={output}: {OUTPUT}")
     refuse_unwritable(output.parent, "output=predictions.csv")
     run = open_run(Path(config.run), config, config.ckpt)
-    files = cli.build(config.files)(config.input)  # here: Hydra would look for a setting x where a path has ${x}
+    files = cli.build(config.files)(config.input)  # not in YAML, where ${x} in a path is a setting
     predictor = cli.build(config.predictor)(run.model("predict.py uses", "network", "predict_step").network)
     with replacing(output) as file:
         table = cli.build(config.table)(file, files.names, run.class_names(), spread=predictor.draws > 1)
@@ -53,7 +53,7 @@ def refuse_none(table: "Table") -> None:
 
 
 def report(table: "Table", others: list[str], log_file: Path) -> None:
-    """Log the first predictions, the files that could not be read (the log file lists all), and the lines `others`."""
+    """Log the first predictions, the unreadable files (all of them in the log file), and the lines `others`."""
     for line in table.first:
         log.info(line)
     if more := table.counts.total() - len(table.first):

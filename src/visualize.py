@@ -34,7 +34,7 @@ def main(config: DictConfig) -> None:
     if "feature_maps" in chosen and chosen["feature_maps"].image >= images:
         raise UserError(f"image={config.image}: choose one of the test images, 0 to {images - 1}")
     files = cli.build(config.files)
-    files.prepare()  # before a logger writes: TensorBoard's thread would print a traceback
+    files.prepare()  # raises before a logger writes: TensorBoard's thread would print a traceback
     loggers = cli.build_loggers(config) if has_ended(run.folder) else []
     run.trainer(figures, [files, *loggers]).test(model, data, verbose=False)
     written = files.write()
@@ -45,7 +45,7 @@ def main(config: DictConfig) -> None:
 
 
 def has_ended(folder: Path) -> bool:
-    """Return whether no process trains this run: only one process may write to a run's loggers."""
+    """Return whether the run has ended: only one process may write to its loggers."""
     try:
         with locked(folder):
             return True

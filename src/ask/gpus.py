@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pynvml
+
 GIB = 2**30
 
 
@@ -22,19 +24,16 @@ class GPU:
     load: int | None
 
     def __str__(self) -> str:
-        known = (
-            []
-            if self.free is None or self.total is None
-            else [f"{self.free / GIB:.0f} of {self.total / GIB:.0f} GiB free"]
-        )
-        known += [] if self.load is None else [f"{self.load} % busy"]
+        known = []
+        if self.free is not None and self.total is not None:
+            known.append(f"{self.free / GIB:.0f} of {self.total / GIB:.0f} GiB free")
+        if self.load is not None:
+            known.append(f"{self.load} % busy")
         return f"{self.name}: {', '.join(known)}" if known else self.name
 
 
 def list_gpus() -> list[GPU]:
     """Return the GPUs in the order of their slots, or of CUDA_VISIBLE_DEVICES; none without a driver."""
-    import pynvml
-
     try:
         return [_read(number, handle) for number, handle in enumerate(_visible(_slots()))]
     except pynvml.NVMLError:
@@ -42,23 +41,17 @@ def list_gpus() -> list[GPU]:
 
 
 def are_several_kinds() -> bool:
-    """Return whether GPUs differ in kind, visible or not: CUDA then numbers the fastest first, the driver by slot."""
-    import pynvml
-
+    """Return whether all GPUs, visible or not, are of several models: CUDA then counts them by speed, not by slot."""
     return len({pynvml.nvmlDeviceGetName(handle) for handle in _slots()}) > 1
 
 
 def _slots() -> list[Any]:
-    import pynvml
-
     pynvml.nvmlInit()
     return [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
 
 
 def _visible(slots: list[Any]) -> list[Any]:
     """Return the GPUs of CUDA_VISIBLE_DEVICES up to the first name that is not one, as CUDA reads it."""
-    import pynvml
-
     names = os.environ.get("CUDA_VISIBLE_DEVICES")
     if names is None:
         return slots
@@ -77,8 +70,6 @@ def _visible(slots: list[Any]) -> list[Any]:
 
 
 def _read(number: int, handle: Any) -> GPU:
-    import pynvml
-
     memory = _or_none(pynvml.nvmlDeviceGetMemoryInfo, handle)
     rates = _or_none(pynvml.nvmlDeviceGetUtilizationRates, handle)
     free, total = (None, None) if memory is None else (memory.free, memory.total)
@@ -87,8 +78,6 @@ def _read(number: int, handle: Any) -> GPU:
 
 def _or_none(query: Callable[[Any], Any], handle: Any) -> Any:
     """Return the driver's answer, or None if it has none."""
-    import pynvml
-
     try:
         return query(handle)
     except pynvml.NVMLError:

@@ -14,7 +14,7 @@ from process.errors import UserError
 # B images or bags, K classes
 
 BATCHES = (1, 2, 7, 32)
-TOLERANCE = 1e-4  # times the largest logit, or times 1; quantized networks have a `tolerance` of their own
+TOLERANCE = 1e-4  # relative to the largest logit if that exceeds 1; a quantized network has its own `tolerance`
 TIMED = 32  # the batch size at which speed is measured
 
 Tested = Sequence[tuple[Any, Tensor]]  # images or bags, labels
@@ -22,7 +22,7 @@ Tested = Sequence[tuple[Any, Tensor]]  # images or bags, labels
 
 @dataclass
 class Agreement:
-    """The largest difference of a logit, the accuracy on `tested` images, the time relative to the network in torch."""
+    """A file compared with its network: largest difference of a logit, accuracy on `tested` images, relative time."""
 
     difference: float
     tested: int

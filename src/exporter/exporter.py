@@ -23,7 +23,7 @@ TESTED, CHUNK = 1000, 25  # test images in all and at once: each may have hundre
 class Exporter:
     """Writer of model.*, and for patch networks of model_patches.*, in each of the formats.
 
-    Raises UserError if `patches` is neither grid nor all, if a format is not one, and if no format is left.
+    Raises UserError if `patches` is neither grid nor all, for an unknown format, and if no format is left.
 
     Args:
         patches: the patches of an image, grid or all; None: as the network cuts them, or a grid if it draws them.
@@ -51,7 +51,7 @@ class Exporter:
 
         Args:
             facts: metadata that each file holds.
-            tested: test images or bags with their labels, on which the files are compared besides noise.
+            tested: test images or bags with their labels; files are compared with the network on these and on noise.
         """
         network.eval()
         checked = []
@@ -73,7 +73,7 @@ class Exporter:
         return [(path, interface, found) for path, _, interface, found in checked]
 
     def _traced(self, interface: Interface) -> ExportedProgram:
-        # 3: torch.export takes sizes 0 and 1, and two axes of one size, for constants
+        # 3 images: torch.export takes axes of size 0 or 1, and two axes of equal size, for constants
         example = interface.inputs(random_input(interface.network, 3, self.shape[0], self.shape[1:], seed=0))
         sizes = tuple(dict.fromkeys(axes, torch.export.Dim.DYNAMIC) for axes in interface.axes)
         with torch.no_grad():

@@ -16,7 +16,7 @@ from set_module.set_network import SetNetwork, takes_bags
 
 
 class Images:
-    """An interface of images: uint8 [B, C, H, W] -> logits [B, K], B >= 1.
+    """Interface of images: uint8 [B, C, H, W] -> logits [B, K], B >= 1.
 
     A patch network cuts the patches of the mode `patches`, grid or all; None: its own mode, or a grid if it draws them.
     """
@@ -47,7 +47,7 @@ class Images:
 
 
 class Patches:
-    """An interface of sets: patches uint8 [B, S, C, p, p], mask bool [B, S] (true: a patch) -> logits [B, K].
+    """Interface of sets: patches uint8 [B, S, C, p, p], mask bool [B, S] (true: a patch) -> logits [B, K].
 
     Networks with positions take the upper left corners as well, int64 [B, S, 2], (y, x). Each set has at least one
     patch; B and S >= 1.
@@ -77,10 +77,8 @@ Interface = Images | Patches
 
 def interfaces(network: Any, image_size: Sequence[int], patches: str | None) -> list[Interface]:
     """Return all interfaces that fit the network."""
-    return [
-        *([Images(network, image_size, patches)] if not takes_bags(network) else []),
-        *([Patches(network)] if isinstance(network, SetNetwork) else []),
-    ]
+    images: list[Interface] = [] if takes_bags(network) else [Images(network, image_size, patches)]
+    return [*images, Patches(network)] if isinstance(network, SetNetwork) else images
 
 
 def random_input(network: Any, count: int, channels: int, image_size: Sequence[int], seed: int) -> Tensor | SetBatch:

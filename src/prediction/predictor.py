@@ -13,10 +13,10 @@ from set_module.set_network import draws_patches, takes_bags
 
 
 class Predictor(LightningModule):
-    """A LightningModule that predicts p = mean_d softmax(network(images, d)), d = 0 .. draws - 1.
+    """LightningModule that predicts p = mean_d softmax(network(images, d)), d = 0 .. draws - 1.
 
     The spread is the standard deviation (n - 1) over the draws. Draw d has the same places in each image, so that a
-    prediction depends on the image alone. A network that draws no patches sees the image once. Raises UserError for a
+    prediction depends on the image alone. A network that draws no patches gets the image once. Raises UserError for a
     network of bags, a patch_num that the network cannot have, too little memory, and probabilities that are not finite.
 
     Args:

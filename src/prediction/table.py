@@ -13,7 +13,7 @@ CLASSES = 10  # the most frequent ones, whose number of images it shows
 
 
 class Table(Callback):
-    """A callback that writes the columns file, class, probability, spread (if there are draws), p(NAME) of each class.
+    """Callback that writes the columns file, class, probability, spread (with several draws), p(NAME) per class.
 
     The spread is the standard deviation of the predicted class's probability over the draws. The file begins with a
     byte-order mark if a name is not ASCII: Excel misreads it otherwise. `counts` is the number of images of each

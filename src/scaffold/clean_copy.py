@@ -46,7 +46,7 @@ def write_copy(repository: Path, name: ProjectName, folder: Path) -> int:
 
 
 def _files(repository: Path) -> Iterator[Path]:
-    """Yield the relative paths that .gitignore does not name; it is read here, as a download comes without git."""
+    """Yield the relative paths that .gitignore does not name. Git is not asked: a download has no git history."""
     file = repository / ".gitignore"
     ignored = GitIgnoreSpec.from_lines(file.read_text(encoding="utf-8").splitlines() if file.is_file() else [])
     folders = [repository]

@@ -15,7 +15,7 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*([-_][A-Za-z0-9]+)*")  # Docker, environ
 WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # where a word ends: MLPStudy is MLP and Study
 VARIABLE = re.compile("_[A-Z]")  # what follows the name in a variable
 LONGEST = 40
-EXAMPLE = "LeafShapes"  # in each text that shows a name; a project of this name shows this project's name instead
+EXAMPLE = "LeafShapes"  # the name in messages and guides; in a copy with this name, they show this project's name
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ class ProjectName:
 
 
 def renamer(old: ProjectName, new: ProjectName) -> Callable[[str], str]:
-    """Return a function that replaces each form of `old` by that of `new`, and the example's by `old` if it is `new`.
+    """Return a function that replaces each form of `old` by that of `new`; if `new` is EXAMPLE, also EXAMPLE by `old`.
 
     If the upper case form is the camel form, as for X1, then X1_IMAGE is a variable.
     """
     directions = [(old, new), (new, old)] if new.is_example else [(old, new)]
     pairs = [pair for one, other in directions for pair in zip(one.forms, other.forms, strict=True)]
-    forms = dict(reversed(pairs))  # if two are the same, the first one counts
+    forms = dict(reversed(pairs))  # of equal forms, the first one counts
     capitals = {one.snake.upper(): other.snake.upper() for one, other in directions}
     words = re.compile("|".join(one.pattern().pattern for one, _ in directions))
 
