@@ -88,7 +88,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def said(project):
-    """What each of the trainings said on the terminal."""
+    """Return the output of each training on the terminal."""
     path = os.pathsep.join([str(project / "src"), str(REPOSITORY / "tests" / "support")])
     done = subprocess.run(
         [sys.executable, "-c", SEVERAL, json.dumps(TRAININGS)],

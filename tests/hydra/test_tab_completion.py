@@ -53,7 +53,7 @@ class Terminal:
         self.read_until(r"\nDONE\r")
 
     def complete(self, line: str) -> str:
-        """What TAB makes of the line: `echo` is put before it (Ctrl-A, the line's start) and prints it."""
+        """Return the line after TAB: `echo`, put before it by Ctrl-A (the line's start), prints it."""
         self.send(f"{line}\t\x01echo LI''NE \r")
         return self.read_until(r"\nLINE ([^\r\n]*)\r")[1].rstrip()
 
