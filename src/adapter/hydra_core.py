@@ -1,5 +1,7 @@
 """Private names of Hydra, and of the argparse parser that it makes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import CodeType
 from typing import Any, NoReturn
 
@@ -34,10 +36,11 @@ def inside_job(error: Exception) -> Exception:
     return error.with_traceback(frame.tb_next) if frame is not None and frame.tb_next is not None else error
 
 
-def share_repository() -> None:
-    """Read each YAML once for --help and TAB, which ask the same loader for the options of every group.
+@contextmanager
+def shared_repository() -> Iterator[None]:
+    """Read each YAML once within the block, in which --help or TAB asks the same loader for the options of every group.
 
-    Hydra makes a new repository of configs for each of these questions. For processes that only ask.
+    Without it Hydra makes a new repository of configs for each of these questions.
     """
     make = ConfigLoaderImpl._parse_overrides_and_create_caching_repo
     made: dict[tuple[Any, ...], Any] = {}
@@ -49,3 +52,7 @@ def share_repository() -> None:
         return made[question]
 
     ConfigLoaderImpl._parse_overrides_and_create_caching_repo = make_once  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ConfigLoaderImpl._parse_overrides_and_create_caching_repo = make  # type: ignore[method-assign]

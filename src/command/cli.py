@@ -5,6 +5,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -62,8 +63,8 @@ def start(main: Callable[[], Any]) -> None:
 def complete(main: Callable[[], Any]) -> None:
     """Answer TAB."""
     register_resolvers()
-    hydra_core.share_repository()
-    completion.answer(_command(), main)
+    with hydra_core.shared_repository():
+        completion.answer(_command(), main)
 
 
 def prepare_arguments() -> None:
@@ -86,11 +87,11 @@ def prepare_arguments() -> None:
 def run_hydra(main: Callable[[], Any]) -> None:
     """Have Hydra compose the config and call the command's function, or print help or the config."""
     register_resolvers()
-    if arguments.has_option(sys.argv, arguments.HELP):
-        hydra_core.share_repository()
+    only_asks = arguments.has_option(sys.argv, arguments.HELP)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing and exiting
     try:
-        main()
+        with hydra_core.shared_repository() if only_asks else nullcontext():
+            main()
         sys.stdout.flush()
     except BrokenPipeError:
         if not arguments.has_option(sys.argv, (*arguments.HELP, *arguments.SHOW)):

@@ -61,6 +61,8 @@ def test_parse_overrides_and_create_caching_repo_is_called_for_each_question(mon
 
     expected = ask()
     assert len(made) == 2
-    hydra_core.share_repository()
-    assert ask() == expected
+    with hydra_core.shared_repository():
+        assert ask() == expected
     assert len(made) == 3
+    assert ask() == expected
+    assert len(made) == 5
