@@ -3,7 +3,7 @@
 import torch
 
 from datamodule.image import ImageDataModule
-from datamodule.source import MemorySource, Source
+from datamodule.loader import MemorySource, Source
 
 
 class Digits(ImageDataModule):

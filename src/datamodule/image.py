@@ -17,14 +17,16 @@ from datamodule.augment import CropFlip
 from datamodule.loader import (
     Batch,
     EpochOrder,
+    MemorySource,
     Part,
     ResumableBatches,
     ResumableLoader,
+    Source,
+    has_room,
     identity_collate,
     split,
     split_hash,
 )
-from datamodule.source import MemorySource, Source, has_room
 from process.errors import UserError
 
 # B items of a batch (images or bags), C channels, H height, W width

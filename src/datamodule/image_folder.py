@@ -16,8 +16,7 @@ from torch.utils.data import DataLoader
 from datamodule.class_folders import list_images
 from datamodule.decode import decode
 from datamodule.image import ImageDataModule
-from datamodule.loader import Part, identity_collate
-from datamodule.source import MemorySource, Source
+from datamodule.loader import MemorySource, Part, Source, identity_collate
 from process.errors import UserError
 
 # N images of the source, B images of a batch, C channels, H height, W width

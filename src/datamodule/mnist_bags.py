@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from counter_rng import FIXED, random_int
-from datamodule.source import BagSource, MemorySource, Source
+from datamodule.loader import BagSource, MemorySource, Source
 from datamodule.torchvision_set import TorchvisionSet
 from process.errors import UserError
 from set_module.set_batch import SetBatch

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from datamodule.image import ImageDataModule
-from datamodule.source import MemorySource, Source
+from datamodule.loader import MemorySource, Source
 from process.errors import UserError
 
 

@@ -26,8 +26,8 @@ class BagOfPatches(PatchNetwork):
         self.pool = pool(in_features=num_classes)
         if self.pool.out_features != num_classes:
             raise ValueError(
-                f"the pool makes {self.pool.out_features} votes of {num_classes} logits: give one reduction, such as "
-                "hparams.pool=[mean]"
+                f"the pool returns {self.pool.out_features} values for {num_classes} logits: give one "
+                "reduction, such as hparams.pool=[mean]"
             )
 
     def read(self, features: SetBatch) -> Tensor:

@@ -16,7 +16,7 @@ from torchvision.datasets import CIFAR10, MNIST
 from adapter import lightning
 from callback.progress import ProgressBar
 from datamodule.image import ImageDataModule
-from datamodule.source import MemorySource
+from datamodule.loader import MemorySource
 from logger.metrics_csv import MetricsCSV
 from model import Classifier
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from datamodule.image import ImageDataModule
-from datamodule.source import MemorySource, Source
+from datamodule.loader import MemorySource, Source
 
 
 class Counting(ImageDataModule):

@@ -4,7 +4,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from datamodule import image
-from datamodule.source import MemorySource
+from datamodule.loader import MemorySource
 from process.errors import UserError
 
 # Lightning 2.6 asks torch's pytree for a class that torch 2.15 deprecates

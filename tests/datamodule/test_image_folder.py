@@ -9,7 +9,7 @@ from PIL import Image
 
 from datamodule import image_folder
 from datamodule.image_folder import ImageFolder
-from datamodule.source import MemorySource
+from datamodule.loader import MemorySource
 from process.errors import UserError
 
 

@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler
 
-from datamodule.loader import EpochOrder, Part, ResumableBatches, split, split_hash
-from datamodule.source import MemorySource
+from datamodule.loader import EpochOrder, MemorySource, Part, ResumableBatches, split, split_hash
 from process.errors import UserError
 
 

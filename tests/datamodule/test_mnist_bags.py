@@ -14,8 +14,8 @@ from torch import nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from datamodule import image
+from datamodule.loader import BagSource
 from datamodule.mnist_bags import MNISTBags, draw_bags
-from datamodule.source import BagSource
 from model import Classifier
 from process.errors import UserError
 from set_module.set_batch import SetBatch

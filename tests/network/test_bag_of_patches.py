@@ -38,7 +38,7 @@ def test_where_one_patch_lies_the_heat_map_shows_its_logits():
 
 
 def test_a_pool_of_several_reductions_is_refused():
-    with pytest.raises(ValueError, match="the pool makes 10 votes of 5 logits"):
+    with pytest.raises(ValueError, match="the pool returns 10 values for 5 logits"):
         build(["mean", "max"])
 
 
