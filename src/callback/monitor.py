@@ -29,11 +29,9 @@ class LearningRate(Callback):
             return
         metrics: Any = pl_module.step_metrics
         groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
-        if len(groups) == 1:
-            metrics["lr"] = float(groups[0]["lr"])
-            return
         for number, group in enumerate(groups):
-            metrics[f"lr/{group.get('name', number)}"] = float(group["lr"])
+            name = "lr" if len(groups) == 1 else f"lr/{group.get('name', number)}"
+            metrics[name] = float(group["lr"])
 
 
 class GradientNorm(Callback):

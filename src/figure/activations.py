@@ -3,7 +3,9 @@
 # n images (one) or patches, C maps of h w, D features
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -32,29 +34,21 @@ def activations_of(
     """
     activations: list[Activation] = []
 
-    def record(name: str) -> Any:
-        def hook(part: nn.Module, inputs: Any, output: Any) -> None:
-            begins = isinstance(part, kinds)
-            if not isinstance(output, Tensor) or not (begins or activations) or "Pool" in type(part).__name__:
-                return
-            values = output.detach().float().cpu().clone()  # a later in-place activation would change the output
-            if begins:
-                activations.append(Activation(name, values))
-            elif values.ndim == activations[-1].values.ndim:
-                activations[-1].values = values
-
-        return hook
+    def record(name: str, part: nn.Module, inputs: Any, output: Any) -> None:
+        begins = isinstance(part, kinds)
+        if not isinstance(output, Tensor) or not (begins or activations) or "Pool" in type(part).__name__:
+            return
+        values = output.detach().float().cpu().clone()  # a later in-place activation would change the output
+        if begins:
+            activations.append(Activation(name, values))
+        elif values.ndim == activations[-1].values.ndim:
+            activations[-1].values = values
 
     parts = {name: part for name, part in network.named_modules() if name.startswith(prefix)}
     layers = tuple(f"{name}." for name, part in parts.items() if isinstance(part, kinds))
-    handles = [
-        part.register_forward_hook(record(name))
-        for name, part in parts.items()
-        if f"{name}." in layers or not (list(part.children()) or name.startswith(layers))  # not inside a layer
-    ]
-    try:
+    with ExitStack() as hooks:
+        for name, part in parts.items():
+            if f"{name}." in layers or not (list(part.children()) or name.startswith(layers)):  # not inside a layer
+                hooks.enter_context(part.register_forward_hook(partial(record, name)))
         call(*inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
     return activations

@@ -37,14 +37,12 @@ class ConfusionMatrix(Callback):
         self.counts_KK: Tensor | None = None
         self.drawing = WarnOnFailure("confusion matrix")
 
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
-    ) -> None:
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, logits: Any, batch: Any, *_: Any) -> None:
         if not self.wanted:
             return
         with self.drawing:
-            if (classes := outputs.shape[1]) <= WITH_PICTURE:
-                counts_KK = multiclass_confusion_matrix(outputs.argmax(1), batch[1], classes, validate_args=False)
+            if (classes := logits.shape[1]) <= WITH_PICTURE:
+                counts_KK = multiclass_confusion_matrix(logits.argmax(1), batch[1], classes, validate_args=False)
                 self.counts_KK = counts_KK if self.counts_KK is None else self.counts_KK + counts_KK
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

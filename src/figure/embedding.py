@@ -54,15 +54,13 @@ class Embedding(Callback):
                 order = torch.randperm(num_test_images(trainer), generator=torch.Generator().manual_seed(self.seed))
                 self.chosen = set(order[:count].tolist())
 
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
-    ) -> None:
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, logits: Any, batch: Any, *_: Any) -> None:
         first, self.images_seen = self.images_seen, self.images_seen + len(batch[1])
         numbers = [number for number in range(len(batch[1])) if first + number in self.chosen]
         if numbers and not self.drawing.failed:
             with self.drawing:
                 if self.of == "images":
-                    self.kept += points_of_images(pl_module.network, outputs, batch, numbers)
+                    self.kept += points_of_images(pl_module.network, logits, batch, numbers)
                 else:
                     self.kept += points_of_patches(pl_module.network, batch, numbers, PATCHES_PER_IMAGE)
 
@@ -148,11 +146,8 @@ def last_linear(network: nn.Module) -> nn.Linear:
 def inputs_of(layer: nn.Module, network: nn.Module, *inputs: Any) -> Tensor:
     """Run `network(*inputs)` and return the last input of a layer."""
     taken: list[Tensor] = []
-    handle = layer.register_forward_pre_hook(lambda _, arguments: taken.append(arguments[0]))
-    try:
+    with layer.register_forward_pre_hook(lambda _, arguments: taken.append(arguments[0])):
         network(*inputs)
-    finally:
-        handle.remove()
     return taken[-1].detach().float()
 
 

@@ -4,7 +4,9 @@
 
 import csv
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -71,21 +73,16 @@ def layers_of(network: nn.Module, *inputs: Any) -> list[Layer]:
     """Call `network(*inputs)` once and return its layers in the order in which they were made."""
     shapes: dict[str, str] = {}
 
-    def keep_shape(name: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            shapes[name] = shape_of(output)
-
-        return hook
+    def keep_shape(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        shapes[name] = shape_of(output)
 
     modules = dict(network.named_modules())
-    handles = [module.register_forward_hook(keep_shape(name)) for name, module in modules.items()]
-    try:
+    with ExitStack() as hooks:
+        for name, module in modules.items():
+            hooks.enter_context(module.register_forward_hook(partial(keep_shape, name)))
         # FlopCounterMode needs gradients, as it reads grad_fn of every input of a module
         with torch.inference_mode(False), torch.enable_grad(), FlopCounterMode(display=False) as counter:
             network(*map_tensors(Tensor.clone, inputs))
-    finally:
-        for handle in handles:
-            handle.remove()
     flops = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
     root = type(network).__name__
 

@@ -57,12 +57,10 @@ class WorstImages(Callback):
         self.wanted, self.cases = has_picture_logger(trainer), list[Case]()
         self.drawing = WarnOnFailure("picture of the worst images")
 
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
-    ) -> None:
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, logits: Any, batch: Any, *_: Any) -> None:
         if self.wanted:
             with self.drawing:
-                self.cases = worst(self.cases + cases_of(outputs, batch, self.count), self.count)
+                self.cases = worst(self.cases + cases_of(logits, batch, self.count), self.count)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.wanted:
