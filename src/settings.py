@@ -20,6 +20,7 @@ from process.files import path_from_setting
 
 SRC = Path(__file__).parent
 CLASSIFIER = "model.Classifier"
+LISTS = ("callbacks", "loggers")  # groups of which several options may be chosen
 
 
 @dataclass(frozen=True)
@@ -288,7 +289,7 @@ def check(config: DictConfig) -> None:
             )
         if not setting.rule.test(value):
             raise SettingError(setting.name, value, f"must be {setting.rule.words}")
-    for group in ("callbacks", "loggers"):
+    for group in LISTS:
         for name, part in (config.get(group) or {}).items():
             if part is not None and not isinstance(part, DictConfig):
                 raise SettingError(f"{group}.{name}", part, "must be the settings in its YAML, or null to leave it out")

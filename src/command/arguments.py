@@ -28,7 +28,6 @@ from settings import leaves, quote, quoted
 
 SHOW = ("--cfg", "-c", "--info", "-i")
 HELP = ("--help", "-h", "--hydra-help")
-LISTS = ("callbacks", "loggers")  # groups of which several options are chosen
 SHOWN_BY_CFG = ("job", "hydra", "all")  # -c with one of these is Hydra's --cfg
 PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[A-Za-z_][\w./-]*", re.IGNORECASE)  # what Hydra reads as a text
 
@@ -156,7 +155,7 @@ def join_added_options(argv: list[str]) -> list[str]:
 
     `callbacks=[basic] +callbacks=histograms` -> `callbacks=[basic,histograms]`
     """
-    for group in LISTS:
+    for group in table.LISTS:
         words = [word for word in argv if re.fullmatch(rf"\+?{group}=(\w+|\[[\w,]*\])", word)]
         if len(words) > 1 and any(word.startswith("+") for word in words):
             name = f"+{group}" if all(word.startswith("+") for word in words) else group

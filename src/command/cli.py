@@ -18,15 +18,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from adapter import hydra_core
 from command import arguments, completion, hints
+from command.hints import CONFIG
 from process import interruption, ranks
 from process.console import discard_stdout
 from process.errors import PastHydraError, UserError, find_user_error
 from process.secrets import scrub
-from run.folder import REPOSITORY, locked, make_run_folder, run_copy
+from run.folder import locked, make_run_folder, run_copy
 from run.sweep_record import write_start
 from settings import SettingError, check, leaves, names
-
-CONFIG = REPOSITORY / "config"
 
 full_error = False  # whether the user has set HYDRA_FULL_ERROR
 describe_failure: list[Callable[[Exception], str]] = []  # set while a sweep runs: describes an error of its launcher

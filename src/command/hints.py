@@ -37,7 +37,6 @@ ALIASES = {  # a name in other projects -> our setting or group
 }
 OPTION_ALIASES = {"cuda": "gpu", "lenet5": "lenet", "vgg": "vgg11", "cifar": "CIFAR10", "cosine_annealing": "cosine"}
 PARTS = ("pool", "embed", "encoder", "position")  # of a network of patches: model/pool=...
-LISTS = ("callbacks", "loggers")  # groups of which several options may be chosen
 EXAMPLES = {"hparams": "hparams.lr=0.01 hparams.batch_size=64", "optimizer": "+optimizer.weight_decay=0.01"}
 ALREADY_THERE = re.compile(  # Hydra's words for `+name=` where `name=` was meant
     r"An item is already at '([^']+)'|^(\S+) appears more than once|^Multiple values for (\S+)\. To override"
@@ -188,7 +187,7 @@ def for_setting(name: str, known_settings: Callable[[], Iterable[str]]) -> str:
 def for_several_values(word: str) -> str:
     """Return the line for a,b without -m: a list where the setting is one, else a sweep."""
     name, _, value = word.partition("=")
-    if name in LISTS or takes_list(name, value):
+    if name in settings.LISTS or takes_list(name, value):
         return f"{word}: a list is written in brackets; type: {corrected(word, f'{name}=[{value}]')}"
     return f"{word}: several values are a sweep, which -m starts; type: {corrected(word, word, '-m')}"
 
@@ -240,7 +239,7 @@ def for_group_without_name(error: Exception) -> str | None:
 def for_option(group: str, option: str) -> str:
     """Return the line for an option that the group does not have: it is the name of no YAML file there."""
     options = options_of(group)
-    close = "[]" if group in LISTS and option in ("none", "null") else option_of(options, option)
+    close = "[]" if group in settings.LISTS and option in ("none", "null") else option_of(options, option)
     hint = f"; did you mean {group}={close}?" if close else ""
     return f"{group}={option}: no such option{hint} (there are {', '.join(options)})"
 

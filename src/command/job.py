@@ -14,7 +14,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from command.arguments import LISTS
 from process import interruption, ranks, requeue
 from process.console import log_warnings
 from process.errors import PastHydraError
@@ -23,7 +22,7 @@ from run import sweep_record
 from run.folder import REPOSITORY
 from run.record import Run, describe_error, is_recorded, used_hparams
 from run.resume import earlier_record
-from settings import check, quote
+from settings import LISTS, check, quote
 
 # the launchers that a sweep treats specially: hydra/launcher=basic, joblib, submitit_local
 BASIC, JOBLIB, LOCAL = "BasicLauncher", "JoblibLauncher", "LocalLauncher"

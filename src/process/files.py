@@ -39,7 +39,8 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.chmod(0o666 & ~_umask())  # mkstemp's 0600 would hide the run from colleagues
+            os.umask(mask := os.umask(0))  # the only way to read it is to set it
+            temporary.chmod(0o666 & ~mask)  # mkstemp's 0600 would hide the run from colleagues
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -74,12 +75,6 @@ def write_json(path: Path, content: Any) -> None:
     with replacing(path) as file:
         json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write("\n")
-
-
-def _umask() -> int:
-    mask = os.umask(0)  # the only way to read it is to set it
-    os.umask(mask)
-    return mask
 
 
 def path_from_setting(name: str, text: str, remedy: str) -> Path:

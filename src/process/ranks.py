@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from adapter import lightning
 from process import interruption
@@ -132,21 +132,10 @@ def gather_from_ranks(value: Any, world_size: int) -> list[Any]:
     return values
 
 
-class Channel(Protocol):
-    """A key-value store that all ranks reach before torch connects them."""
-
-    remedy: str  # for the error message: what to check if rank 0 does not answer
-    ends_with_rank_zero: bool
-
-    def put(self, name: str, text: str) -> None: ...
-
-    def get(self, name: str) -> str | None: ...
-
-
 class StoreChannel:
     """The key-value store of torchrun; each start and restart has keys of its own."""
 
-    remedy = "can this node reach MASTER_ADDR?"
+    remedy = "can this node reach MASTER_ADDR?"  # for the error message if rank 0 does not answer
     ends_with_rank_zero = False
 
     def put(self, name: str, text: str) -> None:
@@ -192,13 +181,13 @@ class FolderChannel:
             return None
 
 
-def _open_channel() -> Channel | None:
+def _open_channel() -> StoreChannel | FolderChannel | None:
     if not launched_by_torchrun_or_srun():
         return None
     return StoreChannel() if "TORCHELASTIC_RUN_ID" in os.environ else FolderChannel()
 
 
-def _wait_for(channel: Channel, name: str, timeout: float) -> str:
+def _wait_for(channel: StoreChannel | FolderChannel, name: str, timeout: float) -> str:
     end = time.monotonic() + timeout
     while (text := channel.get(name)) is None:
         if channel.get(RANK_ZERO_FAILED) is not None:

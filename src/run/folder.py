@@ -8,7 +8,9 @@ import filecmp
 import json
 import os
 import re
+import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from typing import Any, NoReturn
 from process.errors import UserError
 from process.files import explain_os_errors
 from process.ranks import agree_on
+from process.secrets import scrub
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("src", "config", "requirements.txt")  # enough to run again: `python source/src/train.py`
@@ -187,15 +190,26 @@ def source_differences(folder: Path, *parts: str) -> list[str]:
     return sorted(str(path) for path in files(REPOSITORY) | files(folder) if not same(path))
 
 
+def describe_start() -> dict[str, Any]:
+    """Return when, how and where this process was started, for run.json and sweep.json."""
+    return {
+        "started": now(),
+        "command": scrub(shlex.join(sys.orig_argv)),
+        "git": git_state(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),  # execv into the copy of the code keeps it
+    }
+
+
+def now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")
+
+
 def git_state() -> dict[str, str | bool] | None:
     """Return the commit and whether tracked files differ from it; None outside of git and in a copy of the code."""
     try:
-        if (
-            subprocess.run(
-                ["git", "-C", str(REPOSITORY), "check-ignore", "-q", "."], stderr=subprocess.DEVNULL
-            ).returncode
-            == 0
-        ):
+        ignored = subprocess.run(["git", "-C", str(REPOSITORY), "check-ignore", "-q", "."], stderr=subprocess.DEVNULL)
+        if ignored.returncode == 0:
             return None  # the repository around a run folder is not the code that runs
         commit = _git("rev-parse", "HEAD")
         return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}

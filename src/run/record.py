@@ -2,16 +2,11 @@
 
 import logging
 import math
-import os
 import platform
 import re
-import shlex
-import socket
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +23,7 @@ from process.files import remove_temporary_files, replacing, write_json
 from process.ranks import end_together, is_rank_zero
 from process.secrets import scrub
 from run import sweep_record
-from run.folder import RecordError, copy_source, git_state, locked, read_run_json, source_differences
+from run.folder import RecordError, copy_source, describe_start, locked, now, read_run_json, source_differences
 from run.resume import Change, changes, refuse_fixed
 from settings import leaves
 
@@ -109,14 +104,7 @@ class Run:
         """Write the first record of a new run; in that of a resumed run, note the resumption and its settings."""
         self.recording = True
         self.seconds_before = self.facts.get("seconds") or 0.0
-        start: dict[str, Any] = {
-            "started": _now(),
-            "command": scrub(shlex.join(sys.orig_argv)),
-            "git": git_state(),
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "versions": {package: version(package) for package in PACKAGES},
-        }
+        start = {**describe_start(), "versions": {package: version(package) for package in PACKAGES}}
         if self.in_sweep:  # the jobs run the sweep's copy of the code
             start |= sweep_record.latest_start(self.folder.parent)
         if self.resumed:
@@ -180,7 +168,7 @@ class Run:
         if not self.recording:
             return
         seconds = self.seconds_before + time.monotonic() - self.began
-        ended = {"ended": _now(), "seconds": round(seconds, 3)}
+        ended = {"ended": now(), "seconds": round(seconds, 3)}
         if error is None:
             self.update(status="finished", **ended)
         elif not isinstance(error, Exception):  # Interrupted, KeyboardInterrupt
@@ -196,11 +184,11 @@ class Run:
                 stack.callback(action, self.facts)
 
     def _record_failure(self, text: str) -> None:
-        self.update(status="failed", error=text, ended=_now())
+        self.update(status="failed", error=text, ended=now())
 
     def _abort(self) -> None:
         if self.recording:
-            self.update(status="interrupted", ended=_now())
+            self.update(status="interrupted", ended=now())
 
     def _compose(self) -> None:
         """Keep the texts of config.yaml and .hydra/, which run= and resume= read: building changes the config."""
@@ -252,7 +240,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _now() -> str:
-    return datetime.now().astimezone().isoformat(timespec="milliseconds")

@@ -1,19 +1,13 @@
 """The record of a sweep, sweep.json in the folder of its jobs: how it was started. Jobs and resume_sweep= read it."""
 
 import json
-import os
-import shlex
-import socket
-import sys
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from process.errors import UserError
 from process.files import write_json
-from process.secrets import scrub
-from run.folder import git_state
+from run.folder import describe_start
 
 NAME = "sweep.json"
 REFUSED = ".refused"  # in a job's folder: why the job did not start, where it may not write run.json
@@ -22,13 +16,7 @@ NO_SWEEP = "{}: no folder of a sweep (one with sweep.json and source/, such as m
 
 def write_start(folder: Path, arguments: list[str]) -> None:
     """Record the start of a sweep with its arguments for Hydra, or that an earlier sweep in `folder` is resumed."""
-    start = {
-        "started": datetime.now().astimezone().isoformat(timespec="milliseconds"),
-        "command": scrub(shlex.join(sys.orig_argv)),
-        "git": git_state(),
-        "host": socket.gethostname(),
-        "pid": os.getpid(),  # execv into the copy of the code keeps it
-    }
+    start = describe_start()
     if (folder / NAME).exists():
         record = read(folder)
         write_json(folder / NAME, {**record, "resumed": [*record["resumed"], start]})

@@ -33,14 +33,15 @@ def refuse_impossible(config: DictConfig, config_name: str) -> None:
     fixed: list[str] = list(OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False))  # type: ignore[arg-type]
     firsts, options = {}, []
     for override in _overrides(config):
+        name = _name(override)
         if not override.is_sweep_override():
             fixed.append(str(override.input_line))
             values = [] if override.is_delete() else [override.value()]
         elif override.is_discrete_sweep():
             lines = [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
             values = [parser.parse_override(line).value() for line in lines]
-            firsts[_name(override)] = lines[0]
-            options += [(_name(override), line) for line in lines[1:] if _is_group(override, config)]
+            firsts[name] = lines[0]
+            options += [(name, line) for line in lines[1:] if name in config.hydra.runtime.choices]
         elif "n_trials" not in config.hydra.sweeper:
             raise UserError(
                 f"{override.input_line}: a grid needs values, a,b,c; hparams_search=tpe searches an interval"
@@ -48,15 +49,14 @@ def refuse_impossible(config: DictConfig, config_name: str) -> None:
         else:
             interval: Any = override.value()
             values = [interval.start]
-            firsts[_name(override)] = f"{override.get_key_element()}={values[0]}"
+            firsts[name] = f"{override.get_key_element()}={values[0]}"
         for value in values:
-            check_value(_name(override), value)
+            check_value(name, value)
     if "n_trials" in config.hydra.sweeper and not firsts:
         raise UserError(
             "each setting has one value: there is nothing to search; a range: 'hparams.lr=interval(0.001,0.1)'"
         )
-    for name, line in [("", ""), *options]:
-        chosen = {**firsts, name: line} if name else firsts
+    for chosen in [firsts, *({**firsts, name: line} for name, line in options)]:
         composed = compose(config_name, overrides=[*fixed, *chosen.values()], return_hydra_config=True)
         launcher = composed.hydra.runtime.choices["hydra/launcher"]
         if launcher != config.hydra.runtime.choices["hydra/launcher"]:  # a recipe chose it
@@ -94,7 +94,3 @@ def _overrides(config: DictConfig) -> list[Override]:
 
 def _name(override: Override) -> str:
     return str(override.key_or_group)
-
-
-def _is_group(override: Override, config: DictConfig) -> bool:
-    return override.key_or_group in config.hydra.runtime.choices

@@ -11,6 +11,7 @@ from process.errors import UserError, nearest
 from table.collect import FACTS, RunRecord
 
 WORD = re.compile(r"(?P<name>[^=<>!]+)(?P<operator>!=|>=|<=|=|>|<)(?P<value>.*)", re.DOTALL)
+OPTIONS = ("all", "group", "sort", "top", "output")
 ENDINGS = (".csv", ".md", ".png", ".svg", ".pdf")
 
 
@@ -67,43 +68,28 @@ def parse(words: list[str]) -> Query:
             quotes = "; a comparison needs quotes: 'test_accuracy>0.9'" if "/" not in word else ""
             raise UserError(f"{word}: no such folder{quotes}")
         elif found["operator"] == "=" and found["name"] in OPTIONS:
-            OPTIONS[found["name"]](query, found["value"])
+            _set_option(query, found["name"], found["value"])
         else:
             query.filters.append(Filter(*found.group("name", "operator", "value")))
     return query
 
 
-def _set_all(query: Query, value: str) -> None:
-    query.all = _parse_switch("all", value)
-
-
-def _set_group(query: Query, value: str) -> None:
-    query.group = _parse_switch("group", value)
-
-
-def _parse_switch(name: str, value: str) -> bool:
-    if value.lower() not in ("true", "false"):
-        raise UserError(f"{name}={value}: must be true or false")
-    return value.lower() == "true"
-
-
-def _set_sort(query: Query, value: str) -> None:
-    query.sort, query.reverse = value.removeprefix("-"), value.startswith("-")
-
-
-def _set_top(query: Query, value: str) -> None:
-    if not value.isdecimal() or int(value) == 0:
-        raise UserError(f"top={value}: must be a whole number >= 1")
-    query.top = int(value)
-
-
-def _add_output(query: Query, value: str) -> None:
-    if Path(value).suffix not in ENDINGS:
-        raise UserError(f"output={value}: the ending must be one of {', '.join(ENDINGS)}")
-    query.outputs.append(Path(value))
-
-
-OPTIONS = {"all": _set_all, "group": _set_group, "sort": _set_sort, "top": _set_top, "output": _add_output}
+def _set_option(query: Query, name: str, value: str) -> None:
+    match name:
+        case "sort":
+            query.sort, query.reverse = value.removeprefix("-"), value.startswith("-")
+        case "top":
+            if not value.isdecimal() or int(value) == 0:
+                raise UserError(f"top={value}: must be a whole number >= 1")
+            query.top = int(value)
+        case "output":
+            if Path(value).suffix not in ENDINGS:
+                raise UserError(f"output={value}: the ending must be one of {', '.join(ENDINGS)}")
+            query.outputs.append(Path(value))
+        case _:  # all, group
+            if value.lower() not in ("true", "false"):
+                raise UserError(f"{name}={value}: must be true or false")
+            setattr(query, name, value.lower() == "true")
 
 
 def select(runs: list[RunRecord], query: Query) -> list[RunRecord]:
