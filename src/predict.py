@@ -40,16 +40,11 @@ def main(config: DictConfig) -> None:
     with replacing(output) as file:
         table = cli.build(config.table)(file, files.names, run.class_names(), spread=predictor.draws > 1)
         run.trainer([table]).predict(predictor, files.loader(), return_predictions=False)
-        refuse_none(table)
+        if not table.counts:
+            others = f", nor the other {len(table.unreadable) - 1:,}" if len(table.unreadable) > 1 else ""
+            raise UserError(table.unreadable[0] + others)
     report(table, files.others, run.folder / "predict.log")
     print_summary("Prediction", {**table.totals(), "table": output}, config.verbosity)
-
-
-def refuse_none(table: "Table") -> None:
-    """Raise a UserError if no image could be read."""
-    if not table.counts:
-        others = f", nor the other {len(table.unreadable) - 1:,}" if len(table.unreadable) > 1 else ""
-        raise UserError(table.unreadable[0] + others)
 
 
 def report(table: "Table", others: list[str], log_file: Path) -> None:

@@ -1,6 +1,6 @@
 """The check of an exported file: it must give the logits of its network."""
 
-import time
+import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,11 +74,6 @@ def _difference(interface: Interface, run: Callable[..., Tensor], images: Any) -
 
 def _seconds(function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> float:
     """Return the shortest time of five runs."""
-    times = []
     with torch.no_grad():
         function(*inputs)
-        for _ in range(5):
-            start = time.perf_counter()
-            function(*inputs)
-            times.append(time.perf_counter() - start)
-    return min(times)
+        return min(timeit.repeat(lambda: function(*inputs), repeat=5, number=1))

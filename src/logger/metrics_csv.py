@@ -6,6 +6,7 @@ Lightning's CSVLogger writes only at steps divisible by 100, and empties its fol
 import csv
 import logging
 from argparse import Namespace
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -83,13 +84,10 @@ class Table:
 
     def read(self) -> None:
         """Read the rows of the file, as text; if it is missing or unreadable, keep the rows in memory."""
-        try:
-            with self.path.open(newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file)
-                self.rows = list(reader)
-                self.columns = list(reader.fieldnames or self.columns)
-        except (OSError, UnicodeDecodeError, csv.Error):
-            pass
+        with suppress(OSError, UnicodeDecodeError, csv.Error), self.path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            self.rows = list(reader)
+            self.columns = list(reader.fieldnames or self.columns)
 
     def rewrite(self) -> None:
         with replacing(self.path) as file:

@@ -20,6 +20,14 @@ from logger.run_logger import RunLogger
 MODES = ("offline", "async", "sync", "read-only", "debug")
 ON_A_SERVER = ("async", "sync", "read-only")
 DEPRECATED = "The 'neptune-client' package has been deprecated"  # in favour of `neptune`, which has the same version 1
+RECORDED_ELSEWHERE: dict[str, Any] = {  # by run.json, source/, train.log and system.csv
+    "source_files": [],
+    "git_ref": False,
+    "capture_stdout": False,
+    "capture_stderr": False,
+    "capture_traceback": False,
+    "capture_hardware_metrics": False,
+}
 
 
 class Neptune(RunLogger):
@@ -43,25 +51,24 @@ class Neptune(RunLogger):
         self.project, self.mode, self.patience = project, mode, patience
 
     def open(self) -> None:
+        from neptune.exceptions import NeptuneException
+
         if self.mode in ON_A_SERVER and not os.environ.get("NEPTUNE_API_TOKEN"):
             raise RuntimeError(f"mode={self.mode} needs NEPTUNE_API_TOKEN; without it: loggers.neptune.mode=offline")
         record = self.read_record()
-        with short_errors(), data_directory(self.folder / "neptune" / ".neptune"):
-            self.experiment = adapter.unattended_run()(
-                project=self.project,
-                mode=self.mode,  # type: ignore[arg-type]
-                custom_run_id=record["id"],
-                name=self.folder.name,
-                description=record["comment"] or "",
-                tags=record["tags"],
-                # run.json, source/, train.log and system.csv have all this
-                source_files=[],
-                git_ref=False,
-                capture_stdout=False,
-                capture_stderr=False,
-                capture_traceback=False,
-                capture_hardware_metrics=False,
-            )
+        try:
+            with data_directory(self.folder / "neptune" / ".neptune"):
+                self.experiment = adapter.unattended_run()(
+                    project=self.project,
+                    mode=self.mode,  # type: ignore[arg-type]
+                    custom_run_id=record["id"],
+                    name=self.folder.name,
+                    description=record["comment"] or "",
+                    tags=record["tags"],
+                    **RECORDED_ELSEWHERE,
+                )
+        except NeptuneException as error:  # its message is a coloured paragraph
+            raise RuntimeError(type(error).__name__) from error
         self.experiment["sys/group_tags"].add([record["sweep"] or record["experiment_name"]])
         self._assign("run", {name: record[name] for name in ("id", "command", "git", "host")})
 
@@ -134,14 +141,3 @@ def data_directory(folder: Path) -> Iterator[None]:
         del os.environ["NEPTUNE_DATA_DIRECTORY"]
         if before is not None:
             os.environ["NEPTUNE_DATA_DIRECTORY"] = before
-
-
-@contextmanager
-def short_errors() -> Iterator[None]:
-    """Turn Neptune's errors, which are coloured paragraphs, into a RuntimeError with the name of their class."""
-    from neptune.exceptions import NeptuneException
-
-    try:
-        yield
-    except NeptuneException as error:
-        raise RuntimeError(type(error).__name__) from error

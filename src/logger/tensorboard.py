@@ -55,12 +55,6 @@ class TensorBoard(RunLogger):
         facts = {name: record[name] for name in ("comment", "tags", "command", "git", "host") if record.get(name)}
         self.experiment.add_text("run", "\n".join(f"- **{name}**: {value}" for name, value in facts.items()))
 
-    def _end_session(self, metrics: dict[str, float]) -> None:
-        """Write that the run has finished, and the metrics that are columns of the page."""
-        columns, _, end = hparams(self.hyperparameters, metrics)
-        self.experiment.file_writer.add_summary(columns)
-        self.experiment.file_writer.add_summary(end)
-
     def log_metrics(self, metrics: dict[str, float], step: int, seconds: float) -> None:  # type: ignore[override]
         self._begin_session()
         for name, value in metrics.items():
@@ -94,7 +88,9 @@ class TensorBoard(RunLogger):
     def end(self, record: dict[str, Any]) -> None:
         self._begin_session()
         if record["status"] == "finished" and self.hyperparameters:
-            self._end_session(record["metrics"])
+            columns, _, end = hparams(self.hyperparameters, record["metrics"])
+            self.experiment.file_writer.add_summary(columns)
+            self.experiment.file_writer.add_summary(end)
 
     def close(self, record: dict[str, Any]) -> None:
         self.experiment.close()
