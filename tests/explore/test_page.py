@@ -149,7 +149,7 @@ def test_the_last_patch_stays_in_and_a_message_changes_no_style(at):
     at.page.get_by_role("slider").press("Home")
     wait_for(at, lambda: count(at) == 1)
     explore_page.click_picture(at.page, "the elements of the set", 0.5 / 16, 0.4)
-    at.page.get_by_text("A set has at least one").wait_for()
+    at.page.get_by_text("A set needs at least one").wait_for()
     at.page.wait_for_timeout(300)
     assert count(at) == 1
     assert at.page.evaluate(size) == before
