@@ -77,7 +77,7 @@ class Embedding(Callback):
         names = {point.label: class_name(trainer, point.label) for point in points}
         if self.of == "images":
             items = "bags" if points[0].picture.ndim > 3 else "images"
-            colour = "Colour: true class. Black outline: misclassified."
+            colour = "Colour: true class. Black outline: classified incorrectly."
         else:
             items = "patches" if cuts_images(pl_module.network) else "elements"
             colour = f"Colour: class of {'the image' if items == 'patches' else 'the bag'}."
