@@ -284,8 +284,9 @@ def check(config: DictConfig) -> None:
             continue
         if value is absent:
             raise UserError(
-                f"{setting.name} is missing in this config: leave out ~{setting.name}; if an older version wrote the "
-                "config, repeat its run by src/rerun.py"
+                f"{setting.name} is missing in this config: leave out ~{setting.name}; a YAML of your own begins with "
+                "`# @package _global_`, as config/data/digits.yaml does; if an older version wrote the config, repeat "
+                "its run by src/rerun.py"
             )
         if not setting.rule.test(value):
             raise SettingError(setting.name, value, f"must be {setting.rule.words}")

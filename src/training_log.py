@@ -73,6 +73,8 @@ class TrainingLog(pl.LightningModule):
             values: scalars by name. A floating-point value is a mean over the items, an integer a total over them:
                 `loss=loss, accuracy=(predicted_B == labels_B).sum()`.
         """
+        if stage not in self.sums:
+            raise ValueError(f"add_step: stage={stage}: choose {', '.join(self.sums)}")
         sums = self.sums[stage]
         for name, scalar in values.items():
             value = scalar.detach()

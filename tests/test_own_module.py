@@ -14,6 +14,8 @@ import torch
 from resumed import SHORT, assert_same
 from runs import REPOSITORY, record
 
+pytestmark = pytest.mark.processes  # trainings in a process of their own
+
 EVERY_BATCH = ("callbacks.last.every_n_minutes=1e-9", "+trainer.log_every_n_steps=2")
 MINE = (*SHORT, *EVERY_BATCH, "hparams.max_epochs=2", "model=mine")
 PLAIN = '''

@@ -4,6 +4,7 @@ They are found by the text of Hydra's messages, and by the names that other proj
 """
 
 import importlib
+import pkgutil
 import re
 import shlex
 from collections.abc import Callable, Iterable
@@ -256,6 +257,16 @@ def for_dashed(name: str, value: str, argv: list[str]) -> str | None:
     return f"{name}: no such option; settings are written name=value; type: {line}"
 
 
+def _similar_module(module: str, failure: Exception) -> str:
+    """Return a hint at a module with a similar name in the same package, if `module` itself does not exist."""
+    package, _, leaf = module.rpartition(".")
+    if not (package and isinstance(failure, ModuleNotFoundError) and failure.name == module):
+        return ""
+    siblings = [sibling.name for sibling in pkgutil.iter_modules(importlib.import_module(package).__path__)]
+    close = nearest(leaf, siblings)
+    return f"; did you mean {package}.{close}?" if close else ""
+
+
 def for_instantiation(error: BaseException) -> str:
     """Return the line for what a constructor, or the search for a class by its name, refused."""
     text, cause = str(error), error.__cause__
@@ -266,8 +277,8 @@ def for_instantiation(error: BaseException) -> str:
         module, _, name = (target[1] or target[2]).rpartition(".")
         try:
             close = nearest(name, [other for other in dir(importlib.import_module(module)) if other[0].isupper()])
-        except ImportError:
-            return f"{where}cannot import {module}: {first_line(cause or error)}"
+        except Exception as failure:  # whatever the module raises while it is imported
+            return f"{where}cannot import {module}: {first_line(failure)}" + _similar_module(module, failure)
         return f"{where}{module} has no {name}" + (f"; did you mean {close}?" if close else "")
     line = first_line(cause or error)
     remedy = next((remedy for words, remedy in REMEDIES.items() if words in line), "")

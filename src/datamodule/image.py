@@ -118,7 +118,8 @@ class ImageDataModule(LightningDataModule, ABC):
     @cached_property
     def _split(self) -> dict[str, Tensor]:
         train, valid, fold = self.source("train"), self.valid, self.fold
-        assert train is not None
+        if train is None:
+            raise UserError(f"{type(self).__name__}: load('train') returned None, no training images: check its paths")
         if self.source("valid") is not None:
             valid, fold = 0, None
         parts = split(len(train), valid, fold, self.num_folds, self.split_seed, self.limit_train)

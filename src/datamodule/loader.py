@@ -37,6 +37,8 @@ class MemorySource:
     """Source of uint8 images [N, C, H, W] in one tensor: a batch is one index_select."""
 
     def __init__(self, images_NCHW: Tensor, labels_N: Tensor) -> None:
+        if len(images_NCHW) != len(labels_N):
+            raise UserError(f"{len(images_NCHW)} images and {len(labels_N)} labels: each image needs one label")
         self.images_NCHW, self.labels = images_NCHW, labels_N
 
     def __len__(self) -> int:
@@ -56,8 +58,7 @@ class BagSource(MemorySource):
     """
 
     def __init__(self, images_NCHW: Tensor, members: SetBatch, labels: Tensor) -> None:
-        super().__init__(images_NCHW, labels)
-        self.members = members
+        self.images_NCHW, self.labels, self.members = images_NCHW, labels, members
 
     def images(self, index_B: Tensor) -> SetBatch:
         return self.members.select(index_B).map(lambda member_M: self.images_NCHW.index_select(0, member_M))

@@ -1,6 +1,8 @@
 """The lines for mistakes, without Hydra: each names the remedy, and prints the corrected command where it is known."""
 
 import pytest
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
@@ -127,3 +129,24 @@ def test_a_command_that_is_printed_can_be_pasted(word, typed):
 def test_a_word_that_a_file_brought_is_not_looked_for_in_the_command(typed):
     typed("experiment=mine")
     assert hints.corrected("optimizer=sgd", "hparams.optimizer=SGD") == "hparams.optimizer=SGD"
+
+
+def test_the_reason_why_a_module_cannot_be_imported_is_named(tmp_path, monkeypatch):
+    (tmp_path / "broken_parts").mkdir()
+    (tmp_path / "broken_parts" / "__init__.py").write_text("")
+    (tmp_path / "broken_parts" / "needs_another.py").write_text("import no_such_library\n")
+    (tmp_path / "broken_parts" / "unfinished.py").write_text("x = (\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def line(target):
+        with pytest.raises(InstantiationException) as refused:
+            instantiate({"_target_": target})
+        return hints.for_instantiation(refused.value)
+
+    assert line("broken_parts.needs_another.X").endswith(
+        "cannot import broken_parts.needs_another: No module named 'no_such_library'"
+    )
+    assert "cannot import broken_parts.unfinished: '(' was never closed" in line("broken_parts.unfinished.X")
+    assert line("broken_parts.unfinishd.X").endswith(
+        "No module named 'broken_parts.unfinishd'; did you mean broken_parts.unfinished?"
+    )

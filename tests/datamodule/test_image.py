@@ -193,3 +193,12 @@ def test_room_is_a_quarter_of_what_is_free(monkeypatch):
 def test_refuses_images_of_another_shape(counting):
     with pytest.raises(UserError, match=r"train images are \(1, 2, 3\).*say \(3, 2, 3\): correct these"):
         counting(channels=3).setup("fit")
+
+
+def test_images_without_labels_and_a_set_without_training_images_are_refused(counting):
+    with pytest.raises(UserError, match="3 images and 2 labels: each image needs one label"):
+        MemorySource(torch.zeros(3, 1, 5, 5, dtype=torch.uint8), torch.zeros(2))
+    empty = counting()
+    empty.sizes = {"test": 7}
+    with pytest.raises(UserError, match=r"load\(.train.\) returned None, no training images"):
+        empty.summary()
