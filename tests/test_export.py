@@ -93,7 +93,7 @@ def test_four_files_that_agree_with_the_network(patch_set, images, command, tmp_
         (["run={}", "formats.onnx=null", "formats.pt2=null"], "formats: none is left"),
         (["run={}", "formats=null"], "formats: none is left"),
         (["run={}", "formats.onnx=x"], "formats.onnx=x: null leaves it out"),
-        (["run={}", "exporter=null"], "exporter=null: must be what"),
+        (["run={}", "exporter=null"], "exporter=null: must be the settings in its YAML"),
         (["run={}", "ckpt={}/run.json"], "cannot read the checkpoint"),
         (["run={}", "hparams.patch_size=3"], "does not fit"),
         (["run={}", "output=file"], "cannot write into file: choose another place, output=FOLDER"),

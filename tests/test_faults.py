@@ -77,14 +77,14 @@ def test_a_clock_that_jumps(command, tmp_path):
     """Durations are measured with a clock that nobody can set."""
     code = f"""
 import datetime, runpy, sys
-from run import record
+from run import folder
 class Jumping(datetime.datetime):
     calls = 0
     @classmethod
     def now(cls, *zone):
         cls.calls += 1
         return super().now(*zone) - datetime.timedelta(days=365 * cls.calls)
-record.datetime = Jumping
+folder.datetime = Jumping
 sys.argv = ["train.py", *{[*OPTIONS, "hparams.max_epochs=1"]!r}]
 runpy.run_path({str(REPOSITORY / "src" / "train.py")!r}, run_name="__main__")
 """

@@ -19,7 +19,7 @@ OWN_TESTS = [
         "tests/test_vscode.py",
         "tests/docs/test_links.py",
         "tests/docs/test_readme_ja.py",
-        "tests/command/test_settings.py",
+        "tests/test_settings.py",
     ),
     *("--noconftest", "-k", "not launched_program_succeeds[1]"),  # conftest.py's MLflow store takes seconds
     *("-m", "not slow"),

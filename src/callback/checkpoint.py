@@ -60,8 +60,9 @@ class RefusesUnlogged:
             raise
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.validated or not sum(trainer.num_val_batches):  # valid_* may be logged later otherwise
-            self._refuse_unlogged(trainer)
+        every = trainer.check_val_every_n_epoch
+        if self.validated or (every is not None and (trainer.current_epoch + 1) % every == 0):
+            self._refuse_unlogged(trainer)  # earlier, the first validation might still log it
         super().on_train_epoch_end(trainer, pl_module)  # type: ignore[misc]
 
     def _refuse_unlogged(self, trainer: Trainer) -> None:

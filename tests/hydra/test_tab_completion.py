@@ -139,7 +139,7 @@ def test_completes(terminal: Terminal, python: str, typed: str, completed: str) 
             "python src/evaluate.py run=conf",
             "python src/evaluate.py run=config/?",
         ),  # no option of a group: a path
-        ("python src/tra", "python src/train.py"),
+        ("python src/train.", "python src/train.py"),
         ("python src/train.py --bs 4 --l", "python src/train.py --bs 4 --lr"),
         ("python src/train.py --lr ", "python src/train.py --lr 0.001"),
         ("python src/train.py --lr 0.1 hparams.ba", "python src/train.py --lr 0.1 hparams.batch_size="),
