@@ -56,7 +56,9 @@ def has_picture_logger(trainer: "Trainer") -> bool:
 
 
 def log_picture(trainer: "Trainer", name: str, picture: Image.Image) -> None:
-    """Log a picture, with a white margin added, to all loggers that accept images."""
+    """Log a picture with a white margin to all loggers that accept images. Raises TypeError for another type."""
+    if not isinstance(picture, Image.Image):
+        raise TypeError(f"{name}: a {type(picture).__name__} is no picture: give a PIL image")
     pixels_HWC = numpy.array(ImageOps.expand(picture.convert("RGB"), MARGIN, WHITE))
     for logger in loggers_with(trainer, "log_image"):
         logger.log_image(name, pixels_HWC, lightning.logged_step(trainer))

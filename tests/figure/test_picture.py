@@ -115,6 +115,8 @@ def test_pictures_go_to_the_loggers_that_take_them(tmp_path):
         assert shown.size == (7 + 2 * MARGIN, 3 + 2 * MARGIN)
         assert shown.getpixel((MARGIN, MARGIN)) == shown.getpixel((MARGIN + 6, MARGIN + 2)) == (1, 2, 3)
         assert shown.getpixel((0, 0)) == shown.getpixel((MARGIN + 7, MARGIN + 3)) == WHITE
+    with pytest.raises(TypeError, match="pictures/x: a ndarray is no picture: give a PIL image"):
+        log_picture(both, "pictures/x", numpy.zeros((3, 7, 3)))
     assert not has_picture_logger(trainer(MetricsCSV(tmp_path)))
     assert not has_picture_logger(trainer())
 
