@@ -71,8 +71,8 @@ def train(config: DictConfig, run: Run) -> float | None:
         print_start(run.folder, run.describe_choice(), config)
     parameters = count_parameters(model)
     device = trainer.strategy.root_device
-    run.update(data=data.summary(), class_names=data.class_names, parameters=parameters, device=str(device))
-    run.update(lower_is_better=lower_is_better(config))
+    facts = {"data": data.summary(), "class_names": data.class_names, "lower_is_better": lower_is_better(config)}
+    run.update(**facts, parameters=parameters, device=str(device))
     log.info(f"{parameters:,} parameters on {device}; {data.summary()}")
 
     for logger in trainer.loggers:
@@ -89,9 +89,8 @@ def train(config: DictConfig, run: Run) -> float | None:
     metrics = {name: float(value) for name, value in sorted(metrics.items()) if not name.endswith("_step")}
     best_name = best and f"checkpoints/{Path(best).name}"
     stopped_early = next((callback.stopped_early for callback in callbacks if hasattr(callback, "stopped_early")), None)
-    run.update(parameters=count_parameters(model), lr=getattr(model, "lr", None))
-    run.update(best_checkpoint=best_name, best_score=score, training=training, metrics=metrics)
-    run.update(stopped_early=stopped_early)
+    trained = {"parameters": count_parameters(model), "lr": getattr(model, "lr", None), "stopped_early": stopped_early}
+    run.update(**trained, best_checkpoint=best_name, best_score=score, training=training, metrics=metrics)
     rows = {**metrics, "best checkpoint": Path(best) if best else "none", "run folder": run.folder}
     print_summary("Result", rows, config.verbosity)
     return score

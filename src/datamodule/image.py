@@ -213,6 +213,9 @@ class ImageDataModule(LightningDataModule, ABC):
                 f"the {part} images are {shape} (channels, height, width), data.channels and data.image_size "
                 f"say {expected}: correct these"
             )
+        for name, tensor, kind in (("images", source.images_NCHW, torch.uint8), ("labels", source.labels, torch.int64)):
+            if tensor.dtype != kind:
+                raise UserError(f"the {part} {name} are {tensor.dtype}: load() must give {kind}")
         if int(source.labels.max()) >= self.num_classes:
             raise UserError(
                 f"the {part} labels go up to {int(source.labels.max())}, data.num_classes={self.num_classes} is too few"

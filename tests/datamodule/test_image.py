@@ -202,3 +202,14 @@ def test_images_without_labels_and_a_set_without_training_images_are_refused(cou
     empty.sizes = {"test": 7}
     with pytest.raises(UserError, match=r"load\(.train.\) returned None, no training images"):
         empty.summary()
+
+
+@pytest.mark.parametrize(("images", "labels"), [(torch.float32, torch.int64), (torch.uint8, torch.int32)])
+def test_images_and_labels_of_another_type_are_refused(counting, images, labels):
+    data = counting()
+    source = MemorySource(torch.zeros(23, 1, 2, 3, dtype=images), torch.zeros(23, dtype=labels))
+    data.load = lambda part: source
+    with pytest.raises(
+        UserError, match=r"the train (images|labels) are torch.+ must give torch.(uint8|int64)"
+    ):
+        data.source("train")
