@@ -113,6 +113,7 @@ _COUNTS = Rule(
 )
 _COMMENT = Rule("a text", lambda v: isinstance(v, str | int | float)).or_null()
 _BITS = Rule("a whole number from 2 to 8", lambda v: type(v) is int and 2 <= v <= 8)
+_WHITE = Rule("a number > 0", lambda v: type(v) in (int, float) and 0 < v < float("inf")).or_null()
 _DIGIT = Rule("a digit, 0 to 9", lambda v: type(v) is int and 0 <= v <= 9)
 
 TABLE = (
@@ -163,6 +164,7 @@ TABLE = (
     Setting("data.crop_padding", _integer(0)),
     Setting("data.flip", _SWITCH),
     Setting("data.memory_limit_gib", _number(0), optional=True),
+    Setting("data.white", _WHITE, optional=True, fixed=True),
     Setting("data.target_digit", _DIGIT, optional=True, fixed=True),
     Setting("data.bag_size_mean", _number(1), optional=True, fixed=True),
     Setting("data.bag_size_std", _number(0), optional=True, fixed=True),

@@ -1,38 +1,150 @@
-"""Decoding of an image file to uint8 [C, H, W], with the same pixels on every machine.
+"""Decoding of an image file to uint8 [C, H, W] as its owner sees it, with the same pixels on every machine.
 
 Pillow: torchvision's decoders (2.5 times as fast on small JPEGs, same pixels) are deprecated since 0.29.
 """
 
 import io
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 # C channels, H height, W width
 
+ORIENTATION = 0x0112  # the EXIF tag
+TURNS = {  # by its value; 1 is upright
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+BITS_PER_SAMPLE, WHITE_IS_ZERO, PLANES, SAMPLE_FORMAT = 258, 262, 284, 339  # TIFF tags
+TWELVE_BITS, SIXTEEN_BITS = 2**12 - 1, 2**16 - 1
+TO_EIGHT_BITS = "convert it to 8 bits"
 
-def decode(data: bytes, channels: int, image_size: tuple[int, int]) -> Tensor:
+
+class LevelsError(ValueError):
+    """Error for an image whose levels cannot be converted to 8 bits; its message contains the remedy."""
+
+
+def decode(data: bytes, channels: int, image_size: tuple[int, int], white: float | None = None) -> Tensor:
     """Decode to grey (channels=1) or RGB (3), stretched to image_size with antialiased bilinear interpolation.
 
-    16-bit grey levels are scaled to 8 bits (Pillow alone would clip them), palettes are resolved, transparent pixels
-    become white. Raises ValueError, or Pillow's own exceptions for data that are no image.
+    The first frame is read and turned upright by its EXIF orientation. Palettes and colour spaces are converted,
+    transparent pixels become white. Grey levels of more than 8 bits become round(255 * level / white). `white` is
+    what the file states (the maximum of PGM, 4095 for TIFF of 12 bits), else the argument, else 65535 for unsigned
+    16 bits. A level below 0 or above white raises LevelsError, and so do, without the argument, levels of 32 bits or
+    floating point, and 16 bits that contain no level above 4095: these may be 12 bits, or a dark image. Colours of 16
+    bits become level // 256; they may be dark only with white=65535. Raises ValueError, or Pillow's own exceptions
+    for data that are no image.
     """
     import numpy as np
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as opened:
-        image: Image.Image = opened
-        if image.mode == "F":
-            raise ValueError("floating-point grey levels: convert it to 8 or 16 bits")
-        if image.mode.startswith("I"):
-            levels = np.asarray(image).astype(np.int64)
-            image = Image.fromarray((levels.clip(0, 65535) / 257).round().astype(np.uint8))
-        elif image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert("L" if channels == 1 else "RGB")
+        deep = opened.mode[0] in "IF"
+        image = _grey(opened, white) if deep else _opaque(opened, white)
+        if image.mode == "LAB":  # converts to RGB only
+            image = image.convert("RGB")
+        mode = "L" if channels == 1 else "RGB"
+        if image.mode != mode:  # else convert() would copy it
+            image = image.convert(mode)
+        image.load()
+        if turn := TURNS.get(_orientation(opened)):
+            image = image.transpose(Image.Transpose[turn])
     height, width = image_size
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     pixels_HWC = torch.from_numpy(np.array(image)).view(height, width, channels)
     return pixels_HWC.permute(2, 0, 1).contiguous()
+
+
+def _orientation(image: "Image.Image") -> Any:
+    if not image.info.keys() & {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}:
+        return None  # also TIFF, which Pillow has turned upright already
+    try:
+        return image.getexif().get(ORIENTATION)
+    except Exception:  # damaged EXIF: the image is used as it is stored, as viewers do
+        return None
+
+
+def _opaque(image: "Image.Image", white: float | None) -> "Image.Image":
+    """Return an image of 8 bits on white. Raises LevelsError for levels that Pillow reads wrongly."""
+    from PIL import Image
+
+    tags, raw = getattr(image, "tag_v2", {}), {_raw_mode(tile.args) for tile in image.tile}
+    if any(mode.endswith((";16L", ";16B", ";16N")) for mode in raw) or 16 in tags.get(BITS_PER_SAMPLE, ()):
+        _check_sixteen_bits(image, tags, white)
+    if tags.get(SAMPLE_FORMAT) and 2 in tags[SAMPLE_FORMAT]:
+        raise LevelsError(f"signed levels of 8 bits: {TO_EIGHT_BITS} without a sign")
+    if not image.has_transparency_data:
+        return image
+    if image.mode == "L" and isinstance(level := image.info.get("transparency"), int):
+        # Pillow stretches 2 and 4 bits to 0 .. 255, but not the transparent level
+        image.info["transparency"] = level * {"L;2": 85, "L;4": 17}.get(next(iter(raw), ""), 1)
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+
+
+def _raw_mode(arguments: Any) -> str:
+    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
+
+
+def _check_sixteen_bits(image: "Image.Image", tags: Any, white: float | None) -> None:
+    """Raise LevelsError for colours of 16 bits unless their upper 8 bits, which alone Pillow reads, are the image."""
+    if tags.get(PLANES) == 2 or "transparency" in image.info:
+        raise LevelsError(f"colours of 16 bits in planes or with a transparent colour: {TO_EIGHT_BITS}")
+    if white not in (None, SIXTEEN_BITS):
+        raise LevelsError(f"colours of 16 bits are read with data.white={SIXTEEN_BITS} only: {TO_EIGHT_BITS}")
+    bands = image.split()[:-1] if image.mode in ("RGBA", "LA") else image.split()
+    highest: Any = max(band.getextrema()[1] for band in bands)
+    if white is None and 0 < highest < 16:
+        raise LevelsError(
+            f"colours of 16 bits, none above level {highest} of 255: {TO_EIGHT_BITS}, "
+            f"or set data.white={SIXTEEN_BITS} if it is meant to be so dark"
+        )
+
+
+def _grey(image: "Image.Image", white: float | None) -> "Image.Image":
+    """Convert grey levels of more than 8 bits to 8 bits. Raises LevelsError."""
+    import numpy as np
+    from PIL import Image
+
+    levels_HW = np.asarray(image).astype(np.float64)
+    transparent_HW = levels_HW == image.info.get("transparency", np.nan)
+    seen = levels_HW[~transparent_HW]
+    low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
+    white = _white(image, high, white)
+    if white is None or image.format == "FITS" or not -0.5 <= 255 / white * low <= 255 / white * high < 255.5:
+        kind = {"F": "floating-point levels", "I": "integer levels"}[image.mode[0]]
+        setting = "" if white is None else f", outside of 0 to {white:g} (data.white)"
+        raise LevelsError(
+            f"{kind} from {low:g} to {high:g}{setting}: {TO_EIGHT_BITS}, or set data.white to the level that is white"
+        )
+    pixels_HW = (levels_HW * (255 / white)).round().clip(0, 255)
+    if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(WHITE_IS_ZERO) == 0:  # Pillow: in 8 bits only
+        pixels_HW = 255 - pixels_HW
+    pixels_HW[transparent_HW] = 255
+    return Image.fromarray(pixels_HW.astype(np.uint8))
+
+
+def _white(image: "Image.Image", high: float, white: float | None) -> float | None:
+    """Return the level that is white: what the file states, else the setting, else what its type says, if anything."""
+    if image.format == "PPM" and image.mode == "I":
+        return SIXTEEN_BITS  # Pillow has scaled the levels by the stated maximum
+    if 12 in getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, ()):
+        return TWELVE_BITS
+    if white is not None or not image.mode.startswith("I;16"):
+        return white
+    if 0 < high <= TWELVE_BITS:
+        raise LevelsError(
+            f"16 bits, but no level above {high:g}: set data.white={TWELVE_BITS} if the camera has 12 bits, "
+            f"or data.white={SIXTEEN_BITS} if it is meant to be so dark"
+        )
+    return SIXTEEN_BITS

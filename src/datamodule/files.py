@@ -4,7 +4,6 @@ import glob
 import os
 import unicodedata
 import warnings
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,7 +13,7 @@ from lightning_fabric.utilities.data import suggested_max_num_workers
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodule.class_folders import EXTENSIONS, is_hidden, names_in_folder, names_in_zip
+from datamodule.class_folders import is_hidden, is_image, left_out, names_in_folder, names_in_zip
 from datamodule.image_folder import FileSource, UnreadableImageError
 from datamodule.loader import identity_collate
 from process.errors import UserError
@@ -24,7 +23,6 @@ from process.files import path_from_setting
 
 KINDS = "give an image, a folder, a .zip of images, or a pattern such as 'photos/**/*.png'"
 FEW = 500  # images; for fewer, starting workers takes longer than they save
-ENDINGS = 8  # file endings in one message, at most
 UNPRINTABLE = ("Cc", "Zl", "Zp")  # Unicode's controls, line and paragraph separators
 
 Batch = tuple[Tensor, Tensor, dict[int, str]]
@@ -39,7 +37,13 @@ class Files(Dataset[Batch]):
     """
 
     def __init__(
-        self, input: str, channels: int, image_size: Sequence[int], batch_size: int, num_workers: int | None
+        self,
+        input: str,
+        channels: int,
+        image_size: Sequence[int],
+        batch_size: int,
+        num_workers: int | None,
+        white: float | None = None,
     ) -> None:
         if channels not in (1, 3):
             raise UserError(f"the network takes {channels} channels: files are read as grey (1) or RGB (3)")
@@ -47,11 +51,12 @@ class Files(Dataset[Batch]):
         root, names, others = find(input, closed.append)
         self.others = [f"{printable(error.filename)}: {error.strerror}: its images are left out" for error in closed]
         if not names:
-            why = f"no image there ({' '.join(EXTENSIONS)})" if not closed else self.others[0]
+            why = self.others[0] if closed else f"no image there ({left_out(others) or 'no files'})"
             raise UserError(f"input={input}: {why}: {KINDS}")
-        self.source = FileSource(root, {"": names}, [0], (channels, image_size[0], image_size[1]))
+        self.source = FileSource(root, {"": names}, [0], (channels, image_size[0], image_size[1]), white)
         self.names = [printable(root / name) for name in names]
-        self.others += _left_out(others)
+        if others:
+            self.others.append(f"{printable(left_out(others))}; a pattern such as 'photos/*.dat' takes them")
         self.batch_size, self.num_workers = batch_size, num_workers
 
     def __len__(self) -> int:
@@ -88,7 +93,7 @@ def find(pattern: str, on_closed: Callable[[OSError], None]) -> tuple[Path, list
     if path.is_dir():
         return path, *_images(names_in_folder(path, on_closed=on_closed))
     if path.is_file() and path.suffix.lower() == ".zip":
-        return path, *_images(names_in_zip(path, KINDS))
+        return path, *_images(names_in_zip(path))
     if path.is_file():
         return path.parent, [path.name], []
     # not Path.glob, which finds hidden files too
@@ -100,18 +105,7 @@ def find(pattern: str, on_closed: Callable[[OSError], None]) -> tuple[Path, list
 
 def _images(names: list[str]) -> tuple[list[str], list[str]]:
     files = sorted(name for name in names if not name.endswith("/") and not is_hidden(PurePosixPath(name).parts))
-    images = [name for name in files if name.lower().endswith(EXTENSIONS)]
-    return images, [name for name in files if not name.lower().endswith(EXTENSIONS)]
-
-
-def _left_out(others: list[str]) -> list[str]:
-    if not others:
-        return []
-    endings = Counter(PurePosixPath(name).suffix.lower() or "none" for name in others)
-    shown = " ".join([ending for ending, _ in endings.most_common(ENDINGS)] + ["..."] * (len(endings) > ENDINGS))
-    return [
-        f"left out by their ending: {len(others):,} ({printable(shown)}); a pattern such as 'photos/*.gif' takes them"
-    ]
+    return [name for name in files if is_image(name)], [name for name in files if not is_image(name)]
 
 
 def printable(text: object) -> str:

@@ -1,5 +1,6 @@
 """Your own images: one folder per class, on disk or in a .zip."""
 
+import logging
 import math
 import os
 import threading
@@ -13,11 +14,13 @@ from lightning_fabric.utilities.data import suggested_max_num_workers
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodule.class_folders import list_images
-from datamodule.decode import decode
+from datamodule.class_folders import entries_by_name, list_images
+from datamodule.decode import LevelsError, decode
 from datamodule.image import ImageDataModule
 from datamodule.loader import MemorySource, Part, Source, identity_collate
 from process.errors import UserError
+
+log = logging.getLogger(__name__)
 
 # N images of the source, B images of a batch, C channels, H height, W width
 
@@ -37,14 +40,19 @@ class FileSource:
     """Source of image files [N, C, H, W] that are decoded at each access."""
 
     def __init__(
-        self, root: Path, classes: dict[str, list[str]], labels: list[int], shape: tuple[int, int, int]
+        self,
+        root: Path,
+        classes: dict[str, list[str]],
+        labels: list[int],
+        shape: tuple[int, int, int],
+        white: float | None = None,
     ) -> None:
-        self.root, self.shape = root, shape
+        self.root, self.shape, self.white = root, shape, white
         self.names = [name for names in classes.values() for name in names]
         counts = torch.tensor([len(names) for names in classes.values()])
         self.labels = torch.tensor(labels).repeat_interleave(counts)
         self._zipped = root.is_file()
-        self._archives: dict[tuple[int, int], zipfile.ZipFile] = {}
+        self._archives: dict[tuple[int, int], tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]] = {}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -56,7 +64,9 @@ class FileSource:
         """Decode one image. Raises UnreadableImageError."""
         name = self.names[i]
         try:
-            return decode(self._read(name), self.shape[0], self.shape[1:])
+            return decode(self._read(name), self.shape[0], self.shape[1:], self.white)
+        except LevelsError as error:
+            raise UnreadableImageError(f"{self.root / name}: {error}") from error
         except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, and others
             message = getattr(error, "strerror", None) or str(error)
             reason = " ".join(message.partition("<_io.BytesIO")[0].split()) or type(error).__name__
@@ -73,8 +83,10 @@ class FileSource:
         # a handle has one position in the file: threads and forked workers must not share it
         reader = (os.getpid(), threading.get_ident())
         if reader not in self._archives:
-            self._archives[reader] = zipfile.ZipFile(self.root)
-        return self._archives[reader].read(name)
+            archive = zipfile.ZipFile(self.root)
+            self._archives[reader] = archive, entries_by_name(archive)
+        archive, entries = self._archives[reader]
+        return archive.read(entries[name])
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_archives": {}}
@@ -95,11 +107,12 @@ class ImageFolder(ImageDataModule):
     """Images in root/train/<class>/, optionally valid/ and test/ likewise, converted to channels and image_size.
 
     A part of at most memory_limit_gib GiB as uint8 is decoded once, at setup; a larger one is decoded batch by batch.
+    `white` is the level that is white in images of more than 8 bits; None: 65535 in 16 bits, others are refused.
     """
 
-    def __init__(self, root: str, memory_limit_gib: float, **settings: Any) -> None:
+    def __init__(self, root: str, memory_limit_gib: float, white: float | None = None, **settings: Any) -> None:
         super().__init__(**settings)
-        self.root, self.memory_limit_gib = Path(root).absolute(), memory_limit_gib
+        self.root, self.memory_limit_gib, self.white = Path(root).absolute(), memory_limit_gib, white
         if self.channels not in (1, 3):
             raise UserError(f"data.channels={self.channels}: choose 1 (grey) or 3 (RGB)")
 
@@ -108,13 +121,13 @@ class ImageFolder(ImageDataModule):
         return list(list_images(str(self.root), "train"))
 
     def load(self, part: str) -> Source | None:
-        classes = list_images(str(self.root), part)
+        classes = list_images(str(self.root), part, log.warning)
         if not classes:
             return None
         names = self.class_names if part != "train" else list(classes)
         if len(names) != self.num_classes:
             raise UserError(f"data.num_classes={self.num_classes}, but {self.root} has {len(names)} in train/")
         labels = [names.index(name) for name in classes]
-        source = FileSource(self.root, classes, labels, (self.channels, *self.image_size))
+        source = FileSource(self.root, classes, labels, (self.channels, *self.image_size), self.white)
         size = len(source) * math.prod(source.shape)
         return source.in_memory() if size <= self.memory_limit_gib * GIB else source
