@@ -1,17 +1,58 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from datamodule.decode import decode
+from datamodule.decode import LevelsError, decode
+
+UPRIGHT = {  # from the stored pixels, by the EXIF orientation, as the standard defines it
+    1: lambda stored: stored,
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.swapaxes(0, 1),
+    6: lambda stored: np.rot90(stored, -1),  # clockwise
+    7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
+    8: lambda stored: np.rot90(stored),
+}
 
 
 def encode(image, **settings):
     stream = io.BytesIO()
     image.save(stream, **settings)
     return stream.getvalue()
+
+
+def png(width, depth, colour_type, row, transparent=None):
+    """Return a PNG of one row, of any bit depth, perhaps with a transparent level or colour."""
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, depth, colour_type, 0, 0, 0))
+    end = chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+    chosen = b"" if transparent is None else chunk(b"tRNS", transparent)
+    return b"\x89PNG\r\n\x1a\n" + header + chosen + end
+
+
+def tiff(bits, sample_format, row, width=2, white_is_zero=False):
+    """Return a grey TIFF of one row; sample_format: 1 unsigned, 2 signed, 3 floating point."""
+    sizes = {256: width, 257: 1, 273: 134, 278: 1, 279: len(row)}  # 273: where the row begins
+    short = {258: bits, 259: 1, 262: int(not white_is_zero), 277: 1, 339: sample_format}
+    tags = [
+        struct.pack("<HHII", tag, 4, 1, sizes[tag]) if tag in sizes else struct.pack("<HHIHH", tag, 3, 1, short[tag], 0)
+        for tag in sorted(sizes | short)
+    ]
+    return b"II" + struct.pack("<HIH", 42, 8, len(tags)) + b"".join(tags) + bytes(4) + row
+
+
+def levels(data, white=None):
+    size = Image.open(io.BytesIO(data)).size
+    return decode(data, 1, size[::-1], white).flatten().tolist()
 
 
 @pytest.fixture
@@ -76,6 +117,180 @@ def test_resizing_averages():
     assert (decoded.int() - 100).abs().max() <= 15  # without antialiasing: 0 or 200
 
 
-def test_refuses_floating_point():
-    with pytest.raises(ValueError, match="convert it to 8 or 16 bits"):
-        decode(encode(Image.fromarray(np.zeros((2, 2), dtype=np.float32)), format="tiff"), 1, (2, 2))
+@pytest.mark.parametrize("value", UPRIGHT)
+@pytest.mark.parametrize("kind", ["jpeg", "png", "tiff", "webp"])
+def test_turned_upright_by_exif(kind, value):
+    stored = np.random.default_rng(value).integers(0, 256, (2, 3, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    exif = Image.Exif()
+    exif[0x0112] = value
+    settings = {"jpeg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}.get(kind, {})
+    data = encode(Image.fromarray(stored), format=kind, exif=exif, **settings)
+    expected = torch.from_numpy(UPRIGHT[value](stored).copy()).permute(2, 0, 1)
+    decoded = decode(data, 3, tuple(expected.shape[1:]))
+    assert (decoded.int() - expected.int()).abs().max() <= (3 if kind == "jpeg" else 0)
+    stretched = decode(data, 3, (12, 8))  # the size is that of the upright image
+    upright = Image.fromarray(expected.permute(1, 2, 0).numpy()).resize((8, 12), Image.Resampling.BILINEAR)
+    assert (stretched.permute(1, 2, 0).int() - torch.from_numpy(np.array(upright)).int()).abs().max() <= 3
+
+
+def test_levels_of_16_bits_are_turned_too():
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    stored = np.array([[0, 20000, 65535]], dtype=np.uint16)
+    assert decode(encode(Image.fromarray(stored), format="png", exif=exif), 1, (3, 1)).flatten().tolist() == [
+        255,
+        78,
+        0,
+    ]
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0nonsense", b"Exif\0\0"])
+def test_damaged_exif_leaves_the_image_as_it_is_stored(exif):
+    data = encode(Image.new("RGB", (6, 4), (200, 100, 50)), format="png", exif=exif)
+    assert decode(data, 3, (4, 6))[:, 0, 0].tolist() == [200, 100, 50]
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        ("CMYK", "tiff"),
+        ("CMYK", "jpeg"),  # stored inverted, as Adobe does
+        ("YCbCr", "tiff"),
+        ("YCbCr", "jpeg"),
+        ("LAB", "tiff"),
+        ("RGBX", "tiff"),
+        ("RGBA", "tiff"),
+        ("RGBA", "jpeg2000"),
+    ],
+)
+def test_colour_spaces(mode, kind):
+    image = Image.new("RGB", (8, 8), (200, 100, 50)).convert(mode)
+    data = encode(image, format=kind)
+    for channels, expected in ((3, [200, 100, 50]), (1, [124])):
+        decoded = decode(data, channels, (8, 8))[:, 4, 4].int()
+        assert (decoded - torch.tensor(expected)).abs().max() <= 3
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("LA", "tiff"), ("LA", "png"), ("PA", "tiff"), ("RGBA", "gif")])
+def test_transparency_of_other_types_shows_white(mode, kind):
+    image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    image.putpixel((1, 0), (0, 0, 0, 255))
+    assert levels(encode(image.convert(mode), format=kind)) == [255, 0]
+
+
+@pytest.mark.parametrize(
+    ("depth", "row", "transparent", "expected"),
+    [
+        (1, bytes([0b01 << 6]), 0, [255, 255]),
+        (2, bytes([0b0001 << 4]), 1, [0, 255]),
+        (4, bytes([0x1F]), 15, [17, 255]),
+        (8, bytes([85, 3]), 3, [85, 255]),
+        (16, struct.pack(">2H", 257 * 9, 65535), 65535, None),  # without the transparent one: perhaps 12 bits
+        (16, struct.pack(">2H", 257, 65535), 257, [255, 255]),
+        (16, struct.pack(">2H", 257 * 90, 257 * 91), 257 * 91, [90, 255]),
+    ],
+)
+def test_a_transparent_level_shows_white(depth, row, transparent, expected):
+    data = png(2, depth, 0, row, struct.pack(">H", transparent))
+    if expected is None:
+        with pytest.raises(LevelsError, match="no level above 2313"):
+            levels(data)
+    else:
+        assert levels(data) == expected
+
+
+def test_a_transparent_colour_shows_white_or_is_refused():
+    colours = bytes([0, 0, 0, 9, 9, 9])
+    assert decode(png(2, 8, 2, colours, struct.pack(">3H", 0, 0, 0)), 3, (1, 2))[0].flatten().tolist() == [255, 9]
+    wide = np.frombuffer(colours, np.uint8).astype(">u2") * 257
+    with pytest.raises(LevelsError, match=r"colours of 16 bits .* a transparent colour: convert it to 8 bits"):
+        decode(png(2, 16, 2, wide.tobytes(), struct.pack(">3H", 0, 0, 0)), 3, (1, 2))
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+def test_twelve_bits_in_sixteen_are_read_by_the_setting_only(kind):
+    data = encode(Image.fromarray(np.array([[0, 1000, 4095]], dtype=np.uint16)), format=kind)
+    with pytest.raises(LevelsError, match=r"no level above 4095: set data.white=4095 if .*, or data.white=65535 if"):
+        levels(data)
+    assert levels(data, 4095) == [0, 62, 255]
+    assert levels(data, 65535) == [0, 4, 16]
+    with pytest.raises(LevelsError, match=r"from 0 to 4095, outside of 0 to 1023 \(data.white\)"):
+        levels(data, 1023)
+    black = encode(Image.fromarray(np.zeros((1, 2), dtype=np.uint16)), format=kind)
+    assert levels(black) == [0, 0]
+
+
+@pytest.mark.parametrize("text", [b"P2 3 1 4095 0 1000 4095 ", b"P5 3 1 4095\n" + struct.pack(">3H", 0, 1000, 4095)])
+def test_a_stated_maximum_is_white(text):
+    assert levels(text) == levels(text, 65535) == [0, 62, 255]
+    assert levels(tiff(12, 1, bytes([0xFF, 0xF3, 0xE8]))) == [255, 62]
+
+
+@pytest.mark.parametrize(
+    ("data", "white", "expected"),
+    [
+        (tiff(32, 1, struct.pack("<2I", 100, 255)), 255, [100, 255]),
+        (tiff(32, 2, struct.pack("<2i", 50000, 100000)), 100000, [128, 255]),
+        (tiff(16, 2, struct.pack("<2h", 8, 32767)), 32767, [0, 255]),
+        (tiff(32, 3, struct.pack("<2f", 0.2, 1.0)), 1, [51, 255]),
+        (tiff(32, 3, struct.pack("<2f", 0.2, 1.0), white_is_zero=True), 1, [204, 0]),
+        (b"Pf 2 1 -1\n" + struct.pack("<2f", 0.2, 1.0), 1, [51, 255]),
+    ],
+)
+def test_levels_without_a_known_white_are_read_by_the_setting_only(data, white, expected):
+    with pytest.raises(LevelsError, match=r"levels from .* to .*: convert it to 8 bits, or set data.white"):
+        levels(data)
+    assert levels(data, white) == expected
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tiff(32, 1, struct.pack("<2I", 0, 2**31)),  # negative in Pillow
+        tiff(16, 2, struct.pack("<2h", -1, 100)),
+        tiff(32, 2, struct.pack("<2i", -(2**31), 0)),
+        tiff(32, 3, struct.pack("<2f", float("nan"), 1)),
+        tiff(32, 3, struct.pack("<2f", 0, float("inf"))),
+        tiff(8, 2, struct.pack("<2b", -1, 100)),
+    ],
+)
+def test_levels_outside_are_refused_not_wrapped(data):
+    for white in (None, 100):
+        with pytest.raises(LevelsError, match="convert it to 8 bits"):
+            levels(data, white)
+
+
+def test_white_is_zero():
+    assert levels(tiff(8, 1, bytes([0, 205]), white_is_zero=True)) == [255, 50]
+    assert levels(tiff(16, 1, struct.pack("<2H", 0, 257 * 205), white_is_zero=True)) == [255, 50]
+
+
+def test_colours_of_16_bits():
+    def colours(levels, colour_type):
+        return png(1, 16, colour_type, struct.pack(f">{len(levels)}H", *levels))
+
+    bright, dark = (65535, 30000, 0), (4095, 1000, 0)
+    for colour_type, alpha in ((2, ()), (6, (65535,))):
+        bright_png, dark_png = (colours((*levels, *alpha), colour_type) for levels in (bright, dark))
+        assert decode(bright_png, 3, (1, 1)).flatten().tolist() == [255, 117, 0]
+        with pytest.raises(LevelsError, match=r"none above level 15 of 255: convert it .* data.white=65535"):
+            decode(dark_png, 3, (1, 1))
+        assert decode(dark_png, 3, (1, 1), 65535).flatten().tolist() == [15, 3, 0]
+        with pytest.raises(LevelsError, match="convert it to 8 bits"):
+            decode(bright_png, 3, (1, 1), 4095)
+
+
+@pytest.mark.parametrize("kind", ["gif", "tiff", "png", "webp"])
+def test_the_first_frame_is_read(kind):
+    first, *others = (Image.new("RGB", (8, 8), (shade, shade, shade)) for shade in (200, 100, 0))
+    data = encode(first, format=kind, save_all=True, append_images=others)
+    assert Image.open(io.BytesIO(data)).n_frames == 3
+    assert abs(levels(data)[0] - 200) <= 2
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "tiff", "webp", "bmp", "ppm", "jpeg2000"])
+def test_refuses_a_truncated_file(pixels, kind):
+    data = encode(Image.fromarray(pixels).resize((64, 64)), format=kind)
+    for share in (0.5, 0.95):
+        with pytest.raises(OSError, match=r"(?i)truncated|broken|decoder"):
+            decode(data[: int(len(data) * share)], 3, (64, 64))
