@@ -144,7 +144,8 @@ def left_out(names: Iterable[str]) -> str:
     endings = Counter(PurePosixPath(name).suffix.lower() or "none" for name in names)
     if not endings:
         return ""
-    return f"left out by their ending: {endings.total():,} ({shown([ending for ending, _ in endings.most_common()])})"
+    most_first = sorted(endings, key=lambda ending: (-endings[ending], ending))
+    return f"left out by their ending: {endings.total():,} ({shown(most_first)})"
 
 
 def shown(names: Sequence[str]) -> str:
@@ -230,7 +231,7 @@ def _below_top(path: Path, names: list[str]) -> tuple[str, list[str]]:
     tops = list(dict.fromkeys(each[0] for each in parts if len(each) > 2 and each[1] == "train"))
     if tops and len(folders) > 1:
         raise UserError(f"{path}: only one folder may be at the top if it holds train/, here are {shown(folders)}")
-    if len(folders) != 1:
+    if len(folders) != 1 or folders[0].lower() in PARTS:
         return "", folders
     below = dict.fromkeys(each[1] for each in parts if len(each) > 2 and not is_hidden(each[:2]))
     return f"{folders[0]}/", list(below)

@@ -102,16 +102,30 @@ def test_what_is_left_out_for_its_ending_is_counted(folder):
         return Files(given, channels=3, image_size=[2, 2], batch_size=2, num_workers=None).others
 
     assert others("b") == others("*") == others("notes.txt") == []
-    for name in ("x.gif", "b/y.GIF", ".hidden/z.gif", ".z.gif", "README"):
+    for name in ("x.heic", "b/y.HEIC", ".hidden/z.heic", ".z.heic", "README"):
         (folder / name).touch()
     with zipfile.ZipFile(folder / "all.zip", "w") as archive:
         archive.mkdir("b")
-        for name in ("a.PNG", "x.gif", "b/y.GIF", ".hidden/z.gif", "notes.txt", "README"):
+        for name in ("a.PNG", "x.heic", "b/y.HEIC", ".hidden/z.heic", "notes.txt", "README"):
             archive.write(name)
-    line = "left out by their ending: 4 (.gif none .txt); a pattern such as 'photos/*.gif' takes them"
+    line = "left out by their ending: 4 (.heic .txt none); a pattern such as 'photos/*.dat' takes them"
     assert others("all.zip") == [line]
     (folder / "all.zip").unlink()
     assert others(".") == [line]
+    (folder / "c").mkdir()
+    (folder / "c" / "x.heic").touch()
+    with pytest.raises(UserError, match=r"input=c: no image there \(left out by their ending: 1 \(.heic\)\): give an"):
+        others("c")
+
+
+def test_levels_are_read_by_the_setting(folder):
+    Image.fromarray(np.full((2, 2), 1000, np.uint16)).save("12.png")
+    with_white, without = (
+        list(Files("12.png", channels=1, image_size=[2, 2], batch_size=2, num_workers=0, white=white).loader())
+        for white in (4095, None)
+    )
+    assert with_white[0][0].flatten().tolist() == [62] * 4
+    assert without[0][2][0].startswith("12.png: 16 bits, but no level above 1000: set data.white=4095 if")
 
 
 def test_a_name_is_shown_and_written_in_a_line():

@@ -114,3 +114,48 @@ def test_refuses(root, folder):
         folder(root, channels=2)
     with pytest.raises(UserError, match="nowhere: no such folder"):
         folder(Path("nowhere")).setup("fit")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_levels_are_read_by_the_setting(root, folder, workers):
+    path = root / "train" / "dog" / "02.png"
+    Image.fromarray(np.full((3, 4), 1000, np.uint16)).save(path)
+    assert (folder(root, white=4095).source("train").images_NCHW[12] == 62).all()
+    with pytest.raises(UserError, match=rf"^{path}: 16 bits, but no level above 1000: set data.white=4095 if [^\n]*$"):
+        list(folder(root, memory_limit_gib=0, num_workers=workers, valid=0).train_dataloader())
+
+
+@pytest.mark.parametrize("top", [None, "", "animals/"])
+def test_other_endings_are_read_and_turned_upright(root, folder, top):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.zeros((4, 3, 3), np.uint8)  # stored on its side
+    pixels[0, 0] = 200  # the upper right corner of the upright image
+    (root / "valid" / "dog").mkdir(parents=True)
+    endings = ["tiff", "webp", "apng"]
+    for ending in endings:
+        settings = {"lossless": True} if ending == "webp" else {}
+        kind = "png" if ending == "apng" else ending
+        Image.fromarray(pixels).save(root / "valid" / "dog" / f"x.{ending}", format=kind, exif=exif, **settings)
+    place = root
+    if top is not None:
+        place = root.parent / "data.zip"
+        with zipfile.ZipFile(place, "w") as archive:
+            for file in root.rglob("*.*"):
+                archive.write(file, (top + file.relative_to(root).as_posix()).replace("/", "\\"))
+    images_NCHW = folder(place).source("valid").images_NCHW
+    assert len(images_NCHW) == len(endings)
+    for image_CHW in images_NCHW:
+        assert image_CHW.nonzero().tolist() == [[channel, 0, 3] for channel in range(3)]
+
+
+def test_what_is_left_out_is_said_once(root, folder, caplog):
+    (root / "train" / "dog" / "x.heic").touch()
+    (root / "more").mkdir()
+    data = folder(root)
+    for part in ("train", "valid", "test", "train"):
+        data.source(part)
+    assert [record.getMessage().removeprefix(f"{root}: ") for record in caplog.records] == [
+        "not used: more/ (only train/, valid/ and test/ are)",
+        "train/: left out by their ending: 1 (.heic)",
+    ]
