@@ -74,8 +74,8 @@ def _part_folders(path: Path, top: str, beside: Sequence[str]) -> dict[str, str]
         if part:
             folders[part] = name
     for name in beside:
-        if (part := PARTS.get(name.lower())) and part not in folders:  # Test/
-            right = name.lower()
+        right = name.lower()
+        if right in PARTS and PARTS[right] not in folders:  # Test/
             raise UserError(f"{path}: {top}{name}/ must be named {right}/: {_rename(path, top + name, top + right)}")
     if "train" not in folders:
         raise UserError(f"{path}: no {top}train/{_remedy_without_train(path, top, beside)}")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from PIL import Image
+    from PIL.ImageFile import ImageFile
 
 # C channels, H height, W width
 
@@ -65,7 +66,7 @@ def decode(data: bytes, channels: int, image_size: tuple[int, int], white: float
     return pixels_HWC.permute(2, 0, 1).contiguous()
 
 
-def _orientation(image: "Image.Image") -> Any:
+def _orientation(image: "ImageFile") -> Any:
     if not image.info.keys() & {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}:
         return None  # also TIFF, which Pillow has turned upright already
     try:
@@ -74,21 +75,21 @@ def _orientation(image: "Image.Image") -> Any:
         return None
 
 
-def _opaque(image: "Image.Image", white: float | None) -> "Image.Image":
+def _opaque(file: "ImageFile", white: float | None) -> "Image.Image":
     """Return an image of 8 bits on white. Raises LevelsError for levels that Pillow reads wrongly."""
     from PIL import Image
 
-    tags, raw = getattr(image, "tag_v2", {}), {_raw_mode(tile.args) for tile in image.tile}
+    tags, raw = getattr(file, "tag_v2", {}), {_raw_mode(tile.args) for tile in file.tile}
     if any(mode.endswith((";16L", ";16B", ";16N")) for mode in raw) or 16 in tags.get(BITS_PER_SAMPLE, ()):
-        _check_sixteen_bits(image, tags, white)
+        _check_sixteen_bits(file, tags, white)
     if tags.get(SAMPLE_FORMAT) and 2 in tags[SAMPLE_FORMAT]:
         raise LevelsError(f"signed levels of 8 bits: {TO_EIGHT_BITS} without a sign")
-    if not image.has_transparency_data:
-        return image
-    if image.mode == "L" and isinstance(level := image.info.get("transparency"), int):
+    if not file.has_transparency_data:
+        return file
+    if file.mode == "L" and isinstance(level := file.info.get("transparency"), int):
         # Pillow stretches 2 and 4 bits to 0 .. 255, but not the transparent level
-        image.info["transparency"] = level * {"L;2": 85, "L;4": 17}.get(next(iter(raw), ""), 1)
-    image = image.convert("RGBA")
+        file.info["transparency"] = level * {"L;2": 85, "L;4": 17}.get(next(iter(raw), ""), 1)
+    image = file.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
