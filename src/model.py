@@ -1,7 +1,7 @@
 """Classifier: a LightningModule of any network, with a loss, an optimizer and metrics."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from set_module.reduce import accumulable
 from set_module.set_batch import SetBatch
+from set_module.set_network import draws_patches
 from training_log import TrainingLog
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,11 @@ class Classifier(TrainingLog):
     Logs train_loss and train_accuracy, and valid_* and test_*: the loss and each of `metrics`, over the data set.
     The constructor raises the optimizer's error for wrong arguments, before data is loaded. `skip_nonfinite` leaves out
     a batch whose loss is NaN or infinite; the check makes a GPU wait at each step.
+
+    Args:
+        sizes: numbers of patches at which the test measures the accuracy too, `test_accuracy/n=16`, up to the largest
+            that the network draws. Networks that draw no patches ignore them.
+        name_suffix: the end of the names of all other results of validation and test.
     """
 
     test_logits = True
@@ -39,9 +45,12 @@ class Classifier(TrainingLog):
         optimizer: partial[Optimizer],
         scheduler: Mapping[str, Any] | None = None,
         skip_nonfinite: bool = False,
+        sizes: Sequence[int] = (),
+        name_suffix: str = "",
     ) -> None:
         super().__init__(lr, optimizer, scheduler)
         self.network, self.loss, self.skip_nonfinite = network, loss, skip_nonfinite
+        self.sizes, self.name_suffix = sizes, name_suffix
         optimizer(self.parameters(), lr=lr)  # only to check its arguments
         self.valid, self.test = Results("valid", metrics), Results("test", metrics)
 
@@ -75,20 +84,35 @@ class Classifier(TrainingLog):
         return self._measure(batch, self.valid)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self._measure(batch, self.test)
+        if not draws_patches(self.network):
+            return self._measure(batch, self.test)
+        images_BCHW, labels_B, index_B = batch
+        smallest, largest = self.network.patch_num
+        sizes = [size for size in self.sizes if size <= largest]
+        logits_at = self.network.logits_at(images_BCHW, index_B, [*sizes, largest])
+        for size in sizes:
+            logits_BK = logits_at[size].float()
+            correct_B = (logits_BK.argmax(1) == labels_B) & ~logits_BK.isnan().any(1)
+            self.add_step(len(labels_B), "test", **{f"accuracy/n={size}": correct_B.sum()})
+        return self._measure(batch, self.test, logits_at[largest] if smallest == largest else None)
 
-    def _measure(self, batch: Batch, results: "Results") -> Tensor:
+    def _measure(self, batch: Batch, results: "Results", logits_BK: Tensor | None = None) -> Tensor:
         """Return the logits [B, K], which callbacks get as `outputs`."""
         images_BCHW, labels_B, index_B = batch
-        logits_BK = self.network(images_BCHW, index_B)
+        if logits_BK is None:
+            logits_BK = self.network(images_BCHW, index_B)
         results.update(logits_BK, labels_B, self.loss(accumulable(logits_BK), labels_B))
         return logits_BK
 
     def on_validation_epoch_end(self) -> None:
-        self.log_dict(self.valid.compute(), prog_bar=True)  # no sync_dist: torchmetrics gathers the ranks
+        self._log_results(self.valid, prog_bar=True)  # no sync_dist: torchmetrics gathers the ranks
 
     def on_test_epoch_end(self) -> None:
-        self.log_dict(self.test.compute())
+        self._log_results(self.test)
+        super().on_test_epoch_end()  # the accuracy at `sizes`
+
+    def _log_results(self, results: "Results", **options: bool) -> None:
+        self.log_dict({f"{name}{self.name_suffix}": value for name, value in results.compute().items()}, **options)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Return logits [B, K] and labels [B]."""

@@ -142,6 +142,7 @@ TABLE = (
     Setting("hparams.patch_size", _integer(1)),
     Setting("hparams.patch_num_min", _integer(1)),
     Setting("hparams.patch_num_max", _integer(1)),
+    Setting("hparams.test_patch_num", _integer(1).or_null(), optional=True),  # runs of older versions lack it
     Setting("hparams.patch_mode", _one_of("random", "grid", "all").or_null()),
     Setting("hparams.patch_replace", _SWITCH),
     Setting("hparams.pool", _NAMES),
@@ -194,7 +195,7 @@ TABLE = (
     Setting("ckpt", _TEXT, optional=True, free_text=True),
     Setting("input", optional=True, path=True, free_text=True),
     Setting("output", _TEXT, optional=True, path=True, free_text=True),
-    Setting("sizes", _COUNTS, optional=True),
+    Setting("sizes", _COUNTS, optional=True, comparable=True),
     Setting("draws", _integer(1), optional=True),
     Setting("patch_num", _integer(1).or_null(), optional=True),
     Setting("files", _PART, optional=True),
@@ -323,13 +324,14 @@ def refuse_secrets(config: DictConfig) -> None:
 def _check_monitor(config: DictConfig) -> None:
     entries: Any = OmegaConf.to_container(config.metrics, resolve=True)
     try:
-        measured = ["valid_loss", *(f"valid_{name}" for name in metrics.names(entries)), "train_loss", "train_accuracy"]
+        valid = [f"valid_{name}{mixed_sizes(config)}" for name in ("loss", *metrics.names(entries))]
+        measured = [*valid, "train_loss", "train_accuracy"]
         monitor, mode = config.hparams.monitor, config.hparams.monitor_mode
         if OmegaConf.select(config, "model._target_") != CLASSIFIER:
             return  # another LightningModule: only its training knows what it logs
         if monitor not in measured:
             raise UserError(f"hparams.monitor={monitor}: no such metric; choose from {', '.join(measured)}")
-        higher = metrics.higher_is_better(entries, monitor.partition("_")[2])
+        higher = metrics.higher_is_better(entries, result_name(monitor))
     except ValueError as error:
         raise UserError(f"metrics: {error}") from error
     if higher is not None and higher != (mode == "max"):
@@ -344,7 +346,25 @@ def lower_is_better(config: DictConfig) -> list[str]:
     """
     entries: Any = OmegaConf.to_container(config.metrics, resolve=True)
     higher = {name: metrics.higher_is_better(entries, name) for name in ("loss", *metrics.names(entries))}
-    watched = re.sub(r"^(train|valid|test)_", "", config.hparams.monitor)
+    watched = result_name(config.hparams.monitor)
     if higher.get(watched) is None and watched != "accuracy":
         higher[watched] = config.hparams.monitor_mode == "max"
     return [name for name, direction in higher.items() if direction is False]
+
+
+def mixed_sizes(config: DictConfig) -> str:
+    """Return `/n=1-64`, the end of the names of metrics of validation and test that mix sets of different sizes.
+
+    Return nothing where all sets have `hparams.test_patch_num` patches, and for networks that draw no patches.
+    """
+    hparams = config.hparams
+    draws = OmegaConf.select(config, "model.network.patch_size") is not None and hparams.patch_mode == "random"
+    if not draws or OmegaConf.select(config, "hparams.test_patch_num", default=0) is not None:
+        return ""
+    smallest, largest = hparams.patch_num_min, hparams.patch_num_max
+    return f"/n={smallest}-{largest}" if smallest < largest else ""
+
+
+def result_name(metric: str) -> str:
+    """Return the name of a metric without its stage and what it is measured on: `test_loss/n=16` -> loss."""
+    return re.sub(r"^(train|valid|test)_|/\w+=.*$", "", metric)

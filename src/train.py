@@ -1,6 +1,7 @@
 """Train a classifier, keep its best checkpoint, test it, and leave a run folder: `python src/train.py --help`."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from settings import lower_is_better
 
 if TYPE_CHECKING:  # torch takes seconds to import, and TAB and --help must be instant
     from pytorch_lightning import Callback, LightningModule, Trainer
+    from pytorch_lightning.callbacks import ModelCheckpoint
 
     from datamodule.image import ImageDataModule
 
@@ -38,7 +40,7 @@ def train(config: DictConfig, run: Run) -> float | None:
     from pytorch_lightning import seed_everything
     from pytorch_lightning.utilities.model_helpers import is_overridden
 
-    from training_log import count_parameters
+    from training_log import count_parameters, measured
 
     seed_everything(config.hparams.seed, workers=True, verbose=False)
     loggers = cli.build_loggers(config)
@@ -79,19 +81,30 @@ def train(config: DictConfig, run: Run) -> float | None:
         logger.log_hyperparams(run.hyperparameters)
     trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
 
-    training, metrics = state.seconds, {**state.metrics, **trainer.callback_metrics}
-    best, score = best_checkpoint(trainer)
+    training, last_metrics = state.seconds, {**state.metrics, **measured(trainer)}
+    best = best_checkpoint(trainer)
+    path, score = (None, None) if best is None else (best.best_model_path, float(best.best_model_score))  # type: ignore[arg-type]
+    epoch = getattr(best, "best_epoch", None)
+    metrics = last_metrics if best is None else getattr(best, "best_metrics", {}) or {best.monitor: score}
     if data.has_test and not is_overridden("test_step", model):
         log.info(f"no test: {type(model).__name__} has no test_step")
     elif data.has_test:
-        (tested,) = trainer.test(model, data, ckpt_path=best, weights_only=True, verbose=False)
-        metrics |= tested
-    metrics = {name: float(value) for name, value in sorted(metrics.items()) if not name.endswith("_step")}
-    best_name = best and f"checkpoints/{Path(best).name}"
+        (tested,) = trainer.test(model, data, ckpt_path=path, weights_only=True, verbose=False)
+        metrics = {**metrics, **tested}
+    metrics, last_metrics = in_order(metrics), in_order(last_metrics)
+    best_name = path and f"checkpoints/{Path(path).name}"
     stopped_early = next((callback.stopped_early for callback in callbacks if hasattr(callback, "stopped_early")), None)
     trained = {"parameters": count_parameters(model), "lr": getattr(model, "lr", None), "stopped_early": stopped_early}
-    run.update(**trained, best_checkpoint=best_name, best_score=score, training=training, metrics=metrics)
-    rows = {**metrics, "best checkpoint": Path(best) if best else "none", "run folder": run.folder}
+    tested_of = {"best_checkpoint": best_name, "best_epoch": epoch, "best_score": score, "metrics": metrics}
+    run.update(**trained, **tested_of, last_metrics=last_metrics, training=training)
+    of_last = {} if last_metrics.items() <= metrics.items() else last_metrics
+    rows = {
+        **metrics,
+        **({} if epoch is None else {"best epoch": f"{epoch + 1} of {trainer.current_epoch}"}),
+        **{f"last epoch: {name}": value for name, value in of_last.items()},
+        "best checkpoint": Path(path) if path else "none",
+        "run folder": run.folder,
+    }
     print_summary("Result", rows, config.verbosity)
     return score
 
@@ -127,14 +140,20 @@ def build_callbacks(config: DictConfig, data: "ImageDataModule", model: "Lightni
     return callbacks
 
 
-def best_checkpoint(trainer: "Trainer") -> tuple[str | None, float | None]:
-    """Return path and score of the best checkpoint; None if none was written: then the last weights are tested."""
+def in_order(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics sorted by name, and test_accuracy/n=4 before test_accuracy/n=16."""
+    names = sorted(metrics, key=lambda name: (name.partition("=")[0], len(name), name))
+    return {name: float(metrics[name]) for name in names}
+
+
+def best_checkpoint(trainer: "Trainer") -> "ModelCheckpoint | None":
+    """Return the callback that wrote the best checkpoint; None if none was written: the last weights are tested."""
     from pytorch_lightning.callbacks import ModelCheckpoint
 
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
-            return callback.best_model_path, float(callback.best_model_score)
-    return None, None
+            return callback
+    return None
 
 
 if __name__ == "__main__":

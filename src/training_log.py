@@ -195,6 +195,11 @@ class TrainingLog(pl.LightningModule):
         return {"fused": True} if allowed else {}
 
 
+def measured(trainer: pl.Trainer) -> dict[str, float]:
+    """Return the latest value of each metric, without those of single steps."""
+    return {name: float(value) for name, value in trainer.callback_metrics.items() if not name.endswith("_step")}
+
+
 def added_up(rows: Sequence[Sums]) -> Sums:
     """Return the total of several sums, name by name."""
     result: Sums = {}

@@ -3,7 +3,7 @@ from omegaconf import OmegaConf
 
 import settings
 from process.errors import UserError
-from settings import check, lower_is_better
+from settings import check, lower_is_better, mixed_sizes
 
 VALID = {
     "debug": False,
@@ -190,6 +190,44 @@ def test_the_direction_is_that_of_the_metric(metrics, monitor, mode):
     assert (monitor.partition("_")[2] in lower_is_better(config)) == (mode == "min")
     other = {"min": "max", "max": "min"}[mode]
     refused(config, f"hparams.monitor_mode={other}", f"hparams.monitor={monitor}: the ")
+
+
+RANGE = OmegaConf.merge(VALID, {"hparams": {"patch_num_min": 1, "patch_num_max": 64, "test_patch_num": None}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "suffix"),
+    [
+        ([], "/n=1-64"),
+        (["hparams.patch_num_min=64"], ""),
+        (["hparams.test_patch_num=16"], ""),
+        (["hparams.patch_mode=grid"], ""),
+        (["model.network={_target_: network.cnn.CNN}"], ""),
+    ],
+)
+def test_metrics_of_sets_of_mixed_sizes_say_so(changes, suffix):
+    assert mixed_sizes(OmegaConf.merge(RANGE, OmegaConf.from_dotlist(changes))) == suffix
+
+
+def test_the_monitor_of_sets_of_mixed_sizes_has_their_name():
+    refused(RANGE, "hparams.monitor=valid_f1", "no such metric; choose from valid_loss/n=1-64, valid_f1/n=1-64, train_")
+    for name, mode in (("valid_f1", "max"), ("valid_loss", "min")):
+        config = OmegaConf.merge(RANGE, {"hparams": {"monitor": f"{name}/n=1-64", "monitor_mode": mode}})
+        check(config)
+        assert lower_is_better(config) == ["loss"]
+
+
+def test_a_run_from_before_the_setting_has_the_names_of_before():
+    assert "test_patch_num" not in VALID["hparams"]
+    assert mixed_sizes(OmegaConf.merge(VALID, {"hparams": {"patch_num_min": 1}})) == ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [("test_accuracy/n=16", "accuracy"), ("valid_loss/n=1-64", "loss"), ("recon", "recon"), ("test_a/class=b c", "a")],
+)
+def test_the_result_of_a_metric(metric, name):
+    assert settings.result_name(metric) == name
 
 
 def test_a_metric_without_a_direction_takes_both():

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy
@@ -16,12 +17,14 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning import callbacks as lightning_callbacks
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import Tensor
 
 from adapter import lightning
 from process import interruption
 from process.errors import UserError
 from process.files import replacing
 from process.ranks import gather_from_ranks
+from training_log import measured
 
 POLL_BATCHES = 10  # at most, between two polls of all ranks, each of which makes a GPU wait
 POLL_SECONDS = 1.0  # about, between two polls, where batches take long
@@ -78,8 +81,34 @@ class EarlyStopping(RefusesUnlogged, lightning_callbacks.EarlyStopping):
 class BestCheckpoint(RefusesUnlogged, lightning_callbacks.ModelCheckpoint):
     """Lightning's ModelCheckpoint with a check of `monitor`, for a run folder that may be moved.
 
-    A resumed run looks for its best checkpoints in the folder's present place.
+    A resumed run looks for its best checkpoints in the folder's present place. `best_epoch` is the epoch of the best
+    checkpoint, counted from 0, `best_metrics` what its validation and the training of its epoch have measured.
     """
+
+    best_epoch: int | None = None
+    best_metrics: Mapping[str, float] = MappingProxyType({})
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        before = self.best_model_score
+        super().on_validation_end(trainer, pl_module)
+        self._note_best(trainer, before)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        before = self.best_model_score
+        super().on_train_epoch_end(trainer, pl_module)
+        self._note_best(trainer, before)
+        if self.best_epoch == trainer.current_epoch:  # the means over the training are known now
+            training = {name: value for name, value in measured(trainer).items() if name.startswith("train_")}
+            self.best_metrics = {**self.best_metrics, **training}
+
+    def _note_best(self, trainer: Trainer, before: Tensor | None) -> None:
+        if self.best_model_score is not before:
+            self.best_epoch = trainer.current_epoch
+            found = measured(trainer).items()
+            self.best_metrics = {name: value for name, value in found if not name.startswith("train_")}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "best_epoch": self.best_epoch, "best_metrics": dict(self.best_metrics)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         assert self.dirpath is not None
@@ -91,6 +120,8 @@ class BestCheckpoint(RefusesUnlogged, lightning_callbacks.ModelCheckpoint):
         moved = {name: here(path) for name, path in state_dict.items() if name.endswith("_path")}
         kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict({**state_dict, **moved, "best_k_models": kept, "dirpath": self.dirpath})
+        # checkpoints of older versions know the score alone
+        self.best_epoch, self.best_metrics = state_dict.get("best_epoch"), state_dict.get("best_metrics", {})
 
 
 class LastCheckpoint(lightning_callbacks.Checkpoint):
@@ -235,7 +266,7 @@ class RunState(lightning_callbacks.Callback):
         checkpoint[KEY] = {
             "random": gather_from_ranks(random_state(), trainer.world_size),
             "loggers": {logger.name: logger.state_dict() for logger in stateful(trainer)},
-            "metrics": {**self.metrics} | {name: float(value) for name, value in trainer.callback_metrics.items()},
+            "metrics": {**self.metrics, **measured(trainer)},
             "should_stop": trainer.should_stop,
             "seconds": self.seconds,
             "lr": getattr(pl_module, "lr", None),

@@ -25,7 +25,7 @@ from process.errors import PastHydraError, UserError, find_user_error
 from process.secrets import scrub
 from run.folder import locked, make_run_folder, run_copy
 from run.sweep_record import write_start
-from settings import SettingError, check, leaves, names
+from settings import SettingError, check, leaves, mixed_sizes, names
 
 full_error = False  # whether the user has set HYDRA_FULL_ERROR
 describe_failure: list[Callable[[Exception], str]] = []  # set while a sweep runs: describes an error of its launcher
@@ -167,6 +167,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("checked", _checked, replace=True)
     # facts that only the data knows: ${call:datamodule.class_folders.count_classes,${data.root}}
     OmegaConf.register_new_resolver("call", _call, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("mixed_sizes", lambda *, _root_: mixed_sizes(_root_), replace=True)
     OmegaConf.register_new_resolver("short_options", arguments.described_short_options, replace=True)  # for --help
 
 

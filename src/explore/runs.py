@@ -103,7 +103,7 @@ class OpenedRun:
 
     @property
     def largest_patch_num(self) -> int | None:
-        """The largest number of patches in training; None if the number is not free."""
+        """The number of patches in the test; None if the number is not free."""
         return self.network.patch_num[1] if self.has_free_patch_num else None
 
 

@@ -123,7 +123,7 @@ def _controls(run: OpenedRun) -> int | None:
     state, number = st.session_state, None
     columns = st.columns([3, 1, 1, 1, 1.8], vertical_alignment="bottom")
     if run.has_free_patch_num:
-        low, high = run.network.patch_num
+        low, high = run.network.cutout.train_count
         most = run.network.max_patch_num or max(128, 2 * high)
         number = state["number"] = min(state.get("number", min(high, 16)), most)
         if most > 1:

@@ -29,7 +29,7 @@ def subset_sizes(total: int) -> list[int]:
 
 
 def predicted_classes(run: OpenedRun, index_M: Tensor) -> Tensor:
-    """Return the predicted class [M] of each image, from the largest number of patches in training."""
+    """Return the predicted class [M] of each image, from as many patches as in the test."""
     return cached_logits(run, index_M, run.largest_patch_num, f"Classifying {len(index_M)} test images").argmax(1)
 
 

@@ -5,6 +5,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -24,7 +25,8 @@ class PatchNetwork(nn.Module, ABC):
     position(features=D, places=(rows, columns)) one [N, 2] -> [N, D] (None: positions are unknown),
     encoder(in_features=D) a set module (None: no patch depends on another); all have `out_features`.
     uint8 [B, C, H, W], or a SetBatch of uint8 [N, C, p, p] that is a set already, -> [B, K]. With patch_mode None all
-    inputs are such sets (MNIST bags). Raises ValueError for arguments that PatchCutout refuses, for a patch larger than
+    inputs are such sets (MNIST bags). In evaluation mode test_patch_num patches are drawn of each image (None: as many
+    as in training). Raises ValueError for arguments that PatchCutout refuses, for a patch larger than
     the image, and for a position without a cut-out.
     """
 
@@ -41,6 +43,7 @@ class PatchNetwork(nn.Module, ABC):
         embed: Callable[..., Any],
         patch_mode: str | None = "random",
         patch_replace: bool = True,
+        test_patch_num: int | None = None,
         position: Callable[..., Any] | None = None,
         encoder: Callable[..., Any] | None = None,
     ) -> None:
@@ -53,7 +56,8 @@ class PatchNetwork(nn.Module, ABC):
         self.cutout: PatchCutout | None = None
         if patch_mode is not None:
             count = (patch_num_min, patch_num_max) if patch_mode == "random" else None
-            self.cutout = PatchCutout(patch_size, count, seed, patch_mode, patch_replace)
+            test_count = test_patch_num if patch_mode == "random" else None
+            self.cutout = PatchCutout(patch_size, count, seed, patch_mode, patch_replace, test_count)
         embedding = embed(channels=channels, patch_size=patch_size)
         self.embed = SetSequential(Normalize(mean, std, channels), embedding)
         self.num_features = embedding.out_features
@@ -68,6 +72,7 @@ class PatchNetwork(nn.Module, ABC):
     def patch_num(self) -> tuple[int, int]:
         """Return the smallest and the largest number of patches; it may be set to a number or a pair.
 
+        In evaluation mode it is the number in evaluation, in training mode that in training.
         Networks with a fixed number (patch_mode grid, all or None) have no such attribute: hasattr is false.
         """
         if self.cutout is None or self.cutout.count is None:
@@ -87,6 +92,20 @@ class PatchNetwork(nn.Module, ABC):
 
     def forward(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None = None) -> Tensor:
         return self.read(self.encode(*self.cut(images_BCHW, index_B)))
+
+    def logits_at(self, images_BCHW: Tensor, index_B: Tensor | None, numbers: Sequence[int]) -> dict[int, Tensor]:
+        """Return {n: logits [B, K] of the first n patches} for each of the numbers; each patch is embedded once.
+
+        The first n of many patches are those that `patch_num = n` draws. Call it in evaluation mode.
+        """
+        cutout = copy(self.cutout)  # the network itself stays as it is
+        assert cutout is not None
+        cutout.count = max(numbers)
+        index_B = torch.arange(len(images_BCHW)) if index_B is None else index_B
+        corners = cutout.positions(images_BCHW.shape, index_B.to(images_BCHW.device))
+        embedded, encoder = self._embed_each(cutout.cut(images_BCHW, corners), corners), self.encoder
+        features = {n: embedded.prefix(n) if n < embedded.max_len else embedded for n in numbers}
+        return {n: self.read(each if encoder is None else encoder(each)) for n, each in features.items()}
 
     def cut(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None = None) -> tuple[SetBatch, SetBatch | None]:
         """Return the patches [N, C, p, p] and their corners [N, 2]. Return a SetBatch unchanged, with corners None."""

@@ -28,11 +28,13 @@ def check(config: DictConfig) -> None:
         if isinstance(chosen := config.model.network.get(part), str):
             raise SettingError(f"model.network.{part}", chosen, f"model/{part}= chooses it")
     places = math.prod(side - size + 1 for side in data.image_size)
-    if mode == "random" and not hparams.patch_replace and largest > places:
-        raise UserError(
-            f"hparams.patch_num_max={largest} exceeds the {places} places of a {size}x{size} patch: "
-            f"choose <= {places}, or hparams.patch_replace=true"
-        )
+    numbers = {"patch_num_max": largest, "test_patch_num": OmegaConf.select(hparams, "test_patch_num")}
+    for name, number in numbers.items() if mode == "random" and not hparams.patch_replace else ():
+        if number is not None and number > places:
+            raise UserError(
+                f"hparams.{name}={number} exceeds the {places} places of a {size}x{size} patch: "
+                f"choose <= {places}, or hparams.patch_replace=true"
+            )
     if mode is None and "train_bags" not in data:
         raise UserError(
             "hparams.patch_mode=null is for bags, and this data set holds images: choose random, grid or all"

@@ -20,7 +20,7 @@ class Predictor(LightningModule):
     network of bags, a patch_num that the network cannot have, too little memory, and probabilities that are not finite.
 
     Args:
-        patch_num: the number of patches in each draw; None: as many as in training.
+        patch_num: the number of patches in each draw; None: as many as in the test.
     """
 
     stage = "predict"  # its name in a progress bar

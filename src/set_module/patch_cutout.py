@@ -18,7 +18,8 @@ from set_module.set_batch import SetBatch
 class PatchCutout(nn.Module):
     """Patches of side p at corners (y, x) in {0..H-p} x {0..W-p}, chosen by mode:
 
-    random: n_b ~ U{lo..hi} patches of image b, every place equally likely, with or without replacement
+    random: n_b ~ U{lo..hi} patches of image b, every place equally likely, with or without replacement;
+        in evaluation mode test_count patches of each image, if it is given
     grid: ceil(H/p) x ceil(W/p) places, evenly spaced from edge to edge: every pixel is seen
     all: every one of the (H-p+1)(W-p+1) places
 
@@ -35,6 +36,7 @@ class PatchCutout(nn.Module):
         seed: int = 0,
         mode: str = "random",
         replace: bool = True,
+        test_count: int | None = None,
     ) -> None:
         super().__init__()
         if size < 1:
@@ -42,21 +44,33 @@ class PatchCutout(nn.Module):
         if mode not in ("random", "grid", "all"):
             raise ValueError(f"patch_mode={mode!r}: choose random, grid or all")
         self.size, self.seed, self.mode, self.replace = size, seed, mode, replace
-        self._count: tuple[int, int] | None = None
+        self.train_count: tuple[int, int] | None = None
+        self.test_count: tuple[int, int] | None = None  # None: as in training
         if mode == "random" or count is not None:
             self.count = count  # type: ignore[assignment]
+        if test_count is not None:
+            self.test_count = self._checked(test_count)
         self.epoch = 0
 
     @property
     def count(self) -> tuple[int, int] | None:
-        """Return (lo, hi), both inclusive, or None if the mode fixes the number. May be set to a number or a pair."""
-        return self._count
+        """Return (lo, hi), both inclusive, or None if the mode fixes the number. May be set to a number or a pair.
+
+        It belongs to the present mode, training or evaluation.
+        """
+        return self.train_count if self.training or self.test_count is None else self.test_count
 
     @count.setter
     def count(self, count: int | Sequence[int]) -> None:
+        if self.training:
+            self.train_count = self._checked(count)
+        else:
+            self.test_count = self._checked(count)
+
+    def _checked(self, count: int | Sequence[int]) -> tuple[int, int]:
         if self.mode != "random":
             raise ValueError(f"patch_num={count!r}: patch_mode={self.mode} says how many patches there are")
-        self._count = _range(count)
+        return _range(count)
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -73,10 +87,10 @@ class PatchCutout(nn.Module):
     def positions(self, images_shape: Sequence[int], index_B: Tensor) -> SetBatch:
         """Return the upper left corners of the patches: SetBatch of rows and columns [N, 2]."""
         rows, columns = _places(images_shape, self.size)
-        if self._count is None:
+        if self.count is None:
             return self._same_for_all(images_shape, index_B.device)
         epoch = self.epoch if self.training else FIXED
-        lo, hi = self._count
+        lo, hi = self.count
         if lo == hi:
             lengths_B = torch.full_like(index_B, lo)
         else:
@@ -105,7 +119,8 @@ class PatchCutout(nn.Module):
         return SetBatch.trusted(corners_P2.repeat(shape[0], 1), lengths_B, index_N, places)
 
     def extra_repr(self) -> str:
-        return f"size={self.size}, count={self.count}, seed={self.seed}, mode={self.mode}, replace={self.replace}"
+        counts = f"count={self.train_count}, test_count={self.test_count}"
+        return f"size={self.size}, {counts}, seed={self.seed}, mode={self.mode}, replace={self.replace}"
 
 
 def cutout_patch2d(

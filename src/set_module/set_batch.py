@@ -124,14 +124,18 @@ class SetBatch:
         """Return the same sets with the elements of each in a random order."""
         return self.with_values(self.values.index_select(0, self._random_order(generator)))
 
-    def subsample(self, n: int, generator: torch.Generator | None = None) -> "SetBatch":
-        """Return n random elements of each set, without replacement; all of a smaller set."""
+    def prefix(self, n: int) -> "SetBatch":
+        """Return the first n elements of each set; all of a smaller set. Waits for a GPU."""
         if n < 1:
             raise ValueError(f"n={n}: a set has at least one element, choose >= 1")
-        kept_N = self.numbers() < n  # indexes the random order, which keeps the order of the sets
-        order = self._random_order(generator)[kept_N]
-        lengths_B = self.lengths.clamp(max=n)
-        return SetBatch.trusted(self.values.index_select(0, order), lengths_B, self.index[kept_N], min(n, self.max_len))
+        kept_N = (self.numbers() < n).nonzero()[:, 0]
+        values, index_N = self.values.index_select(0, kept_N), self.index.index_select(0, kept_N)
+        return SetBatch.trusted(values, self.lengths.clamp(max=n), index_N, min(n, self.max_len))
+
+    def subsample(self, n: int, generator: torch.Generator | None = None) -> "SetBatch":
+        """Return n random elements of each set, without replacement; all of a smaller set."""
+        kept = self.with_values(self._random_order(generator)).prefix(n)  # the random order keeps that of the sets
+        return kept.with_values(self.values.index_select(0, kept.values))
 
     def _random_order(self, generator: torch.Generator | None) -> Tensor:
         device = self.index.device if generator is None else generator.device

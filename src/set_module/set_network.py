@@ -16,7 +16,7 @@ class SetNetwork(Protocol):
 
     `cutout` cuts patches out of images; it is None where the data are bags, which are sets already. `position` embeds
     the corners of patches and `encoder` relates the patches to each other, or they are None. A network whose number of
-    patches may be chosen has `patch_num` and `max_patch_num` as well.
+    patches may be chosen has `patch_num`, `max_patch_num` and `logits_at` as well.
     """
 
     if TYPE_CHECKING:  # hidden from isinstance, which from Python 3.12 on finds no submodule of an nn.Module

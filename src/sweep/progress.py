@@ -168,14 +168,11 @@ def _score(run: RunRecord) -> float | None:
 
 def print_table(progress: Progress) -> None:
     """Print a table of the jobs, the best first by hparams.monitor, and below it why the others failed."""
-    best = f"best {progress.monitor}"
     runs = []
     for job, run in sorted(progress.runs.items()):
-        score = run.facts.get("best_score")
-        metrics = run.metrics if score is None else {best: score, **run.metrics}
         facts = {name: value for name, value in run.facts.items() if name != "error"}
-        runs.append(replace(run, facts={**facts, "folder": str(job)}, metrics=metrics))
-    show(make_table(runs, sort=best))
+        runs.append(replace(run, facts={**facts, "folder": str(job)}))
+    show(make_table(runs, sort=progress.monitor))
     failures: dict[str, list[str]] = {}
     for job, run in sorted(progress.runs.items()):
         if run.facts["status"] in FAILED:

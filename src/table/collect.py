@@ -24,6 +24,7 @@ FACTS = (
     "parameters",
     "error",
     "best_score",
+    "best_epoch",
 )
 LOSSES = frozenset({"loss", "calibration_error"})  # lower is better; for records without `lower_is_better`
 # the end of the path of a single run, of a sweep, or of a sweep's job, as run/folder.py makes it

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable
@@ -10,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from settings import find
+from settings import find, result_name
 from table.collect import RunRecord
 from table.query import as_text
 
@@ -99,6 +98,7 @@ def make_table(
         *(Column(name, "setting") for name in settings),
         Column("comment", "fact"),
         *(Column(name, "metric", essential=name == metrics[0]) for name in metrics),
+        Column("best_epoch", "fact"),
         Column("error", "fact"),
     ]
     filled = []
@@ -117,7 +117,7 @@ def is_repeat(setting: str) -> bool:
 
 def is_lower_better(metric: str, runs: list[RunRecord]) -> bool:
     """Return whether lower values of this result are better, as the records of the runs say."""
-    name = re.sub(r"^(best )?(train|valid|test)_", "", metric)
+    name = result_name(metric)
     return any(name in run.lower_is_better for run in runs)
 
 
@@ -151,7 +151,7 @@ def _ordered(metrics: set[str], first: str | None) -> list[str]:
 def _run_row(run: RunRecord, settings: list[str], metrics: list[str], sort: str | None) -> dict[str, Cell]:
     row = _settings_row(run, settings)
     row |= {name: run.metrics[name] for name in metrics if name in run.metrics}
-    row |= {name: _fact(run.facts.get(name)) for name in ("folder", "status", "comment", "error")}
+    row |= {name: _fact(run.facts.get(name)) for name in ("folder", "status", "comment", "best_epoch", "error")}
     if sort is not None and sort not in row:
         row[sort] = _fact(run.value(sort))
     return row

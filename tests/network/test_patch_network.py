@@ -140,3 +140,38 @@ def test_a_picture_may_draw_as_many_patches_as_there_are_places():
     with temporary_patch_num(network, 1000):
         assert network.patch_num == (12 * 8, 12 * 8)
     assert network.patch_num == (1, 8)
+
+
+def test_evaluation_draws_a_fixed_number_whose_first_patches_are_those_of_a_smaller_one():
+    network, few = build(test_patch_num=8), build(test_patch_num=3)
+    patches, corners = network.cut(IMAGES)
+    assert patches.lengths.tolist() == [8] * 6
+    assert torch.equal(corners.prefix(3).values, few.cut(IMAGES)[1].values)
+    assert network.patch_num == (8, 8)
+    network.patch_num = 5
+    assert network.cut(IMAGES)[0].max_len == 5
+    network.train()
+    assert network.patch_num == (1, 8), "training keeps its range"
+    assert len(set(network.cut(IMAGES)[0].lengths.tolist())) > 1
+
+
+def test_without_a_number_for_the_test_it_draws_as_in_training():
+    network = build()
+    assert network.patch_num == (1, 8)
+    assert len(set(network.cut(IMAGES)[0].lengths.tolist())) > 1
+
+
+@pytest.mark.parametrize("mode", ["grid", "all", None])
+def test_modes_that_fix_the_number_ignore_that_of_the_test(mode):
+    assert not hasattr(build(patch_mode=mode, test_patch_num=8), "patch_num")
+
+
+@pytest.mark.parametrize("parts", [{}, {"encoder": SAB, "position": SinusoidalPosition}])
+def test_logits_at_several_numbers_are_those_of_as_many_patches(parts):
+    network = build(test_patch_num=8, **parts)
+    logits_at = network.logits_at(IMAGES, torch.arange(3, 9), [1, 4, 8, 12])
+    assert network.patch_num == (8, 8)
+    assert list(logits_at) == [1, 4, 8, 12]
+    for number, logits_BK in logits_at.items():
+        network.patch_num = number
+        torch.testing.assert_close(logits_BK, network(IMAGES, torch.arange(3, 9)))

@@ -18,6 +18,15 @@ def test_list_round_trip_with_cached_index():
         assert torch.equal(ours, theirs)
 
 
+def test_a_prefix_holds_the_first_elements_of_each_set():
+    prefix = SetBatch.from_list(SETS).prefix(2)
+    assert prefix.max_len == 2
+    for ours, whole in zip(prefix.to_list(), SETS, strict=True):
+        assert torch.equal(ours, whole[:2])
+    with pytest.raises(ValueError, match="n=0: a set has at least one element"):
+        prefix.prefix(0)
+
+
 def test_empty_set_is_refused_by_its_number():
     with pytest.raises(ValueError, match="set 1 is empty"):
         SetBatch(torch.randn(3, 2), torch.tensor([2, 0, 1]))
