@@ -8,6 +8,9 @@ from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
 from model import Classifier, Results
+from network.mlp_embed import MLPEmbed
+from network.patch_set import PatchSet
+from set_module.reduce_pool import ReducePool
 
 
 class Linear(nn.Module):
@@ -231,3 +234,24 @@ def test_half_precision_is_that_of_the_network_alone():
     expected = nn.functional.cross_entropy(logits.float(), batch[1], torch.tensor([0.1, 1.0, 3.0]))
     torch.testing.assert_close(loss, expected)
     assert model.double().training_step(batch, 0).dtype == torch.float64
+
+
+def test_the_test_measures_the_accuracy_at_smaller_numbers_of_patches_too(tmp_path):
+    """The same numbers as a loop over the test set for each of them."""
+    parts = {"embed": partial(MLPEmbed, widths=[8]), "pool": partial(ReducePool, reductions=["mean"])}
+    cut = {"patch_size": 1, "patch_num_min": 1, "patch_num_max": 8, "test_patch_num": 6, "seed": 0}
+    torch.manual_seed(0)
+    network = PatchSet(channels=1, image_size=[2, 2], num_classes=3, mean=[0.5], std=[0.25], **parts, **cut)
+    metrics = {"accuracy": MulticlassAccuracy(3, average="micro")}
+    sizes = {"sizes": [1, 4, 8], "name_suffix": ""}
+    model = Classifier(network, nn.CrossEntropyLoss(), metrics, 0.1, partial(torch.optim.SGD), **sizes)
+    data = batches([40, 30], 1)
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
+    (results,) = trainer.test(model, DataLoader(data, batch_size=None), verbose=False)
+    assert set(results) == {"test_loss", "test_accuracy", "test_accuracy/n=1", "test_accuracy/n=4"}
+    network.eval()
+    for number, name in ((1, "test_accuracy/n=1"), (4, "test_accuracy/n=4"), (6, "test_accuracy")):
+        network.patch_num = number
+        correct = sum(int((network(images, index).argmax(1) == labels).sum()) for images, labels, index in data)
+        assert results[name] == pytest.approx(correct / 70), name
+    assert len(set(results.values())) == 4

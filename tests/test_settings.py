@@ -202,7 +202,7 @@ RANGE = OmegaConf.merge(VALID, {"hparams": {"patch_num_min": 1, "patch_num_max":
         (["hparams.patch_num_min=64"], ""),
         (["hparams.test_patch_num=16"], ""),
         (["hparams.patch_mode=grid"], ""),
-        (["model.network={_target_: network.cnn.CNN}"], ""),
+        (["model.network.patch_size=null"], ""),
     ],
 )
 def test_metrics_of_sets_of_mixed_sizes_say_so(changes, suffix):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -51,6 +52,42 @@ def test_the_run_folder_says_all_of_it(train):
         assert checkpoint.is_file()
         assert not checkpoint.is_symlink()
         assert "state_dict" in torch.load(checkpoint, weights_only=True)
+
+
+FIXED = ("data=digits", "data.limit_train=300", "hparams.optimizer=SGD", "loggers=none", "hparams.lr=1e-30")
+
+
+def test_all_metrics_are_those_of_the_checkpoint_that_was_tested(train, capfd):
+    """No step changes the weights: validation cannot improve after the first epoch, training draws other patches."""
+    folder = train(*FIXED, "hparams.max_epochs=3", "hparams.patch_num_max=8", "sizes=[1,3,8,9]")
+    run, rows = record(folder), metrics(folder)
+    losses = [float(row["train_loss"]) for row in rows if row["train_loss"]]
+    assert len(set(losses)) == 3
+    assert (run["best_checkpoint"], run["best_epoch"]) == ("checkpoints/best.ckpt", 0)
+    assert run["metrics"]["train_loss"] == pytest.approx(losses[0])
+    assert run["last_metrics"]["train_loss"] == pytest.approx(losses[2])
+    assert set(run["last_metrics"]) == {
+        f"{part}_{name}" for part in ("train", "valid") for name in ("loss", "accuracy")
+    }
+    assert run["best_score"] == run["metrics"]["valid_accuracy"]
+    sizes = [name for name in run["metrics"] if "/" in name]
+    assert sizes == [f"test_accuracy/n={size}" for size in (1, 3, 8)], "a set has at most 8 patches"
+    assert run["metrics"]["test_accuracy/n=8"] == run["metrics"]["test_accuracy"]
+    assert float(rows[-1]["test_accuracy/n=3"]) == run["metrics"]["test_accuracy/n=3"]
+    shown = capfd.readouterr().out
+    assert re.search(rf"test_accuracy/n=3 +│ {run['metrics']['test_accuracy/n=3']:.4f}", shown)
+    assert re.search(r"best epoch +│ 1 of 3 ", shown)
+    assert re.search(rf"last epoch: train_loss +│ {losses[2]:.4f}", shown)
+
+
+def test_metrics_of_sets_of_mixed_sizes_say_so_and_the_best_checkpoint_follows_them(train):
+    folder = train(*FIXED, "hparams.max_epochs=2", "hparams.patch_num_max=4", "hparams.test_patch_num=null")
+    run = record(folder)
+    mixed = {f"{part}_{name}/n=1-4" for part in ("valid", "test") for name in ("loss", "accuracy")}
+    sizes = {f"test_accuracy/n={size}" for size in (1, 4)}
+    assert set(run["metrics"]) == mixed | sizes | {"train_loss", "train_accuracy"}
+    assert (run["best_epoch"], run["best_score"]) == (0, run["metrics"]["valid_accuracy/n=1-4"])
+    assert run["composed"]["hparams.monitor"] == "valid_accuracy/n=1-4"
 
 
 def test_a_patch_set_learns_digits(train):
@@ -130,8 +167,9 @@ def test_no_validation_at_all(train):
     options = ("hparams.max_epochs=1", "data.valid=0", "hparams.patience=3", "loggers=none")
     folder = train("data=digits", "model=cnn", *options)
     run = record(folder)
-    assert run["best_score"] is None
+    assert run["best_score"] is run["best_epoch"] is run["best_checkpoint"] is None
     assert "test_accuracy" in run["metrics"]
+    assert run["last_metrics"].items() < run["metrics"].items(), "the last weights are tested"
     assert not any(name.startswith("valid") for name in run["metrics"])
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
 

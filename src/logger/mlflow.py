@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 import sqlite3
+import time
 from pathlib import Path
 from shutil import make_archive
 from tempfile import TemporaryDirectory
@@ -135,6 +136,10 @@ class MLflow(RunLogger):
     def end(self, record: dict[str, Any]) -> None:
         if "error" in record:
             self.experiment.set_tag(self.run_id, "error", record["error"])
+        milliseconds = int(1000 * time.time())
+        for name, value in record["metrics"].items():
+            self.metrics.append(Metric(NOT_IN_NAMES.sub("_", f"final/{name}"), value, milliseconds, 0))
+        self.flush()
         self.experiment.set_terminated(self.run_id, STATUS[record["status"]])
         if self.sweep:
             end_job(self.experiment, self.experiment_id, self.sweep)

@@ -77,7 +77,11 @@ class RunLogger(Logger):
         """Send buffered values; called every few seconds, and before `close`."""
 
     def end(self, record: dict[str, Any]) -> None:
-        """Record the end of the run; its last files follow before `close`, which may take long."""
+        """Record the end of the run; its last files follow before `close`, which may take long.
+
+        `metrics` of the record are those of the checkpoint that was tested; the last points of the curves are those of
+        the last epoch. A logger that keeps numbers by name only records them as `final/NAME`.
+        """
 
     def close(self, record: dict[str, Any]) -> None:
         """Disconnect; `record` is run.json with status finished, failed or interrupted, and the final metrics."""

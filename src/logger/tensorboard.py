@@ -88,7 +88,10 @@ class TensorBoard(RunLogger):
     def end(self, record: dict[str, Any]) -> None:
         self._begin_session()
         if record["status"] == "finished" and self.hyperparameters:
-            columns, _, end = hparams(self.hyperparameters, record["metrics"])
+            final = {f"final/{name}": value for name, value in record["metrics"].items()}
+            for name, value in final.items():  # the page shows the last point of a curve
+                self.experiment.add_scalar(name, value)
+            columns, _, end = hparams(self.hyperparameters, final)
             self.experiment.file_writer.add_summary(columns)
             self.experiment.file_writer.add_summary(end)
 

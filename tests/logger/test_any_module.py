@@ -104,7 +104,7 @@ def test_a_module_of_ones_own_is_recorded_whole(tmp_path, batches):
         HParamsPluginData.FromString(events.summary_metadata[f"_hparams_/{tag}"].plugin_data.content)
         for tag in ("experiment", "session_start_info")
     )
-    assert {info.name.tag for info in columns.experiment.metric_infos} == metrics.keys()
+    assert {info.name.tag for info in columns.experiment.metric_infos} == {f"final/{name}" for name in metrics}
     assert values.session_start_info.hparams["sizes/a/b"].number_value == 2
     assert values.session_start_info.hparams["activations"].string_value.startswith("[ReLU()")
 

@@ -37,7 +37,8 @@ def test_a_run_is_recorded_with_curves_settings_tags_and_files(train, store):
     client, (run,) = runs(store.uri)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == folder.name
-    assert {name: run.data.metrics[name] for name in record(folder)["metrics"]} == record(folder)["metrics"]
+    final = {f"final/{name}": value for name, value in record(folder)["metrics"].items()}
+    assert {name: run.data.metrics[name] for name in final} == final
     assert run.data.params["lr"] == "0.001"
     assert run.data.params["model"] == "cnn"
     assert run.data.tags["mlflow.note.content"] == "what I try"

@@ -169,3 +169,16 @@ def test_one_line_where_it_is_not_installed(command, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "neptune", None)
     assert command("train", *SHORT) == 1
     assert "neptune is not installed: uv pip install neptune-client" in capsys.readouterr().err
+
+
+def test_the_accuracy_at_a_number_of_patches_stands_beside_the_accuracy(logger):
+    """Neptune refuses a field below another field."""
+    values = {"test_accuracy": 0.5, "test_accuracy/n=4": 0.25}
+    logger.log_metrics(values, 5, seconds=1e9)
+    record = {"status": "finished", "metrics": values}
+    logger.end(record)
+    logger.close(record)
+    (operations,) = parts(logger.folder)
+    assert series(operations, "metrics/test_accuracy_n=4") == {5: 0.25}
+    assert operations["final/test_accuracy"][0]["value"] == 0.5
+    assert operations["final/test_accuracy_n=4"][0]["value"] == 0.25

@@ -35,7 +35,7 @@ def logger(tmp_path):
 
 NAMES = [f"{part}_{name}" for part in ("valid", "test") for name in ("loss", "accuracy", "f1")]
 NAMES += ["train_loss", "train_accuracy"]
-FINISHED = {"status": "finished", "metrics": dict.fromkeys(NAMES, 0.5)}
+FINISHED = {"status": "finished", "metrics": dict.fromkeys(NAMES, 0.25)}
 
 
 def end(logger, record):
@@ -54,7 +54,9 @@ def test_hyperparameters_beside_the_final_metrics(logger, tmp_path):
     assert values["pool"].string_value == "['mean', 'max']"
     assert values["width"].number_value == 3
     names = {info.name.tag for info in hparams(found, "experiment").experiment.metric_infos}
-    assert names == set(NAMES)
+    assert names == {f"final/{name}" for name in NAMES}
+    assert found.Scalars("final/valid_loss")[-1].value == 0.25, "of the checkpoint that was tested"
+    assert found.Scalars("valid_loss")[-1].value == 0.5, "of the last epoch"
     assert hparams(found, "session_end_info").HasField("session_end_info")
 
 
@@ -117,11 +119,11 @@ def test_files_that_are_text_and_facts_of_the_run(logger, tmp_path):
 def test_a_run_is_recorded_whole(train):
     folder = train(*SHORT, "loggers=tensorboard")
     found = events(folder)
-    final = {name: found.Scalars(name)[-1].value for name in record(folder)["metrics"]}
-    assert final == pytest.approx(record(folder)["metrics"])
+    final = {f"final/{name}": value for name, value in record(folder)["metrics"].items()}
+    assert {name: found.Scalars(name)[-1].value for name in final} == pytest.approx(final)
     columns = {info.name.tag for info in hparams(found, "experiment").experiment.metric_infos}
     parts = [f"{part}_{name}" for part in ("train", "valid", "test") for name in ("loss", "accuracy")]
-    assert columns == set(final) == set(parts)
+    assert columns == set(final) == {f"final/{part}" for part in parts}
     assert {"config.yaml/text_summary", "run.json/text_summary"} <= set(found.Tags()["tensors"])
 
 

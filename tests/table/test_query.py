@@ -88,7 +88,7 @@ def test_words(tmp_path, monkeypatch):
         ("grup=true", "did you mean group?"),
         ("outptu=runs.md", "did you mean output?"),
         ("sort=test_acuracy", "did you mean test_accuracy?"),
-        ("qqqqqqqq=1", "there are best_score, comment, data,"),
+        ("qqqqqqqq=1", "there are best_epoch, best_score, comment, data,"),
         ("nowhere", "nowhere: no such folder; a comparison needs quotes"),
         ("outputs/nowhere", "outputs/nowhere: no such folder"),
         ("--group", "--group: no such option"),
