@@ -89,7 +89,8 @@ class Classifier(TrainingLog):
         images_BCHW, labels_B, index_B = batch
         smallest, largest = self.network.patch_num
         sizes = [size for size in self.sizes if size <= largest]
-        logits_at = self.network.logits_at(images_BCHW, index_B, [*sizes, largest])
+        numbers = [*sizes, largest] if smallest == largest else sizes
+        logits_at = self.network.logits_at(images_BCHW, index_B, numbers) if numbers else {}
         for size in sizes:
             logits_BK = logits_at[size].float()
             correct_B = (logits_BK.argmax(1) == labels_B) & ~logits_BK.isnan().any(1)

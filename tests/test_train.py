@@ -80,6 +80,17 @@ def test_all_metrics_are_those_of_the_checkpoint_that_was_tested(train, capfd):
     assert re.search(rf"last epoch: train_loss +│ {losses[2]:.4f}", shown)
 
 
+def test_evaluate_measures_the_same_numbers(train, command):
+    folder = train("data=digits", "hparams.max_epochs=3", "hparams.lr=0.003", "sizes=[2,16,64]", "loggers=none")
+    run, sizes = record(folder), ("test_accuracy/n=2", "test_accuracy/n=16", "test_accuracy/n=64")
+    assert run["metrics"][sizes[0]] < run["metrics"][sizes[2]]
+    assert command("evaluate", f"run={folder}") == 0
+    result = json.loads((folder / "evaluation.json").read_text())
+    assert result["sizes"] == {name: run["metrics"][name] for name in sizes}, "the sizes of the run, the same numbers"
+    assert result["test_accuracy"] == run["metrics"]["test_accuracy"]
+    assert result["test_loss"] == pytest.approx(run["metrics"]["test_loss"], rel=1e-5)
+
+
 def test_metrics_of_sets_of_mixed_sizes_say_so_and_the_best_checkpoint_follows_them(train):
     folder = train(*FIXED, "hparams.max_epochs=2", "hparams.patch_num_max=4", "hparams.test_patch_num=null")
     run = record(folder)
