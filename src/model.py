@@ -84,13 +84,14 @@ class Classifier(TrainingLog):
         return self._measure(batch, self.valid)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        if not draws_patches(self.network):
+        network: Any = self.network
+        if not draws_patches(network):
             return self._measure(batch, self.test)
         images_BCHW, labels_B, index_B = batch
-        smallest, largest = self.network.patch_num
+        smallest, largest = network.patch_num
         sizes = [size for size in self.sizes if size <= largest]
         numbers = [*sizes, largest] if smallest == largest else sizes
-        logits_at = self.network.logits_at(images_BCHW, index_B, numbers) if numbers else {}
+        logits_at = network.logits_at(images_BCHW, index_B, numbers) if numbers else {}
         for size in sizes:
             logits_BK = logits_at[size].float()
             correct_B = (logits_BK.argmax(1) == labels_B) & ~logits_BK.isnan().any(1)
@@ -112,8 +113,9 @@ class Classifier(TrainingLog):
         self._log_results(self.test)
         super().on_test_epoch_end()  # the accuracy at `sizes`
 
-    def _log_results(self, results: "Results", **options: bool) -> None:
-        self.log_dict({f"{name}{self.name_suffix}": value for name, value in results.compute().items()}, **options)
+    def _log_results(self, results: "Results", prog_bar: bool = False) -> None:
+        named = {f"{name}{self.name_suffix}": value for name, value in results.compute().items()}
+        self.log_dict(named, prog_bar=prog_bar)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Return logits [B, K] and labels [B]."""

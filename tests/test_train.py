@@ -92,8 +92,10 @@ def test_evaluate_measures_the_same_numbers(train, command):
 
 
 def test_metrics_of_sets_of_mixed_sizes_say_so_and_the_best_checkpoint_follows_them(train):
-    folder = train(*FIXED, "hparams.max_epochs=2", "hparams.patch_num_max=4", "hparams.test_patch_num=null")
+    watching = ("hparams.patience=0", "scheduler=plateau", "callbacks=[basic,median_stopping]")
+    folder = train(*FIXED, *watching, "hparams.max_epochs=4", "hparams.patch_num_max=4", "hparams.test_patch_num=null")
     run = record(folder)
+    assert [int(row["epoch"]) for row in metrics(folder) if row["train_loss"]] == [0, 1], "no better: it stops"
     mixed = {f"{part}_{name}/n=1-4" for part in ("valid", "test") for name in ("loss", "accuracy")}
     sizes = {f"test_accuracy/n={size}" for size in (1, 4)}
     assert set(run["metrics"]) == mixed | sizes | {"train_loss", "train_accuracy"}

@@ -82,7 +82,7 @@ class Neptune(RunLogger):
     def log_metrics(self, metrics: dict[str, float], step: int, seconds: float) -> None:  # type: ignore[override]
         for name, value in metrics.items():
             if math.isfinite(value):
-                self.experiment[f"metrics/{field(name)}"].append(value, step=step, timestamp=seconds)
+                self.experiment[f"metrics/{field_name(name)}"].append(value, step=step, timestamp=seconds)
 
     def log_image(self, name: str, image_HWC: ndarray, step: int) -> None:
         from neptune.types import File
@@ -98,7 +98,7 @@ class Neptune(RunLogger):
             field.upload(str(path))
 
     def end(self, record: dict[str, Any]) -> None:
-        metrics = {field(name): value for name, value in record["metrics"].items()}
+        metrics = {field_name(name): value for name, value in record["metrics"].items()}
         self._assign("final", {"status": record["status"], **metrics})
         self.experiment["sys/failed"] = record["status"] == "failed"
 
@@ -144,6 +144,6 @@ def data_directory(folder: Path) -> Iterator[None]:
             os.environ["NEPTUNE_DATA_DIRECTORY"] = before
 
 
-def field(metric: str) -> str:
+def field_name(metric: str) -> str:
     """Return the name of a metric's field: with test_accuracy there, Neptune takes no test_accuracy/n=16 below it."""
     return metric.replace("/n=", "_n=")

@@ -26,8 +26,8 @@ class PatchNetwork(nn.Module, ABC):
     encoder(in_features=D) a set module (None: no patch depends on another); all have `out_features`.
     uint8 [B, C, H, W], or a SetBatch of uint8 [N, C, p, p] that is a set already, -> [B, K]. With patch_mode None all
     inputs are such sets (MNIST bags). In evaluation mode test_patch_num patches are drawn of each image (None: as many
-    as in training). Raises ValueError for arguments that PatchCutout refuses, for a patch larger than
-    the image, and for a position without a cut-out.
+    as in training). Raises ValueError for arguments that PatchCutout refuses, for a patch larger than the image, and
+    for a position without a cut-out.
     """
 
     def __init__(

@@ -73,7 +73,11 @@ def differences(whole: Path, killed: Path) -> list[str]:
         if differing := [key for key in mine if not torch.equal(mine[key], theirs[key])]:
             found.append(f"{len(differing)} of {len(mine)} weights in {name}")
     mine, theirs = record(whole), record(killed)
-    found += [f"{key} in run.json" for key in ("metrics", "best_score", "lr") if mine[key] != theirs[key]]
+    found += [
+        f"{key} in run.json"
+        for key in ("metrics", "last_metrics", "best_score", "best_epoch", "lr")
+        if mine[key] != theirs[key]
+    ]
     if any(part["changes"] for part in theirs.get("resumed", [])):
         found.append("settings, though none was changed")
     return found

@@ -22,6 +22,5 @@ def assert_same(one: Path, other: Path) -> None:
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
     mine, theirs = record(one), record(other)
     assert mine["status"] == theirs["status"] == "finished"
-    assert [mine[name] for name in ("metrics", "best_score", "lr")] == [
-        theirs[name] for name in ("metrics", "best_score", "lr")
-    ]
+    for name in ("metrics", "last_metrics", "best_score", "best_epoch", "best_checkpoint", "lr"):
+        assert mine[name] == theirs[name], name
