@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from inspect import signature
-from math import nan
+from math import inf, nan
 from typing import Any
 
 import pytorch_lightning as pl
@@ -41,8 +41,8 @@ class TrainingLog(pl.LightningModule):
     while `logs_now`. A subclass that overrides a hook of this class calls `super()` in it.
 
     The optimizer is built from a partial. `scheduler` is Lightning's dictionary `{scheduler: partial, interval: step,
-    ...}`; max_lr, total_steps and T_max are filled in if the scheduler takes them. Ignores the other arguments that
-    config.yaml gives every model (loss, metrics, ...).
+    ...}`; max_lr, total_steps, T_max and cycle_momentum are filled in if the scheduler takes them. Ignores the other
+    arguments that config.yaml gives every model (loss, metrics, ...).
     """
 
     def __init__(
@@ -176,10 +176,17 @@ class TrainingLog(pl.LightningModule):
         if not self.scheduler:
             return optimizer
         build = self.scheduler["scheduler"]
-        total_steps = int(self.trainer.estimated_stepping_batches)
-        known = {"max_lr": self.lr, "total_steps": total_steps, "T_max": total_steps}
+        total_steps = max(1, self.trainer.estimated_stepping_batches)  # 0: trainer.limit_train_batches=0
+        # only Adam's beta1 is cycled: OneCycleLR would replace SGD's momentum and refuse optimizers without one
+        cycles = "betas" in optimizer.defaults
+        known = {"max_lr": self.lr, "total_steps": total_steps, "T_max": total_steps, "cycle_momentum": cycles}
         accepted = signature(build.func).parameters.keys() - build.keywords.keys()
         filled_in = {name: value for name, value in known.items() if name in accepted}
+        if inf in filled_in.values():
+            raise UserError(
+                "scheduler: this one spreads over all steps, whose number is unlimited: set trainer.max_epochs or "
+                "+trainer.max_steps, or choose scheduler=none"
+            )
         return {"optimizer": optimizer, "lr_scheduler": {**self.scheduler, "scheduler": build(optimizer, **filled_in)}}
 
     def _fused(self) -> dict[str, bool]:

@@ -11,6 +11,7 @@ from model import Classifier, Results
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
 from set_module.reduce_pool import ReducePool
+from process.errors import UserError
 
 
 class Linear(nn.Module):
@@ -163,6 +164,37 @@ def test_one_cycle_knows_its_steps_and_its_peak(tmp_path):
     (config,) = trainer.lr_scheduler_configs
     assert config.scheduler.total_steps == 10
     assert config.scheduler.optimizer.param_groups[0]["max_lr"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "arguments", "key", "expected"),
+    [
+        (torch.optim.SGD, {"momentum": 0.9}, "momentum", 0.9),
+        (torch.optim.SGD, {}, "momentum", 0),
+        (torch.optim.Adagrad, {}, "eps", 1e-10),
+        (torch.optim.Adam, {}, "betas", (0.95, 0.999)),  # beta1 is lowest at the peak of the rate, highest at the end
+    ],
+)
+def test_one_cycle_leaves_the_momentum_of_all_but_adam(tmp_path, optimizer, arguments, key, expected):
+    scheduler = {"scheduler": partial(torch.optim.lr_scheduler.OneCycleLR), "interval": "step"}
+    model = build(optimizer=optimizer, scheduler=scheduler, **arguments)
+    trainer, _ = fit(model, batches([4] * 5, 1), [], tmp_path, epochs=2, limit_val_batches=0)
+    (group,) = trainer.optimizers[0].param_groups
+    assert group[key] == pytest.approx(expected, abs=0.01)
+    assert group["lr"] < group["max_lr"] / 10
+
+
+@pytest.mark.parametrize(("limits", "steps"), [({"max_steps": 3}, 3), ({"limit_train_batches": 0}, 1)])
+def test_one_cycle_is_as_long_as_the_training(tmp_path, limits, steps):
+    scheduler = {"scheduler": partial(torch.optim.lr_scheduler.OneCycleLR), "interval": "step"}
+    trainer, _ = fit(build(scheduler=scheduler), batches([4] * 5, 1), [], tmp_path, limit_val_batches=0, **limits)
+    assert trainer.lr_scheduler_configs[0].scheduler.total_steps == steps
+
+
+def test_one_cycle_of_no_end_is_refused(tmp_path):
+    scheduler = {"scheduler": partial(torch.optim.lr_scheduler.OneCycleLR), "interval": "step"}
+    with pytest.raises(UserError, match=r"max_epochs or \+trainer.max_steps, or choose scheduler=none"):
+        fit(build(scheduler=scheduler), batches([4], 1), [], tmp_path, epochs=-1, max_time="01:00:00:00")
 
 
 @pytest.mark.parametrize(
