@@ -35,7 +35,7 @@ List the runs under outputs/ and multirun/: status, comment, the settings in whi
 
 == Examples ==
   python src/report.py
-  python src/report.py status=finished data=MNIST hparams.lr=0.1
+  python src/report.py status=finished data=MNIST hparams.lr=0.01
   python src/report.py group=true sort=test_accuracy
   python src/report.py group=true sort=valid_loss top=20 output=report.md output=report.png
   python src/report.py 'started>2026-11-20' 'test_accuracy>=0.98' model!=cnn
