@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # a copy of the requirements.txt that is installed
 INSTALLED := $(VENV)/.installed
 # the main job needs no network and no data by default: scikit-learn's bundled digits
-ARGS ?= data=digits hparams.max_epochs=30
+ARGS ?= data=digits
 # a process per core, each with whole files of tests, since the tests of a file share their trained runs
 PARALLEL ?= --numprocesses logical --maxprocesses 8 --dist loadfile
 # two older processors, as far as the libraries can be told to take this one for them; variables are joined by /

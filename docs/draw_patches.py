@@ -1,7 +1,7 @@
 """Draw docs/patches.png for the README: a digit, its patches, and the probabilities that a network gives them.
 
 PYTHONPATH=src python docs/draw_patches.py RUN_FOLDER [--index 0] [--output docs/patches.png]
-(RUN_FOLDER holds a run of a network of patches, such as `python src/train.py experiment=mnist_patches` writes)
+(RUN_FOLDER holds a run of a network of patches, such as `python src/train.py` writes)
 """
 
 import argparse

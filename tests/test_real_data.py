@@ -20,7 +20,7 @@ def test_mnist_patches(train, command, monkeypatch):
     root = real_data("MNIST/raw").parents[1].absolute()
     monkeypatch.setenv("DATASET", str(root))
     short = ("hparams.max_epochs=1", "data.limit_train=10000", "hparams.patch_num_min=16", "loggers=none")
-    folder = train("experiment=mnist_patches", *short)
+    folder = train(*short)
     assert command("evaluate", f"run={folder}", "sizes=[1,16]") == 0
     sizes = json.loads((folder / "evaluation.json").read_text())["sizes"]
     assert sizes["test_accuracy/n=16"] > 0.85 > sizes["test_accuracy/n=1"]

@@ -162,6 +162,7 @@ def test_every_scheduler(train, scheduler):
         "data=digits",
         "model=cnn",
         "hparams.max_epochs=2",
+        "hparams.lr=0.001",
         "data.limit_train=200",
         "loggers=none",
         f"scheduler={scheduler}",
@@ -212,7 +213,7 @@ def test_lr_0_searches_and_records(train):
     run = record(folder)
     assert run["lr"] not in (0, 1e-3)
     state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    assert state["optimizer_states"][0]["param_groups"][0]["lr"] == run["lr"]
+    assert state["optimizer_states"][0]["param_groups"][0]["max_lr"] == run["lr"]
     assert run["metrics"]["test_accuracy"] > 0.8  # 0.1 at a rate that is far off
 
 

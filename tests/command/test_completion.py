@@ -5,7 +5,7 @@ import pytest
 import settings
 from command import completion
 
-WORDS = {"hparams.ba": "hparams.batch_size=\n", "hparams.lr=": "hparams.lr=0.001\n", "re": "resume=\n"}
+WORDS = {"hparams.ba": "hparams.batch_size=\n", "hparams.lr=": "hparams.lr=0.003\n", "re": "resume=\n"}
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_short_options_and_those_of_hydra(answered):
 
 
 def test_the_value_of_a_short_option_is_that_of_its_setting(answered):
-    assert answered("train", "--lr ") == (["0.001"], "python src/train.py hparams.lr=")
+    assert answered("train", "--lr ") == (["0.003"], "python src/train.py hparams.lr=")
 
 
 def test_short_options_before_are_settings_for_hydra(answered):

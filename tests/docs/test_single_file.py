@@ -42,8 +42,8 @@ def test_pools_each_set_by_itself(page):
     torch.testing.assert_close(page["pool"](features, index, 3), expected, rtol=0, atol=2e-4)
 
 
-def test_the_network_is_that_of_the_recipe(page):
-    config = composed("experiment=mnist_patches")
+def test_the_network_is_that_of_the_bare_command(page):
+    config = composed()
     torch.manual_seed(0)
     theirs = instantiate(config.model, _convert_="all").network
     ours = page["PatchSet"]()
@@ -59,8 +59,8 @@ def test_the_network_is_that_of_the_recipe(page):
     assert all(parameter.grad.isfinite().all() for parameter in ours.parameters())
 
 
-def test_the_settings_are_those_of_the_recipe(page):
-    hparams = composed("experiment=mnist_patches").hparams
+def test_the_settings_are_those_of_the_bare_command(page):
+    hparams = composed().hparams
     assert (page["BATCH"], page["LEARNING_RATE"]) == (hparams.batch_size, hparams.lr)
     assert (page["FEWEST"], page["MOST"], page["P"]) == (
         hparams.patch_num_min,
@@ -89,7 +89,7 @@ def test_is_as_accurate_as_train_py_after_a_few_images(page, part_of_mnist, trai
     page["main"]()
     ours = float(re.search(r"with 16 patches: ([\d.]+)", capsys.readouterr().out)[1])
     short = ("hparams.max_epochs=1", "data.limit_train=5000", "data.valid=100", "loggers=none", "callbacks=[basic]")
-    folder = train("experiment=mnist_patches", *short)
+    folder = train(*short)
     assert command("evaluate", f"run={folder}", "sizes=[16]") == 0
     theirs = json.loads((folder / "evaluation.json").read_text())["sizes"]["test_accuracy/n=16"]
     assert ours == pytest.approx(theirs, abs=0.04)

@@ -141,7 +141,7 @@ def test_completes(terminal: Terminal, python: str, typed: str, completed: str) 
         ),  # no option of a group: a path
         ("python src/train.", "python src/train.py"),
         ("python src/train.py --bs 4 --l", "python src/train.py --bs 4 --lr"),
-        ("python src/train.py --lr ", "python src/train.py --lr 0.001"),
+        ("python src/train.py --lr ", "python src/train.py --lr 0.003"),
         ("python src/train.py --lr 0.1 hparams.ba", "python src/train.py --lr 0.1 hparams.batch_size="),
         ("python src/train.py --resume conf", "python src/train.py --resume config/?"),
         ("python src/train.py resume_s", "python src/train.py resume_sweep="),

@@ -39,7 +39,7 @@ def test_a_run_is_recorded_with_curves_settings_tags_and_files(train, store):
     assert run.info.run_name == folder.name
     final = {f"final/{name}": value for name, value in record(folder)["metrics"].items()}
     assert {name: run.data.metrics[name] for name in final} == final
-    assert run.data.params["lr"] == "0.001"
+    assert run.data.params["lr"] == "0.003"
     assert run.data.params["model"] == "cnn"
     assert run.data.tags["mlflow.note.content"] == "what I try"
     assert run.data.tags["first"] == run.data.tags["2"] == "true"

@@ -76,7 +76,7 @@ def test_a_run_is_recorded_offline(train, tmp_path, capfd):
     assert sorted(operations["sys/tags"][0]["values"]) == ["2", "first"]
     assert operations["sys/group_tags"][0]["values"] == ["Default"]
     assert operations["run/id"][0]["value"] == record(folder)["id"]
-    assert operations["hparams/lr"][0]["value"] == 0.001
+    assert operations["hparams/lr"][0]["value"] == 0.003
     assert operations["hparams/model"][0]["value"] == "cnn"
     assert operations["files/checkpoints/best.ckpt"][0]["file_path"] == str(folder / "checkpoints" / "best.ckpt")
     assert operations["files/source"][0]["file_globs"] == [f"{folder}/source/**/*"]

@@ -112,7 +112,7 @@ def test_a_run_without_a_key_is_recorded_offline(train):
     assert run.project == "PatchSets"
     assert (run.display_name, run.notes, list(run.tags)) == (folder.name, "what I try, 日本", ["first", "2"])
     assert run.git.remote_url == run.git.commit == ""
-    assert settings(records)["lr"] == 0.001
+    assert settings(records)["lr"] == 0.003
     assert settings(records)["model"] == "cnn"
     final = record(folder)["metrics"]
     assert {name: summary(records)[name] for name in final} == final
