@@ -177,6 +177,22 @@ def test_every_scheduler(train, scheduler):
         assert group["lr"] == pytest.approx(expected, abs=1e-8)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("data.limit_train=8",),
+        ("+trainer.max_steps=10",),
+        ("+trainer.limit_train_batches=2",),
+        ("trainer.accumulate_grad_batches=4",),
+        ("hparams.optimizer=Adagrad",),
+    ],
+)
+def test_the_default_cycle_is_as_long_as_the_training(train, options):
+    folder = train("data=digits", "model=lenet", "hparams.max_epochs=2", "callbacks=[basic]", "loggers=none", *options)
+    state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["lr_schedulers"][0]["total_steps"] == state["global_step"] > 0
+
+
 def test_no_validation_at_all(train):
     options = ("hparams.max_epochs=1", "data.valid=0", "hparams.patience=3", "loggers=none")
     folder = train("data=digits", "model=cnn", *options)
