@@ -111,6 +111,17 @@ _COUNTS = Rule(
     "a list of whole numbers >= 1, such as [1,4,16,64]",
     lambda v: isinstance(v, ListConfig) and all(type(n) is int and n >= 1 for n in v),
 )
+_LIMIT = Rule(
+    "a number of batches, or a ratio such as 0.1 (a whole epoch: 1.0)",
+    lambda v: (type(v) is int and v >= 1) or (type(v) is float and 0 < v <= 1),
+)
+_LIMIT_OR_NONE = Rule(f"{_LIMIT.words}, or 0 for none", lambda v: v == 0 or _LIMIT.test(v))
+_TIME = Rule(
+    "a time such as 00:12:00:00 (days:hours:minutes:seconds)",
+    lambda v: isinstance(v, DictConfig) or (isinstance(v, str) and re.fullmatch(r"\d+:\d\d:\d\d:\d\d", v) is not None),
+)
+_INTERVAL = Rule(f"{_LIMIT.words}, or {_TIME.words}", lambda v: _LIMIT.test(v) or _TIME.test(v))
+_END = Rule("a whole number >= 1, or -1 for no end", lambda v: type(v) is int and (v >= 1 or v == -1))
 _COMMENT = Rule("a text", lambda v: isinstance(v, str | int | float)).or_null()
 _BITS = Rule("a whole number from 2 to 8", lambda v: type(v) is int and 2 <= v <= 8)
 _WHITE = Rule("a number > 0", lambda v: type(v) in (int, float) and 0 < v < float("inf")).or_null()
@@ -180,6 +191,17 @@ TABLE = (
     Setting("trainer.accelerator", new_schedule=True, comparable=True),
     Setting("trainer.devices", fixed_in_epoch=True, new_schedule=True, comparable=True),
     Setting("trainer.num_nodes", fixed_in_epoch=True, new_schedule=True),
+    Setting("trainer.max_epochs", _END.or_null(), optional=True, new_schedule=True),
+    Setting("trainer.max_steps", _END, optional=True, new_schedule=True),
+    Setting("trainer.max_time", _TIME.or_null(), optional=True, new_schedule=True),
+    Setting("trainer.accumulate_grad_batches", _integer(1), optional=True, new_schedule=True),
+    Setting("trainer.gradient_clip_val", _number(0).or_null(), optional=True, new_schedule=True),
+    Setting("trainer.log_every_n_steps", _integer(0).or_null(), optional=True, new_schedule=True),
+    Setting("trainer.limit_train_batches", _LIMIT.or_null(), optional=True, new_schedule=True),
+    Setting("trainer.limit_val_batches", _LIMIT_OR_NONE.or_null(), optional=True, new_schedule=True),
+    Setting("trainer.limit_test_batches", _LIMIT_OR_NONE.or_null(), optional=True, new_schedule=True),
+    Setting("trainer.check_val_every_n_epoch", _integer(1).or_null(), optional=True, new_schedule=True),
+    Setting("trainer.val_check_interval", _INTERVAL.or_null(), optional=True, new_schedule=True),
     Setting("callbacks", new_patience=True, comparable=True, replaced=True),
     Setting("loggers", comparable=True, replaced=True),
     Setting("run_state", _PART),
@@ -298,6 +320,7 @@ def check(config: DictConfig) -> None:
             if part is not None and not isinstance(part, DictConfig):
                 raise SettingError(f"{group}.{name}", part, "must be the settings in its YAML, or null to leave it out")
     _check_monitor(config)
+    _check_trainer(config)
     source = config.get("init_from")
     if source is not None and config.get("resume") is None and "run" not in config:  # only a new run reads it
         remedy = "name a run folder or a checkpoint"
@@ -337,6 +360,28 @@ def _check_monitor(config: DictConfig) -> None:
     if higher is not None and higher != (mode == "max"):
         better, right = ("higher", "max") if higher else ("lower", "min")
         raise UserError(f"hparams.monitor={monitor}: the {better} the better, so hparams.monitor_mode={right}")
+
+
+def _check_trainer(config: DictConfig) -> None:
+    """Raise a UserError for settings of Lightning's Trainer that contradict what every run does."""
+    trainer = config.trainer
+    if batches := trainer.get("overfit_batches"):
+        count = batches * config.hparams.batch_size if type(batches) is int else "N"
+        remedy = f"its batches change with each epoch: data.limit_train={count} trains on the same images in each"
+        raise SettingError("trainer.overfit_batches", batches, remedy)
+    if trainer.get("enable_checkpointing") is False:
+        remedy = "to keep no checkpoint, callbacks.best=null callbacks.last=null"
+        raise SettingError("trainer.enable_checkpointing", "false", remedy)
+    if trainer.get("barebones"):
+        remedy = "every run logs to metrics.csv: loggers=none callbacks=[basic] is the least"
+        raise SettingError("trainer.barebones", "true", remedy)
+    monitor, interval = (config.scheduler or {}).get("monitor"), trainer.get("val_check_interval")
+    between_epochs = trainer.get("check_val_every_n_epoch", 1) is None or isinstance(interval, str | DictConfig)
+    if between_epochs and monitor is not None and not monitor.startswith("train_"):
+        raise UserError(
+            f"scheduler=plateau reads {monitor} after an epoch, and trainer.val_check_interval={interval} validates at "
+            "other moments: leave it out, or watch the training, hparams.monitor=train_loss hparams.monitor_mode=min"
+        )
 
 
 def lower_is_better(config: DictConfig) -> list[str]:

@@ -9,6 +9,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from command import cli
+from command.batch_limits import refuse_unusable_limits
 from command.job import job, record
 from command.trained_run import refuse_other_classes
 from process import ranks
@@ -22,8 +23,6 @@ from settings import lower_is_better
 if TYPE_CHECKING:  # torch takes seconds to import, and TAB and --help must be instant
     from pytorch_lightning import Callback, LightningModule, Trainer
     from pytorch_lightning.callbacks import ModelCheckpoint
-
-    from datamodule.image import ImageDataModule
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +48,12 @@ def train(config: DictConfig, run: Run) -> float | None:
     data, model = cli.build(config.data), cli.build(config.model)
     ranks.agree_on("data", data.prepare_data, timeout=86400)  # seconds: a download may take long
     data.setup()
-    if not data.has_valid and "monitor" in (config.scheduler or ()) and config.scheduler.monitor.startswith("valid_"):
+    validates = data.has_valid and OmegaConf.select(config, "trainer.limit_val_batches") != 0
+    if not validates and "monitor" in (config.scheduler or ()) and config.scheduler.monitor.startswith("valid_"):
+        cause = "trainer.limit_val_batches=0 leaves out" if data.has_valid else "data.valid=0 leaves no images for"
         raise UserError(
-            f"scheduler=plateau watches {config.scheduler.monitor}, but data.valid=0 leaves no images for "
-            "validation: monitor the training, hparams.monitor=train_loss hparams.monitor_mode=min"
+            f"scheduler=plateau watches {config.scheduler.monitor}, but {cause} validation: monitor the training, "
+            "hparams.monitor=train_loss hparams.monitor_mode=min"
         )
     checkpoint = resume_point(run, model) if run.resumed else None
     if checkpoint is not None:
@@ -63,9 +64,10 @@ def train(config: DictConfig, run: Run) -> float | None:
         config.run_state, new_schedule=run.has_changed("new_schedule"), stop_again=not run.has_changed("new_patience")
     )
     state.settings = run.settings  # Hydra would resolve the interpolations in an argument
-    callbacks = [*build_callbacks(config, data, model), state]
+    callbacks = [*build_callbacks(config, validates, model), state]
     bar = OmegaConf.select(config, "callbacks.progress_bar") is not None  # else Lightning adds its own
     trainer = cli.build(config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=bar)
+    refuse_unusable_limits(trainer, data)
     if run.resumed:
         run.begin_record()
         announce_resume(run, checkpoint)
@@ -86,7 +88,9 @@ def train(config: DictConfig, run: Run) -> float | None:
     path, score = (None, None) if best is None else (best.best_model_path, float(best.best_model_score))  # type: ignore[arg-type]
     epoch = getattr(best, "best_epoch", None)
     metrics = last_metrics if best is None else getattr(best, "best_metrics", {}) or {best.monitor: score}
-    if data.has_test and not is_overridden("test_step", model):
+    if data.has_test and trainer.limit_test_batches == 0:
+        log.info("no test: trainer.limit_test_batches=0")
+    elif data.has_test and not is_overridden("test_step", model):
         log.info(f"no test: {type(model).__name__} has no test_step")
     elif data.has_test:
         (tested,) = trainer.test(model, data, ckpt_path=path, weights_only=True, verbose=False)
@@ -118,11 +122,11 @@ def announce_resume(run: Run, checkpoint: Path | None) -> None:
         log.info(f"  {file} has changed since the run started")
 
 
-def build_callbacks(config: DictConfig, data: "ImageDataModule", model: "LightningModule") -> list["Callback"]:
+def build_callbacks(config: DictConfig, validates: bool, model: "LightningModule") -> list["Callback"]:
     """Build the callbacks of the config that can be used.
 
-    Leaves out a callback whose patience is null, or that monitors valid_* if there is no validation; also, with a line
-    in the log, one that needs an attribute which the model lacks.
+    Leaves out a callback whose patience is null; also, with a line in the log, one that monitors valid_* if there is no
+    validation, and one that needs an attribute which the model lacks.
     """
     from training_log import missing
 
@@ -130,7 +134,8 @@ def build_callbacks(config: DictConfig, data: "ImageDataModule", model: "Lightni
     for name, node in config.callbacks.items():
         if node is None or ("patience" in node and node.patience is None):
             continue
-        if not data.has_valid and "monitor" in node and node.monitor.startswith("valid_"):
+        if not validates and "monitor" in node and node.monitor.startswith("valid_"):
+            log.info(f"callbacks.{name} is left out: without validation there is no {node.monitor}")
             continue
         callback = cli.build(node)
         if lacking := missing(model, getattr(callback, "needs", ())):

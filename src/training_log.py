@@ -187,7 +187,10 @@ class TrainingLog(pl.LightningModule):
                 "scheduler: this one spreads over all steps, whose number is unlimited: set trainer.max_epochs or "
                 "+trainer.max_steps, or choose scheduler=none"
             )
-        return {"optimizer": optimizer, "lr_scheduler": {**self.scheduler, "scheduler": build(optimizer, **filled_in)}}
+        schedule = {**self.scheduler, "scheduler": build(optimizer, **filled_in)}
+        if not schedule.get("monitor", "train_").startswith("train_"):  # one step for each validation
+            schedule.setdefault("frequency", self.trainer.check_val_every_n_epoch)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def _fused(self) -> dict[str, bool]:
         """Return `fused=True` where the optimizer has it: one kernel instead of ten small ones a parameter.

@@ -1,9 +1,10 @@
 """Private names of pytorch_lightning, and workarounds for its cost per step."""
 
 import subprocess
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the command line imports this file, and must not wait for torch
@@ -77,13 +78,24 @@ def loss_scale(trainer: "Trainer", optimizer: Any) -> float:
     return scaler.get_scale() if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False) else 1.0
 
 
-def silence_lr_finder() -> None:
-    """Disable the progress bar of Lightning's learning-rate finder, which appears even in pipes and at verbosity=0."""
+@contextmanager
+def learning_rate_search(trainer: "Trainer", advance: Callable[[], object]) -> Iterator[None]:
+    """Prepare Lightning's learning-rate finder within the block, and call `advance` at each of its steps.
+
+    Without this it stops after `max_epochs`, validates, shows a bar even in pipes, and leaves its metrics behind.
+    """
     from pytorch_lightning.tuner import lr_finder
 
     finder: Any = lr_finder
-    if not isinstance(finder.tqdm, partial):
-        finder.tqdm = partial(finder.tqdm, disable=True)
+    loop, every, bar = trainer.fit_loop, trainer.check_val_every_n_epoch, finder.tqdm
+    max_epochs, loop.max_epochs = loop.max_epochs, -1
+    trainer.check_val_every_n_epoch = every and sys.maxsize
+    finder.tqdm = lambda **_: SimpleNamespace(update=advance, close=lambda: None)
+    try:
+        yield
+    finally:
+        loop.max_epochs, trainer.check_val_every_n_epoch, finder.tqdm = max_epochs, every, bar
+        trainer._logger_connector.reset_metrics()
 
 
 def no_profiler() -> "Profiler":

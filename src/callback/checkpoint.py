@@ -63,10 +63,11 @@ class RefusesUnlogged:
             raise
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        every = trainer.check_val_every_n_epoch
-        if self.validated or (every is not None and (trainer.current_epoch + 1) % every == 0):
-            self._refuse_unlogged(trainer)  # earlier, the first validation might still log it
-        super().on_train_epoch_end(trainer, pl_module)  # type: ignore[misc]
+        empty = trainer.val_dataloaders is not None and not sum(trainer.num_val_batches)
+        if self.validated or empty or not trainer.enable_validation:
+            self._refuse_unlogged(trainer)
+        if self.monitor in trainer.callback_metrics:  # else the first validation will log it
+            super().on_train_epoch_end(trainer, pl_module)  # type: ignore[misc]
 
     def _refuse_unlogged(self, trainer: Trainer) -> None:
         if self.monitor not in trainer.callback_metrics:
@@ -76,6 +77,11 @@ class RefusesUnlogged:
 
 class EarlyStopping(RefusesUnlogged, lightning_callbacks.EarlyStopping):
     """Lightning's EarlyStopping with a check of `monitor`."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not hasattr(trainer, "val_check_interval"):  # it is a time, which Lightning's own setup does not expect
+            self._check_on_train_epoch_end = False
+        super().setup(trainer, pl_module, stage)
 
 
 class BestCheckpoint(RefusesUnlogged, lightning_callbacks.ModelCheckpoint):

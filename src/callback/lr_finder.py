@@ -5,8 +5,11 @@ import logging
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import LearningRateFinder
 from pytorch_lightning.utilities.seed import isolate_rng
+from rich import get_console
+from rich.progress import Progress
 
 from adapter import lightning
+from callback.progress import ProgressBar
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +36,15 @@ class LRFinder(LearningRateFinder):
             trainer.strategy.setup_optimizers(trainer)
             return
         log.info("hparams.lr=0: searching for 100 steps")
-        lightning.silence_lr_finder()
-        max_epochs = trainer.fit_loop.max_epochs
-        trainer.fit_loop.max_epochs = -1  # the search takes 100 steps, however few an epoch has
-        with isolate_rng():
-            super().on_fit_start(trainer, pl_module)
+        bar = trainer.progress_bar_callback
+        shows = isinstance(bar, ProgressBar) and bar.enabled
+        with isolate_rng(), Progress(console=get_console(), transient=True, disable=not shows) as progress:
+            task = progress.add_task("learning-rate search", total=self._num_training_steps)
+            with lightning.learning_rate_search(trainer, lambda: progress.advance(task)):
+                super().on_fit_start(trainer, pl_module)
         assert self.optimal_lr is not None
         lrs, losses = (self.optimal_lr.results[name][SKIPPED_STEPS:] for name in ("lr", "loss"))
         # each rank has searched on its own images: all take the rate of rank 0
         pl_module.lr = trainer.strategy.broadcast(lrs[losses.index(min(losses))] / 10)
-        trainer.fit_loop.max_epochs = max_epochs
         trainer.strategy.setup_optimizers(trainer)  # the present ones, and their schedulers, have lr=0
         log.info("hparams.lr=0: found lr=%.3g", pl_module.lr)

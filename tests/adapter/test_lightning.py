@@ -65,12 +65,22 @@ def test_fresh_optimizers_are_new_ones_in_one_form(tmp_path):
     assert schedulers == []
 
 
-def test_the_finder_has_a_bar_that_can_be_silenced(capsys):
+def test_a_search_takes_its_own_bar_and_leaves_the_trainer_as_it_was(tmp_path, capsys):
     from pytorch_lightning.tuner import lr_finder
 
-    lightning.silence_lr_finder()
-    list(lr_finder.tqdm(range(3)))
+    model, steps, tqdm = classifier(), [], lr_finder.tqdm
+    trainer, _ = fit([], [2, 2], tmp_path, model, valid=[2])
+    assert trainer.callback_metrics
+    with lightning.learning_rate_search(trainer, lambda: steps.append(1)):
+        assert trainer.fit_loop.max_epochs == -1
+        assert trainer.check_val_every_n_epoch > 1e9
+        bar = lr_finder.tqdm(desc="", total=3)
+        bar.update()
+        bar.close()
+    assert steps == [1]
     assert capsys.readouterr().err == ""
+    assert (trainer.fit_loop.max_epochs, trainer.check_val_every_n_epoch, lr_finder.tqdm) == (1, 1, tqdm)
+    assert not trainer.callback_metrics
 
 
 def test_optimizers_and_precision_have_the_names_of_the_loss_scale():
