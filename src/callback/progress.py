@@ -19,6 +19,7 @@ from process.console import effective_verbosity, format_duration, format_number
 log = logging.getLogger(__name__)
 
 INTERVAL = 60.0  # seconds between two lines within an epoch, at least
+WIDTH = 100  # columns of a line
 
 
 def count_items(batch: Any) -> int:
@@ -33,9 +34,9 @@ def count_items(batch: Any) -> int:
 
 
 class Pace:
-    """Counter of images and seconds since training started or was resumed.
+    """Counter of images, steps and seconds since training started or was resumed.
 
-    `images_per_second` is that since the last `lap`, without pauses (validation). `left` estimates the seconds to the
+    The speed is that since the last `lap`, without pauses (validation). `left` estimates the seconds to the
     end of the training from the time per step so far, validation included; None if the training has no end.
     """
 
@@ -46,7 +47,7 @@ class Pace:
         self.lap()
 
     def lap(self) -> None:
-        self.images, self.lap_began = 0, time.monotonic()
+        self.images, self.steps, self.lap_began = 0, 0, time.monotonic()
 
     def pause(self) -> None:
         self.paused = time.monotonic()
@@ -57,9 +58,20 @@ class Pace:
         self.paused = None
 
     @property
-    def images_per_second(self) -> float:
+    def seconds(self) -> float:
         now = time.monotonic() if self.paused is None else self.paused
-        return self.images / max(now - self.lap_began, 1e-9)
+        return max(now - self.lap_began, 1e-9)
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / self.seconds
+
+    @property
+    def speed(self) -> str:
+        """The seconds per step if they are more than one, else the images per second; "" before the first step."""
+        if self.steps and self.seconds > self.steps:
+            return f"{self.seconds / self.steps:,.1f} s/step"
+        return f"{self.images_per_second:,.0f} images/s" if self.images else ""
 
     def left(self, step: int) -> float | None:
         if step == self.first_step or math.isinf(self.total):
@@ -70,7 +82,9 @@ class Pace:
 class EpochLines(lightning_callbacks.ProgressBar):
     """Writer of a log line at the end of each epoch, and once a minute within a long epoch.
 
-    epoch 3/10  train_loss 0.1234  train_accuracy 0.9712  valid_loss ...  12,300 images/s  1:20 left
+    epoch  3/10  loss 0.1234 valid 0.1123  accuracy 0.9712 valid 0.9801  12,300 images/s  1:20 left
+
+    The value after a name is that of training. What exceeds WIDTH columns goes on in the next line.
     """
 
     def __init__(self) -> None:
@@ -93,6 +107,7 @@ class EpochLines(lightning_callbacks.ProgressBar):
     ) -> None:
         assert self.pace is not None
         self.pace.images += count_items(batch) * trainer.world_size
+        self.pace.steps += 1
         if time.monotonic() - self.logged_at >= INTERVAL:
             share = f"{100 * (batch_idx + 1) / trainer.num_training_batches:.0f} %"
             self._log(trainer, self.epoch(trainer, trainer.current_epoch), share, *self.now(trainer))
@@ -129,17 +144,20 @@ class EpochLines(lightning_callbacks.ProgressBar):
     def speed(self, trainer: Trainer) -> list[str]:
         assert self.pace is not None
         left = self.pace.left(trainer.global_step)
-        images = [f"{self.pace.images_per_second:,.0f} images/s"] if self.pace.images else []
-        return images + ([f"{format_duration(left)} left"] if left else [])
+        return [*filter(None, [self.pace.speed]), *([f"{format_duration(left)} left"] if left else [])]
 
     def _log_epoch(self, trainer: Trainer) -> None:
         if self.unlogged is None:
             return
-        metrics = trainer.callback_metrics
-        shown = ["train_", "valid_"] if self.validated else ["train_"]
-        names = [name for part in shown for name in metrics if name.startswith(part) and not name.endswith("_step")]
-        values = [f"{name} {format_number(float(metrics[name]))}" for name in names]
-        self._log(trainer, self.epoch(trainer, self.unlogged), *values)
+        parts = ("train_", "valid_") if self.validated else ("train_",)
+        values: dict[str, list[str]] = {}  # name without the part -> its values as text
+        for part in parts:
+            for name, value in trainer.callback_metrics.items():
+                if name.startswith(part) and not name.endswith("_step"):
+                    of_part = "valid " if part == "valid_" else ""
+                    values.setdefault(name.removeprefix(part), []).append(of_part + format_number(float(value)))
+        words = [" ".join([name, *texts]) for name, texts in values.items()]
+        self._log(trainer, self.epoch(trainer, self.unlogged), *words)
         self.unlogged, self.validated = None, False
         assert self.pace is not None
         self.pace.lap()
@@ -147,7 +165,17 @@ class EpochLines(lightning_callbacks.ProgressBar):
     def _log(self, trainer: Trainer, *words: str) -> None:
         self.logged_at = time.monotonic()
         if self.enabled:
-            log.info("  ".join([*words, *self.speed(trainer)]))
+            log.info(in_columns([*words, *self.speed(trainer)]))
+
+
+def in_columns(words: list[str]) -> str:
+    """Join words by two spaces, in lines of at most WIDTH columns, of which all but the first are indented."""
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + 2 + len(word) > WIDTH:
+            lines.append("")
+        lines[-1] += f"  {word}"
+    return "\n".join(lines)
 
 
 class ProgressBar(EpochLines):

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning import callbacks as lightning_callbacks
 from small_fit import batches, classifier, fit
 
-from callback.progress import EpochLines, Pace, ProgressBar, count_items, for_terminal
+from callback.progress import EpochLines, Pace, ProgressBar, count_items, for_terminal, in_columns
 from set_module.set_batch import SetBatch
 
 NUMBER = r"\d+\.\d{4}"
@@ -35,14 +35,15 @@ def lines_of(callback, folder, **settings):
 
 def test_a_line_for_each_epoch_with_what_it_measured(lines, tmp_path):
     trainer, _ = lines_of(EpochLines(), tmp_path, valid=[4], max_epochs=2)
-    means = "  ".join(f"{name} {NUMBER}" for name in ("train_loss", "train_accuracy", "valid_loss"))
+    means = rf"loss {NUMBER} valid {NUMBER}  accuracy {NUMBER}"
     matches(lines(), [rf"epoch 1/2  {means}  {SPEED}  \d:\d\d left", rf"epoch 2/2  {means}  {SPEED}"])
-    assert f"train_loss {float(trainer.callback_metrics['train_loss']):.4f}" in lines()[1]
+    train, valid = (f"{float(trainer.callback_metrics[name]):.4f}" for name in ("train_loss", "valid_loss"))
+    assert f"loss {train} valid {valid}" in lines()[1]
 
 
 def test_no_validation_of_another_epoch(lines, tmp_path):
     lines_of(EpochLines(), tmp_path, valid=[4], max_epochs=3, check_val_every_n_epoch=2)
-    assert ["valid_loss" in line for line in lines()] == [False, True, False]
+    assert ["valid" in line for line in lines()] == [False, True, False]
 
 
 def test_a_line_now_and_then_in_a_long_epoch(lines, tmp_path, monkeypatch):
@@ -55,9 +56,24 @@ def test_a_line_now_and_then_in_a_long_epoch(lines, tmp_path, monkeypatch):
             rf"epoch 1/1  33 %  {SPEED}  0:00 left",  # nothing is logged yet
             rf"epoch 1/1  67 %  {now}  {SPEED}  0:00 left",
             rf"epoch 1/1  100 %  {now}  {SPEED}",
-            rf"epoch 1/1  train_loss {NUMBER}  train_accuracy {NUMBER}  {SPEED}",
+            rf"epoch 1/1  loss {NUMBER}  accuracy {NUMBER}  {SPEED}",
         ],
     )
+
+
+def test_a_line_of_any_run_fits_100_columns():
+    usual = [
+        "epoch  10/100",
+        "loss 0.1234 valid 0.1123",
+        "accuracy 0.9712 valid 0.9801",
+        "12,300 images/s",
+        "1:20 left",
+    ]
+    assert "\n" not in in_columns(usual)
+    many = [*usual[:3], *(f"metric_{n} valid 0.1234" for n in range(9)), *usual[3:]]
+    lines = in_columns(many).split("\n")
+    assert max(map(len, lines)) <= 100
+    assert "  ".join(line.removeprefix("  ") for line in lines) == "  ".join(many)
 
 
 def test_without_a_last_epoch(lines, tmp_path):
@@ -187,6 +203,15 @@ def test_speed_is_that_of_the_lap_without_pauses(clock_hand):
     pace.images = 30
     clock_hand.now += 1
     assert pace.images_per_second == 30
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.25, "8 images/s"), (1, "2 images/s"), (7.54, "7.5 s/step")])
+def test_a_step_of_more_than_a_second_is_shown_in_seconds(clock_hand, seconds, text):
+    pace = Pace(SimpleNamespace(estimated_stepping_batches=100, global_step=0))
+    assert pace.speed == ""
+    pace.images, pace.steps = 2, 1
+    clock_hand.now += seconds
+    assert pace.speed == text
 
 
 def test_the_rest_goes_on_at_the_pace_of_this_part_pauses_and_all(clock_hand):

@@ -1,0 +1,54 @@
+"""The search for a learning rate: its bar in a terminal, and what it leaves behind."""
+
+import io
+import re
+
+import pytest
+import rich
+from rich.progress import Progress
+from small_fit import classifier, fit
+
+from callback.lr_finder import LRFinder
+from callback.progress import EpochLines, ProgressBar
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Return the text that a terminal of 80 columns gets."""
+    screen = io.StringIO()
+    before = rich.get_console().__dict__.copy()
+    rich.reconfigure(file=screen, force_terminal=True, width=80, color_system=None, legacy_windows=False)
+    yield lambda: re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", screen.getvalue())
+    rich.get_console().__dict__.update(before)
+
+
+def search(bar, folder):
+    model = classifier(lr=0.0)
+    trainer, _ = fit([bar, LRFinder()], [4] * 3, folder, model, enable_progress_bar=True, valid=[4], max_steps=1)
+    return model, trainer
+
+
+def test_a_bar_counts_its_steps(terminal, tmp_path, monkeypatch):
+    advanced = []
+    monkeypatch.setattr(Progress, "advance", lambda self, task: advanced.append(task))
+    model, _ = search(ProgressBar(), tmp_path)
+    assert model.lr > 0
+    assert "learning-rate search" in terminal()
+    assert len(advanced) == 100
+
+
+def test_without_a_bar_nothing_is_drawn(terminal, tmp_path, capsys):
+    search(EpochLines(), tmp_path)
+    assert "learning-rate search" not in terminal()
+    assert capsys.readouterr().err == ""
+
+
+def test_it_validates_nothing_and_leaves_no_metrics(tmp_path, monkeypatch):
+    validated = []
+    model = classifier(lr=0.0)
+    monkeypatch.setattr(model, "validation_step", lambda *_: validated.append(1))
+    trainer, _ = fit(
+        [EpochLines(), LRFinder()], [4] * 3, tmp_path, model, enable_progress_bar=True, valid=[4], max_steps=1
+    )
+    assert not validated
+    assert "valid_loss" not in trainer.callback_metrics
