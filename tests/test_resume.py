@@ -235,7 +235,7 @@ def test_the_curves_of_tensorboard_go_on(train, broken_off, resume):
     for folder in (whole, broken):
         events = EventAccumulator(str(folder / "tensorboard"))
         events.Reload()
-        repeated = [tag for tag in events.Tags()["scalars"] if not tag.startswith("system/")]
+        repeated = [tag for tag in events.Tags()["scalars"] if not tag.startswith("watch/system/")]
         curves.append({tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in repeated})
     assert curves[0] == curves[1]
 

@@ -1,5 +1,6 @@
 """Logger for TensorBoard: event files in the run folder, which need no server."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ from adapter.tensorboard import silence_writer_thread
 from logger.run_logger import RunLogger
 
 TEXTS = (".yaml", ".json")
+# TensorBoard sorts charts by name: the prefix puts these of ours after train_loss, valid_accuracy and so on
+WATCHED, WATCH = re.compile(r"(epoch|examples|grad_norm|lr|system)(/|$)"), "watch/"
 
 
 class TensorBoard(RunLogger):
     """Logger of curves, images, histograms, hyperparameters beside final metrics, and the files that are text.
+
+    Charts that show how the training runs are named `watch/lr`, `watch/grad_norm`, `watch/epoch`, `watch/system/...`.
 
     The final metrics of a finished run, whatever their names, become the columns of the HPARAMS page. A resumed run
     continues in the same folder, and hides the points after its checkpoint, which it logs again.
@@ -36,7 +41,8 @@ class TensorBoard(RunLogger):
     def resume_at(self, step: int) -> None:
         self.experiment.close()
         events = EventAccumulator(str(self.folder / "tensorboard"), size_guidance={"scalars": 1}).Reload()
-        self.recorded = {name: events.Scalars(name)[-1].step for name in events.Tags()["scalars"]}
+        tags = events.Tags()["scalars"]
+        self.recorded = {tag.removeprefix(WATCH): events.Scalars(tag)[-1].step for tag in tags}
         self._start(purge_step=step + 1)
         super().resume_at(step)
 
@@ -58,7 +64,7 @@ class TensorBoard(RunLogger):
     def log_metrics(self, metrics: dict[str, float], step: int, seconds: float) -> None:  # type: ignore[override]
         self._begin_session()
         for name, value in metrics.items():
-            self.experiment.add_scalar(name, value, step, seconds)
+            self.experiment.add_scalar(f"{WATCH}{name}" if WATCHED.match(name) else name, value, step, seconds)
 
     def log_image(self, name: str, image_HWC: ndarray, step: int) -> None:
         self.experiment.add_image(name, image_HWC, step, dataformats="HWC")

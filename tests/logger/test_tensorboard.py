@@ -38,6 +38,14 @@ NAMES += ["train_loss", "train_accuracy"]
 FINISHED = {"status": "finished", "metrics": dict.fromkeys(NAMES, 0.25)}
 
 
+def test_loss_and_accuracy_are_the_first_charts(logger, tmp_path):
+    ours = ["epoch", "examples", "grad_norm", "lr", "lr/head", "system/cpu_percent"]
+    results = ["train_loss", "train_loss_step", "train_accuracy", "valid_loss", "valid_accuracy", "recon", "learned"]
+    logger.log_metrics(dict.fromkeys([*ours, *results], 0.5), 1, 1000.0)
+    logger.close({})
+    assert sorted(events(tmp_path).Tags()["scalars"]) == [*sorted(results), *(f"watch/{name}" for name in ours)]
+
+
 def end(logger, record):
     logger.end(record)
     logger.close(record)
