@@ -2,11 +2,13 @@
 
 import os
 import pty
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 from module_run import trained
@@ -34,11 +36,13 @@ def test_a_signal_saves_and_nothing_is_lost(whole, command, tmp_path, capsys, na
     fault = f"+callbacks.fault={{_target_: faults.Signal, name: {name}, batch: {batch}, during: {during}}}"
     handlers = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     assert command("train", *OPTIONS, fault) == CODES[name]
-    assert f"interrupted by {name}" in capsys.readouterr().err
-    assert handlers == [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    said = capsys.readouterr().err
     (broken,) = tmp_path.glob("outputs/*/*/*")
+    resume = f"python src/train.py resume={broken.relative_to(tmp_path)}"
+    assert said == f"interrupted by {name}; to continue: {resume}\n"
+    assert handlers == [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     assert record(broken)["status"] == "interrupted"
-    assert command("train", "resume=last", "~callbacks.fault") == 0
+    assert command("train", *shlex.split(resume)[2:], "~callbacks.fault") == 0
     assert_same(whole, broken)
 
 
@@ -77,6 +81,31 @@ def test_a_terminal_that_is_lost(tmp_path):
 
 
 @pytest.mark.processes
+@pytest.mark.skipif(shutil.which("setsid") is None, reason="no setsid (util-linux), which gives a process a terminal")
+def test_ctrl_c_in_a_terminal_says_how_to_continue(tmp_path):
+    terminal, inner = pty.openpty()
+    start = ["setsid", "--ctty", sys.executable, str(REPOSITORY / "src" / "train.py")]
+    streams = {"stdin": inner, "stdout": inner, "stderr": inner}
+    with subprocess.Popen(
+        [*start, *OPTIONS, "hparams.max_epochs=500"], cwd=tmp_path, env=ENVIRONMENT, **streams
+    ) as process:
+        os.close(inner)
+        said = b""
+        while b"  3/500" not in said:
+            said += os.read(terminal, 65536)
+        os.write(terminal, b"\x03")
+        with suppress(OSError):  # Linux raises EIO once the process has closed its side
+            while part := os.read(terminal, 65536):
+                said += part
+        assert process.wait(timeout=60) == 130
+    os.close(terminal)
+    (folder,) = tmp_path.glob("outputs/*/*/*")
+    lines = said.decode().splitlines()
+    last = f"interrupted by SIGINT; to continue: python src/train.py resume={folder.relative_to(tmp_path)}"
+    assert lines[-1].endswith(last)
+
+
+@pytest.mark.processes
 def test_a_second_signal_ends_at_once(tmp_path):
     hang = "+callbacks.fault={_target_: faults.Hang, batch: 2}"
     start = [sys.executable, str(REPOSITORY / "src" / "train.py"), *OPTIONS, hang]
@@ -90,7 +119,7 @@ def test_a_second_signal_ends_at_once(tmp_path):
         while process.poll() is None:  # a machine that stalls may take two for one
             process.send_signal(signal.SIGINT)
             time.sleep(0.5)
-        assert "interrupted by SIGINT, at once" in process.stdout.read()
+        assert "interrupted by SIGINT, at once; to continue: python src/train.py resume=" in process.stdout.read()
     assert process.returncode == 130
     (folder,) = tmp_path.glob("outputs/*/*/*")
     assert record(folder)["status"] == "interrupted"

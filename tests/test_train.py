@@ -193,6 +193,23 @@ def test_the_default_cycle_is_as_long_as_the_training(train, options):
     assert state["lr_schedulers"][0]["total_steps"] == state["global_step"] > 0
 
 
+def test_a_folder_that_holds_a_run_is_refused_and_nothing_touched(train, command, capsys, tmp_path):
+    options = ("data=digits", "model=cnn", "hparams.max_epochs=1", "data.limit_train=64", "loggers=none")
+    folder = tmp_path / "mine"
+    assert command("train", *options, f"hydra.run.dir={folder}") == 0
+
+    def files():
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    before = files()
+    capsys.readouterr()
+    assert command("train", *options, "hparams.lr=0.1", f"hydra.run.dir={folder}") == 1
+    assert capsys.readouterr().err.startswith("error: hydra.run.dir=mine holds a run: resume=mine continues it")
+    assert files() == before
+    assert command("train", f"resume={folder}", "hparams.max_epochs=2") == 0  # which continues it
+    assert command("evaluate", f"run={folder}") == 0
+
+
 def test_no_validation_at_all(train):
     options = ("hparams.max_epochs=1", "data.valid=0", "hparams.patience=3", "loggers=none")
     folder = train("data=digits", "model=cnn", *options)

@@ -39,6 +39,7 @@ def start(main: Callable[[], Any]) -> None:
     global full_error
     full_error = os.environ.setdefault("HYDRA_FULL_ERROR", "0") not in ("", "0")
     hints.script, *hints.typed = sys.argv
+    interruption.remedy_sources.clear()
     try:
         with interruption.handle_signals():
             if sys.argv[1:2] == ["-sc"] and "COMP_LINE" in os.environ:

@@ -86,7 +86,10 @@ def record(config: DictConfig) -> Run:
         settings[group] = composed[group] = _options_in(config[group], group, hydra)
     chosen = {"settings": settings, "composed": composed}
     relaunch = relaunch_command(hydra, resumed=config.resume is not None), hydra.runtime.cwd
-    return Run(Path(hydra.runtime.output_dir), config, overrides, chosen, relaunch, check, in_sweep=in_sweep(hydra))
+    run = Run(Path(hydra.runtime.output_dir), config, overrides, chosen, relaunch, check, in_sweep=in_sweep(hydra))
+    if not run.in_sweep:  # a sweep says itself how to continue
+        interruption.remedy_sources.append(run.remedy)
+    return run
 
 
 def _options_in(parts: DictConfig, group: str, hydra: Any) -> list[str]:

@@ -23,6 +23,7 @@ HARMLESS_WARNINGS = (
     r"torch.distributed.nn.functional.all_gather is deprecated",  # Lightning 2.6 with torch 2.15
     r"The `srun` command is available on your system but is not used",  # Lightning, on any machine of a cluster
     r"It is recommended to use `self.log\(.*sync_dist=True",  # torchmetrics has gathered the ranks
+    r"ReduceLROnPlateau conditioned on metric .* which is not available",  # before the first validation
     r"`training_step` returned `None`",  # model.skip_nonfinite
     r"Image size .* could be decompression bomb",  # Pillow, above 89 megapixels; above 179 it refuses to read
     r"Checkpoint directory .* exists and is not empty",  # a second `fit` or `test` in the same run folder

@@ -148,6 +148,12 @@ def _describe_process(folder: Path) -> str:
     return ""
 
 
+def shown(folder: Path) -> str:
+    """Return the path as an argument of a command in this working directory."""
+    here = Path.cwd()
+    return shlex.quote(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))
+
+
 def copy_source(folder: Path) -> None:
     """Copy code and config, uncommitted changes included, to `folder`, which exists only once it is complete."""
     partial = folder.with_name(f".{folder.name}")

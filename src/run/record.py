@@ -23,7 +23,7 @@ from process.files import remove_temporary_files, replacing, write_json
 from process.ranks import end_together, is_rank_zero
 from process.secrets import scrub
 from run import sweep_record
-from run.folder import RecordError, copy_source, describe_start, locked, now, read_run_json, source_differences
+from run.folder import RecordError, copy_source, describe_start, locked, now, read_run_json, shown, source_differences
 from run.resume import Change, changes, refuse_fixed
 from settings import leaves
 
@@ -182,6 +182,12 @@ class Run:
         with ExitStack() as stack:  # calls each, whatever another one raises
             for action in reversed(self.at_end):
                 stack.callback(action, self.facts)
+
+    def remedy(self) -> str:
+        """Return the command that continues the run, if it was interrupted."""
+        if self.facts.get("status") != "interrupted" or self.config.debug:
+            return ""
+        return f"to continue: python src/train.py resume={shown(self.folder)}"
 
     def _record_failure(self, text: str) -> None:
         self.update(status="failed", error=text, ended=now())

@@ -16,9 +16,9 @@ from process import interruption, ranks
 from process.console import quiet_shared_terminal
 from process.errors import PastHydraError, UserError, first_line
 from run import sweep_record
-from run.folder import REPOSITORY, copy_source, locked
+from run.folder import REPOSITORY, copy_source, locked, shown
 from sweep import plan, study, workers
-from sweep.progress import Progress, print_table, shown
+from sweep.progress import Progress, print_table
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,20 @@ class Sweep(Callback):
 
     def __reduce__(self) -> Any:
         return in_worker, ()
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Refuse a folder that holds a run or a sweep, before Hydra writes into it."""
+        with passing_hydra():
+            if config.get("resume") is not None or "run" in config or not ranks.is_rank_zero():
+                return
+            folder = Path(config.hydra.run.dir).absolute()
+            if (folder / sweep_record.NAME).exists():
+                raise UserError(f"hydra.run.dir={shown(folder)} holds a sweep: name another folder, or leave this out")
+            if (folder / "run.json").exists():
+                raise UserError(
+                    f"hydra.run.dir={shown(folder)} holds a run: resume={shown(folder)} continues it; for a new run "
+                    "name another folder, or leave this out"
+                )
 
     def on_multirun_start(self, config: DictConfig, config_name: str = "config", **_: Any) -> None:
         with passing_hydra():

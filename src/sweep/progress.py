@@ -2,7 +2,6 @@
 
 import logging
 import math
-import shlex
 import sys
 import threading
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from process.console import format_duration, format_number
+from run.folder import shown
 from run.sweep_record import REFUSED, refusal
 from table.collect import RunRecord, read_runs
 from table.query import as_text
@@ -147,12 +147,6 @@ def jobs(varied: dict[str, list[str] | None], config: DictConfig) -> int:
     combinations = math.prod(len(values) if values is not None else 1 for values in varied.values())
     trials = config.hydra.sweeper.get("n_trials")
     return combinations if trials is None else trials
-
-
-def shown(folder: Path) -> str:
-    """Return the path as an argument of a command in this working directory."""
-    here = Path.cwd()
-    return shlex.quote(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))
 
 
 def reason(run: RunRecord) -> str:
