@@ -54,6 +54,39 @@ def repeat_validation(checkpoint: dict[str, Any]) -> None:
     progress["is_last_batch"] = False
 
 
+def averaging_callbacks(trainer: "Trainer") -> list[Any]:
+    """Return the callbacks that average weights and have begun."""
+    from pytorch_lightning.callbacks import WeightAveraging
+
+    callbacks: Any = trainer.callbacks  # type: ignore[attr-defined]
+    return [each for each in callbacks if isinstance(each, WeightAveraging) and each._average_model is not None]
+
+
+@contextmanager
+def swapped_weights(trainer: "Trainer") -> Iterator[None]:
+    """Exchange weights and averaged weights within the block: averages to train with, the weights in a validation."""
+    callbacks = averaging_callbacks(trainer)
+    for callback in callbacks:
+        callback._swap_models(trainer.lightning_module)
+    try:
+        yield
+    finally:
+        for callback in reversed(callbacks):
+            callback._swap_models(trainer.lightning_module)
+
+
+def keep_weights_at_end(trainer: "Trainer") -> None:
+    """Have the averages not replace the weights at the end of training, before last.ckpt is written."""
+    for callback in averaging_callbacks(trainer):
+        callback.on_train_end = None  # Lightning skips it
+
+
+def replace_weights_by_averages(trainer: "Trainer") -> None:
+    """Do what `keep_weights_at_end` has put off: the test without a best.ckpt is that of the averages."""
+    for callback in averaging_callbacks(trainer):
+        callback._copy_average_to_current(trainer.lightning_module)
+
+
 def correct_resumed_loops(trainer: "Trainer") -> None:
     """Correct the state that Lightning 2.6 restores: it expects checkpoints of other moments than LastCheckpoint's."""
     loop = trainer.fit_loop

@@ -7,6 +7,7 @@ import random
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -87,8 +88,9 @@ class EarlyStopping(RefusesUnlogged, lightning_callbacks.EarlyStopping):
 class BestCheckpoint(RefusesUnlogged, lightning_callbacks.ModelCheckpoint):
     """Lightning's ModelCheckpoint with a check of `monitor`, for a run folder that may be moved.
 
-    A resumed run looks for its best checkpoints in the folder's present place. `best_epoch` is the epoch of the best
-    checkpoint, counted from 0, `best_metrics` what its validation and the training of its epoch have measured.
+    A resumed run looks for its best checkpoints in the folder's present place. With a callback that averages weights,
+    it holds the averages, which were validated. `best_epoch` is the epoch of the best checkpoint, counted from 0,
+    `best_metrics` what its validation and the training of its epoch have measured.
     """
 
     best_epoch: int | None = None
@@ -96,16 +98,22 @@ class BestCheckpoint(RefusesUnlogged, lightning_callbacks.ModelCheckpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         before = self.best_model_score
-        super().on_validation_end(trainer, pl_module)
+        with self._averages(trainer):
+            super().on_validation_end(trainer, pl_module)
         self._note_best(trainer, before)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         before = self.best_model_score
-        super().on_train_epoch_end(trainer, pl_module)
+        with self._averages(trainer):
+            super().on_train_epoch_end(trainer, pl_module)
         self._note_best(trainer, before)
         if self.best_epoch == trainer.current_epoch:  # the means over the training are known now
             training = {name: value for name, value in measured(trainer).items() if name.startswith("train_")}
             self.best_metrics = {**self.best_metrics, **training}
+
+    def _averages(self, trainer: Trainer) -> AbstractContextManager[None]:
+        """Put the averages in place; Lightning itself does so in checkpoints that hold more than weights."""
+        return lightning.swapped_weights(trainer) if self.save_weights_only else nullcontext()
 
     def _note_best(self, trainer: Trainer, before: Tensor | None) -> None:
         if self.best_model_score is not before:
@@ -152,6 +160,7 @@ class LastCheckpoint(lightning_callbacks.Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.saved_at = self.polled_at = time.monotonic()
         self.saved_step = trainer.global_step
+        lightning.keep_weights_at_end(trainer)
         interruption.install_handlers()
         interruption.defer(True)
 
@@ -187,11 +196,13 @@ class LastCheckpoint(lightning_callbacks.Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         if trainer.state.fn == "fit" and batch_idx < self.common_batches and self._poll(trainer)[0]:
-            self._save(trainer)
+            with lightning.swapped_weights(trainer):
+                self._save(trainer)
             self._end_if_interrupted(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._save(trainer)
+        lightning.replace_weights_by_averages(trainer)
         interruption.defer(False)
         self._end_if_interrupted(trainer)
 
@@ -266,6 +277,7 @@ class RunState(lightning_callbacks.Callback):
         }
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        refuse_unvalidated_averages(trainer)
         self.began = time.monotonic(), time.process_time()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -282,6 +294,8 @@ class RunState(lightning_callbacks.Callback):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn != "fit" or KEY not in checkpoint:  # a test needs the weights only
             return
+        if "current_model_state" in checkpoint and not lightning.averaging_callbacks(trainer):
+            raise UserError("the run averages its weights: resume it with that callback, callbacks=[...,ema]")
         self.loaded = checkpoint[KEY]
         trainer.should_stop = self.loaded["should_stop"] and self.stop_again
         self.was_plateau = any("num_bad_epochs" in state for state in checkpoint["lr_schedulers"])
@@ -297,6 +311,15 @@ class RunState(lightning_callbacks.Callback):
             states = self.loaded["random"]
             # as the last step: nothing may draw random numbers between this and the first batch
             set_random_state(states[trainer.global_rank % len(states)])
+
+
+def refuse_unvalidated_averages(trainer: Trainer) -> None:
+    callbacks: Any = trainer.callbacks  # type: ignore[attr-defined]
+    if any(isinstance(callback, lightning_callbacks.StochasticWeightAveraging) for callback in callbacks):
+        raise UserError(
+            "StochasticWeightAveraging: its averages are not validated and would not be in best.ckpt: leave it out; "
+            "callbacks=[basic,monitor,pictures,ema] averages the weights"
+        )
 
 
 def stateful(trainer: Trainer) -> list[Any]:
