@@ -22,6 +22,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 from servers import free_port, kill, mlflow_server, wait_for
 
+CHARTS = ["train_accuracy_step", "train_loss_step", "valid_accuracy", "valid_loss", "watch/grad_norm", "watch/lr"]
 CURVES = ["grad_norm", "lr", "train_accuracy_step", "train_loss_step", "valid_accuracy", "valid_loss"]
 LAST = "test_accuracy"  # is logged last: a run that has it has all the others
 
@@ -91,7 +92,7 @@ if __name__ == "__main__":
     with chromium() as page:
         with tensorboard_server(arguments.folder) as address:
             page.set_viewport_size({"width": 1400, "height": 860})
-            open_tensorboard(page, address, CURVES)
+            open_tensorboard(page, address, CHARTS)
             save(page, arguments.output / "tensorboard.png")
         with mlflow_server(arguments.folder) as (address, _):
             page.set_viewport_size({"width": 1300, "height": 1060})

@@ -52,8 +52,7 @@ def test_best_holds_the_averages_and_last_both(finished):
     last = loaded(folder, LAST)
     assert_close(last["state_dict"], averaged(steps, 0.6))
     assert all(torch.equal(value, steps[-1][name]) for name, value in last["current_model_state"].items())
-    bn = "network.features.0.1"
-    assert any(name.endswith("running_var") for name in last["state_dict"]), bn
+    assert any(name.endswith("running_var") for name in last["state_dict"])
     counts = [name for name in steps[-1] if name.endswith("num_batches_tracked")]
     assert counts
     assert all(last["state_dict"][name] == 15 for name in counts)
@@ -65,7 +64,6 @@ def test_what_was_validated_and_tested_is_what_was_kept(finished, command):
     evaluation = json.loads((folder / "evaluation.json").read_text())
     run = record(folder)
     assert evaluation["test_accuracy"] == pytest.approx(run["metrics"]["test_accuracy"], abs=1e-6)
-    # its only class of data: the score of best.ckpt is that of its weights on the validation images
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
     from pytorch_lightning import Trainer
@@ -125,10 +123,9 @@ def test_more_epochs_go_on_from_the_weights_not_from_the_averages(train, command
 
 
 def test_any_averaging_callback_of_lightning(train):
-    folder = train(*SHORT, "model=cnn", "callbacks=[basic]", "loggers=none", f"+callbacks.mean={LIGHTNINGS}")
-    run, last = record(folder), loaded(folder, LAST)
-    assert run["best_score"] == pytest.approx(run["metrics"]["valid_accuracy"])  # the last epoch is the best
-    best = loaded(folder, BEST)["state_dict"]
+    options = ("model=cnn", "callbacks=[basic]", "loggers=none", f"+callbacks.mean={LIGHTNINGS}")
+    folder = train(*SHORT, "hparams.max_epochs=1", *options)
+    last, best = loaded(folder, LAST), loaded(folder, BEST)["state_dict"]
     assert all(torch.equal(value, last["state_dict"][name]) for name, value in best.items())
     assert not all(torch.equal(value, last["current_model_state"][name]) for name, value in best.items())
 
@@ -142,7 +139,7 @@ def test_without_validation_the_averages_are_tested(train, command):
 
 def test_averages_cannot_be_left_out_on_resume(broken_off, command, capsys):
     broken = broken_off(*OPTIONS, batch=8)
-    assert command("train", f"resume={broken}", "~callbacks.fault", "callbacks=[basic,monitor]") == 1
+    assert command("train", f"resume={broken}", "callbacks=[basic,monitor]") == 1
     assert "resume it with that callback, callbacks=[...,ema]" in capsys.readouterr().err
 
 
