@@ -3,6 +3,7 @@
 LastCheckpoint also ends a training on Ctrl-C and SIGTERM.
 """
 
+import math
 import random
 import time
 import warnings
@@ -19,6 +20,7 @@ from pytorch_lightning import callbacks as lightning_callbacks
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from adapter import lightning
 from process import interruption
@@ -90,15 +92,25 @@ class BestCheckpoint(RefusesUnlogged, lightning_callbacks.ModelCheckpoint):
 
     A resumed run looks for its best checkpoints in the folder's present place. With a callback that averages weights,
     it holds the averages, which were validated. `best_epoch` is the epoch of the best checkpoint, counted from 0,
-    `best_metrics` what its validation and the training of its epoch have measured.
+    `best_metrics` what its validation and the training of its epoch have measured. Raises a UserError if it would hold
+    other weights than the validated ones.
     """
 
     best_epoch: int | None = None
     best_metrics: Mapping[str, float] = MappingProxyType({})
 
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.validated_norm = float(get_total_norm(pl_module.parameters()))
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         before = self.best_model_score
         with self._averages(trainer):
+            norm = float(get_total_norm(pl_module.parameters()))
+            if self.save_weights_only and norm != self.validated_norm and not math.isnan(norm):
+                raise UserError(
+                    "a callback changes the weights for validation only, and best.ckpt would hold others: derive it "
+                    "from pytorch_lightning.callbacks.WeightAveraging, as callback/weight_averaging.py does"
+                )
             super().on_validation_end(trainer, pl_module)
         self._note_best(trainer, before)
 

@@ -150,6 +150,13 @@ def test_stochastic_weight_averaging_is_refused_before_training(command, capsys,
     assert not list(tmp_path.glob("outputs/*/*/*/checkpoints/*"))
 
 
+def test_other_weights_than_the_validated_ones_are_never_kept(command, capsys, tmp_path):
+    halved = "+callbacks.halved._target_=weight_history.HalvedInValidation"
+    assert command("train", *SHORT, "model=cnn", "callbacks=[basic]", "loggers=none", halved) == 1
+    assert "error: a callback changes the weights for validation only" in capsys.readouterr().err
+    assert not list(tmp_path.glob("outputs/*/*/*/checkpoints/best.ckpt"))
+
+
 @pytest.mark.parametrize("decay", [-0.1, 1, 1.5])
 def test_a_wrong_decay(decay):
     with pytest.raises(ValueError, match=f"decay={decay}"):
