@@ -46,7 +46,7 @@ def rows(folder, column):
         (("+trainer.max_steps=4", *PATIENT), 1),
         ((FOREVER, "+trainer.max_steps=4", "scheduler=cosine"), 1),
         ((FOREVER, "+trainer.max_time='00:00:00:01'", "scheduler=step"), None),
-        (("+trainer.min_epochs=2", "hparams.patience=0", "hparams.lr=1e-12"), 2),
+        (("+trainer.min_epochs=2", "hparams.patience=0", "hparams.monitor=train_loss", "hparams.monitor_mode=min"), 3),
         (("trainer.num_sanity_val_steps=2", *PATIENT), 3),
         (("+trainer.reload_dataloaders_every_n_epochs=1", *PATIENT), 3),
         (("trainer.accumulate_grad_batches=10", *PATIENT), 3),

@@ -137,6 +137,7 @@ def test_without_validation_the_averages_are_tested(train, command):
     assert evaluation["test_accuracy"] == pytest.approx(record(folder)["metrics"]["test_accuracy"], abs=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 def test_averages_cannot_be_left_out_on_resume(broken_off, command, capsys):
     broken = broken_off(*OPTIONS, batch=8)
     assert command("train", f"resume={broken}", "callbacks=[basic,monitor]") == 1
