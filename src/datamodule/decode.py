@@ -117,12 +117,14 @@ def _grey(image: "Image.Image", white: float | None) -> "Image.Image":
     import numpy as np
     from PIL import Image
 
+    if image.format == "FITS":  # Pillow reads its signed levels as unsigned
+        raise LevelsError(f"FITS of more than 8 bits: {TO_EIGHT_BITS} in another format")
     levels_HW = np.asarray(image).astype(np.float64)
     transparent_HW = levels_HW == image.info.get("transparency", np.nan)
     seen = levels_HW[~transparent_HW]
     low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
     white = _white(image, high, white)
-    if white is None or image.format == "FITS" or not -0.5 <= 255 / white * low <= 255 / white * high < 255.5:
+    if white is None or not -0.5 <= 255 / white * low <= 255 / white * high < 255.5:
         kind = {"F": "floating-point levels", "I": "integer levels"}[image.mode[0]]
         setting = "" if white is None else f", outside of 0 to {white:g} (data.white)"
         raise LevelsError(

@@ -260,6 +260,14 @@ def test_levels_outside_are_refused_not_wrapped(data):
             levels(data, white)
 
 
+def test_refuses_signed_levels_that_pillow_reads_as_unsigned():
+    cards = ["SIMPLE  = T", "BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = 2", "NAXIS2  = 1", "END"]
+    header = "".join(card.ljust(80) for card in cards).ljust(2880).encode()
+    for white in (None, 65535):
+        with pytest.raises(LevelsError, match="FITS of more than 8 bits: convert it to 8 bits in another format"):
+            levels(header + struct.pack(">2h", -1, 5).ljust(2880, b"\0"), white)
+
+
 def test_white_is_zero():
     assert levels(tiff(8, 1, bytes([0, 205]), white_is_zero=True)) == [255, 50]
     assert levels(tiff(16, 1, struct.pack("<2H", 0, 257 * 205), white_is_zero=True)) == [255, 50]
