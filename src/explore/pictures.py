@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from explore.chosen_set import ChosenSet
-from figure.picture import drawn, font, shortened
+from figure.picture import drawn, shortened, write
 
 SIDE = 448  # pixels of an image on the page at most
 CELL, GAP, LINE = 96, 6, 14  # pixels of an image in a sheet, of the space between two, of a line of text
@@ -130,7 +130,7 @@ def contact_sheet(pictures: Sequence[Image.Image], captions: Sequence[Sequence[s
         sheet.paste(picture, (left, top))
         for number, text in enumerate(lines):
             words = shortened(text, CELL, LINE - 2)
-            pen.text((left, top + CELL + number * LINE), words, INK, font(LINE - 2))
+            write(pen, (left, top + CELL + (number + 0.5) * LINE), words, LINE - 2, INK)
     return sheet
 
 

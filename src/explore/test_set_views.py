@@ -20,7 +20,7 @@ from explore.prediction_panel import COLOURS
 from explore.runs import OpenedRun, checkpoint_time
 from explore.selection_panel import ALL, ONLY_FIRST, ONLY_SECOND, show_images
 from explore.test_set_logits import cached_logits, evenly_spaced, predicted_classes, subset_sizes
-from figure.picture import drawn, fitted, mosaic
+from figure.picture import drawable_names, drawn, fitted, legend_of_numbers, mosaic
 from process.errors import UserError
 from run.checkpoint import find_checkpoint
 
@@ -133,7 +133,8 @@ def _cell_images(
         else drawn(image[0], pictures.CELL)
         for image in images
     ]
-    captions = [(run.class_names[int(run.source.labels[i])], f"as {run.class_names[predicted_of[i]]}") for i in shown]
+    names = drawable_names(tuple(run.class_names))
+    captions = [(names[int(run.source.labels[i])], f"as {names[predicted_of[i]]}") for i in shown]
 
     def clicked(x: float, y: float) -> None:
         place = pictures.cell_at(x, y, len(shown), COLUMNS)
@@ -144,7 +145,8 @@ def _cell_images(
     grid = (COLUMNS, pictures.row_count(len(thumbnails), COLUMNS))
     clickable_picture(sheet, "cell_images", "images of the cell", grid, clicked)
     more = f"The first {MOST_IMAGES}. " if len(found_F) > MOST_IMAGES else ""
-    st.caption(f"{more}A click opens an image.")
+    key = escape_markdown(legend_of_numbers(run.class_names, names))
+    st.caption(f"{more}A click opens an image." + (f" Without a font for their names: {key}." if key else ""))
 
 
 def numbers_view(runs: Iterable[OpenedRun], names: list[str]) -> None:

@@ -15,10 +15,11 @@ from figure.picture import (
     WarnOnFailure,
     captioned,
     class_name,
-    font,
     has_picture_logger,
     log_picture,
     shortened,
+    text_width,
+    write,
 )
 from process.ranks import gather_from_ranks
 
@@ -74,7 +75,7 @@ def drawn_matrix(counts_KK: Tensor, names: list[str]) -> Image.Image:
             text = str(count) if count < 10_000 else f"{count // 1000}k"
             colour = WHITE if strength_KK[row, column] > 0.5 else BLACK
             centre = (column + 0.5) * cell, (row + 0.5) * cell
-            draw.text(centre, text, colour, font(min(TEXT, cell // 3)), anchor="mm")
+            write(draw, centre, text, min(TEXT, cell // 3), colour, "centre")
     draw.rectangle([0, 0, matrix.width - 1, matrix.height - 1], outline=BLACK)
     if classes <= WITH_NAMES:
         matrix = with_names(matrix, names, cell)
@@ -85,12 +86,12 @@ def with_names(matrix: Image.Image, names: list[str], cell: int) -> Image.Image:
     """Write the class names to the left of the rows and, upwards, above the columns."""
     size = min(TEXT, cell)
     short = [shortened(name, 120, size) for name in names]
-    margin = round(max(font(size).getlength(name) for name in short)) + 8
+    margin = round(max(text_width(name, size) for name in short)) + 8
     left, top = (Image.new("RGB", (margin, matrix.height), WHITE) for _ in range(2))
-    for labels, x, anchor in ((left, margin - 4, "rm"), (top, 4, "lm")):
+    for labels, x, align in ((left, margin - 4, "right"), (top, 4, "left")):
         draw = ImageDraw.Draw(labels)
         for number, name in enumerate(short):
-            draw.text((x, (number + 0.5) * cell), name, BLACK, font(size), anchor=anchor)
+            write(draw, (x, (number + 0.5) * cell), name, size, align=align)
     sheet = Image.new("RGB", (margin + matrix.width, margin + matrix.height), WHITE)
     sheet.paste(matrix, (margin, margin))
     sheet.paste(left, (0, margin))

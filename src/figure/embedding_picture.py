@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
-from figure.picture import BLACK, MARGIN, TEXT, WHITE, abreast, drawn, font, mosaic, shortened
+from figure.picture import BLACK, MARGIN, TEXT, WHITE, abreast, drawn, mosaic, shortened, text_width, write
 
 SIDE, FINE = 880, 3  # pixels of the plane; it is drawn FINE times as large and shrunk, so that dots are round
 DOT, TILE, BAG, FRAME = 4, 30, 64, 2  # pixels: radius of a dot, side of an image, side of a bag, width of its frame
@@ -89,12 +89,12 @@ def legend(colours: Sequence[tuple[str, str]]) -> Image.Image:
     short = [shortened(name, 140) for name, _ in named]
     more = [f"and {len(colours) - NAMED} more"] if len(colours) > NAMED else []
     height, left = TEXT + 7, 2 * MARGIN + TEXT
-    width = left + MARGIN + round(max(font(TEXT).getlength(text) for text in [*short, *more]))
+    width = left + MARGIN + round(max(text_width(text, TEXT) for text in [*short, *more]))
     sheet = Image.new("RGB", (width, height * len([*short, *more])), WHITE)
     draw = ImageDraw.Draw(sheet)
     for number, text in enumerate([*short, *more]):
         middle = number * height + height // 2
         if number < len(named):
             draw.ellipse([MARGIN, middle - TEXT // 2, MARGIN + TEXT, middle + TEXT // 2], fill=named[number][1])
-        draw.text((left, middle), text, BLACK, font(TEXT), anchor="lm")
+        write(draw, (left, middle), text, TEXT)
     return sheet

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adapter.pytorch import map_tensors
 from figure.item_figure import ItemFigure, describe_item, format_shape
-from figure.picture import BLACK, TEXT, WHITE, captioned, font, log_picture, log_text
+from figure.picture import BLACK, TEXT, WHITE, captioned, log_picture, log_text, text_width, write
 from process.console import effective_verbosity, open_console
 from set_module.set_network import draws_patches, temporary_patch_num
 
@@ -157,7 +157,7 @@ def as_picture(title: str, layers: Sequence[Layer]) -> Image.Image:
     """Draw the table on striped rows, with numbers aligned to the right."""
     rows = [HEAD, *cells(layers)]
     gap, height = 24, TEXT + 7
-    widths = [round(max(font(TEXT).getlength(text) for text in column)) + gap for column in zip(*rows, strict=True)]
+    widths = [round(max(text_width(text, TEXT) for text in column)) + gap for column in zip(*rows, strict=True)]
     sheet = Image.new("RGB", (sum(widths), height * len(rows)), WHITE)
     draw = ImageDraw.Draw(sheet)
     for number, row in enumerate(rows):
@@ -165,10 +165,10 @@ def as_picture(title: str, layers: Sequence[Layer]) -> Image.Image:
         if number % 2 == 0 and number not in (0, len(rows) - 1):
             draw.rectangle([0, top, sheet.width, top + height - 1], fill=STRIPE)
         for text, width, right in zip(row, widths, RIGHT_ALIGNED, strict=True):
-            x, anchor = (left + width - gap // 2, "rm") if right else (left + gap // 2, "lm")
-            draw.text((x, top + height // 2), text, BLACK if number else GRAY, font(TEXT), anchor=anchor)
+            x, align = (left + width - gap // 2, "right") if right else (left + gap // 2, "left")
+            write(draw, (x, top + height // 2), text, TEXT, BLACK if number else GRAY, align)
             left += width
     for line in (height, height * (len(rows) - 1)):
         draw.line([0, line, sheet.width, line], fill=BLACK)
-    wide = round(max(font(TEXT).getlength(text) for text in (title, NOTE)))
+    wide = round(max(text_width(text, TEXT) for text in (title, NOTE)))
     return captioned(sheet, title, NOTE, width=wide)

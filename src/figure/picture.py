@@ -3,16 +3,17 @@
 # C H W of an image, p side of a patch
 
 import logging
-import unicodedata
 from collections.abc import Sequence
+from functools import cache
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
+import fonts
 from adapter import lightning
 
 if TYPE_CHECKING:
@@ -71,16 +72,26 @@ def log_text(trainer: "Trainer", name: str, text: str) -> None:
 
 
 def class_name(trainer: "Trainer", label: int) -> str:
-    """Return the name of a class without accents, which the font lacks.
+    """Return the name of a class as pictures can show it (see `drawable_names`); `3` for a label without a name."""
+    names = drawable_names(tuple(getattr(getattr(trainer, "datamodule", None), "class_names", ())))
+    return (names[label] if label < len(names) else "") or str(label)
 
-    A name in letters other than Latin becomes `class 3`; a label without a name becomes `3`.
+
+@cache
+def drawable_names(names: tuple[str, ...]) -> list[str]:
+    """Return the names of the classes, those in letters that no font of this system has as `class 3`.
+
+    A line in the log says which class has which number.
     """
-    names = getattr(getattr(trainer, "datamodule", None), "class_names", ())
-    name = names[label] if label < len(names) else ""
-    if not name:
-        return str(label)
-    letters = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
-    return letters if letters.isascii() else f"class {label}"
+    shown = [name if fonts.drawable(name) else f"class {label}" for label, name in enumerate(names)]
+    if key := legend_of_numbers(names, shown):
+        log.info(f"no font of this system has the letters of some class names: pictures show {key}")
+    return shown
+
+
+def legend_of_numbers(names: Sequence[str], shown: Sequence[str]) -> str:
+    """Return `class 1 for 猫, class 4 for 犬`: the names that are shown otherwise; an empty text if there are none."""
+    return ", ".join(f"{other} for {name}" for name, other in zip(names, shown, strict=True) if other != name)
 
 
 def drawn(image_CHW: Tensor, side: int = SIDE) -> Image.Image:
@@ -169,7 +180,7 @@ def captioned(picture: Image.Image, *lines: str, width: int = 0) -> Image.Image:
     sheet = Image.new("RGB", (max(width, picture.width), height * len(lines) + picture.height), WHITE)
     draw = ImageDraw.Draw(sheet)
     for number, line in enumerate(lines):
-        draw.text((0, number * height), shortened(line, sheet.width), BLACK, font(TEXT))
+        write(draw, (0, (number + 0.5) * height), shortened(line, sheet.width), TEXT)
     sheet.paste(picture, (0, height * len(lines)))
     return sheet
 
@@ -177,11 +188,32 @@ def captioned(picture: Image.Image, *lines: str, width: int = 0) -> Image.Image:
 def shortened(text: str, width: int, size: int = TEXT) -> str:
     """Return the text, or as much of its beginning and end as fits into `width` pixels, with dots between them."""
     short, kept = text, len(text)
-    while kept and font(size).getlength(short) > width:
+    while kept and text_width(short, size) > width:
         kept -= 1
         short = f"{text[: kept - kept // 2]}...{text[len(text) - kept // 2 :]}"
     return short
 
 
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+def text_width(text: str, size: int) -> float:
+    return sum(font.getlength(piece) for piece, font in fonts.pieces(text, size))
+
+
+def write(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[float, float],
+    text: str,
+    size: int,
+    colour: tuple[int, int, int] = BLACK,
+    align: str = "left",
+) -> None:
+    """Write a line in letters of any script.
+
+    Args:
+        place: x of the line's left end, centre or right end, as `align` says, and y of its middle.
+        align: `left`, `centre` or `right`.
+    """
+    x, y = place
+    x -= {"left": 0, "centre": 0.5, "right": 1}[align] * text_width(text, size)
+    for piece, font in fonts.pieces(text, size):
+        draw.text((x, y), piece, colour, font, anchor="lm")
+        x += font.getlength(piece)

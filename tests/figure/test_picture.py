@@ -1,15 +1,17 @@
 import subprocess
 import sys
 
+import matplotlib
 import numpy
 import pytest
 import torch
 from given_logits import Given, noise
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from pytorch_lightning import Trainer
 from recorder import Recorder
 from runs import REPOSITORY
 
+import fonts
 from figure.picture import (
     BOX,
     MARGIN,
@@ -21,15 +23,18 @@ from figure.picture import (
     captioned,
     class_name,
     drawn,
-    font,
     grid,
     has_picture_logger,
     log_picture,
     loggers_with,
     mosaic,
     shortened,
+    text_width,
+    write,
 )
 from logger.metrics_csv import MetricsCSV
+
+DEJAVU = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"
 
 
 def pixels(picture: Image.Image) -> torch.Tensor:
@@ -88,7 +93,7 @@ def test_of_a_text_too_long_beginning_and_end_are_kept():
     assert cut.startswith("a ")
     assert cut.endswith(" 18")
     assert "..." in cut
-    assert 60 < font(TEXT).getlength(cut) <= 80
+    assert 60 < text_width(cut, TEXT) <= 80
     assert shortened("abc", 1) == "..."
     picture = captioned(Image.new("RGB", (80, 10), WHITE), "one", "two")
     assert picture.size == (80, 2 * (TEXT + 4) + 10)
@@ -127,11 +132,30 @@ def test_on_other_ranks_nobody_takes_them(tmp_path, monkeypatch):
     assert loggers_with(other, "log_image") == []
 
 
-def test_names_that_the_font_lacks_become_numbers(tmp_path):
+def test_names_are_drawn_in_a_font_that_has_their_letters_else_numbered(monkeypatch, caplog):
+    monkeypatch.setattr(fonts, "find", lambda letters: DEJAVU if letters == "é" else None)
     named = trainer()
     assert class_name(named, 3) == "3"  # nobody knows a name
-    named.datamodule = Given(noise(1, 1, 2, 2), None, 1, ["Café", "猫", ""])
-    assert [class_name(named, label) for label in range(4)] == ["Cafe", "class 1", "2", "3"]
+    named.datamodule = Given(noise(1, 1, 2, 2), None, 1, ["Café", "猫", "", "犬"])
+    with caplog.at_level("INFO"):
+        assert [class_name(named, label) for label in range(5)] == ["Café", "class 1", "2", "class 3", "4"]
+    assert caplog.messages[-1].endswith("pictures show class 1 for 猫, class 3 for 犬")
+    pictures = [captioned(Image.new("RGB", (80, 9), WHITE), name) for name in ("Café", "Cafe")]
+    assert pixels(pictures[0]).ne(pixels(pictures[1])).any()
+    assert text_width("Café", TEXT) == ImageFont.truetype(DEJAVU, TEXT).getlength("Café")
+
+
+@pytest.mark.parametrize("align", ["left", "centre", "right"])
+def test_a_line_of_several_fonts_ends_where_it_should(align, monkeypatch):
+    default, other = fonts.default(TEXT), ImageFont.truetype(DEJAVU, TEXT)
+    monkeypatch.setattr(fonts, "pieces", lambda text, size: [("ab", default), ("Ж", other)])
+    width = default.getlength("ab") + other.getlength("Ж")
+    sheet = Image.new("RGB", (120, 30), WHITE)
+    write(ImageDraw.Draw(sheet), (60, 15), "abЖ", TEXT, align=align)
+    columns = (pixels(sheet).amin((0, 1)) < 128).nonzero()
+    start = 60 - {"left": 0, "centre": width / 2, "right": width}[align]
+    assert abs(int(columns.min()) - start) <= 2
+    assert abs(int(columns.max()) - (start + width)) <= 2
 
 
 @pytest.mark.processes
