@@ -4,20 +4,22 @@ It needs neither Hydra nor torch, so it starts at once.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from command import plain_command
 from process.errors import UserError
-from table.collect import read_runs
+from table.collect import RunRecord, read_runs, with_errors
 from table.files import write
-from table.query import describe_hidden, parse, select, why_none
-from table.rows import make_table
+from table.query import Query, describe_hidden, needs_errors, parse, select, why_none
+from table.rows import AT_SIZE, Table, make_table, sizes_of
 from table.terminal import show
 
 HELP = """\
 List the runs under outputs/ and multirun/: status, comment, the settings in which they differ, metrics.
 
-  python src/report.py [FOLDER ...] [FILTER ...] [all=true] [group=true] [sort=NAME] [top=N] [output=FILE ...]
+  python src/report.py [FOLDER ...] [FILTER ...] [all=true] [group=true] [sort=NAME] [top=N] [columns=NAME,...]
+                       [curve=n | compare=SETTING [reference=VALUE]] [output=FILE ...]
 
 == Which runs ==
   FOLDER          look there instead
@@ -29,9 +31,29 @@ List the runs under outputs/ and multirun/: status, comment, the settings in whi
 
 == What to show ==
   group=true      runs that differ in seeds or folds alone become one: mean ± standard deviation (n - 1), and n
-  sort=NAME       by a metric, the best first (of a loss, the smallest), or by anything else; sort=-NAME reverses
+  sort=NAME       by a metric, the best first (of a loss or an error, the smallest), or by anything else; sort=-NAME
+                  reverses. It is also the metric of figures, curves and comparisons (default: test_accuracy)
   top=N           the first N only
-  output=FILE     as a file too: .csv (all digits), .md (Markdown), .png .svg .pdf (a figure of the sorted metric)
+  columns=NAME,.. these metrics and facts, with * and ?, instead of the default metrics
+  output=FILE     as a file too: .csv (all digits, all metrics), .md (Markdown), .tex (LaTeX, package booktabs, the best
+                  in bold), .png .svg .pdf (a figure of the sorted metric)
+
+== Metrics ==
+  test_accuracy            metrics of the tested checkpoint, from run.json and from evaluation.json (src/evaluate.py)
+  test_accuracy/n=16       with 16 patches per image
+  test_accuracy/class=cat  of the images of a class
+  last_valid_accuracy      of the last epoch
+  test_error               1 - test_accuracy; also valid_, train_, and with /n= and /class=
+The last four kinds are shown only if columns=, sort= or a filter names them, and in .csv (test_error: if named).
+
+== Curves and comparisons ==
+  curve=n         a metric against the number of patches: a table with a column for each, and as a figure a curve for
+                  each run or group, mean ± standard deviation; sort=test_error draws the error rate
+  compare=SETTING paired differences between its values over the seeds and folds that two values have in common, all
+                  other settings equal; SETTING,SETTING compares combinations. n pairs, 95 % confidence interval
+                  (Student's t), p of the paired t test with Holm's correction for all comparisons in the table. Fewer
+                  than 3 pairs, or a corrected p of 0.05 or more, show no difference
+  reference=VALUE compare with this value; the default is the best one, which flatters it a little
 
 == Examples ==
   python src/report.py
@@ -40,10 +62,12 @@ List the runs under outputs/ and multirun/: status, comment, the settings in whi
   python src/report.py group=true sort=valid_loss top=20 output=report.md output=report.png
   python src/report.py 'started>2026-11-20' 'test_accuracy>=0.98' model!=cnn
   python src/report.py multirun/Default/2026-11-20/09-00-00 sort=test_accuracy
-  python src/report.py status=damaged
+  python src/report.py group=true curve=n output=curve.pdf output=curve.tex
+  python src/report.py compare=hparams.pool output=pools.tex
+  python src/report.py group=true 'columns=test_accuracy/class=*,seconds'
 
 A run whose process has vanished from this machine is `dead`, a folder without a readable run.json `damaged`. Groups
-count finished runs only. Through a pipe the table is plain and has all its columns.
+and comparisons count finished runs only. Through a pipe the table is plain and is not cut to the width.
 """
 
 
@@ -56,18 +80,60 @@ def main(words: list[str]) -> None:
     if not folders:
         raise UserError("no outputs/ or multirun/ here: name a folder with runs, or make one: python src/train.py")
     found = read_runs(folders)
+    if needs_errors(query):
+        found = [with_errors(run) for run in found]
     selected = select(found, query)
     hidden = [] if query.all else [run for run in selected if run.no_result]
     runs = [run for run in selected if query.all or not run.no_result]
-    table = make_table(runs, query.group, query.sort, query.reverse, query.top)
+    curve = curve_of(runs, query) if query.curve and runs else None
+    table = comparison(runs, query) if query.compare and runs else listing(runs, query, curve)
     show(table)
     if hidden:
         print(describe_hidden(hidden), file=sys.stderr)
     elif not runs and (hint := why_none(found, query)):
         print(hint, file=sys.stderr)
     for path in query.outputs:
-        write(table, path)
-        print(f"written: {path}", file=sys.stderr)
+        is_whole = path.suffix == ".csv" and not (query.columns or curve or query.compare)
+        written = listing(runs, replace(query, columns=["*"]), None) if is_whole else table
+        notes = write(written, path, curve)
+        print(f"written: {path}", *notes, sep="\n", file=sys.stderr)
+
+
+def listing(runs: list[RunRecord], query: Query, curve: str | None) -> Table:
+    """Return the table of runs or groups; with `curve`, of this metric at each number of patches, the best first."""
+    columns, sort = query.columns, query.sort
+    if curve is not None:
+        columns = sizes_of(curve, runs)
+        sort = columns[-1] if sort in (None, curve) else sort
+    asked = [each.name for each in query.filters]
+    return make_table(runs, query.group, sort, query.reverse, query.top, columns, asked)
+
+
+def comparison(runs: list[RunRecord], query: Query) -> Table:
+    """Return the table of paired differences. Raises a UserError without scipy."""
+    try:
+        from table.compare import compare
+    except ImportError as error:
+        raise UserError("compare= needs scipy: pip install scipy") from error
+    table = compare(runs, query.compare, ranked_metric(runs, query), query.reference)
+    return replace(table, rows=table.rows[: query.top])
+
+
+def curve_of(runs: list[RunRecord], query: Query) -> str:
+    """Return the metric of a curve. Raises a UserError if no run has it at several numbers of patches."""
+    metric = ranked_metric(runs, query)
+    at_size = AT_SIZE.fullmatch(metric)
+    metric = at_size["metric"] if at_size else metric
+    if len(sizes_of(metric, runs)) < 2:
+        remedy = "measure it: python src/evaluate.py run=FOLDER 'sizes=[1,4,16,64]'"
+        raise UserError(f"curve=n: no run has {metric} at several numbers of patches; {remedy}")
+    return metric
+
+
+def ranked_metric(runs: list[RunRecord], query: Query) -> str:
+    """Return the metric of sort=, else test_accuracy."""
+    is_metric = query.sort is not None and any(query.sort in run.metrics for run in runs)
+    return str(query.sort) if is_metric else "test_accuracy"
 
 
 if __name__ == "__main__":

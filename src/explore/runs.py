@@ -14,6 +14,7 @@ from process.errors import UserError
 from run.checkpoint import find_checkpoint
 from set_module.set_network import cuts_images, draws_patches
 from table.collect import RunRecord, read_runs
+from table.rows import short_folder
 
 # settings that are left out when two runs are compared
 OF_NO_EFFECT = {"comment", "tags", "loggers", "callbacks", "experiment_name", "experiment", "verbosity"}
@@ -61,8 +62,7 @@ def labels(runs: list[RunRecord]) -> dict[str, str]:
 
 def short_name(run: RunRecord) -> str:
     """Return the end of the run's folder: date, time, the number of a sweep's job."""
-    parts = Path(run.facts["folder"]).parts
-    return " ".join(parts[-3:] if parts[-1].isdecimal() else parts[-2:])
+    return short_folder(run.facts["folder"])
 
 
 def differing_settings(run: RunRecord, other: RunRecord) -> str:

@@ -1,11 +1,13 @@
-"""Find run folders and read their run.json, and nothing else: ten thousand runs take a second or two."""
+"""Find run folders and read their run.json and evaluation.json, and nothing else: ten thousand runs take a second."""
 
 import fcntl
+import json
 import os
 import re
 import socket
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from run.folder import MissingRecordError, RecordError, read_run_json
@@ -27,6 +29,8 @@ FACTS = (
     "best_epoch",
 )
 LOSSES = frozenset({"loss", "calibration_error"})  # lower is better; for records without `lower_is_better`
+LAST = "last_"  # begins the names of metrics of the last epoch, which are not those of the tested checkpoint
+ACCURACY = re.compile(r"(?P<stage>(last_)?(train|valid|test)_)accuracy(?P<of>/.*)?")
 # the end of the path of a single run, of a sweep, or of a sweep's job, as run/folder.py makes it
 DATED = re.compile(r"(?:^|/)\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d[^/]*(?P<job>/\d+)?$")
 
@@ -105,8 +109,9 @@ def _read(folder: str) -> RunRecord:
         return _read(folder)
     facts = {"folder": folder, **{name: record[name] for name in FACTS if record.get(name) is not None}}
     facts |= {"status": "dead"} if is_dead else {}
-    numbers = {name: _number(value) for name, value in record.get("metrics", {}).items()}
-    measured = {name: number for name, number in numbers.items() if number is not None}
+    measured = _evaluation(folder, record) | _numbers(record.get("metrics"))
+    if last := record.get("last_metrics"):
+        measured |= {LAST + name: number for name, number in _numbers(last).items()}
     lower = record.get("lower_is_better")
     directions = frozenset(map(str, lower)) if isinstance(lower, list) else LOSSES
     return RunRecord(facts, record.get("settings", {}), record.get("composed", {}), measured, directions)
@@ -114,6 +119,42 @@ def _read(folder: str) -> RunRecord:
 
 def _damaged(folder: str, why: str) -> RunRecord:
     return RunRecord({"folder": folder, "status": "damaged", "error": why})
+
+
+def _evaluation(folder: str, record: dict[str, Any]) -> dict[str, float]:
+    """Return what evaluate.py measured, named as in run.json; nothing if it is older than the run or damaged.
+
+    The metrics of last.ckpt begin with `last_`; those of a checkpoint that is neither this nor the best are left out.
+    """
+    try:
+        with open(os.path.join(folder, "evaluation.json"), "rb") as file:  # noqa: PTH118, PTH123
+            written = os.fstat(file.fileno()).st_mtime
+            found = json.loads(file.read())
+        parts = [found, found.get("sizes", {}), found.get("per_class", {})]
+        measured = {name: number for part in parts for name, number in _numbers(part).items() if name != "images"}
+        checkpoint = str(found.get("checkpoint", ""))
+        ended = record.get("ended")
+        if ended and datetime.fromisoformat(ended).timestamp() > written + 1:  # resumed since
+            return {}
+    except (OSError, ValueError, RecursionError, AttributeError, TypeError):
+        return {}
+    tested = str(record.get("best_checkpoint") or "")
+    if checkpoint.endswith(tested):
+        return measured
+    is_last = os.path.basename(checkpoint) == "last.ckpt"  # noqa: PTH119
+    return {LAST + name: number for name, number in measured.items()} if is_last else {}
+
+
+def with_errors(run: RunRecord) -> RunRecord:
+    """Return the run with test_error = 1 - test_accuracy beside it, and the like for each accuracy."""
+    found = [(ACCURACY.fullmatch(name), value) for name, value in run.metrics.items()]
+    errors = {f"{name['stage']}error{name['of'] or ''}": 1 - value for name, value in found if name}
+    return replace(run, metrics=errors | run.metrics)
+
+
+def _numbers(metrics: Any) -> dict[str, float]:
+    found = metrics if isinstance(metrics, dict) else {}
+    return {name: number for name, value in found.items() if (number := _number(value)) is not None}
 
 
 def _number(value: Any) -> float | None:

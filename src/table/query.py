@@ -1,4 +1,4 @@
-"""The arguments of report.py, `key=value` words: which folders and runs, in which order, into which files."""
+"""The arguments of report.py, `key=value` words: which folders and runs, which columns and order, into which files."""
 
 import fnmatch
 import re
@@ -10,9 +10,12 @@ from typing import Any
 from process.errors import UserError, nearest
 from table.collect import FACTS, RunRecord
 
-WORD = re.compile(r"(?P<name>[^=<>!]+)(?P<operator>!=|>=|<=|=|>|<)(?P<value>.*)", re.DOTALL)
-OPTIONS = ("all", "group", "sort", "top", "output")
-ENDINGS = (".csv", ".md", ".png", ".svg", ".pdf")
+# a metric at a number of patches or of a class has a `=` in its name: test_accuracy/n=16, test_accuracy/class=cat
+WORD = re.compile(
+    r"(?P<name>[^=<>!/]+/(?:n|class)=[^=<>!]+|[^=<>!]+)(?P<operator>!=|>=|<=|=|>|<)(?P<value>.*)", re.DOTALL
+)
+OPTIONS = ("all", "group", "sort", "top", "columns", "curve", "compare", "reference", "output")
+TEXTS, FIGURES = (".csv", ".md", ".tex"), (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class Query:
     sort: str | None = None
     reverse: bool = False
     top: int | None = None
+    columns: list[str] = field(default_factory=list)
+    curve: bool = False
+    compare: list[str] = field(default_factory=list)
+    reference: str | None = None
     outputs: list[Path] = field(default_factory=list)
 
 
@@ -71,6 +78,13 @@ def parse(words: list[str]) -> Query:
             _set_option(query, found["name"], found["value"])
         else:
             query.filters.append(Filter(*found.group("name", "operator", "value")))
+    if query.reference is not None and not query.compare:
+        raise UserError(f"reference={query.reference}: a value of the setting of compare=SETTING, which is missing")
+    if query.compare and (query.curve or query.group):
+        raise UserError(f"compare= pairs single runs: leave out {'curve=n' if query.curve else 'group=true'}")
+    for path in query.outputs:
+        if query.compare and path.suffix in FIGURES:
+            raise UserError(f"output={path}: compare= makes a table: choose {', '.join(TEXTS)}")
     return query
 
 
@@ -83,9 +97,17 @@ def _set_option(query: Query, name: str, value: str) -> None:
                 raise UserError(f"top={value}: must be a whole number >= 1")
             query.top = int(value)
         case "output":
-            if Path(value).suffix not in ENDINGS:
-                raise UserError(f"output={value}: the ending must be one of {', '.join(ENDINGS)}")
+            if Path(value).suffix not in (*TEXTS, *FIGURES):
+                raise UserError(f"output={value}: the ending must be one of {', '.join((*TEXTS, *FIGURES))}")
             query.outputs.append(Path(value))
+        case "columns" | "compare":
+            getattr(query, name).extend(filter(None, value.split(",")))
+        case "curve":
+            if value != "n":
+                raise UserError(f"curve={value}: must be n, the number of patches")
+            query.curve = True
+        case "reference":
+            query.reference = value
         case _:  # all, group
             if value.lower() not in ("true", "false"):
                 raise UserError(f"{name}={value}: must be true or false")
@@ -98,14 +120,21 @@ def select(runs: list[RunRecord], query: Query) -> list[RunRecord]:
     for run in runs:
         known |= dict.fromkeys((*run.known, *run.metrics))
     asked = [(each.name, [*known, *OPTIONS]) for each in query.filters]
-    for name, words in asked + ([(query.sort, [*known])] if query.sort is not None else []):
-        if runs and name not in known:
+    asked += [(name, [*known]) for name in (query.sort, *query.columns, *query.compare) if name is not None]
+    for name, words in asked:
+        if runs and name not in known and not any(fnmatch.fnmatchcase(each, name) for each in known):
             close = nearest(name, words)
             raise UserError(
                 f"{name}: no run has such a setting or metric"
                 + (f"; did you mean {close}?" if close else f" (there are {', '.join(sorted(known))})")
             )
     return [run for run in runs if all(each.accepts(run) for each in query.filters)]
+
+
+def needs_errors(query: Query) -> bool:
+    """Return whether an error rate is asked for: it is computed from the accuracy."""
+    asked = (query.sort or "", *query.columns, *(each.name for each in query.filters))
+    return any("_error" in name for name in asked)
 
 
 def describe_hidden(hidden: list[RunRecord]) -> str:

@@ -1,20 +1,24 @@
 """The rows of a table of runs: settings that differ, means over seeds and folds, the order by a metric."""
 
+import fnmatch
 import json
 import math
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from settings import find, result_name
-from table.collect import RunRecord
+from table.collect import LAST, RunRecord
 from table.query import as_text
 
 NAMED_ELSEWHERE = ("comment", "experiment_name")  # in columns of their own, and in the folder's name
 METRIC_ORDER = ("test_", "valid_", "train_")
+ERRORS = [f"{stage}error" for stage in METRIC_ORDER]  # computed from the accuracy, see `collect.with_errors`
+AT_SIZE = re.compile(r"(?P<metric>.*)/n=(?P<n>\d+)")  # a metric at a number of patches
 FOLD = "data.fold"
 
 
@@ -36,12 +40,20 @@ class Spread:
         return statistics.stdev(self.values) if all(map(math.isfinite, self.values)) else math.nan
 
 
-Cell = str | int | float | Spread | None
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+Cell = str | int | float | Spread | Interval | None
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: `kind` is fact, setting or metric."""
+    """A column of a table: `kind` is fact, setting, metric, p, or difference: a metric with its sign."""
 
     name: str
     kind: str
@@ -57,16 +69,19 @@ class Table:
     rows: list[dict[str, Cell]]
     shared: dict[str, str]  # settings that are the same in all the runs
     statuses: Counter[str]  # of the runs
-    lower_is_better: bool = False  # for the metric `ranking`
-
-    @property
-    def ranking(self) -> str | None:
-        """The metric by which the table is sorted, else the first one."""
-        return next((column.name for column in self.columns if column.kind == "metric"), None)
+    ranking: str | None = None  # the metric by which the table is sorted, else the first one
+    lower_is_better: frozenset[str] = frozenset()  # the metrics for which lower is better
+    notes: list[str] = field(default_factory=list)  # what a reader has to know about the columns
 
 
 def make_table(
-    runs: list[RunRecord], group: bool = False, sort: str | None = None, reverse: bool = False, top: int | None = None
+    runs: list[RunRecord],
+    group: bool = False,
+    sort: str | None = None,
+    reverse: bool = False,
+    top: int | None = None,
+    columns: Iterable[str] = (),
+    asked: Iterable[str] = (),
 ) -> Table:
     """Make a table of runs.
 
@@ -76,38 +91,89 @@ def make_table(
         sort: the name of a column; by a metric, the best row comes first.
         reverse: reverses that order.
         top: keeps only that many rows.
+        columns: the metrics and facts that are shown, with * and ?, in this order; else the default metrics.
+        asked: names that are shown beside the default metrics.
     """
     whole = [run for run in runs if run.facts["status"] != "damaged"]
+    columns, asked = list(columns), {*asked, sort}
     settings = _differing(whole, NAMED_ELSEWHERE)
-    metrics = _ordered({name for run in whole for name in run.metrics}, sort)
+    measured = {name for run in whole for name in run.metrics}
+    metrics = _chosen(measured, columns) if columns else _ordered(filter(_is_default, measured), sort)
+    metrics += [name for name in _ordered(measured & asked, sort) if name not in metrics]
     if group:
         settings = [name for name in _differing(whole, ("comment",)) if not is_repeat(name)]
-        rows = [_group_row(members, settings, metrics, sort) for members in _groups(whole)]
         facts = ["n", "over", "not counted"]
     else:
-        rows = [_run_row(run, settings, metrics, sort) for run in runs]
         facts = ["folder", "status"]
+    shown = {*facts, *settings, *metrics, "comment", "error"}
+    facts += [
+        name for name in dict.fromkeys([*columns, sort]) if name and name not in shown and not re.search("[*?]", name)
+    ]
+    if group:
+        rows = [_group_row(members, settings, [*metrics, *facts]) for members in _groups(whole)]
+    else:
+        rows = [_run_row(run, settings, metrics, facts) for run in runs]
+    lower = frozenset(name for name in metrics if is_lower_better(name, whole))
     if sort is not None:
-        best_is_high = sort in metrics and not is_lower_better(sort, whole)
-        rows = _ranked(rows, sort, down=best_is_high != reverse)
-        if sort not in (*facts, *settings, *metrics, "comment", "error"):
-            facts.append(sort)
+        rows = _ranked(rows, sort, down=(sort in metrics and sort not in lower) != reverse)
     rows = rows[:top]
-    columns = [
+    ranking = sort if sort in metrics else next(iter(metrics), None)
+    wanted = [
         *(Column(name, "fact", essential=True) for name in facts),
         *(Column(name, "setting") for name in settings),
         Column("comment", "fact"),
-        *(Column(name, "metric", essential=name == metrics[0]) for name in metrics),
+        *(Column(name, "metric", essential=name == ranking) for name in metrics),
         Column("best_epoch", "fact"),
         Column("error", "fact"),
     ]
     filled = []
-    for column in columns:
+    for column in wanted:
         cells = [cell for row in rows if (cell := row.get(column.name)) not in (None, "")]
         if cells:
             filled.append(replace(column, numeric=not any(isinstance(cell, str) for cell in cells)))
-    table = Table(filled, rows, _shared(whole), Counter(run.facts["status"] for run in runs))
-    return replace(table, lower_is_better=table.ranking is not None and is_lower_better(table.ranking, whole))
+    return Table(filled, rows, _shared(whole), Counter(run.facts["status"] for run in runs), ranking, lower)
+
+
+def sizes_of(metric: str, runs: list[RunRecord]) -> list[str]:
+    """Return the names of the metric at numbers of patches, test_accuracy/n=1 and so on, the smallest first."""
+    names = {
+        name for run in runs for name in run.metrics if name.startswith(f"{metric}/n=") and AT_SIZE.fullmatch(name)
+    }
+    return sorted(names, key=_size)
+
+
+def row_labels(table: Table) -> tuple[str, list[str]]:
+    """Return short labels of the rows, and what they are the values of: only the settings in which the rows differ."""
+    texts = {c.name: [_text(row.get(c.name)) for row in table.rows] for c in table.columns}
+    names = [c.name for c in table.columns if c.kind == "setting" or c.name in ("comment", "over")]
+    names = [name for name in names if len(set(texts[name])) > 1]
+    short = [name.rpartition(".")[2] for name in names]
+    short = [each if short.count(each) == 1 else name for each, name in zip(short, names, strict=True)]
+    if len(names) == 1:
+        labels, title = [text or "default" for text in texts[names[0]]], short[0]
+    else:
+        columns = [
+            [f"{each}={text}" if text else "" for text in texts[name]] for each, name in zip(short, names, strict=True)
+        ]
+        labels, title = [" ".join(filter(None, parts)) for parts in zip(*columns, strict=True)], ""
+    if not labels:
+        labels = [""] * len(table.rows)
+    if "folder" in texts:  # not groups, whose labels differ
+        labels = [
+            label if label and labels.count(label) == 1 else f"{label} {short_folder(folder)}".strip()
+            for label, folder in zip(labels, texts["folder"], strict=True)
+        ]
+    return title, [label or "all runs" for label in labels]
+
+
+def short_folder(folder: str) -> str:
+    """Return the end of a run's folder: date, time, the number of a sweep's job."""
+    parts = folder.split("/")
+    return " ".join(parts[-3:] if parts[-1].isdecimal() else parts[-2:])
+
+
+def _text(cell: Cell) -> str:
+    return "" if cell is None else as_text(cell)
 
 
 def is_repeat(setting: str) -> bool:
@@ -116,9 +182,14 @@ def is_repeat(setting: str) -> bool:
 
 
 def is_lower_better(metric: str, runs: list[RunRecord]) -> bool:
-    """Return whether lower values of this result are better, as the records of the runs say."""
-    name = result_name(metric)
-    return any(name in run.lower_is_better for run in runs)
+    """Return whether lower values of this result are better, as the records of the runs say; of losses and errors."""
+    name = result_name(metric.removeprefix(LAST))
+    return re.search(r"(^|_)(loss|error)$", name) is not None or any(name in run.lower_is_better for run in runs)
+
+
+def _is_default(metric: str) -> bool:
+    """Return whether a metric is shown unasked: not one of a size, of a class, of the last epoch, nor an error rate."""
+    return not ("/" in metric or metric.startswith(LAST) or metric in ERRORS)
 
 
 def _differing(runs: list[RunRecord], without: Iterable[str]) -> list[str]:
@@ -140,21 +211,30 @@ def _shared(runs: list[RunRecord]) -> dict[str, str]:
     return {name: text for name, text in texts[0].items() if (name, text) in same} if texts else {}
 
 
-def _ordered(metrics: set[str], first: str | None) -> list[str]:
-    def place(name: str) -> tuple[bool, int, str]:
+def _chosen(metrics: set[str], patterns: list[str]) -> list[str]:
+    found = [sorted(fnmatch.filter(metrics, each.replace("[", "[[]")), key=_size) for each in patterns]
+    return list(dict.fromkeys(name for names in found for name in names))
+
+
+def _ordered(metrics: Iterable[str], first: str | None) -> list[str]:
+    def place(name: str) -> tuple[bool, int, tuple[str, int]]:
         parts = [index for index, prefix in enumerate(METRIC_ORDER) if name.startswith(prefix)]
-        return name != first, parts[0] if parts else len(METRIC_ORDER), name
+        return name != first, parts[0] if parts else len(METRIC_ORDER), _size(name)
 
     return sorted(metrics, key=place)
 
 
-def _run_row(run: RunRecord, settings: list[str], metrics: list[str], sort: str | None) -> dict[str, Cell]:
+def _size(metric: str) -> tuple[str, int]:
+    """Return a sort key that puts n=4 before n=16."""
+    found = AT_SIZE.fullmatch(metric)
+    return (found["metric"], int(found["n"])) if found else (metric, 0)
+
+
+def _run_row(run: RunRecord, settings: list[str], metrics: list[str], facts: list[str]) -> dict[str, Cell]:
     row = _settings_row(run, settings)
     row |= {name: run.metrics[name] for name in metrics if name in run.metrics}
     row |= {name: _fact(run.facts.get(name)) for name in ("folder", "status", "comment", "best_epoch", "error")}
-    if sort is not None and sort not in row:
-        row[sort] = _fact(run.value(sort))
-    return row
+    return row | {name: _fact(run.value(name)) for name in facts if name not in row}
 
 
 def _settings_row(run: RunRecord, settings: list[str]) -> dict[str, Cell]:
@@ -197,7 +277,7 @@ def _over(runs: list[RunRecord]) -> str:
     return ", ".join(words)
 
 
-def _group_row(members: list[RunRecord], settings: list[str], metrics: list[str], sort: str | None) -> dict[str, Cell]:
+def _group_row(members: list[RunRecord], settings: list[str], averaged: list[str]) -> dict[str, Cell]:
     """Return the row of a group. Only finished runs count: the metrics of the others are no results yet."""
     finished = [run for run in members if run.facts["status"] == "finished"]
     others = Counter(run.facts["status"] for run in members if run.facts["status"] != "finished")
@@ -205,13 +285,13 @@ def _group_row(members: list[RunRecord], settings: list[str], metrics: list[str]
     row |= {"n": len(finished), "comment": _fact(members[0].facts.get("comment"))}
     row["over"] = _over(finished)
     row["not counted"] = ", ".join(f"{count} {status}" for status, count in others.items())
-    for name in [*metrics, sort]:
-        values = [run.value(name) for run in finished] if name is not None and name not in row else []
-        if numbers := tuple(float(value) for value in values if _is_number(value)):
-            row[str(name)] = Spread(numbers)
-        elif values:
-            row[str(name)] = _fact(values[0])
-    return row
+    return row | {name: _averaged([run.value(name) for run in finished]) for name in averaged if name not in row}
+
+
+def _averaged(values: list[Any]) -> Cell:
+    if numbers := tuple(float(value) for value in values if _is_number(value)):
+        return Spread(numbers)
+    return _fact(values[0]) if values else None
 
 
 def _ranked(rows: list[dict[str, Cell]], name: str, down: bool) -> list[dict[str, Cell]]:

@@ -41,6 +41,7 @@ def notes(table: Table, left_out: list[str]) -> list[str]:
     lines = [f"{total} run{'s' * (total != 1)}" + (f": {counts}" if counts else "")]
     if table.shared and table.rows:
         lines.append("in all of them: " + " ".join(f"{name}={value}" for name, value in table.shared.items()))
+    lines += table.notes
     if left_out:
         lines.append(f"too narrow for {', '.join(left_out)}: report.py output=runs.csv holds all columns")
     return lines
@@ -81,7 +82,8 @@ def fit(
 
 def heading(column: Column) -> str:
     """Return a column's name in two lines, which are narrower: hparams. / lr, test_ / accuracy."""
-    group, separator, name = column.name.rpartition("_" if column.kind == "metric" else ".")
+    kind = "/" if "/" in column.name else "_"  # test_accuracy/ n=16
+    group, separator, name = column.name.rpartition(kind if column.kind == "metric" else ".")
     return f"{group}{separator}\n{name}" if separator else name
 
 

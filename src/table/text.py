@@ -1,21 +1,32 @@
-"""A table of runs as text: plain columns, Markdown, CSV."""
+"""A table of runs as text: plain columns, Markdown, LaTeX, CSV."""
 
 import csv
 import io
+import re
 from typing import Any
 
 from table.query import as_text
-from table.rows import Cell, Column, Spread, Table
+from table.rows import AT_SIZE, Cell, Column, Interval, Spread, Table
+
+ESCAPED = {letter: f"\\{letter}" for letter in "&%$#_{}"}  # what LaTeX reads as commands
+ESCAPED |= {"[": "{[}", "]": "{]}"}  # at the begin of a row they would be an argument of the line break before
+ESCAPED |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+ESCAPED |= {"<": "$<$", ">": "$>$", "±": r"$\pm$"}
 
 
 def cell_text(row: dict[str, Cell], column: Column) -> str:
     """Return a cell as text: metrics with four digits, `mean ± std`; control characters are replaced."""
     cell = row.get(column.name)
+    if isinstance(cell, Interval):
+        digits = _digits(max(abs(cell.low), abs(cell.high)))
+        return f"{cell.low:{digits}} to {cell.high:{digits}}"
+    if isinstance(cell, float) and column.kind == "difference":
+        return f"{cell:+{_digits(cell)}}"
     if isinstance(cell, Spread):
         digits = _digits(cell.mean)
         n = f" (n={len(cell.values)})" if len(cell.values) != row.get("n") else ""  # not all runs have this metric
         return f"{cell.mean:{digits}}" + (f" ± {cell.std:{digits}}" if cell.std is not None else "") + n
-    if isinstance(cell, float) and column.kind == "metric":
+    if isinstance(cell, float) and column.kind in ("metric", "p"):
         return f"{cell:{_digits(cell)}}"
     return "" if cell is None else _clean(as_text(cell))
 
@@ -37,23 +48,78 @@ def plain(table: Table) -> str:
 def markdown(table: Table) -> str:
     lines = [[column.name for column in table.columns], ["---:" if c.numeric else "---" for c in table.columns]]
     lines += [[cell_text(row, column).replace("|", "\\|") for column in table.columns] for row in table.rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    notes = "".join(f"\n{note}\n" for note in table.notes)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + notes
+
+
+def latex(table: Table) -> str:
+    """Return a tabular of the package booktabs; the best value of each metric, as printed, is bold."""
+    best = {column.name: _best(table, column.name) for column in table.columns if column.kind == "metric"}
+    lines = [r"% \usepackage{booktabs}"]
+    lines += [f"% {note}" for note in (*table.notes, *([_shared(table)] if table.shared else []))]
+    lines += [rf"\begin{{tabular}}{{{''.join('r' if c.numeric else 'l' for c in table.columns)}}}", r"\toprule"]
+    lines += [" & ".join(_latex_name(column) for column in table.columns) + r" \\", r"\midrule"]
+    for row in table.rows:
+        cells = []
+        for column in table.columns:
+            text = escaped(cell_text(row, column), column)
+            cells.append(rf"\textbf{{{text}}}" if text and text == best.get(column.name) else text)
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def escaped(text: str, column: Column) -> str:
+    """Return a cell's text for LaTeX; the minus of a number is a minus there, not a hyphen."""
+    if column.kind not in ("fact", "setting"):
+        text = re.sub(r"(?<!\S)-(?=\d)", "\u2212", text)
+    return "".join(ESCAPED.get(letter, letter) for letter in text).replace("\u2212", "$-$")
+
+
+def _latex_name(column: Column) -> str:
+    if at := AT_SIZE.fullmatch(column.name):
+        return f"$n={at['n']}$"
+    name = column.name.removeprefix("hparams.").replace("class=", "")
+    return escaped(name.replace("_", " ") if column.kind != "setting" else name, column)
+
+
+def _best(table: Table, metric: str) -> str | None:
+    values = [
+        (cell.mean if isinstance(cell, Spread) else cell, row)
+        for row in table.rows
+        if (cell := row.get(metric)) is not None
+    ]
+    numbers = [(value, row) for value, row in values if isinstance(value, int | float) and value == value]
+    if len(numbers) < 2:
+        return None
+    _, row = (min if metric in table.lower_is_better else max)(numbers, key=lambda pair: pair[0])
+    column = next(each for each in table.columns if each.name == metric)
+    return escaped(cell_text(row, column), column)
+
+
+def _shared(table: Table) -> str:
+    return "in all of them: " + " ".join(f"{name}={_clean(value)}" for name, value in table.shared.items())
 
 
 def comma_separated(table: Table) -> str:
-    """Return CSV, numbers with all their digits; a mean over runs becomes three columns."""
-    spread = {name for row in table.rows for name, cell in row.items() if isinstance(cell, Spread)}
-    lines: list[list[Any]] = [[]]
+    """Return CSV, numbers with all their digits; a mean over runs becomes three columns, an interval two."""
+    kinds = {column.name: {type(row.get(column.name)) for row in table.rows} for column in table.columns}
+    lines: list[list[Any]] = [[], *([] for _ in table.rows)]
     for column in table.columns:
-        lines[0] += [f"{column.name}{end}" for end in ("", "_std", "_n")] if column.name in spread else [column.name]
-    for row in table.rows:
-        lines.append([])
-        for column in table.columns:
-            cell = row.get(column.name)
-            if isinstance(cell, Spread):
-                lines[-1] += [cell.mean, cell.std, len(cell.values)]
-            else:
-                lines[-1] += [_clean(cell) if isinstance(cell, str) else cell] + 2 * [None] * (column.name in spread)
+        cells: list[Any] = [row.get(column.name) for row in table.rows]
+        if Spread in kinds[column.name]:
+            ends, parts = (
+                ("", "_std", "_n"),
+                [[c.mean, c.std, len(c.values)] if isinstance(c, Spread) else [c, None, None] for c in cells],
+            )
+        elif Interval in kinds[column.name]:
+            ends, parts = (
+                ("_low", "_high"),
+                [[c.low, c.high] if isinstance(c, Interval) else [None, None] for c in cells],
+            )
+        else:
+            ends, parts = ("",), [[_clean(c) if isinstance(c, str) else c] for c in cells]
+        for line, part in zip(lines, [[column.name + end for end in ends], *parts], strict=True):
+            line += part
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows(lines)
     return file.getvalue()
