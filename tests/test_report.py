@@ -1,5 +1,6 @@
 """Tests of report.py as a user calls it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -64,6 +65,73 @@ def test_filters_groups_ranks_and_writes(sweep, command, capsys, tmp_path):
     assert "0.9700 ± 0.0200" in (tmp_path / "best.md").read_text(encoding="utf-8")
 
 
+@pytest.fixture
+def measured(tmp_path):
+    """Make runs of two pools and three seeds with accuracies at two sizes: one in run.json, one in evaluation.json."""
+    for pool, accuracies in (("max", [0.90, 0.92, 0.94]), ("mean", [0.80, 0.81, 0.86])):
+        for seed, accuracy in enumerate(accuracies):
+            folder = make_run(
+                tmp_path / f"multirun/Default/2026-11-20/09-00-00_{pool}" / str(seed),
+                settings={"data": "digits", "hparams.pool": [pool], "hparams.seed": seed},
+                metrics={"test_accuracy": accuracy, "test_accuracy/n=16": accuracy},
+                last_metrics={"valid_accuracy": accuracy / 2},
+            )
+            sizes = {"test_accuracy/n=4": accuracy - 0.1}
+            (folder / "evaluation.json").write_text(json.dumps({"sizes": sizes}), encoding="utf-8")
+
+
+def test_a_curve_as_table_and_figure(measured, command, capsys, tmp_path):
+    words = [
+        "group=true",
+        "curve=n",
+        *(f"output=curve{end}" for end in (".pdf", ".svg", ".png", ".md", ".csv", ".tex")),
+    ]
+    assert command("report", *words) == 0
+    out, err = capsys.readouterr()
+    assert [" ".join(line.split()) for line in out.splitlines()] == [
+        "n hparams.pool test_accuracy/n=4 test_accuracy/n=16",
+        "3 [max] 0.8200 ± 0.0200 0.9200 ± 0.0200",
+        "3 [mean] 0.7233 ± 0.0321 0.8233 ± 0.0321",
+    ]
+    assert err.count("written: curve") == 6
+    assert (tmp_path / "curve.pdf").read_bytes().startswith(b"%PDF")
+    header, best, _ = (tmp_path / "curve.csv").read_text(encoding="utf-8").splitlines()
+    assert header.startswith("n,hparams.pool,test_accuracy/n=4,test_accuracy/n=4_std,test_accuracy/n=4_n,")
+    assert float(best.split(",")[2]) == pytest.approx(0.82)
+    assert r"3 & {[}max{]} & \textbf{0.8200 $\pm$ 0.0200}" in (tmp_path / "curve.tex").read_text(encoding="utf-8")
+
+
+def test_a_curve_of_the_error_has_the_smallest_first(measured, command, capsys):
+    assert command("report", "group=true", "curve=n", "sort=test_error") == 0
+    assert " ".join(lines(capsys)[1].split()) == "3 [max] 0.1800 ± 0.0200 0.0800 ± 0.0200"
+    assert command("report", "group=true", "curve=n", "sort=-test_error/n=4", "top=1") == 0
+    assert lines(capsys)[1].split()[:2] == ["3", "[mean]"]
+
+
+def test_a_comparison_over_seeds(measured, command, capsys, tmp_path):
+    assert command("report", "compare=hparams.pool", "output=c.tex", "output=c.csv", "output=c.md") == 0
+    out, err = capsys.readouterr()
+    best, other = (" ".join(line.split()) for line in out.splitlines()[1:])
+    assert best == "[max] 3 0.9200 ± 0.0200 reference"
+    # the differences are 0.10, 0.11, 0.08; t of 97.5 % with 2 degrees of freedom is 4.3027
+    assert other == "[mean] 3 0.8233 ± 0.0321 -0.0967 -0.1346 to -0.0587 0.0082 worse"
+    assert "Holm's correction for 1 comparison" in err
+    assert "-0.0967" in (tmp_path / "c.md").read_text(encoding="utf-8")
+
+
+def test_columns_and_files_have_what_is_asked_for(measured, command, capsys, tmp_path):
+    assert command("report", "sort=test_accuracy", "top=1", "output=all.csv", "output=short.md") == 0
+    assert lines(capsys)[0].split() == ["folder", "status", "hparams.pool", "hparams.seed", "test_accuracy"]
+    every = "test_accuracy,test_accuracy/n=4,test_accuracy/n=16,last_valid_accuracy"
+    header = (tmp_path / "all.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert sorted(header.split(",")[-4:]) == sorted(every.split(","))
+    assert "n=4" not in (tmp_path / "short.md").read_text(encoding="utf-8")
+    assert command("report", "test_accuracy/n=4>=0.84", "columns=last_*") == 0
+    header, row = (line.split() for line in lines(capsys))
+    assert header[-2:] == ["last_valid_accuracy", "test_accuracy/n=4"]
+    assert row[-2:] == ["0.4700", "0.8400"]
+
+
 def test_a_folder_and_a_comparison(sweep, command, capsys):
     assert command("report", "multirun/Default/2026-11-20/09-00-00/3", "multirun/Default/2026-11-20/09-00-00/4") == 0
     assert len(lines(capsys)) == 1 + 2
@@ -99,6 +167,16 @@ def test_real_runs(train, command, capsys):
     [
         (["hparams.lrr=1"], "did you mean hparams.lr?"),
         (["nowhere"], "nowhere: no such folder"),
+        (
+            ["curve=n"],
+            "curve=n: no run has test_accuracy at several numbers of patches; measure it: python src/evaluate",
+        ),
+        (["curve=n", "sort=test_loss"], "no run has test_loss at several numbers"),
+        (["compare=hparams.lr", "data=MNIST"], "compare=hparams.lr: of the finished runs none has test_accuracy"),
+        (
+            ["compare=data", "status=finished"],
+            "of the finished runs all have data=digits: train runs with other values",
+        ),
         (["output=nowhere/a.csv"], "cannot write nowhere/a.csv: No such file or directory"),
     ],
 )

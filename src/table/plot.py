@@ -1,5 +1,6 @@
 """Figures of a table of runs: a line per row, or a curve per row against the number of patches."""
 
+import logging
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,6 +129,7 @@ def _drawable(texts: list[str]) -> tuple[list[str], list[str], list[str]]:
     from matplotlib import font_manager, get_data_path
     from PIL import ImageFont
 
+    logging.getLogger(font_manager.__name__).setLevel(logging.ERROR)  # it warns of fonts without a normal weight
     base = ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), fonts.SIZE)
     shown, families, numbered = [], ["DejaVu Sans"], []
     for text in map(fonts.composed, texts):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from run_records import make_run
 
-from table.collect import read_runs
+from table.collect import RunRecord, read_runs, with_errors
 
 
 def found(folder):
@@ -131,3 +131,59 @@ def test_a_running_run_whose_process_is_gone_is_dead(tmp_path, facts, held, stat
     os.close(handle)
     assert run.facts["status"] == status
     assert json.loads((folder / "run.json").read_text())["status"] == "running"
+
+
+def evaluated(folder, content, **facts):
+    make_run(folder, metrics={"test_accuracy": 0.9}, best_checkpoint="checkpoints/best.ckpt", **facts)
+    text = content if isinstance(content, str) else json.dumps(content)
+    (folder / "evaluation.json").write_text(text, encoding="utf-8")
+    (run,) = read_runs([str(folder)])
+    return run.metrics
+
+
+EVALUATION = {
+    "checkpoint": "outputs/x/checkpoints/best.ckpt",
+    "images": 355,
+    "test_accuracy": 0.5,
+    "test_f1": 0.8,
+    "per_class": {"test_accuracy/class=cat": 0.7, "test_accuracy/class=dog": None},
+    "sizes": {"test_accuracy/n=16": 0.6},
+    "confusion_matrix": [[1, 2], [3, 4]],
+}
+MEASURED = {"test_f1": 0.8, "test_accuracy/class=cat": 0.7, "test_accuracy/n=16": 0.6}
+
+
+def test_what_evaluate_measured_stands_beside_what_training_measured(tmp_path):
+    assert evaluated(tmp_path / "a", EVALUATION) == {**MEASURED, "test_accuracy": 0.9}
+    ended = "2026-11-20T09:00:00.000+00:00"
+    assert evaluated(tmp_path / "b", EVALUATION, ended=ended) == {**MEASURED, "test_accuracy": 0.9}
+
+
+def test_an_evaluation_of_another_checkpoint_is_not_mixed_with_that_of_the_best(tmp_path):
+    last = evaluated(tmp_path / "a", {**EVALUATION, "checkpoint": "outputs/x/checkpoints/last.ckpt"})
+    assert last == {"test_accuracy": 0.9, "last_test_accuracy": 0.5, **{f"last_{k}": v for k, v in MEASURED.items()}}
+    assert evaluated(tmp_path / "b", {**EVALUATION, "checkpoint": "elsewhere/epoch=3.ckpt"}) == {"test_accuracy": 0.9}
+
+
+def test_an_evaluation_older_than_the_end_of_the_run_is_outdated(tmp_path):
+    assert evaluated(tmp_path / "a", EVALUATION, ended="2999-01-01T00:00:00.000+00:00") == {"test_accuracy": 0.9}
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", '{"sizes": 3, "per_class": []}', "[" * 100_000])
+def test_a_damaged_evaluation_hides_no_run(tmp_path, content):
+    assert evaluated(tmp_path / "a", content) == {"test_accuracy": 0.9}
+
+
+def test_metrics_of_the_last_epoch_have_names_that_say_so(tmp_path):
+    make_run(tmp_path / "a", metrics={"valid_accuracy": 0.9}, last_metrics={"valid_accuracy": 0.8, "valid_loss": "nan"})
+    (run,) = read_runs([str(tmp_path)])
+    assert run.metrics.pop("last_valid_loss") != 0
+    assert run.metrics == {"valid_accuracy": 0.9, "last_valid_accuracy": 0.8}
+
+
+def test_error_rates_are_computed_from_accuracies():
+    names = ("test_accuracy", "test_accuracy/n=4", "last_valid_accuracy", "test_top_5", "balanced_accuracy")
+    run = with_errors(RunRecord({}, metrics=dict.fromkeys(names, 0.75)))
+    errors = {name: value for name, value in run.metrics.items() if name not in names}
+    assert errors == dict.fromkeys(("test_error", "test_error/n=4", "last_valid_error"), 0.25)
+    assert with_errors(RunRecord({}, metrics={"test_accuracy": 0.5, "test_error": 0.1})).metrics["test_error"] == 0.1

@@ -1,10 +1,12 @@
 """Filters accept the right runs, and words without a meaning are refused in one line."""
 
+import re
+
 import pytest
 
 from process.errors import UserError
 from table.collect import RunRecord
-from table.query import as_text, parse, select, why_none
+from table.query import as_text, needs_errors, parse, select, why_none
 
 RUN = RunRecord(
     facts={"folder": "outputs/a", "status": "finished", "comment": "warm up, 5%", "started": "2026-11-20T09:00:00"},
@@ -65,6 +67,40 @@ def test_filters(word, accepted):
     assert (RUN in select([RUN, OTHER], parse([word]))) == accepted
 
 
+@pytest.mark.parametrize(
+    ("word", "accepted"),
+    [
+        ("test_accuracy/n=16>0.8", True),
+        ("test_accuracy/n=16=0.8", False),
+        ("test_accuracy/n=16!=0.9", False),
+        ("test_accuracy/class=cat<=0.3", True),
+        ("folder=outputs/n=16*", True),
+    ],
+)
+def test_a_metric_with_an_equal_sign_in_its_name(word, accepted):
+    metrics = {"test_accuracy/n=16": 0.9, "test_accuracy/class=cat": 0.3}
+    run = RunRecord({"folder": "outputs/n=16", "status": "finished"}, metrics=metrics)
+    assert select([run], parse([word])) == [run] * accepted
+
+
+def test_a_comparison_of_groups_or_as_a_picture_is_refused():
+    for words, line in (
+        (["compare=model", "group=true"], "leave out group=true"),
+        (["compare=model", "curve=n"], "leave out curve=n"),
+        (["compare=model", "output=a.pdf"], "compare= makes a table: choose .csv, .md, .tex"),
+    ):
+        with pytest.raises(UserError, match=re.escape(line)):
+            parse(words)
+
+
+def test_lists_of_columns():
+    query = parse(["columns=test_loss,seconds", "columns=test_accuracy/n=*", "compare=model,hparams.lr"])
+    assert query.columns == ["test_loss", "seconds", "test_accuracy/n=*"]
+    assert query.compare == ["model", "hparams.lr"]
+    assert not needs_errors(query)
+    assert needs_errors(parse(["sort=test_error/n=4"]))
+
+
 def test_a_run_must_pass_all_filters():
     assert select([RUN, OTHER], parse(["data=*", "status=failed"])) == [OTHER]
 
@@ -97,6 +133,14 @@ def test_words(tmp_path, monkeypatch):
         ("top=many", "top=many: must be a whole number >= 1"),
         ("output=table.xlsx", "must be one of .csv, .md,"),
         ("output=csv", "must be one of .csv, .md,"),
+        ("curve=patches", "curve=patches: must be n"),
+        ("reference=[max]", "compare=SETTING, which is missing"),
+        (
+            "columns=test_loss,tset_accuracy",
+            "tset_accuracy: no run has such a setting or metric; did you mean test_acc",
+        ),
+        ("columns=f1_*", "f1_*: no run has such a setting or metric"),
+        ("compare=hparams.pol", "did you mean hparams.pool?"),
         ("test_accuracy>high", "test_accuracy is a number, and 'high' is none"),
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from table.collect import RunRecord
-from table.rows import Spread, make_table
+from table.rows import Spread, make_table, row_labels, sizes_of
 
 
 def run(accuracy=None, status="finished", comment=None, composed=(), **settings):
@@ -188,4 +188,76 @@ def test_the_best_first_by_the_direction_that_the_records_hold(lower, best):
     ]
     table = make_table(runs, sort=metric)
     assert column(table, metric)[0] == best
-    assert table.lower_is_better == (best == 0.1)
+    assert table.lower_is_better == ({metric} if best == 0.1 else set())
+
+
+def measured(**metrics):
+    names = {name.replace("__", "/").replace("_is_", "="): value for name, value in metrics.items()}
+    return RunRecord({"folder": "x", "status": "finished", "seconds": 3.0}, {}, metrics=names)
+
+
+MANY = measured(
+    test_accuracy=0.9,
+    test_loss=0.1,
+    last_valid_accuracy=0.8,
+    test_accuracy__n_is_16=0.7,
+    test_accuracy__n_is_4=0.6,
+    test_accuracy__class_is_cat=0.5,
+)
+
+
+def test_metrics_of_sizes_classes_and_the_last_epoch_are_shown_only_if_they_are_asked_for():
+    assert names(make_table([MANY]), "metric") == ["test_accuracy", "test_loss"]
+    asked = make_table([MANY], sort="test_accuracy/n=4", asked=["last_valid_accuracy", "data"])
+    assert names(asked, "metric") == ["test_accuracy", "test_loss", "test_accuracy/n=4", "last_valid_accuracy"]
+    assert asked.ranking == "test_accuracy/n=4"
+
+
+def test_columns_are_those_that_match_in_the_order_asked_for():
+    table = make_table([MANY], columns=["test_loss", "seconds", "test_accuracy/n=*", "test_*"])
+    sizes = ["test_accuracy/n=4", "test_accuracy/n=16"]
+    assert names(table, "metric") == ["test_loss", *sizes, "test_accuracy", "test_accuracy/class=cat"]
+    assert names(table, "fact") == ["folder", "status", "seconds"]
+    assert names(make_table([MANY], group=True, columns=["seconds"]), "metric") == []
+    assert column(make_table([MANY], group=True, columns=["seconds"]), "seconds") == [Spread((3.0,))]
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"),
+    [
+        ("test_accuracy/n=16", 0.9),
+        ("test_loss/n=16", 0.1),
+        ("test_error/n=16", 0.1),
+        ("test_accuracy/class=loss", 0.9),
+        ("last_valid_loss", 0.1),
+        ("train_mean_squared_error", 0.1),
+        ("valid_calibration_error", 0.1),
+        ("test_lossless", 0.9),
+    ],
+)
+def test_the_best_comes_first_whatever_the_metric(metric, best):
+    runs = [RunRecord({"folder": str(v), "status": "finished"}, {}, metrics={metric: v}) for v in (0.5, 0.9, 0.1)]
+    assert column(make_table(runs, sort=metric), metric)[0] == best
+
+
+def test_the_sizes_of_a_metric():
+    assert sizes_of("test_accuracy", [MANY]) == ["test_accuracy/n=4", "test_accuracy/n=16"]
+    assert sizes_of("test", [MANY]) == sizes_of("test_loss", [MANY]) == []
+
+
+def test_labels_say_only_what_differs():
+    def labels(*settings, **options):
+        return row_labels(
+            make_table([RunRecord({"folder": "a/b/c", "status": "finished"}, each) for each in settings], **options)
+        )
+
+    pools = [{"data": "digits", "hparams.pool": ["max"]}, {"data": "digits", "hparams.pool": ["mean", "std"]}]
+    assert labels(*pools) == ("pool", ["[max]", "[mean,std]"])
+    assert labels({"model": "cnn"}, {}) == ("model", ["cnn", "default"])
+    assert labels({"model": "cnn", "hparams.lr": 1}, {"hparams.lr": 2}) == ("", ["lr=1 model=cnn", "lr=2"])
+    alike = ({"a.size": 1, "b.size": 1}, {"a.size": 2, "b.size": 2})
+    assert labels(*alike) == ("", ["a.size=1 b.size=1", "a.size=2 b.size=2"])
+    assert labels({}, {}) == ("", ["b c", "b c"])
+    assert labels({}, {}, group=True) == ("", ["all runs"])
+    two = labels(*pools, pools[1], group=True, top=1)
+    assert two == ("", ["all runs"])

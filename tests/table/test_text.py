@@ -1,10 +1,15 @@
 """Printed and written tables are aligned and exact, and contain no control characters."""
 
 import csv
+import shutil
+import subprocess
+from collections import Counter
+
+import pytest
 
 from table.collect import RunRecord
-from table.rows import Column, Spread, make_table
-from table.text import cell_text, comma_separated, markdown, plain
+from table.rows import Column, Interval, Spread, Table, make_table
+from table.text import cell_text, comma_separated, latex, markdown, plain
 
 
 def table(group=False):
@@ -70,3 +75,72 @@ def test_digits():
 
 def test_no_comment_breaks_a_line_or_steers_the_terminal():
     assert text("two\nlines\t\x1b[31mred \ud800", kind="fact") == "two lines \ufffd[31mred \ufffd"
+
+
+def test_differences_have_a_sign_and_intervals_two_ends():
+    assert text(0.01, kind="difference") == "+0.0100"
+    assert text(-0.01, kind="difference") == "-0.0100"
+    assert text(Interval(-0.01, 1.5e-7), kind="difference") == "-0.0100 to 0.0000"
+
+
+def test_latex():
+    runs = [
+        RunRecord(
+            {"folder": "x", "status": "finished", "comment": comment},
+            {"data": "di_gits", "hparams.pool": pool, "hparams.seed": seed},
+            metrics={"test_accuracy": accuracy, "test_loss": -accuracy, "test_accuracy/n=16": accuracy},
+        )
+        for pool, comment, seed, accuracy in [
+            (["max"], "5% & #1_a^b~c\\d{e}$", 0, 0.5),
+            (["max"], "5% & #1_a^b~c\\d{e}$", 1, 0.7),
+            (["mean"], "<b>", 0, 0.9),
+        ]
+    ]
+    table = make_table(runs, group=True, columns=["test_accuracy", "test_loss", "test_accuracy/n=*"])
+    table.columns.sort(key=lambda column: column.name == "n")  # the first cell of a row begins with a bracket
+    assert latex(table).splitlines() == [
+        r"% \usepackage{booktabs}",
+        "% in all of them: data=di_gits",
+        r"\begin{tabular}{llrrrr}",
+        r"\toprule",
+        r"pool & comment & test accuracy & test loss & $n=16$ & n \\",
+        r"\midrule",
+        r"{[}max{]} & 5\% \& \#1\_a\textasciicircum{}b\textasciitilde{}c\textbackslash{}d\{e\}\$ & "
+        r"0.6000 $\pm$ 0.1414 & $-$0.6000 $\pm$ 0.1414 & 0.6000 $\pm$ 0.1414 & 2 \\",
+        r"{[}mean{]} & $<$b$>$ & \textbf{0.9000} & \textbf{$-$0.9000} & \textbf{0.9000} & 1 \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def test_the_best_that_is_bold_is_the_lowest_loss():
+    runs = [
+        RunRecord({"folder": x, "status": "finished"}, metrics={"test_loss": v}) for x, v in (("a", 0.2), ("b", 0.1))
+    ]
+    assert r"a & finished & 0.2000" in latex(make_table(runs))
+    assert r"b & finished & \textbf{0.1000}" in latex(make_table(runs))
+    assert "textbf" not in latex(make_table(runs[:1]))  # the best of one
+
+
+def test_csv_and_markdown_of_a_comparison():
+    columns = [Column("model", "setting"), Column("95% interval", "difference")]
+    rows = [{"model": "cnn"}, {"model": "vgg", "95% interval": Interval(-0.125, 0.25)}]
+    compared = Table(columns, rows, {}, Counter(), notes=["one note"])
+    assert comma_separated(compared).splitlines() == [
+        "model,95% interval_low,95% interval_high",
+        "cnn,,",
+        "vgg,-0.125,0.25",
+    ]
+    assert markdown(compared).splitlines()[-3:] == ["| vgg | -0.1250 to 0.2500 |", "", "one note"]
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+@pytest.mark.processes
+def test_latex_compiles(tmp_path):
+    comment = "5% & #1_a^b~c\\d{e}$ <b> [x]"
+    runs = [RunRecord({"folder": "x", "status": "finished", "comment": comment}, metrics={"test_loss": -0.1})]
+    page = (
+        rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{latex(make_table(runs))}\end{{document}}"
+    )
+    (tmp_path / "a.tex").write_text(page)
+    subprocess.run(["pdflatex", "-halt-on-error", "a.tex"], cwd=tmp_path, check=True, capture_output=True)
