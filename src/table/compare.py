@@ -37,9 +37,9 @@ def compare(runs: list[RunRecord], names: list[str], metric: str, reference: str
     blocks: dict[Key, dict[Key, dict[Key, RunRecord]]] = {}  # other settings -> values -> seed and fold -> run
     replaced = 0
     for run in finished:  # the newest last
-        block = blocks.setdefault(_values(run, others), {}).setdefault(_values(run, names), {})
-        replaced += (repeat := _repeat(run)) in block
-        block[repeat] = run
+        same = blocks.setdefault(_values(run, others), {}).setdefault(_values(run, names), {})
+        replaced += (repeat := _repeat(run)) in same
+        same[repeat] = run
     compared = {key: block for key, block in blocks.items() if len(block) > 1}
     differing = [name for k, name in enumerate(others) if len({key[k] for key in blocks}) > 1]
     if not compared:
@@ -50,7 +50,7 @@ def compare(runs: list[RunRecord], names: list[str], metric: str, reference: str
     varied = [name for k, name in enumerate(others) if len({key[k] for key in compared}) > 1]
     rows: list[dict[str, Cell]] = []
     for key, block in compared.items():
-        shared = {name: text for name, text in zip(others, key, strict=True) if name in varied}
+        shared: dict[str, Cell] = {name: text for name, text in zip(others, key, strict=True) if name in varied}
         rows += [shared | row for row in _block_rows(block, names, metric, reference, lower)]
     if reference is not None and not any(row["result"] == "reference" for row in rows):
         there = sorted({",".join(value) for block in compared.values() for value in block})

@@ -27,8 +27,8 @@ def draw(table: Table, path: Path, metric: str | None = None) -> list[str]:
     Args:
         metric: draw it against the number of patches; else draw the metric by which the table is sorted.
     """
-    drawn = [c.name for c in table.columns if c.kind == "metric"] if metric else [table.ranking]
-    if None in drawn or not drawn:
+    drawn = [c.name for c in table.columns if c.kind == "metric"] if metric else [table.ranking or ""]
+    if not any(drawn):
         raise UserError(f"output={path}: none of these runs has a metric to draw")
     there = [bool(_points(row, drawn)) for row in table.rows]
     most = CURVES if metric else ROWS
@@ -49,7 +49,7 @@ def draw(table: Table, path: Path, metric: str | None = None) -> list[str]:
         figure = Figure(figsize=(7, 4.2) if metric else (8, 1.2 + 0.3 * there.count(True)))
         axis = figure.subplots()
         rows = [(row, label) for row, label, is_there in zip(table.rows, labels, there, strict=False) if is_there]
-        (_draw_curves if metric else _draw_lines)(axis, rows, drawn, *labels[-2:], table)
+        (_draw_curves if metric else _draw_lines)(axis, rows, drawn, labels[-2], labels[-1], table)
         with replacing(path, "wb") as file:
             figure.savefig(file, format=path.suffix[1:], dpi=110, bbox_inches="tight")
     return numbered
@@ -100,7 +100,7 @@ def _draw_curves(axis: "Axes", rows: list[Any], drawn: list[str], title: str, me
         )
 
 
-def _points(row: dict[str, Any], drawn: list[Any]) -> list[tuple[int, float, float]]:
+def _points(row: dict[str, Any], drawn: list[str]) -> list[tuple[int, float, float]]:
     """Return the size, the mean and the standard deviation (0 for a single run) of each metric that the row has."""
     points = []
     for name in drawn:
@@ -131,7 +131,7 @@ def _drawable(texts: list[str]) -> tuple[list[str], list[str], list[str]]:
 
     logging.getLogger(font_manager.__name__).setLevel(logging.ERROR)  # it warns of fonts without a normal weight
     base = ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), fonts.SIZE)
-    shown, families, numbered = [], ["DejaVu Sans"], []
+    shown, families, numbered = list[str](), ["DejaVu Sans"], list[str]()
     for text in map(fonts.composed, texts):
         letters = fonts.lacking(base, text)
         path = fonts.find(letters) if letters else None

@@ -98,7 +98,7 @@ def make_table(
         asked: names that are shown beside the default metrics.
     """
     whole = [run for run in runs if run.facts["status"] != "damaged"]
-    columns, asked = list(columns), {*asked, sort}
+    columns, asked = list(columns), {*asked, *([sort] if sort else [])}
     settings = _differing(whole, NAMED_ELSEWHERE)
     measured = {name for run in whole for name in run.metrics}
     metrics = _chosen(measured, columns) if columns else _ordered(filter(_is_default, measured), sort)

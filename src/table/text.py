@@ -102,27 +102,26 @@ def _shared(table: Table) -> str:
 
 def comma_separated(table: Table) -> str:
     """Return CSV, numbers with all their digits; a mean over runs becomes three columns, an interval two."""
-    kinds = {column.name: {type(row.get(column.name)) for row in table.rows} for column in table.columns}
     lines: list[list[Any]] = [[], *([] for _ in table.rows)]
     for column in table.columns:
-        cells: list[Any] = [row.get(column.name) for row in table.rows]
-        if Spread in kinds[column.name]:
-            ends, parts = (
-                ("", "_std", "_n"),
-                [[c.mean, c.std, len(c.values)] if isinstance(c, Spread) else [c, None, None] for c in cells],
-            )
-        elif Interval in kinds[column.name]:
-            ends, parts = (
-                ("_low", "_high"),
-                [[c.low, c.high] if isinstance(c, Interval) else [None, None] for c in cells],
-            )
-        else:
-            ends, parts = ("",), [[_clean(c) if isinstance(c, str) else c] for c in cells]
-        for line, part in zip(lines, [[column.name + end for end in ends], *parts], strict=True):
-            line += part
+        cells = [row.get(column.name) for row in table.rows]
+        kinds = set(map(type, cells))
+        ends = ("", "_std", "_n") if Spread in kinds else ("_low", "_high") if Interval in kinds else ("",)
+        lines[0] += [column.name + end for end in ends]
+        for line, cell in zip(lines[1:], cells, strict=True):
+            parts = _parts(cell)
+            line += [*parts, *[None] * (len(ends) - len(parts))]
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows(lines)
     return file.getvalue()
+
+
+def _parts(cell: Cell) -> list[Any]:
+    if isinstance(cell, Spread):
+        return [cell.mean, cell.std, len(cell.values)]
+    if isinstance(cell, Interval):
+        return [cell.low, cell.high]
+    return [_clean(cell) if isinstance(cell, str) else cell]
 
 
 def _digits(value: float) -> str:
