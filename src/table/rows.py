@@ -108,7 +108,7 @@ def make_table(
         facts = ["n", "over", "not counted"]
     else:
         facts = ["folder", "status"]
-    shown = {*facts, *settings, *metrics, "comment", "error"}
+    shown = {*facts, *settings, *metrics, "comment", "best_epoch", "error"}
     facts += [
         name for name in dict.fromkeys([*columns, sort]) if name and name not in shown and not re.search("[*?]", name)
     ]
