@@ -1,4 +1,4 @@
-"""Measure a trained network on its test set and write evaluation.json: `python src/evaluate.py --help`."""
+"""Measure trained networks on their test sets and write evaluation.json: `python src/evaluate.py --help`."""
 
 import logging
 from pathlib import Path
@@ -10,11 +10,14 @@ from omegaconf import DictConfig
 from command import cli
 from command.job import job
 from command.trained_run import open_run
+from evaluation import several
 from process.console import print_summary
+from process.errors import UserError
 from process.files import write_json
 from settings import check
 
 log = logging.getLogger(__name__)
+opened: dict[str, Any] = {}  # the test data of the run before: several runs often have the same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,42 +33,68 @@ def main(config: DictConfig) -> None:
     check(config)
     run = open_run(Path(config.run), config, config.ckpt)
     model = run.model("evaluate.py measures", "network", "predict_step", "loss", "test")
-    data, trainer = run.test_data(), run.trainer()
+    data, trainer = run.test_data(opened), run.trainer()
 
-    result: dict[str, Any] = {"checkpoint": str(run.checkpoint), "images": len(data.source("test"))}
-    result |= measure(trainer.predict(model, data.test_dataloader()), model, data.class_names)
+    logits_NK, labels_N = predicted(trainer, model, data)
+    result: dict[str, Any] = {"checkpoint": str(run.checkpoint), "images": len(labels_N)}
+    result |= measure(logits_NK, labels_N, model, data.class_names)
     if draws_patches(model.network):
-        result["sizes"] = {}
-        places = model.network.max_patch_num or max(config.sizes, default=0)
-        if left_out := [size for size in config.sizes if size > places]:
-            log.info(f"sizes {left_out} are left out: a patch has {places} places, and hparams.patch_replace=false")
-        for size in [size for size in config.sizes if size <= places]:
-            model.network.patch_num = size
-            measured = measure(trainer.predict(model, data.test_dataloader()), model, data.class_names)
-            result["sizes"][f"test_accuracy/n={size}"] = measured["test_accuracy"]
-    write_json(run.folder / "evaluation.json", result)
+        result["sizes"] = measure_sizes(config.sizes, trainer, model, data)
+    write_json(run.folder / several.FILE, result)
 
     rows = {name: value for name, value in result.items() if not isinstance(value, dict | list)}
     print_summary("Evaluation", rows | result["per_class"] | result.get("sizes", {}), config.verbosity)
+    if broken := int(logits_NK.isnan().any(1).sum()):
+        raise UserError(
+            f"the network's outputs are NaN for {broken:,} of {len(labels_N):,} images, which count as incorrect: its "
+            "weights are broken, choose others by ckpt="
+        )
 
 
-def measure(batches: list[tuple["Tensor", "Tensor"]], model: "Classifier", class_names: list[str]) -> dict[str, Any]:
+def predicted(trainer: Any, model: "Classifier", data: Any) -> tuple["Tensor", "Tensor"]:
+    """Return the logits [N, K] of the test images, and their labels [N]."""
+    import torch
+
+    batches = trainer.predict(model, data.test_dataloader())
+    logits_NK, labels_N = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
+    return logits_NK.float().cpu(), labels_N.cpu()  # half precision would round the loss
+
+
+def measure_sizes(sizes: list[int], trainer: Any, model: "Classifier", data: Any) -> dict[str, float]:
+    """Return the accuracy at each number of patches."""
+    places = model.network.max_patch_num or max(sizes, default=0)
+    if left_out := [size for size in sizes if size > places]:
+        log.info(f"sizes {left_out} are left out: a patch has {places} places, and hparams.patch_replace=false")
+    found = {}
+    for size in [size for size in sizes if size <= places]:
+        model.network.patch_num = size
+        found[f"test_accuracy/n={size}"] = float(correct(*predicted(trainer, model, data)).double().mean())
+    return found
+
+
+def correct(logits_NK: "Tensor", labels_N: "Tensor") -> "Tensor":
+    """Return which images are classified correctly [N]; one whose logits have a NaN is not."""
+    return (logits_NK.argmax(1) == labels_N) & ~logits_NK.isnan().any(1)
+
+
+def measure(
+    logits_NK: "Tensor", labels_N: "Tensor", model: "Classifier", class_names: list[str]
+) -> dict[str, Any]:
     """Return the loss and the config's metrics, the accuracy of each class, and the confusion matrix.
 
-    A row of the matrix is a true class, a column a predicted one.
+    A row of the matrix is a true class, a column a predicted one; images whose logits have a NaN are in no column.
     """
-    import torch
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-    logits_NK, labels_N = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
-    logits_NK, labels_N = logits_NK.float().cpu(), labels_N.cpu()  # half precision would round the loss
-    confusion_KK = multiclass_confusion_matrix(logits_NK, labels_N, num_classes=len(class_names))
-    counts_K = confusion_KK.sum(1).tolist()
-    correct_K = confusion_KK.diag().tolist()
-    recall_K = [correct / count if count else None for correct, count in zip(correct_K, counts_K, strict=True)]
+    correct_N, classes = correct(logits_NK, labels_N), len(class_names)
+    counts_K = labels_N.bincount(minlength=classes).tolist()
+    correct_K = labels_N[correct_N].bincount(minlength=classes).tolist()
+    recall_K = [hits / count if count else None for hits, count in zip(correct_K, counts_K, strict=True)]
+    valid_N = ~logits_NK.isnan().any(1)
+    confusion_KK = multiclass_confusion_matrix(logits_NK[valid_N], labels_N[valid_N], num_classes=classes)
     model.test.update(logits_NK, labels_N, model.loss(logits_NK, labels_N))
     return {
-        "test_accuracy": float(confusion_KK.diag().sum() / confusion_KK.sum()),  # the config's metrics may lack it
+        "test_accuracy": float(correct_N.double().mean()),  # the config's metrics may lack it
         **{name: float(value) for name, value in model.test.compute().items()},
         "per_class": {f"test_accuracy/class={name}": r for name, r in zip(class_names, recall_K, strict=True)},
         "confusion_matrix": confusion_KK.tolist(),
@@ -73,4 +102,4 @@ def measure(batches: list[tuple["Tensor", "Tensor"]], model: "Classifier", class
 
 
 if __name__ == "__main__":
-    cli.start(main)
+    cli.start(main, several.call)

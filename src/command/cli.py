@@ -24,6 +24,7 @@ from process.console import discard_stdout
 from process.errors import PastHydraError, UserError, find_user_error
 from process.secrets import scrub
 from run.folder import locked, make_run_folder, run_copy
+from run.record import describe_error
 from run.sweep_record import write_start
 from settings import SettingError, check, leaves, mixed_sizes, names
 
@@ -31,10 +32,16 @@ full_error = False  # whether the user has set HYDRA_FULL_ERROR
 describe_failure: list[Callable[[Exception], str]] = []  # set while a sweep runs: describes an error of its launcher
 
 
-def start(main: Callable[[], Any]) -> None:
+def call(main: Callable[[], Any]) -> None:
+    """Call a Hydra main with the arguments in sys.argv."""
+    prepare_arguments()
+    run_hydra(main)
+
+
+def start(main: Callable[[], Any], call: Callable[[Callable[[], Any]], None] = call) -> None:
     """Run a Hydra main; what the user can correct becomes one line on stderr and exit code 1.
 
-    With HYDRA_FULL_ERROR=1 every error shows its whole traceback.
+    With HYDRA_FULL_ERROR=1 every error shows its whole traceback. `call` calls `main`, perhaps for several runs.
     """
     global full_error
     full_error = os.environ.setdefault("HYDRA_FULL_ERROR", "0") not in ("", "0")
@@ -45,8 +52,7 @@ def start(main: Callable[[], Any]) -> None:
             if sys.argv[1:2] == ["-sc"] and "COMP_LINE" in os.environ:
                 complete(main)
             else:
-                prepare_arguments()
-                run_hydra(main)
+                call(main)
     except (Exception, PastHydraError) as failure:
         report(failure)
         sys.exit(1)
@@ -115,6 +121,15 @@ def report(failure: Exception | PastHydraError) -> None:
         print(scrub("".join(lines)), end="", file=sys.stderr)
     else:
         print(f"error: {scrub(line)}", file=sys.stderr)
+
+
+def describe(failure: Exception | PastHydraError) -> str:
+    """Return an error as one line; with HYDRA_FULL_ERROR=1 print its traceback too."""
+    error = failure.error if isinstance(failure, PastHydraError) else failure
+    if full_error:
+        report(failure)
+    line = _user_error(error)
+    return describe_error(error) if line is None else scrub(line)
 
 
 def resume_sweep(folder: Path, words: list[str]) -> NoReturn:

@@ -4,6 +4,7 @@ evaluate.py, predict.py, export.py, visualize.py and the page of `make explore` 
 """
 
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from run.checkpoint import find_checkpoint, restore
 from run.folder import read_run_json
 
 log = logging.getLogger(__name__)
+
+# settings of `data` that change no test image
+OF_TRAINING = {"batch_size", "seed", "split_seed", "valid", "fold", "num_folds", "limit_train", "train_bags"}
+OF_TRAINING |= {"crop_padding", "flip", "num_workers", "memory_limit_gib", "mean", "std"}
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,17 @@ class TrainedRun:
         numbers = [str(label) for label in range(self.config.data.num_classes)]
         return names if names and len(names) == len(numbers) else numbers
 
-    def test_data(self) -> Any:
-        """Return the data module with its test images loaded; raise a UserError if it has none, or other classes."""
-        data = open_test_data(self.config)
+    def test_data(self, opened: dict[str, Any] | None = None) -> Any:
+        """Return the data module with its test images loaded; raise a UserError if it has none, or other classes.
+
+        `opened` keeps it for the next run, which uses it again if its test images and batches are the same.
+        """
+        opened = {} if opened is None else opened
+        key = f"{data_key(self.config)} {self.config.data.batch_size} {self.config.data.num_workers}"
+        if key not in opened:
+            opened.clear()  # first, so that two data sets need no memory at a time
+            opened[key] = open_test_data(self.config)
+        data = opened[key]
         refuse_other_classes(self.folder, data.class_names)
         if len(data.class_names) != self.config.data.num_classes:
             raise UserError(
@@ -91,6 +104,14 @@ def open_test_data(config: DictConfig) -> Any:
     if not data.has_test:
         raise UserError("this data set has no test images: choose data that have some")
     return data
+
+
+def data_key(config: DictConfig) -> str:
+    """Return a key that is the same for runs on the same test images."""
+    settings = OmegaConf.to_container(config.data, resolve=True)
+    assert isinstance(settings, dict)
+    alike = {name: value for name, value in settings.items() if name not in OF_TRAINING}
+    return f"{sorted(alike.items(), key=str)} {os.environ.get('DATASET')}"
 
 
 def refuse_other_classes(folder: Path, names: Sequence[str]) -> None:

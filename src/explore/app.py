@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from adapter.streamlit import STYLE, escape_markdown
 from command import cli
-from command.trained_run import refuse_other_classes
+from command.trained_run import data_key, refuse_other_classes
 from explore import runs
 from explore.image_view import image_view
 from explore.runs import OpenedRun
@@ -59,7 +59,7 @@ def opened(run: RunRecord) -> OpenedRun | None:
     folder = Path(run.facts["folder"])
     try:
         config = runs.read_config(folder)
-        key = runs.data_key(config)
+        key = data_key(config)
         source, class_names = opened_source(key, config)
         refuse_other_classes(folder, class_names)
         return OpenedRun(folder, key, opened_network(folder, runs.checkpoint_time(folder), config), source, class_names)

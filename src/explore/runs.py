@@ -18,9 +18,6 @@ from table.rows import short_folder
 
 # settings that are left out when two runs are compared
 OF_NO_EFFECT = {"comment", "tags", "loggers", "callbacks", "experiment_name", "experiment", "verbosity"}
-# settings of `data` that change no test image
-OF_TRAINING = {"batch_size", "seed", "split_seed", "valid", "fold", "num_folds", "limit_train", "train_bags"}
-OF_TRAINING |= {"crop_padding", "flip", "num_workers", "memory_limit_gib", "mean", "std"}
 
 
 def list_runs(folders: list[str]) -> tuple[list[RunRecord], list[RunRecord]]:
@@ -140,11 +137,3 @@ def checkpoint_time(folder: Path) -> float:
         return find_checkpoint(folder, "best").stat().st_mtime
     except (UserError, OSError):
         return 0.0
-
-
-def data_key(config: DictConfig) -> str:
-    """Return a key that is the same for runs on the same test images."""
-    settings = OmegaConf.to_container(config.data, resolve=True)
-    assert isinstance(settings, dict)
-    alike = {name: value for name, value in settings.items() if name not in OF_TRAINING}
-    return f"{sorted(alike.items(), key=str)} {os.environ.get('DATASET')}"

@@ -8,6 +8,8 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -38,6 +40,17 @@ def quiet_shared_terminal() -> None:
     """Print only warnings from now on: for a worker, whose jobs the sweep's own process reports."""
     global _terminal_is_shared
     _terminal_is_shared = True
+
+
+@contextmanager
+def quiet_terminal() -> Iterator[None]:
+    """Print only warnings in the block, which calls several jobs and reports each of them itself."""
+    global _terminal_is_shared
+    before, _terminal_is_shared = _terminal_is_shared, True
+    try:
+        yield
+    finally:
+        _terminal_is_shared = before
 
 
 def effective_verbosity(verbosity: int) -> int:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -72,9 +73,16 @@ def explain_os_errors(path: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, in which NaN and infinity are texts, as JSON does not know them."""
     with replacing(path) as file:
-        json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=False)
+        json.dump(_finite(content), file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write("\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def path_from_setting(name: str, text: str, remedy: str) -> Path:

@@ -1,7 +1,6 @@
 """The record of one run, kept in its folder from start to end: run.json, config.yaml and source/."""
 
 import logging
-import math
 import platform
 import re
 import time
@@ -162,7 +161,7 @@ class Run:
         """Set these entries of run.json."""
         self.facts.update(facts)
         if is_rank_zero():
-            write_json(self.folder / "run.json", _finite(self.facts))
+            write_json(self.folder / "run.json", self.facts)
 
     def _end(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if not self.recording:
@@ -239,10 +238,3 @@ def is_recorded(folder: Path, error: BaseException) -> bool:
         return read_run_json(folder).get("error") == describe_error(error)
     except RecordError:
         return False
-
-
-def _finite(value: Any) -> Any:
-    """Replace NaN and infinity, which JSON does not know, by text."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,8 +7,8 @@ import torch
 from own_module import MaskedPatches
 
 from command import cli
+from command.trained_run import data_key
 from explore.runs import (
-    data_key,
     differing_settings,
     label,
     labels,

@@ -1,0 +1,1 @@
+"""The parts of evaluate.py: which runs it measures, and how it measures several of them in one process."""
