@@ -77,9 +77,7 @@ def correct(logits_NK: "Tensor", labels_N: "Tensor") -> "Tensor":
     return (logits_NK.argmax(1) == labels_N) & ~logits_NK.isnan().any(1)
 
 
-def measure(
-    logits_NK: "Tensor", labels_N: "Tensor", model: "Classifier", class_names: list[str]
-) -> dict[str, Any]:
+def measure(logits_NK: "Tensor", labels_N: "Tensor", model: "Classifier", class_names: list[str]) -> dict[str, Any]:
     """Return the loss and the config's metrics, the accuracy of each class, and the confusion matrix.
 
     A row of the matrix is a true class, a column a predicted one; images whose logits have a NaN are in no column.

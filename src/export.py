@@ -32,18 +32,20 @@ def main(config: DictConfig) -> None:
         "project": config.project_name,
         "commit": trained_commit(run.folder),
     }
-    tested = []
+    sample = None
     if config.tested is not None:
         data = cli.build(config.data)
-        tested = cli.build(config.tested, data=data)
-        if tested:
+        sample = cli.build(config.tested, data=data)
+        if sample is not None:
             refuse_other_classes(run.folder, data.class_names)
-    if not tested:
+    if sample is None:
         log.info("there is no test set here: the files are compared with the network on noise alone")
     rows: dict[str, object] = {}
-    for path, interface, found in exporter.export(network, output, facts, tested):
+    for path, interface, found in exporter.export(network, output, facts, sample):
         size = f"{path.stat().st_size / 2**20:.1f} MiB"
         rows[path.name] = "; ".join([f"{interface.words} -> logits", size, *found.words()])
+    if exporter.accuracy is not None:
+        rows["accuracy of model.*"] = exporter.accuracy.words()
     others = sorted({path.name for path in output.glob("model*")} - rows.keys())
     if others:
         log.warning(f"files of an earlier export, not written now: {', '.join(others)}")

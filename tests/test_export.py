@@ -1,6 +1,7 @@
 """export.py: the files give the logits of the network, to programs without this repository."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -49,10 +50,12 @@ def test_four_files_that_agree_with_the_network(patch_set, images, command, tmp_
     files = sorted(path.name for path in (tmp_path / "files").iterdir())
     assert files == ["model.onnx", "model.pt2", "model_patches.onnx", "model_patches.pt2"]
     shown = capsys.readouterr()
-    assert "4 patches of each" in shown.out
+    assert "16 patches of each (patches=even)" in shown.out  # of 64, as there are no more places
+    assert re.search(r"as the run tests, on +│?\s*│?.*all 355 test", shown.out)
+    assert "less accurate" not in shown.out + shown.err
     assert "Warning" not in shown.out + shown.err
 
-    network = network_of(patch_set, "model/position=learned", "hparams.patch_mode=grid")
+    network = network_of(patch_set, "model/position=learned", "hparams.patch_mode=all")
     with torch.no_grad():
         expected, patches, corners = network(images), *network.cut(images)
     session = onnxruntime.InferenceSession(tmp_path / "files" / "model.onnx")
@@ -66,8 +69,8 @@ def test_four_files_that_agree_with_the_network(patch_set, images, command, tmp_
 
     session = onnxruntime.InferenceSession(tmp_path / "files" / "model_patches.onnx")
     assert [node.name for node in session.get_inputs()] == ["patches", "mask", "corners"]
-    padded = [torch.nn.functional.pad(patches.pad()[0], (0, 0) * 3 + (0, 2), value=9), torch.zeros(5, 6).bool()]
-    padded[1][:, :4] = True
+    padded = [torch.nn.functional.pad(patches.pad()[0], (0, 0) * 3 + (0, 2), value=9), torch.zeros(5, 18).bool()]
+    padded[1][:, :16] = True
     padded.append(torch.nn.functional.pad(corners.pad()[0], (0, 0, 0, 2), value=3))
     (logits,) = session.run(
         None, dict(zip(("patches", "mask", "corners"), map(torch.Tensor.numpy, padded), strict=True))
@@ -89,7 +92,8 @@ def test_four_files_that_agree_with_the_network(patch_set, images, command, tmp_
     [
         (["run=nowhere"], "no run folder"),
         ([], "which run? run=FOLDER"),
-        (["run={}", "patches=random"], "patches=random: choose grid"),
+        (["run={}", "patches=random"], "patches=random: choose even"),
+        (["run={}", "patches=even", "hparams.patch_mode=grid"], "patches=even: this network draws no patches"),
         (["run={}", "formats.onnx=null", "formats.pt2=null"], "formats: none is left"),
         (["run={}", "formats=null"], "formats: none is left"),
         (["run={}", "formats.onnx=x"], "formats.onnx=x: null leaves it out"),
@@ -133,12 +137,27 @@ def test_what_an_earlier_export_left_is_named(patch_set, command, tmp_path, caps
     assert "files of an earlier export, not written now: model.onnx" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("mode", "patches"), [("all", "all"), ("grid", "grid"), ("random", "grid")])
-def test_patches_are_those_of_the_network_or_a_grid(mode, patches):
+@pytest.mark.parametrize(("mode", "patches"), [("all", "all"), ("grid", "grid"), ("random", "even")])
+def test_patches_are_those_of_the_network_or_evenly_spaced(mode, patches):
     config = composed("data=digits", f"hparams.patch_mode={mode}", "hparams.patch_size=3", "run=x", name="export")
     (images, _) = interfaces(instantiate(config.model, _convert_="all").network, (8, 8), config.patches)
-    assert images.patches == patches
-    assert images.module.num_patches == {"all": 36, "grid": 9}[patches]
+    assert images.module.mode == patches
+    assert images.module.num_patches == {"all": 36, "grid": 9, "even": 36}[patches]
+
+
+def test_a_file_that_is_less_accurate_than_the_run_names_the_better_option(command, train, capsys):
+    folder = train("data=digits", "hparams.patch_size=3", "hparams.max_epochs=4", "loggers=none")
+    assert command("export", f"run={folder}", "patches=grid", "formats.onnx=null") == 0
+    line = re.search(
+        r"model.\* is less accurate than the run: (0.\d+) \(patches=grid\), (0.\d+) as the run tests, on all 355 test "
+        r"images; patches=(\w+) is more accurate: (0.\d+)",
+        capsys.readouterr().out,
+    )
+    assert line is not None
+    file, run, better = float(line[1]), float(line[2]), float(line[4])
+    assert file < run - 0.005
+    assert better > max(file, run - 0.02)
+    assert line[3] == "even"
 
 
 def test_without_the_test_set_noise_is_compared(patch_set, command, tmp_path, capsys):

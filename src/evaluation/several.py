@@ -51,8 +51,15 @@ class Several:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self.console, self.began = open_console(self.verbosity), time.monotonic()
-        columns = TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TextColumn("{task.fields[left]}")
-        bar = Progress(*columns, console=self.console, transient=True, expand=True, disable=not self.console.is_terminal)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+        )
+        bar = Progress(
+            *columns, console=self.console, transient=True, expand=True, disable=not self.console.is_terminal
+        )
         interruption.remedy_sources.append(self.remedy)
         try:
             with bar, nullcontext() if self.verbosity == 2 else quiet_terminal():

@@ -1,7 +1,7 @@
 """The check of an exported file: it must give the logits of its network."""
 
 import timeit
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from exporter.interface import Interface, random_input
+from exporter.sample import Sample
 from process.errors import UserError
 
 # B images or bags, K classes
 
 BATCHES = (1, 2, 7, 32)
 TOLERANCE = 1e-4  # relative to the largest logit if that exceeds 1; a quantized network has its own `tolerance`
+TESTED = 1000  # test images, at most
 TIMED = 32  # the batch size at which speed is measured
-
-Tested = Sequence[tuple[Any, Tensor]]  # images or bags, labels
 
 
 @dataclass
@@ -34,7 +34,9 @@ class Agreement:
         return [*accuracy, f"differs by {self.difference:.1g} at most", f"takes {self.slowdown:.1f}x the time of torch"]
 
 
-def agreement(interface: Interface, run: Callable[..., Tensor], shape: tuple[int, ...], tested: Tested) -> Agreement:
+def agreement(
+    interface: Interface, run: Callable[..., Tensor], shape: tuple[int, ...], sample: Sample | None
+) -> Agreement:
     """Compare a file with its network on noise, in batches of several sizes, and on test images.
 
     Raises UserError if they differ.
@@ -46,7 +48,7 @@ def agreement(interface: Interface, run: Callable[..., Tensor], shape: tuple[int
     noise = [random_input(interface.network, count, shape[0], shape[1:], seed) for seed, count in enumerate(BATCHES)]
     differences = [_difference(interface, run, images)[0] for images in noise]
     correct = count = 0
-    for images, labels_B in tested:
+    for images, labels_B, _ in sample.batches(TESTED) if sample is not None else ():
         difference, logits_BK = _difference(interface, run, images)
         differences.append(difference)
         correct, count = correct + int((logits_BK.argmax(1) == labels_B).sum()), count + len(labels_B)

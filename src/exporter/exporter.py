@@ -11,22 +11,24 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from exporter.check import Agreement, Tested, agreement
+from exporter.accuracy import Accuracy, measure
+from exporter.check import Agreement, agreement
 from exporter.interface import Interface, interfaces, random_input
+from exporter.sample import Sample
+from network.fixed_patches import FixedPatches
 from process.errors import UserError
 from process.files import explain_os_errors, replacing
 
 log = logging.getLogger(__name__)
-TESTED, CHUNK = 1000, 25  # test images in all and at once: each may have hundreds of patches
 
 
 class Exporter:
     """Writer of model.*, and for patch networks of model_patches.*, in each of the formats.
 
-    Raises UserError if `patches` is neither grid nor all, for an unknown format, and if no format is left.
+    Raises UserError for an unknown mode `patches` or format, and if no format is left.
 
     Args:
-        patches: the patches of an image, grid or all; None: as the network cuts them, or a grid if it draws them.
+        patches: the patches of an image, see FixedPatches; None: as the network cuts them, or `even` if it draws them.
         formats: name -> an object with `suffix`, `write` and `open`, or None to leave it out.
     """
 
@@ -41,17 +43,21 @@ class Exporter:
             raise UserError("formats: none is left; formats.NAME=null leaves one out")
         if wrong := [name for name, kind in chosen.items() if not hasattr(kind, "write")]:
             raise UserError(f"formats.{wrong[0]}={chosen[wrong[0]]}: null leaves it out; otherwise do not set it")
-        if patches not in (None, "grid", "all"):
-            raise UserError(f"patches={patches}: choose grid (as few as cover the image) or all (every place)")
+        if patches not in (None, "even", "grid", "all"):
+            raise UserError(
+                f"patches={patches}: choose even (evenly spaced, as many as in the test), grid (as few as cover "
+                "the image) or all (every place)"
+            )
+        self.accuracy: Accuracy | None = None  # of the exported patches and of the run's own, if these differ
 
     def export(
-        self, network: nn.Module, folder: Path, facts: Mapping[str, Any], tested: Tested
+        self, network: nn.Module, folder: Path, facts: Mapping[str, Any], sample: Sample | None
     ) -> list[tuple[Path, Interface, Agreement]]:
         """Check all files, then write them; return what was written. Raises UserError if a file differs.
 
         Args:
             facts: metadata that each file holds.
-            tested: test images or bags with their labels; files are compared with the network on these and on noise.
+            sample: test images or bags with their labels; files are compared with the network on these and on noise.
         """
         network.eval()
         checked = []
@@ -62,7 +68,7 @@ class Exporter:
                 with _silenced():
                     content = kind.write(program, interface, {**facts, "input": interface.words})
                     run = kind.open(content, interface.names)
-                found = agreement(interface, run, self.shape, tested)
+                found = agreement(interface, run, self.shape, sample)
                 log.info(f"{interface.file_name}{kind.suffix}: {', '.join(found.words())}")
                 checked.append((folder / f"{interface.file_name}{kind.suffix}", content, interface, found))
         with explain_os_errors(folder):
@@ -70,7 +76,18 @@ class Exporter:
         for path, content, *_ in checked:
             with replacing(path, "wb") as file:
                 file.write(content)
+        if sample is not None:
+            self._measure(network, sample)
         return [(path, interface, found) for path, _, interface, found in checked]
+
+    def _measure(self, network: Any, sample: Sample) -> None:
+        """Measure what fixed patches cost, and report a loss; networks that export their own patches lose nothing."""
+        for interface in interfaces(network, self.shape[1:], self.patches):
+            module = interface.module
+            if isinstance(module, FixedPatches) and module.mode != network.cutout.mode:
+                self.accuracy = measure(module, self.shape[1:], sample)
+                if self.accuracy.is_lower:
+                    log.warning(self.accuracy.warning())
 
     def _traced(self, interface: Interface) -> ExportedProgram:
         # 3 images: torch.export takes axes of size 0 or 1, and two axes of equal size, for constants
@@ -79,18 +96,6 @@ class Exporter:
         with torch.no_grad():
             # without strict, the number of sets becomes a constant in len()
             return torch.export.export(interface.module.eval(), example, dynamic_shapes=sizes, strict=True)
-
-
-def sample(data: Any) -> Tested:
-    """Return batches of evenly spaced test images, or bags, and their labels; nothing if there are no test data."""
-    try:
-        source = data.source("test")
-    except UserError:
-        return []
-    if source is None:
-        return []
-    index_N = torch.arange(len(source))[:: -(-len(source) // TESTED)]
-    return [(source.images(index_B), source.labels.index_select(0, index_B)) for index_B in index_N.split(CHUNK)]
 
 
 @contextmanager

@@ -10,15 +10,16 @@ from torch import Tensor, nn
 
 from network.fixed_patches import FixedPatches
 from network.padded_patches import PaddedPatches
-from set_module.patch_cutout import PatchCutout
+from process.errors import UserError
 from set_module.set_batch import SetBatch
-from set_module.set_network import SetNetwork, takes_bags
+from set_module.set_network import SetNetwork, draws_patches, takes_bags
 
 
 class Images:
     """Interface of images: uint8 [B, C, H, W] -> logits [B, K], B >= 1.
 
-    A patch network cuts the patches of the mode `patches`, grid or all; None: its own mode, or a grid if it draws them.
+    A patch network cuts the patches of the mode `patches`, see FixedPatches; None: its own mode, or `even`. Raises a
+    UserError for `even` if it draws no patches.
     """
 
     file_name = "model"
@@ -29,8 +30,10 @@ class Images:
         self.network, self.words = network, "images"
         self.module: nn.Module = network
         if isinstance(network, SetNetwork):
-            own = network.cutout.mode if network.cutout is not None else "grid"
-            self.patches = patches = patches or ("all" if own == "all" else "grid")
+            patches = patches or own_mode(network)
+            if patches == "even" and not draws_patches(network):
+                own = own_mode(network)
+                raise UserError(f"patches=even: this network draws no patches, it cuts hparams.patch_mode={own}")
             self.module = FixedPatches(network, image_size, patches)
             self.words = f"images, {self.module.num_patches} patches of each (patches={patches})"
 
@@ -41,9 +44,9 @@ class Images:
         """Return the logits of the network itself, with which the file is compared."""
         if not isinstance(self.module, FixedPatches):
             return self.network(images_BCHW)
-        cutout = PatchCutout(self.module.size, mode=self.patches)
-        corners = cutout.positions(images_BCHW.shape, torch.arange(len(images_BCHW)))
-        return self.network.read(self.network.encode(cutout.cut(images_BCHW, corners), corners))
+        lengths_B = torch.full((len(images_BCHW),), self.module.num_patches)
+        corners = SetBatch(self.module.corners.repeat(len(images_BCHW), 1), lengths_B)
+        return self.network.read(self.network.encode(self.network.cutout.cut(images_BCHW, corners), corners))
 
 
 class Patches:
@@ -73,6 +76,11 @@ class Patches:
 
 
 Interface = Images | Patches
+
+
+def own_mode(network: Any) -> str:
+    """Return the mode of FixedPatches that cuts as the network does, or nearly so."""
+    return "even" if draws_patches(network) else str(network.cutout.mode)
 
 
 def interfaces(network: Any, image_size: Sequence[int], patches: str | None) -> list[Interface]:

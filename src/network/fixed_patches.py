@@ -2,21 +2,25 @@
 
 # B images, C H W of an image, P patches of each, R rows and X columns of them, p side of a patch, K classes
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from set_module.patch_cutout import PatchCutout
 from set_module.set_batch import SetBatch
-from set_module.set_network import SetNetwork
+from set_module.set_network import SetNetwork, draws_patches
 
 
 class FixedPatches(nn.Module):
-    """Patch network uint8 [B, C, H, W] -> logits [B, K] with the patches of PatchCutout's mode `grid` or `all`.
+    """Patch network uint8 [B, C, H, W] -> logits [B, K] that cuts each image at the same places.
 
-    As places form whole rows and columns, two selections of pixels cut all patches, and torch.onnx.export and
-    torch.export trace it for any B >= 1. Raises ValueError for a network of bags and other modes.
+    Mode `grid` or `all`: the patches of PatchCutout's mode. `even`: evenly spaced, as many as the network draws in
+    evaluation, or a few less. As places form whole rows and columns, two selections of pixels cut all patches, and
+    torch.onnx.export and torch.export trace it for any B >= 1. Raises ValueError for a network of bags, for other
+    modes, and for `even` of a network that draws no patches.
     """
 
     rows: Tensor  # [R * p], the image row of each pixel row of the patches
@@ -25,12 +29,20 @@ class FixedPatches(nn.Module):
 
     def __init__(self, network: SetNetwork, image_size: Sequence[int], mode: str) -> None:
         super().__init__()
-        if network.cutout is None or mode not in ("grid", "all"):
-            raise ValueError(f"mode={mode!r}: choose grid or all, of a network that cuts images")
-        self.network, self.size = network, network.cutout.size
-        places = PatchCutout(self.size, mode=mode).positions((1, 1, *image_size), torch.zeros(1, dtype=torch.int64))
-        self.register_buffer("corners", places.values, persistent=False)
-        first_R, first_X = (places.values[:, axis].unique() for axis in (0, 1))
+        if network.cutout is None or mode not in ("even", "grid", "all"):
+            raise ValueError(f"mode={mode!r}: choose even, grid or all, of a network that cuts images")
+        own: Any = network
+        if mode == "even" and not draws_patches(own):
+            raise ValueError("mode='even': this network draws no patches, choose grid or all")
+        self.network, self.size, self.mode = network, network.cutout.size, mode
+        if mode == "even":
+            rows, columns = (side - self.size + 1 for side in image_size)
+            corners_P2 = evenly_spaced(own.patch_num[1], rows, columns)
+        else:
+            cutout = PatchCutout(self.size, mode=mode)
+            corners_P2 = cutout.positions((1, 1, *image_size), torch.zeros(1, dtype=torch.int64)).values
+        self.register_buffer("corners", corners_P2, persistent=False)
+        first_R, first_X = (corners_P2[:, axis].unique() for axis in (0, 1))
         self.register_buffer("rows", self._pixels(first_R), persistent=False)
         self.register_buffer("columns", self._pixels(first_X), persistent=False)
 
@@ -51,3 +63,18 @@ class FixedPatches(nn.Module):
         patches = SetBatch.trusted(patches_NCpp, lengths_B, index_N, self.num_patches)
         corners = patches.with_values(self.corners.repeat(batch, 1))
         return self.network.read(self.network.encode(patches, corners))
+
+
+def evenly_spaced(number: int, rows: int, columns: int) -> Tensor:
+    """Return a nearly square lattice, from edge to edge, of `number` of rows x columns places or a few less, [P, 2]."""
+    lattice_rows = min(rows, max(1, round(math.sqrt(number * rows / columns))))
+    lattice_columns = min(columns, max(1, number // lattice_rows))
+    lattice_rows = min(rows, max(1, number // lattice_columns))
+    return torch.cartesian_prod(_spread(lattice_rows, rows), _spread(lattice_columns, columns))
+
+
+def _spread(number: int, places: int) -> Tensor:
+    """Return `number` of 0 .. places - 1 from the first to the last; one alone is in the middle."""
+    if number == 1:
+        return torch.tensor([(places - 1) // 2])
+    return torch.tensor([round(i * (places - 1) / (number - 1)) for i in range(number)])

@@ -7,9 +7,10 @@ import torch
 from configs import CONFIG, composed
 from hydra.utils import instantiate
 
-from network.fixed_patches import FixedPatches
+from network.fixed_patches import FixedPatches, evenly_spaced
 from network.patch_network import PatchNetwork
 from set_module.patch_cutout import PatchCutout
+from set_module.set_batch import SetBatch
 
 PLAIN = (
     "vgg11",
@@ -43,10 +44,40 @@ def test_sees_the_patches_of_the_mode(mode, size):
     assert fixed.num_patches == len(network.cutout.positions((1, 3, 8, 11), torch.zeros(1).long()).values)
 
 
-def test_refuses_bags_and_random_places():
+def test_cuts_evenly_spaced_places():
+    options = ("data=image_folder", "data.num_classes=3", "data.image_size=[8,11]", "hparams.patch_size=5")
+    network = build(*options, "model/position=learned", "hparams.patch_num_max=9")
+    fixed = FixedPatches(network, [8, 11], "even")
+    assert fixed.corners.tolist() == [[y, x] for y in (0, 3) for x in (0, 2, 4, 6)]
+    images = noise(4, 3, 8, 11)
+    patches = [images[b, :, y : y + 5, x : x + 5] for b in range(4) for y, x in fixed.corners.tolist()]
+    lengths = torch.full((4,), 8)
+    with torch.no_grad():
+        encoded = network.encode(SetBatch(torch.stack(patches), lengths), SetBatch(fixed.corners.repeat(4, 1), lengths))
+        torch.testing.assert_close(fixed(images), network.read(encoded))
+
+
+@pytest.mark.parametrize(
+    ("number", "places", "rows", "columns"),
+    [
+        (64, (14, 14), [0, 2, 4, 6, 7, 9, 11, 13], [0, 2, 4, 6, 7, 9, 11, 13]),
+        (16, (4, 4), [0, 1, 2, 3], [0, 1, 2, 3]),
+        (64, (4, 4), [0, 1, 2, 3], [0, 1, 2, 3]),  # there are no more
+        (1, (14, 14), [6], [6]),
+        (5, (1, 40), [0], [0, 10, 20, 29, 39]),
+        (7, (40, 1), [0, 6, 13, 20, 26, 32, 39], [0]),
+    ],
+)
+def test_even_places_fill_the_number_from_edge_to_edge(number, places, rows, columns):
+    assert evenly_spaced(number, *places).tolist() == [[y, x] for y in rows for x in columns]
+
+
+def test_refuses_bags_and_other_modes():
     network = build("data=MNIST")
-    with pytest.raises(ValueError, match="choose grid or all"):
+    with pytest.raises(ValueError, match="choose even, grid or all"):
         FixedPatches(network, [28, 28], "random")
+    with pytest.raises(ValueError, match="draws no patches, choose grid or all"):
+        FixedPatches(build("data=MNIST", "hparams.patch_mode=grid"), [28, 28], "even")
     network.cutout = None
     with pytest.raises(ValueError, match="of a network that cuts images"):
         FixedPatches(network, [28, 28], "grid")

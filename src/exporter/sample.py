@@ -1,0 +1,36 @@
+"""The test images, or bags, on which exported files are checked and measured."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from process.errors import UserError
+
+BATCH = 25  # images may have hundreds of patches each
+
+
+class Sample:
+    """The items of a test set, of which any number can be read, evenly spaced."""
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def batches(self, most: int) -> Iterator[tuple[Any, Tensor, Tensor]]:
+        """Yield (images or bags, labels_B, index_B) of `most` items at most, evenly spaced."""
+        index_N = torch.arange(len(self))[:: -(-len(self) // most)]
+        for index_B in index_N.split(BATCH):
+            yield self.source.images(index_B), self.source.labels.index_select(0, index_B), index_B
+
+
+def of_test_set(data: Any) -> Sample | None:
+    """Return the test set of a data module, None if it has none or its files are not here."""
+    try:
+        source = data.source("test")
+    except UserError:
+        return None
+    return None if source is None else Sample(source)
