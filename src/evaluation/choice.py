@@ -49,7 +49,7 @@ def _is_result(run: RunRecord) -> bool:
 def _names_one(value: str) -> bool:
     """Return whether the value is the folder of one run, or a path at which there is nothing."""
     folder = Path(value)
-    if folder.is_dir():
+    if value and folder.is_dir():
         has_run = (folder / "run.json").is_file() or (folder / "source" / "config").is_dir()
         return has_run and not (folder / sweep_record.NAME).is_file()
     return not re.search(r"[\s\[]", value) and WORD.fullmatch(value) is None

@@ -51,15 +51,10 @@ class Several:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self.console, self.began = open_console(self.verbosity), time.monotonic()
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[left]}"),
-        )
-        bar = Progress(
-            *columns, console=self.console, transient=True, expand=True, disable=not self.console.is_terminal
-        )
+        texts = [TextColumn(f"{{task.{field}}}") for field in ("description", "fields[left]")]
+        columns = texts[0], BarColumn(None), MofNCompleteColumn(), texts[1]
+        options = {"transient": True, "expand": True, "disable": not self.console.is_terminal}
+        bar = Progress(*columns, console=self.console, refresh_per_second=2, **options)
         interruption.remedy_sources.append(self.remedy)
         try:
             with bar, nullcontext() if self.verbosity == 2 else quiet_terminal():
