@@ -62,12 +62,13 @@ def predicted(trainer: Any, model: "Classifier", data: Any) -> tuple["Tensor", "
 
 def measure_sizes(sizes: list[int], trainer: Any, model: "Classifier", data: Any) -> dict[str, float]:
     """Return the accuracy at each number of patches."""
-    places = model.network.max_patch_num or max(sizes, default=0)
+    network: Any = model.network
+    places = network.max_patch_num or max(sizes, default=0)
     if left_out := [size for size in sizes if size > places]:
         log.info(f"sizes {left_out} are left out: a patch has {places} places, and hparams.patch_replace=false")
     found = {}
     for size in [size for size in sizes if size <= places]:
-        model.network.patch_num = size
+        network.patch_num = size
         found[f"test_accuracy/n={size}"] = float(correct(*predicted(trainer, model, data)).double().mean())
     return found
 

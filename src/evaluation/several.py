@@ -53,8 +53,10 @@ class Several:
         self.console, self.began = open_console(self.verbosity), time.monotonic()
         texts = [TextColumn(f"{{task.{field}}}") for field in ("description", "fields[left]")]
         columns = texts[0], BarColumn(None), MofNCompleteColumn(), texts[1]
-        options = {"transient": True, "expand": True, "disable": not self.console.is_terminal}
-        bar = Progress(*columns, console=self.console, refresh_per_second=2, **options)
+        hidden = not self.console.is_terminal
+        bar = Progress(
+            *columns, console=self.console, refresh_per_second=2, transient=True, expand=True, disable=hidden
+        )
         interruption.remedy_sources.append(self.remedy)
         try:
             with bar, nullcontext() if self.verbosity == 2 else quiet_terminal():

@@ -56,17 +56,21 @@ def measure(module: FixedPatches, image_size: Sequence[int], sample: Sample) -> 
     most = max(IMAGES, PATCHES // max(own, module.num_patches))
     with temporary_patch_num(network, own):
         run, images = _accuracy(network, sample, most)
-    file, _ = _accuracy(lambda images_BCHW, _: module(images_BCHW), sample, most)
+    file, _ = _accuracy(_of_images(module), sample, most)
     found = Accuracy(module.mode, file, run, images, len(sample))
     for other in (cheapest, FixedPatches(network, image_size, "all")) if found.is_lower else ():
         if other.mode == module.mode or other.num_patches > COSTLIER * own:
             continue
-        accuracy, _ = _accuracy(lambda images_BCHW, _, other=other: other(images_BCHW), sample, most)
+        accuracy, _ = _accuracy(_of_images(other), sample, most)
         if accuracy > (file if found.better is None else found.better[1]):
             found = replace(found, better=(other.mode, accuracy))
         if run - accuracy <= MARGIN:
             break
     return found
+
+
+def _of_images(module: FixedPatches) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda images_BCHW, index_B: module(images_BCHW)
 
 
 @torch.no_grad()
