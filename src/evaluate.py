@@ -44,7 +44,7 @@ def main(config: DictConfig) -> None:
 
     rows = {name: value for name, value in result.items() if not isinstance(value, dict | list)}
     print_summary("Evaluation", rows | result["per_class"] | result.get("sizes", {}), config.verbosity)
-    if broken := int(logits_NK.isnan().any(1).sum()):
+    if broken := int(is_nan(logits_NK).sum()):
         raise UserError(
             f"the network's outputs are NaN for {broken:,} of {len(labels_N):,} images, which count as incorrect: its "
             "weights are broken, choose others by ckpt="
@@ -73,15 +73,20 @@ def measure_sizes(sizes: list[int], trainer: Any, model: "Classifier", data: Any
     return found
 
 
+def is_nan(logits_NK: "Tensor") -> "Tensor":
+    """Return of which images a probability is NaN [N]."""
+    return logits_NK.softmax(1).isnan().any(1)
+
+
 def correct(logits_NK: "Tensor", labels_N: "Tensor") -> "Tensor":
-    """Return which images are classified correctly [N]; one whose logits have a NaN is not."""
-    return (logits_NK.argmax(1) == labels_N) & ~logits_NK.isnan().any(1)
+    """Return which images are classified correctly [N]; one of which a probability is NaN is not."""
+    return (logits_NK.argmax(1) == labels_N) & ~is_nan(logits_NK)
 
 
 def measure(logits_NK: "Tensor", labels_N: "Tensor", model: "Classifier", class_names: list[str]) -> dict[str, Any]:
     """Return the loss and the config's metrics, the accuracy of each class, and the confusion matrix.
 
-    A row of the matrix is a true class, a column a predicted one; images whose logits have a NaN are in no column.
+    A row of the matrix is a true class, a column a predicted one; images of which a probability is NaN are left out.
     """
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
@@ -89,7 +94,7 @@ def measure(logits_NK: "Tensor", labels_N: "Tensor", model: "Classifier", class_
     counts_K = labels_N.bincount(minlength=classes).tolist()
     correct_K = labels_N[correct_N].bincount(minlength=classes).tolist()
     recall_K = [hits / count if count else None for hits, count in zip(correct_K, counts_K, strict=True)]
-    valid_N = ~logits_NK.isnan().any(1)
+    valid_N = ~is_nan(logits_NK)
     confusion_KK = multiclass_confusion_matrix(logits_NK[valid_N], labels_N[valid_N], num_classes=classes)
     model.test.update(logits_NK, labels_N, model.loss(logits_NK, labels_N))
     return {
