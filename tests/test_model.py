@@ -10,8 +10,8 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 from model import Classifier, Results
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
-from set_module.reduce_pool import ReducePool
 from process.errors import UserError
+from set_module.reduce_pool import ReducePool
 
 
 class Linear(nn.Module):
