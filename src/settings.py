@@ -364,7 +364,7 @@ def _check_monitor(config: DictConfig) -> None:
 
 def _check_trainer(config: DictConfig) -> None:
     """Raise a UserError for settings of Lightning's Trainer that contradict what every run does."""
-    trainer = config.trainer
+    trainer = config.get("trainer") or {}
     if batches := trainer.get("overfit_batches"):
         count = batches * config.hparams.batch_size if type(batches) is int else "N"
         remedy = f"its batches change with each epoch: data.limit_train={count} trains on the same images in each"
@@ -375,7 +375,7 @@ def _check_trainer(config: DictConfig) -> None:
     if trainer.get("barebones"):
         remedy = "every run logs to metrics.csv: loggers=none callbacks=[basic] is the least"
         raise SettingError("trainer.barebones", "true", remedy)
-    monitor, interval = (config.scheduler or {}).get("monitor"), trainer.get("val_check_interval")
+    monitor, interval = (config.get("scheduler") or {}).get("monitor"), trainer.get("val_check_interval")
     between_epochs = trainer.get("check_val_every_n_epoch", 1) is None or isinstance(interval, str | DictConfig)
     if between_epochs and monitor is not None and not monitor.startswith("train_"):
         raise UserError(
