@@ -183,7 +183,7 @@ def test_transparency_of_other_types_shows_white(mode, kind):
     [
         (1, bytes([0b01 << 6]), 0, [255, 255]),
         (2, bytes([0b0001 << 4]), 1, [0, 255]),
-        (4, bytes([0x1F]), 15, [17, 255]),
+        (4, bytes([0x1E]), 1, [255, 238]),
         (8, bytes([85, 3]), 3, [85, 255]),
         (16, struct.pack(">2H", 257 * 9, 65535), 65535, None),  # without the transparent one: perhaps 12 bits
         (16, struct.pack(">2H", 257, 65535), 257, [255, 255]),

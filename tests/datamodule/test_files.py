@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
+from runs import REPOSITORY
 
 from datamodule.files import Files, find, printable
 from process.errors import UserError
@@ -126,6 +128,12 @@ def test_levels_are_read_by_the_setting(folder):
     )
     assert with_white[0][0].flatten().tolist() == [62] * 4
     assert without[0][2][0].startswith("12.png: 16 bits, but no level above 1000: set data.white=4095 if")
+
+
+def test_prediction_takes_the_white_level_of_the_run():
+    files = OmegaConf.load(REPOSITORY / "config" / "predict.yaml").files
+    assert OmegaConf.create({"files": files, "data": {"white": 4095}}).files.white == 4095
+    assert OmegaConf.create({"files": files, "data": {"channels": 1}}).files.white is None  # another data set
 
 
 def test_a_name_is_shown_and_written_in_a_line():
