@@ -51,6 +51,9 @@ class Classifier(TrainingLog):
         super().__init__(lr, optimizer, scheduler)
         self.network, self.loss, self.skip_nonfinite = network, loss, skip_nonfinite
         self.sizes, self.name_suffix = sizes, name_suffix
+        buffers = dict(loss.named_buffers())
+        if "weight" in buffers:  # class weights: a setting, which a checkpoint must not overwrite
+            loss.register_buffer("weight", buffers["weight"], persistent=False)
         optimizer(self.parameters(), lr=lr)  # only to check its arguments
         self.valid, self.test = Results("valid", metrics), Results("test", metrics)
 
@@ -103,8 +106,14 @@ class Classifier(TrainingLog):
         images_BCHW, labels_B, index_B = batch
         if logits_BK is None:
             logits_BK = self.network(images_BCHW, index_B)
-        results.update(logits_BK, labels_B, self.loss(accumulable(logits_BK), labels_B))
+        results.update(logits_BK, labels_B, self.loss(accumulable(logits_BK), labels_B), self._loss_count(labels_B))
         return logits_BK
+
+    def _loss_count(self, labels_B: Tensor) -> Tensor | int:
+        """Return the number by which the loss of a batch is a mean: its items, or the sum of their class weights."""
+        if isinstance(self.loss, nn.CrossEntropyLoss | nn.NLLLoss) and self.loss.weight is not None:
+            return self.loss.weight[labels_B].sum()
+        return len(labels_B)
 
     def on_validation_epoch_end(self) -> None:
         self._log_results(self.valid, prog_bar=True)  # no sync_dist: torchmetrics gathers the ranks
@@ -133,8 +142,9 @@ class Results(nn.Module):
         # compute_groups would merge for good two metrics that agree on the first batch, such as accuracy and top_5
         self.metrics = MetricCollection(dict(metrics), prefix=f"{stage}_", compute_groups=False).clone()
 
-    def update(self, logits_BK: Tensor, labels_B: Tensor, loss: Tensor) -> None:
-        self.loss.update(loss, weight=len(labels_B))
+    def update(self, logits_BK: Tensor, labels_B: Tensor, loss: Tensor, count: Tensor | int | None = None) -> None:
+        """Add a batch, whose loss is a mean over `count`: by default, over its items."""
+        self.loss.update(loss, weight=len(labels_B) if count is None else count)
         # torchmetrics would take logits for probabilities if all of a batch lie in 0..1; half precision makes ties
         self.metrics.update(logits_BK.float().softmax(1), labels_B)
 

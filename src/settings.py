@@ -107,6 +107,13 @@ _SHARE = Rule(
     "a ratio between 0 and 1, a whole number, or 0 for none",
     lambda v: (type(v) is int and v >= 0) or (type(v) is float and 0 <= v < 1),
 )
+_WEIGHTS = Rule(
+    "a list of numbers >= 0, one per class, such as [1,2.5]",
+    lambda v: (
+        isinstance(v, DictConfig)  # whatever builds a tensor
+        or (isinstance(v, ListConfig) and all(type(x) in (int, float) and 0 <= x < float("inf") for x in v) and any(v))
+    ),
+)
 _COUNTS = Rule(
     "a list of whole numbers >= 1, such as [1,4,16,64]",
     lambda v: isinstance(v, ListConfig) and all(type(n) is int and n >= 1 for n in v),
@@ -187,6 +194,7 @@ TABLE = (
     Setting("optimizer._target_", fixed=True, new_schedule=True),
     Setting("scheduler", new_schedule=True, replaced=True),
     Setting("loss", replaced=True),
+    Setting("loss.weight", _WEIGHTS.or_null(), optional=True),
     Setting("trainer", new_schedule=True),
     Setting("trainer.accelerator", new_schedule=True, comparable=True),
     Setting("trainer.devices", fixed_in_epoch=True, new_schedule=True, comparable=True),
@@ -321,6 +329,7 @@ def check(config: DictConfig) -> None:
                 raise SettingError(f"{group}.{name}", part, "must be the settings in its YAML, or null to leave it out")
     _check_monitor(config)
     _check_trainer(config)
+    _check_classes(config)
     source = config.get("init_from")
     if source is not None and config.get("resume") is None and "run" not in config:  # only a new run reads it
         remedy = "name a run folder or a checkpoint"
@@ -382,6 +391,18 @@ def _check_trainer(config: DictConfig) -> None:
             f"scheduler=plateau reads {monitor} after an epoch, and trainer.val_check_interval={interval} validates at "
             "other moments: leave it out, or watch the training, hparams.monitor=train_loss hparams.monitor_mode=min"
         )
+
+
+def _check_classes(config: DictConfig) -> None:
+    """Refuse a classifier of one class, and class weights of another number than there are classes."""
+    if "run" in config or OmegaConf.select(config, "model._target_") != CLASSIFIER:  # a trained run may lack its data
+        return
+    classes = OmegaConf.select(config, "data.num_classes")
+    if classes == 1:
+        raise UserError("data.num_classes=1: there is nothing to classify: add the images of a second class")
+    weights = OmegaConf.select(config, "loss.weight")
+    if isinstance(weights, ListConfig) and classes is not None and len(weights) != classes:
+        raise UserError(f"loss.weight has {len(weights)} numbers for {classes} classes: give one per class")
 
 
 def lower_is_better(config: DictConfig) -> list[str]:

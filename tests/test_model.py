@@ -3,6 +3,8 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
+from configs import composed
+from hydra.utils import instantiate
 from torch import nn
 from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
@@ -251,6 +253,34 @@ def test_half_precision_does_not_round_sums(tmp_path):
     losses = [nn.functional.cross_entropy(plain(x).float(), y).item() for x, y, _ in images]
     for stage in ("train", "valid"):
         assert float(trainer.callback_metrics[f"{stage}_loss"]) == pytest.approx(sum(losses) / 300, rel=1e-5), stage
+
+
+def weighted(**settings):
+    config = composed("loss=cross_entropy", "+loss.weight=[0.5,1,3]", "hparams.label_smoothing=0.1")
+    return Classifier(
+        Linear(), instantiate(config.model.loss), {}, lr=0.0, optimizer=partial(torch.optim.SGD), **settings
+    )
+
+
+def test_a_list_of_class_weights_is_the_tensor_that_the_loss_takes(tmp_path):
+    train, valid = batches([8], 0), batches([5, 5, 2], 1)
+    model = weighted()
+    trainer, _ = fit(model, train, valid, tmp_path)
+    labels = torch.cat([y for _, y, _ in valid])
+    logits = torch.cat([model.network(x) for x, _, _ in valid])
+    expected = nn.functional.cross_entropy(logits, labels, torch.tensor([0.5, 1.0, 3.0]), label_smoothing=0.1)
+    # over the data set, as if it were one batch
+    assert float(trainer.callback_metrics["valid_loss"]) == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_class_weights_are_settings_that_no_checkpoint_holds():
+    model, other = weighted(), build()
+    assert not [name for name in model.state_dict() if name.startswith("loss.")]
+    other.load_state_dict(model.state_dict())
+    model.load_state_dict(other.state_dict())
+    assert model.loss.weight.tolist() == [0.5, 1, 3]
+    assert model.to(torch.bfloat16).loss.weight.dtype == torch.float32
+    assert model.to("meta").loss.weight.device.type == "meta"
 
 
 def test_half_precision_is_that_of_the_network_alone():

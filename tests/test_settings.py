@@ -40,6 +40,7 @@ VALID = {
         "std": [0.5],
         "valid": 0.1,
         "limit_train": None,
+        "balanced": False,
         "image_size": [8, 9],
         "fold": None,
         "num_folds": 5,
@@ -67,6 +68,31 @@ BAGS = OmegaConf.merge(
         },
     },
 )
+
+
+@pytest.mark.parametrize(
+    ("classes", "weight", "words"),
+    [
+        (3, [1, 2.5, 0], None),
+        (3, None, None),
+        (3, [1, 2], "loss.weight has 2 numbers for 3 classes: give one per class"),
+        (2, [1, -1], "loss.weight=[1, -1]: must be a list of numbers >= 0, one per class"),
+        (2, [0, 0], "must be a list of numbers"),
+        (2, 5, "must be a list of numbers"),
+        (1, None, "data.num_classes=1: there is nothing to classify: add the images of a second class"),
+    ],
+)
+def test_classes_and_their_weights(classes, weight, words):
+    config = OmegaConf.merge(VALID, {"data": {"num_classes": classes}, "loss": {"weight": weight}})
+    if words is None:
+        check(config)
+        return
+    with pytest.raises(UserError) as refused:
+        check(config)
+    assert words in str(refused.value)
+    if classes == 1:  # a LightningModule of one's own may learn from one class, and a trained run may lack its data
+        check(OmegaConf.merge(config, {"model": {"_target_": "own.Module"}}))
+        check(OmegaConf.merge(config, {"run": "outputs/x"}))
 
 
 def test_seed_0_lr_0_and_one_number_of_patches_are_valid():

@@ -184,6 +184,7 @@ def register_resolvers() -> None:
     # facts that only the data knows: ${call:datamodule.class_folders.count_classes,${data.root}}
     OmegaConf.register_new_resolver("call", _call, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("mixed_sizes", lambda *, _root_: mixed_sizes(_root_), replace=True)
+    OmegaConf.register_new_resolver("tensor_weights", _tensor_weights, replace=True)
     OmegaConf.register_new_resolver("short_options", arguments.described_short_options, replace=True)  # for --help
 
 
@@ -193,6 +194,15 @@ def _name_only(kind: str, experiment_name: str, comment: str | None) -> str:
 
 def _call(name: str, *arguments: Any) -> Any:
     return get_method(name)(*arguments)
+
+
+def _tensor_weights(loss: DictConfig) -> Any:
+    """Return the settings of a loss with its class weights, a plain list, as the tensor that torch's losses take."""
+    settings: Any = OmegaConf.to_container(loss, resolve=True)
+    if isinstance(settings.get("weight"), list):
+        data = [float(weight) for weight in settings["weight"]]
+        settings["weight"] = {"_target_": "torch.tensor", "data": data}
+    return OmegaConf.create(settings)
 
 
 def _checked(value: Any, *, _root_: DictConfig) -> Any:

@@ -188,7 +188,7 @@ def for_setting(name: str, known_settings: Callable[[], Iterable[str]]) -> str:
 def for_several_values(word: str) -> str:
     """Return the line for a,b without -m: a list where the setting is one, else a sweep."""
     name, _, value = word.partition("=")
-    if name in settings.LISTS or takes_list(name, value):
+    if name in settings.LISTS or takes_list(name.lstrip("+"), value):
         return f"{word}: a list is written in brackets; type: {corrected(word, f'{name}=[{value}]')}"
     return f"{word}: several values are a sweep, which -m starts; type: {corrected(word, word, '-m')}"
 
