@@ -78,7 +78,7 @@ def split(
     """Return the sorted positions of the training and of the validation images, which are disjoint.
 
     Args:
-        valid: a ratio (0 < valid < 1), a number of images, or 0 for none.
+        valid: a ratio (0 < valid < 1) of the images, at least one; a number of images; or 0 for none.
         fold: which of `num_folds` equal parts is used for validation, in place of `valid`; None for no folds.
         limit_train: number of training images that are kept, None for all; validation images stay the same.
     """
@@ -89,13 +89,13 @@ def split(
         train_part = torch.cat(parts)
         setting = f"data.num_folds={num_folds}"
     else:
-        count = round(valid * num_images) if 0 < valid < 1 else int(valid)
+        count = max(1, round(valid * num_images)) if 0 < valid < 1 else int(valid)
         valid_part, train_part = order[:count], order[count:]
         setting = f"data.valid={valid}"
     if len(train_part) == 0:
         raise UserError(f"{setting} leaves none of the {num_images} images for training: choose less")
-    if len(valid_part) == 0 and (fold is not None or valid > 0):
-        raise UserError(f"{setting} leaves none of the {num_images} images for validation: choose another, or valid=0")
+    if len(valid_part) == 0 and fold is not None:
+        raise UserError(f"{setting} leaves none of the {num_images} images for validation: choose fewer folds")
     if limit_train is not None:
         if not 1 <= limit_train <= len(train_part):
             raise UserError(f"data.limit_train={limit_train}: choose 1 to {len(train_part)}, or null for all")

@@ -6,7 +6,7 @@ from datamodule.loader import EpochOrder, MemorySource, Part, ResumableBatches, 
 from process.errors import UserError
 
 
-@pytest.mark.parametrize(("valid", "expected"), [(0.25, 25), (10, 10), (0, 0), (99, 99)])
+@pytest.mark.parametrize(("valid", "expected"), [(0.25, 25), (10, 10), (0, 0), (99, 99), (0.001, 1)])
 def test_parts_are_disjoint_and_complete(valid, expected):
     train, held_out = split(100, valid, None, 5, 0, None)
     assert len(held_out) == expected
@@ -48,8 +48,8 @@ def test_limit_train_nests_and_leaves_validation_alone():
     ("arguments", "words"),
     [
         ((10, 10, None, 5, 0, None), "data.valid=10 leaves none of the 10 images for training"),
-        ((10, 0.01, None, 5, 0, None), "data.valid=0.01 leaves none of the 10 images for validation"),
-        ((3, 0, 4, 5, 0, None), "data.num_folds=5 leaves none of the 3 images for validation"),
+        ((1, 0.1, None, 5, 0, None), "data.valid=0.1 leaves none of the 1 images for training"),
+        ((3, 0, 4, 5, 0, None), "data.num_folds=5 leaves none of the 3 images for validation: choose fewer folds"),
         ((10, 2, None, 5, 0, 9), "data.limit_train=9: choose 1 to 8"),
         ((10, 2, None, 5, 0, 0), "data.limit_train=0: choose 1 to 8"),
     ],
