@@ -179,6 +179,7 @@ TABLE = (
     Setting("data.fold", _integer(0).or_null(), fixed=True, repeats=True),
     Setting("data.num_folds", _integer(2), fixed=True),
     Setting("data.limit_train", _integer(1).or_null(), fixed=True),
+    Setting("data.balanced", _SWITCH, optional=True, fixed=True),
     Setting("data.num_workers", _integer(0).or_null(), comparable=True),
     Setting("data.crop_padding", _integer(0)),
     Setting("data.flip", _SWITCH),

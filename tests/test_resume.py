@@ -62,6 +62,7 @@ def test_wherever_it_was_broken_off(train, broken_off, resume):
         ("+trainer.val_check_interval=2", "hparams.optimizer=SGD", "+optimizer.momentum=0.9"),
         ("+trainer.check_val_every_n_epoch=2", "hparams.patience=5"),
         ("data.valid=0",),
+        ("data.balanced=true", "+loss.weight=[1,2,3,4,5,6,7,8,9,10]"),
         ("data.num_workers=2", "data.split_seed=${hparams.seed}"),
         ("hparams.lr=0",),
     ],

@@ -1,5 +1,6 @@
 """Base class of all image data sets: split, loaders and augmentation; a subclass loads the images."""
 
+import logging
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -29,7 +30,11 @@ from datamodule.loader import (
 )
 from process.errors import UserError
 
-# B items of a batch (images or bags), C channels, H height, W width
+log = logging.getLogger(__name__)
+
+IMBALANCED = 10  # times as many training images of one class as of another
+
+# B items of a batch (images or bags), M items of a part, K classes, C channels, H height, W width
 
 
 class ImageDataModule(LightningDataModule, ABC):
@@ -38,8 +43,10 @@ class ImageDataModule(LightningDataModule, ABC):
     With a BagSource, the inputs are a SetBatch of images, and "image" below means a bag. A subclass defines
     `load(part)` for the parts train, valid and test, and `class_names`. Without a source for valid, validation
     images are split off the training source. The order of the training images is a function of (seed, epoch), their
-    augmentation one of (seed, epoch, index). A last training batch of one image, on which BatchNorm cannot train, is
-    left out; the order decides which image that is. The networks read `mean` and `std`.
+    augmentation one of (seed, epoch, index). If `balanced`, an epoch has as many images of each class as of any other,
+    and index_B is greater by the size of the source for each repetition of an image. A last training batch of one
+    image, on which BatchNorm cannot train, is left out; the order decides which image that is. The networks read `mean`
+    and `std`.
     """
 
     def __init__(
@@ -60,12 +67,13 @@ class ImageDataModule(LightningDataModule, ABC):
         num_workers: int | None,
         crop_padding: int,
         flip: bool,
+        balanced: bool = False,  # runs of older versions have no such setting
     ) -> None:
         super().__init__()
         self.num_classes, self.channels, self.image_size = num_classes, channels, (image_size[0], image_size[1])
         self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
         self.valid, self.fold, self.num_folds = valid, fold, num_folds
-        self.split_seed, self.limit_train = split_seed, limit_train
+        self.split_seed, self.limit_train, self.balanced = split_seed, limit_train, balanced
         augmented = crop_padding > 0 or flip
         self.augment = CropFlip(self.image_size, crop_padding, flip, seed) if augmented else None
         self._sources: dict[str, Source | None] = {}
@@ -82,6 +90,11 @@ class ImageDataModule(LightningDataModule, ABC):
     def setup(self, stage: str | None = None) -> None:
         for part in ("test",) if stage == "test" else ("train", "valid"):
             self.source(part)
+        if stage != "test" and len(self.class_names) != self.num_classes:
+            raise UserError(
+                f"{type(self).__name__} has {len(self.class_names)} class names, and "
+                f"data.num_classes={self.num_classes}: correct one of them"
+            )
 
     def source(self, part: str) -> Source | None:
         """Return the images of a part; load them at the first call."""
@@ -101,12 +114,19 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def position(self, part: str) -> Tensor | None:
         """Return the sorted positions of the images of a part in their source; None if there is no such part."""
-        if part == "train" or (part == "valid" and self.source("valid") is None):
+        if self._origin(part) == "train":
             position = self._split[part]
         else:
             source = self.source(part)
             position = torch.arange(0 if source is None else len(source))
         return position if len(position) else None
+
+    def labels(self, part: str) -> Tensor:
+        """Return the labels [M] of the images of a part, on the CPU; none if there is no such part."""
+        source, position_M = self.source(self._origin(part)), self.position(part)
+        if source is None or position_M is None:
+            return torch.empty(0, dtype=torch.int64)
+        return source.labels.index_select(0, position_M.to(source.labels.device)).cpu()
 
     def summary(self) -> dict[str, int | str | None]:
         """Return the number of images of each part and a hash of the validation images, for the run's record."""
@@ -126,11 +146,13 @@ class ImageDataModule(LightningDataModule, ABC):
         return dict(zip(("train", "valid"), parts, strict=True))
 
     def train_dataloader(self) -> DataLoader:
-        part = self._part("train")
+        part, labels_M = self._part("train"), self.labels("train")
+        self._report_imbalance(labels_M)
         # not trainer.current_epoch, which in a checkpoint at an epoch's end is not yet increased
         progressed: Any = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
         ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        order = EpochOrder(len(part), self.seed, progressed.processed if self.trainer else 0, *ranks)
+        labels = labels_M if self.balanced else None
+        order = EpochOrder(len(part), self.seed, progressed.processed if self.trainer else 0, *ranks, labels)
         single = len(order) > self.batch_size > 1 and len(order) % self.batch_size == 1
         batches = ResumableBatches(order, self.batch_size, drop_last=single)
 
@@ -146,10 +168,10 @@ class ImageDataModule(LightningDataModule, ABC):
         return ResumableLoader(part, progress, batch_sampler=batches, **self._loader_settings(part))
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        return self._eval_loader("valid") if self.has_valid else _none()
+        return self.ordered_dataloader("valid") if self.has_valid else _none()
 
     def test_dataloader(self) -> DataLoader | list[DataLoader]:
-        return self._eval_loader("test") if self.has_test else _none()
+        return self.ordered_dataloader("test") if self.has_test else _none()
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move the three tensors; Lightning's own would search nested collections for tensors at every step."""
@@ -164,23 +186,28 @@ class ImageDataModule(LightningDataModule, ABC):
             self.augment.to(images_BCHW.device)
         return self.augment(images_BCHW, index_B, self.trainer.current_epoch), labels_B, index_B
 
+    def _origin(self, part: str) -> str:
+        """Return the part whose source holds the images: validation images may be split off those of training."""
+        return "train" if part == "valid" and self.source(part) is None else part
+
     def _part(self, name: str) -> Part:
         """Return the images of a part, moved to the device if they fit there and no workers read them."""
-        origin = name if self.source(name) is not None else "train"  # validation images may be split off train
-        source, position = self._sources[origin], self.position(name)
+        origin = self._origin(name)
+        source, position = self.source(origin), self.position(name)
         assert source is not None
         assert position is not None
         if isinstance(source, MemorySource) and not self.num_workers:
             if source.labels.device != self._device and has_room(source, self._device):
                 source = self._sources[origin] = source.to(self._device)
             position = position.to(source.labels.device)
-        return Part(source, position)
+        return Part(source, position, repeats=self.balanced and name == "train")
 
     @property
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
-    def _eval_loader(self, name: str) -> DataLoader:
+    def ordered_dataloader(self, name: str) -> DataLoader:
+        """Return the batches of a part in the order of its images, each image once; ranks take turns."""
         part = self._part(name)
         sampler = None
         if self.trainer is not None and self.trainer.world_size > 1:
@@ -206,6 +233,18 @@ class ImageDataModule(LightningDataModule, ABC):
             "pin_memory": self._device.type == "cuda" and part.position_M.device.type == "cpu",
         }
 
+    def _report_imbalance(self, labels_M: Tensor) -> None:
+        """Log a line if some classes have no training image, or many times fewer than others."""
+        count_K = torch.bincount(labels_M, minlength=self.num_classes)
+        empty = (count_K == 0).nonzero().flatten().tolist()
+        if empty:
+            name = self.class_names[empty[0]]
+            log.info(f"{len(empty)} of {len(count_K)} classes have no training image, such as {name!r}")
+        few, many = (int(k) for k in (count_K.where(count_K > 0, len(labels_M) + 1).argmin(), count_K.argmax()))
+        if not self.balanced and count_K[many] >= IMBALANCED * count_K[few]:
+            counts = " and ".join(f"{count_K[k]:,} images of {self.class_names[k]!r}" for k in (many, few))
+            log.info(f"training has {counts}: data.balanced=true shows the network all classes equally often")
+
     def _check_facts(self, part: str, source: MemorySource) -> None:
         shape, expected = tuple(source.images_NCHW.shape[1:]), (self.channels, *self.image_size)
         if shape != expected:
@@ -216,9 +255,11 @@ class ImageDataModule(LightningDataModule, ABC):
         for name, tensor, kind in (("images", source.images_NCHW, torch.uint8), ("labels", source.labels, torch.int64)):
             if tensor.dtype != kind:
                 raise UserError(f"the {part} {name} are {tensor.dtype}: load() must give {kind}")
-        if int(source.labels.max()) >= self.num_classes:
+        least, most = int(source.labels.min()), int(source.labels.max())
+        if least < 0 or most >= self.num_classes:
             raise UserError(
-                f"the {part} labels go up to {int(source.labels.max())}, data.num_classes={self.num_classes} is too few"
+                f"the {part} labels are {least} to {most}, and data.num_classes={self.num_classes} asks for labels "
+                f"from 0 to {self.num_classes - 1}: correct one of them"
             )
 
 

@@ -112,11 +112,12 @@ def split_hash(valid_position: Tensor) -> str:
 class Part(Dataset[Batch]):
     """Items of a source at the given positions; a batch is (images_BCHW or bags, labels_B, index_B).
 
-    index_B holds positions in the source, not in the part.
+    index_B holds positions in the source, not in the part. If `repeats`, the number i + r M stands for the r-th
+    repetition of item i in an epoch: index_B is then greater by r N, so that its patches and its crop are drawn anew.
     """
 
-    def __init__(self, source: Source, position_M: Tensor) -> None:
-        self.source, self.position_M = source, position_M
+    def __init__(self, source: Source, position_M: Tensor, repeats: bool = False) -> None:
+        self.source, self.position_M, self.repeats = source, position_M, repeats
 
     def __len__(self) -> int:
         return len(self.position_M)
@@ -126,18 +127,23 @@ class Part(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return a whole batch: DataLoader calls this instead of one __getitem__ for each item."""
-        index_B = self.position_M.index_select(0, torch.as_tensor(indices, device=self.position_M.device))
-        return self.source.images(index_B), self.source.labels.index_select(0, index_B), index_B
+        number_B = torch.as_tensor(indices, device=self.position_M.device)
+        index_B = self.position_M.index_select(0, number_B % len(self) if self.repeats else number_B)
+        images, labels_B = self.source.images(index_B), self.source.labels.index_select(0, index_B)
+        return images, labels_B, index_B + number_B // len(self) * len(self.source) if self.repeats else index_B
 
 
 class EpochOrder(Sampler[int]):
     """Order of range(size) that depends on the seed and on the epoch that was set last.
 
-    Each rank takes an equal share; the first images of the epoch are repeated to fill the last shares.
+    With `labels_M`, all classes get an equal number of the places, see `balance`. Each rank takes an equal share; the
+    first images of the epoch are repeated to fill the last shares.
     """
 
-    def __init__(self, size: int, seed: int, epoch: int = 0, rank: int = 0, world_size: int = 1) -> None:
-        self.size, self.seed, self.epoch = size, seed, epoch
+    def __init__(
+        self, size: int, seed: int, epoch: int = 0, rank: int = 0, world_size: int = 1, labels_M: Tensor | None = None
+    ) -> None:
+        self.size, self.seed, self.epoch, self.labels_M = size, seed, epoch, labels_M
         self.rank, self.world_size = rank, world_size
 
     def set_epoch(self, epoch: int) -> None:
@@ -148,12 +154,34 @@ class EpochOrder(Sampler[int]):
 
     def permutation(self) -> Tensor:
         key = int(random_int(2**31 - 1, self.seed, self.epoch, torch.tensor(0)))
-        order = torch.randperm(self.size, generator=torch.Generator().manual_seed(key))
+        generator = torch.Generator().manual_seed(key)
+        order = torch.randperm(self.size, generator=generator)
+        if self.labels_M is not None:
+            order = balance(order, self.labels_M, generator)
         missing = len(self) * self.world_size - self.size
         return torch.cat([order, order[:missing]])[self.rank :: self.world_size]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.permutation().tolist())
+
+
+def balance(order_M: Tensor, labels_M: Tensor, generator: torch.Generator) -> Tensor:
+    """Return M numbers of items in random order, as many of each class as of any other, give or take one.
+
+    A class with more items than places gets those that come first in `order_M`. One with fewer repeats its items, all
+    equally often, give or take one; i + r M is the r-th repetition of item i (see Part). A class without items gets no
+    place.
+    """
+    size = len(order_M)
+    sorted_M = order_M[labels_M[order_M].argsort(stable=True)]  # class by class
+    _, count_K = labels_M.unique(return_counts=True)
+    share_K = torch.full_like(count_K, size // len(count_K))
+    share_K[torch.randperm(len(count_K), generator=generator)[: size % len(count_K)]] += 1
+    class_M = torch.arange(len(count_K)).repeat_interleave(share_K)
+    place_M = torch.arange(size) - (share_K.cumsum(0) - share_K)[class_M]  # 0, 1, ... in each class
+    count_M, first_M = count_K[class_M], (count_K.cumsum(0) - count_K)[class_M]
+    number_M = sorted_M[first_M + place_M % count_M] + place_M // count_M * size
+    return number_M[torch.randperm(size, generator=generator)]
 
 
 class ResumableBatches(BatchSampler):

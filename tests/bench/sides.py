@@ -42,6 +42,7 @@ class RandomBytes(ImageDataModule):
             fold=None,
             num_folds=5,
             limit_train=None,
+            balanced=False,
             num_workers=0,
             crop_padding=4 if augmented else 0,
             flip=augmented,

@@ -41,6 +41,7 @@ def settings() -> dict[str, Any]:
         "fold": None,
         "num_folds": 5,
         "limit_train": None,
+        "balanced": False,
         "num_workers": None,
         "crop_padding": 0,
         "flip": False,

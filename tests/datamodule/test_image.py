@@ -1,3 +1,6 @@
+import logging
+from functools import partial
+
 import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -80,9 +83,11 @@ def test_fit_sets_the_epoch_and_workers_change_nothing(counting, trainer):
 
 
 @pytest.mark.filterwarnings(REFILLED)
+@pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("stop_at", [(0, 2), (1, 1), (1, 4), (2, 0)])
-def test_resume_in_the_middle_of_an_epoch(counting, trainer, tmp_path, workers, stop_at):
+def test_resume_in_the_middle_of_an_epoch(counting, trainer, tmp_path, balanced, workers, stop_at):
+    counting = partial(counting, balanced=balanced)
     whole = Recorder()
     trainer().fit(whole, counting())
 
@@ -167,6 +172,66 @@ def test_leaves_out_a_last_batch_of_one(counting, valid, sizes):
 
 def test_batch_size_one_is_no_last_batch_of_one(counting):
     assert len(list(counting(batch_size=1).train_dataloader())) == 18
+
+
+@pytest.fixture
+def uneven(counting):
+    """`uneven([20, 0, 3])` -> the tiny data module with so many images of each class."""
+
+    def build(counts, **changes):
+        data = counting(valid=0, **changes)
+        labels = torch.arange(3).repeat_interleave(torch.tensor(counts))
+        images = torch.arange(len(labels)).to(torch.uint8)[:, None, None, None].expand(-1, 1, 2, 3).contiguous()
+        data.load = lambda part: MemorySource(images, labels) if part == "train" else None
+        return data
+
+    return build
+
+
+@pytest.mark.parametrize("choice", [{}, {"limit_train": 12}, {"fold": 1}])
+def test_balanced_training_shows_all_classes_equally_often(uneven, choice):
+    data = uneven([20, 6, 4], balanced=True, **choice)
+    batches = list(data.train_dataloader())
+    labels, index = (torch.cat([batch[i] for batch in batches]) for i in (1, 2))
+    allowed = data.position("train").tolist()
+    assert len(labels) == len(allowed)
+    assert labels.bincount().max() - labels.bincount().min() <= 1
+    assert set((index % 30).tolist()) <= set(allowed)
+    for images, _, index in batches:
+        assert torch.equal(images[:, 0, 0, 0].long(), index % 30)
+    assert {len(data.labels("train")), len(torch.cat([b[2] for b in data.ordered_dataloader("train")]))} == {
+        len(labels)
+    }
+
+
+@pytest.mark.parametrize(
+    ("counts", "changes", "lines"),
+    [
+        ([20, 9, 2], {}, ["training has 20 images of 'a' and 2 images of 'c': data.balanced=true shows"]),
+        ([20, 9, 2], {"balanced": True}, []),
+        ([19, 9, 2], {}, []),
+        ([9, 0, 9], {}, ["1 of 3 classes have no training image, such as 'b'"]),
+        ([1, 0, 11], {}, ["1 of 3 classes have no", "training has 11 images of 'c' and 1 images of 'a'"]),
+    ],
+)
+def test_imbalance_is_reported(uneven, caplog, counts, changes, lines):
+    caplog.set_level(logging.INFO)
+    uneven(counts, **changes).train_dataloader()
+    assert len(caplog.messages) == len(lines)
+    for message, line in zip(caplog.messages, lines, strict=True):
+        assert message.startswith(line)
+
+
+def test_facts_that_contradict_the_data_are_refused(uneven, counting):
+    with pytest.raises(UserError, match=r"Counting has 3 class names, and data.num_classes=4"):
+        counting(num_classes=4).setup("fit")
+    with pytest.raises(UserError, match=r"labels are 0 to 2, and data.num_classes=2 asks for labels from 0 to 1"):
+        counting(num_classes=2).setup("fit")
+    data = uneven([3, 3, 3])
+    source = data.load("train")
+    data.load = lambda part: MemorySource(source.images_NCHW, source.labels - 1)
+    with pytest.raises(UserError, match="labels are -1 to 1"):
+        data.setup("fit")
 
 
 def test_moves_to_a_device_with_room(counting, monkeypatch):

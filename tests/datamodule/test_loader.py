@@ -80,6 +80,50 @@ def test_order_is_a_function_of_seed_and_epoch():
     assert list(EpochOrder(50, seed=2)) != first
 
 
+def test_the_order_of_the_published_results():
+    assert EpochOrder(10, 0).permutation().tolist() == [6, 3, 0, 4, 9, 7, 8, 5, 1, 2]
+    assert EpochOrder(10, seed=3, epoch=2).permutation().tolist() == [6, 2, 7, 5, 3, 1, 4, 0, 8, 9]
+
+
+LABELS = torch.tensor([0] * 30 + [2] * 4 + [3] * 13)[torch.randperm(47, generator=torch.Generator().manual_seed(0))]
+
+
+def test_balanced_classes_get_equal_shares_of_an_epoch():
+    for epoch in range(5):
+        numbers = EpochOrder(47, seed=1, epoch=epoch, labels_M=LABELS).permutation()
+        assert len(numbers) == len(numbers.unique()) == 47  # a repetition has a number of its own
+        items = numbers % 47
+        assert sorted(LABELS[items].bincount().tolist()) == [0, 15, 16, 16]  # no image is labelled 1
+        for label in (0, 2, 3):
+            times = items.bincount(minlength=47)[label == LABELS]
+            assert times.max() - times.min() <= 1
+        assert (numbers // 47).max() == 3  # 4 images for 15 or 16 places
+
+
+def test_balanced_order_is_a_function_of_seed_and_epoch():
+    order = EpochOrder(47, seed=1, labels_M=LABELS)
+    first, seen = list(order), [list(order)]
+    for epoch in range(1, 12):
+        order.set_epoch(epoch)
+        seen.append(list(order))
+    assert len({tuple(each) for each in seen}) == 12
+    assert {i % 47 for each in seen for i in each} == set(range(47))  # no image of the large class is left out for good
+    order.set_epoch(0)
+    assert list(order) == first
+    assert list(EpochOrder(47, seed=2, labels_M=LABELS)) != first
+    shares = [list(EpochOrder(47, 1, 0, rank, 2, LABELS)) for rank in (0, 1)]
+    assert [i for pair in zip(*shares, strict=True) for i in pair][:47] == first
+
+
+def test_repetitions_are_the_same_image_with_other_patches():
+    source = MemorySource(torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1), torch.arange(6) * 10)
+    part = Part(source, torch.tensor([1, 3, 5]), repeats=True)
+    images, labels, index = part.__getitems__([2, 0, 3, 6])
+    assert images.flatten().tolist() == [5, 1, 1, 1]
+    assert labels.tolist() == [50, 10, 10, 10]
+    assert index.tolist() == [5, 1, 1 + 6, 1 + 12]
+
+
 def test_batches_are_those_of_torch():
     for drop_last in (False, True):
         order = EpochOrder(10, seed=0)
