@@ -230,6 +230,7 @@ TABLE = (
     Setting("draws", _integer(1), optional=True),
     Setting("patch_num", _integer(1).or_null(), optional=True),
     Setting("files", _PART, optional=True),
+    Setting("statistics", _PART, optional=True),
     Setting("predictor", _PART, optional=True),
     Setting("table", _PART, optional=True),
     Setting("exporter", _PART, optional=True),

@@ -80,6 +80,12 @@ def refuse_short_options(argv: list[str]) -> None:
         _refuse_unknown(word, argv, [])
 
 
+def refuse_sweeps(argv: list[str], command: str) -> None:
+    """Raise a UserError for -m in a command that runs no jobs; with run=, prepare_argv has a line of its own."""
+    if (sweeps := [word for word in argv if word in SWEEPS]) and not any(word.startswith("run=") for word in argv):
+        raise UserError(f"{sweeps[0]}: {command} takes one value for each setting; only train.py sweeps: leave out -m")
+
+
 def _expanded(word: str, following: Iterator[str], options: dict[str, ShortOption]) -> list[str]:
     name, equals, value = word.partition("=")
     option = options[name]

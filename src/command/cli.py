@@ -32,9 +32,10 @@ full_error = False  # whether the user has set HYDRA_FULL_ERROR
 describe_failure: list[Callable[[Exception], str]] = []  # set while a sweep runs: describes an error of its launcher
 
 
-def call(main: Callable[[], Any]) -> None:
-    """Call a Hydra main with the arguments in sys.argv."""
+def call(main: Callable[[], Any], folder: str | None = None) -> None:
+    """Call a Hydra main with the arguments in sys.argv; `folder` is Hydra's where there is no run folder."""
     prepare_arguments()
+    sys.argv += [f"hydra.run.dir={folder}"] if folder else []
     run_hydra(main)
 
 
@@ -79,6 +80,7 @@ def prepare_arguments() -> None:
         sys.argv[1:] = arguments.expand_settings_files(arguments.expand_short_options(sys.argv[1:]))
     else:
         arguments.refuse_short_options(sys.argv[1:])
+        arguments.refuse_sweeps(sys.argv[1:], f"{_command()}.py")
     ranks.refuse_unsupported_launch(sys.argv[1:])
     if sweep := arguments.resumed_sweep(sys.argv[1:]):
         resume_sweep(*sweep)

@@ -1,0 +1,71 @@
+"""Measure a data set, and print what its YAML needs: `python src/data_summary.py --help`."""
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+import hydra
+from omegaconf import DictConfig
+
+from command import cli, hints
+from command.job import job
+from process.console import open_console
+from process.errors import UserError
+from settings import check
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from datamodule.image import ImageDataModule
+
+log = logging.getLogger(__name__)
+
+
+@hydra.main(version_base="1.3", config_path="../config", config_name="data_summary")
+@job
+def main(config: DictConfig) -> None:
+    from rich.progress import track
+
+    check(config)
+    data = cli.build(config.data)
+    if not hasattr(data, "ordered_dataloader"):
+        raise UserError(f"data_summary.py measures an ImageDataModule, and {config.data._target_} is none")
+    data.prepare_data()
+    data.setup("fit")
+    console = open_console(config.verbosity)
+    console.print(class_table(data))
+    batches = track(data.ordered_dataloader("train"), "training images", console=console, transient=True)
+    mean, std = cli.build(config.statistics)(batches)
+    for channel in [number for number, value in enumerate(std) if value == 0]:
+        log.warning(
+            f"all pixels of channel {channel} are equal: its std is 0, which divides nothing: 1 is given instead"
+        )
+        std[channel] = 1.0
+    facts = {"mean": rounded(mean), "std": rounded(std)}
+    known = {"num_classes": data.num_classes, "channels": data.channels, "image_size": list(data.image_size)}
+    lines = [f"{name}: {value}" for name, value in {**known, **facts}.items()]
+    words = [hints.shell_quoted(f"data.{name}={value}".replace(" ", "")) for name, value in facts.items()]
+    console.print(*lines, "", " ".join(words), sep="\n", highlight=False, markup=False, soft_wrap=True)
+
+
+def class_table(data: "ImageDataModule") -> "Table":
+    """Return the number of images of each class in each part, and of all classes."""
+    from rich.table import Table
+
+    parts = ("train", "valid", "test")
+    table = Table("class", show_footer=True)
+    table.columns[0].footer = "all"
+    counts_PK = [data.labels(part).bincount(minlength=data.num_classes).tolist() for part in parts]
+    for part, count_K in zip(parts, counts_PK, strict=True):
+        table.add_column(part, f"{sum(count_K):,}", justify="right")
+    for name, *counts in zip(data.class_names, *counts_PK, strict=True):
+        table.add_row(name, *(f"{count:,}" for count in counts))
+    return table
+
+
+def rounded(values: list[float]) -> list[float]:
+    return [float(f"{value:.4g}") for value in values]
+
+
+if __name__ == "__main__":
+    cli.start(main, partial(cli.call, folder="."))

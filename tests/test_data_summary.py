@@ -1,0 +1,84 @@
+"""data_summary.py: what it prints is the YAML that the data set needs, and nothing is written."""
+
+import re
+
+import numpy as np
+import pytest
+import yaml
+from configs import CONFIG, composed
+from PIL import Image
+
+
+def facts(printed):
+    """Return the facts in the output as YAML, and as the settings of the last line."""
+    block = printed[printed.index("num_classes:") :]
+    lines, _, words = block.rstrip().rpartition("\n\n")
+    settings = dict(word.strip("'").removeprefix("data.").split("=") for word in words.split())
+    return yaml.safe_load(lines), {name: yaml.safe_load(value) for name, value in settings.items()}
+
+
+def test_prints_what_the_yaml_of_a_data_set_says(command, capsys, tmp_path):
+    assert command("data_summary", "data=digits", "data.valid=0") == 0
+    printed = capsys.readouterr().out
+    given, settings = facts(printed)
+    recorded = composed("data=digits").data
+    assert given == {"num_classes": 10, "channels": 1, "image_size": [8, 8], "mean": [0.3052], "std": [0.376]}
+    assert settings == {"mean": recorded.mean, "std": recorded.std}
+    assert re.search(r"all\W+1,442\W+0\W+355\W", printed)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("limit", [4, 0], ids=["in memory", "batch by batch"])
+def test_measures_the_training_images_of_a_folder(command, capsys, tmp_path, limit):
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (13, 12, 16, 3), np.uint8)
+    pixels[..., 2] = 51  # a channel without contrast
+    for i, image in enumerate(pixels):
+        part, name = ("valid", "a") if i >= 10 else ("train", "ab"[i % 5 == 0])
+        folder = tmp_path / "images" / part / name
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{i}.png")
+    options = ("data=image_folder", f"data.root={tmp_path}/images", "data.image_size=[12,16]", "data.num_workers=0")
+    assert command("data_summary", *options, f"data.memory_limit_gib={limit}") == 0
+    captured = capsys.readouterr()
+    given, settings = facts(captured.out)
+    expected = pixels[:10] / 255
+    np.testing.assert_allclose(given["mean"], expected.mean((0, 1, 2)), rtol=5e-4)
+    np.testing.assert_allclose(given["std"], [*expected.std((0, 1, 2))[:2], 1], rtol=5e-4)
+    assert {name: given[name] for name in settings} == settings
+    assert "all pixels of channel 2 are equal" in captured.out
+    assert re.search(r"b\W+2\W+0\W+0\W", captured.out)
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+@pytest.mark.parametrize("known", [[], ["  mean: [127]", "  std: [0]"]], ids=["unknown", "wrong"])
+def test_a_data_set_needs_no_mean_and_std_to_be_measured(command, capsys, tmp_path, known):
+    lines = (CONFIG / "data" / "digits.yaml").read_text().splitlines()
+    kept = [
+        line
+        for line in lines
+        if line.startswith("  ") and line.split(":")[0].strip() not in ("mean", "std", "valid", "patch_size")
+    ]
+    (tmp_path / "config" / "data").mkdir(parents=True)
+    (tmp_path / "config" / "data" / "mine.yaml").write_text("\n".join(["# @package _global_", "data:", *known, *kept]))
+    assert command("data_summary", f"--config-dir={tmp_path}/config", "data=mine", "data.limit_train=30") == 0
+    captured = capsys.readouterr()
+    assert facts(captured.out)[0]["num_classes"] == 10
+    assert re.search(r"all\W+30\W+144\W+355\W", captured.out)  # data.valid=0.1 of 1442
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["data=digits,MNIST", "-m"], "-m: data_summary.py takes one value for each setting; only train.py sweeps"),
+        (["data=dgits"], "did you mean data=digits?"),
+        (["data=digits", "data.channels=3"], "say (3, 8, 8): correct these"),
+    ],
+)
+def test_refuses_in_one_line(command, capsys, tmp_path, options, line):
+    assert command("data_summary", *options) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert line in captured.err
+    assert list(tmp_path.iterdir()) == []
