@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from set_module.reduce import accumulable, set_max, set_sum
+from set_module.reduce import accumulable, add_up, set_max, set_sum
 from set_module.set_batch import SetBatch
 
 
@@ -18,7 +18,7 @@ def set_softmax(scores: SetBatch) -> Tensor:
     """
     scores_NH = accumulable(scores.values)
     max_BH = set_max(scores.with_values(scores_NH.detach()))
-    return _Softmax.apply(scores_NH, scores.index, max_BH).to(scores.values.dtype)
+    return _Softmax.apply(scores_NH, scores.index, max_BH, scores.max_len).to(scores.values.dtype)
 
 
 def set_softmax_sum(sets: SetBatch) -> Tensor:
@@ -32,17 +32,18 @@ def set_softmax_sum(sets: SetBatch) -> Tensor:
 
 class _Softmax(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, scores_NH: Tensor, index_N: Tensor, max_BH: Tensor) -> Tensor:
+    def forward(ctx, scores_NH: Tensor, index_N: Tensor, max_BH: Tensor, max_len: int) -> Tensor:
         exp_NH = max_BH.neg().index_select(0, index_N).add_(scores_NH).exp_()  # at most 1: cannot overflow
-        sum_BH = torch.zeros_like(max_BH).index_add_(0, index_N, exp_NH)
+        sum_BH = add_up(exp_NH, index_N, len(max_BH), max_len)
         weights_NH = exp_NH.mul_(sum_BH.reciprocal_().index_select(0, index_N))
-        ctx.save_for_backward(weights_NH, index_N, max_BH)
+        ctx.save_for_backward(weights_NH, index_N)
+        ctx.sizes = len(max_BH), max_len
         return weights_NH
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_NH: Tensor):
-        weights_NH, index_N, max_BH = ctx.saved_tensors
+        weights_NH, index_N = ctx.saved_tensors
         product_NH = weights_NH * grad_NH
-        sum_BH = torch.zeros_like(max_BH).index_add_(0, index_N, product_NH)
-        return product_NH.sub_(sum_BH.index_select(0, index_N).mul_(weights_NH)), None, None
+        sum_BH = add_up(product_NH, index_N, *ctx.sizes)
+        return product_NH.sub_(sum_BH.index_select(0, index_N).mul_(weights_NH)), None, None, None

@@ -140,9 +140,61 @@ def test_std_of_sets_without_spread_is_zero_in_value_and_gradient():
     assert values.grad.flatten().tolist() == [0.0, 0.0, 0.0]
 
 
-def test_std_far_from_zero_does_not_cancel():
-    values = 1e4 + torch.tensor([[0.0], [1.0], [2.0], [3.0]])
-    torch.testing.assert_close(set_std(SetBatch.from_list([values])), torch.tensor([[1.25**0.5]]), rtol=1e-6, atol=0)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("n", [2, 3, 7, 64, 1000])
+def test_std_of_equal_elements_is_zero_in_value_and_gradient_whatever_they_are(n, dtype):
+    values = 100 * torch.randn(1, 200, generator=torch.Generator().manual_seed(0))  # their mean is often rounded
+    values[0, :6] = torch.tensor([0.1, 1 / 3, 1e-30, 1e4, 6e4, -0.7])
+    values = values.to(dtype).repeat(n, 1).requires_grad_()
+    std = set_std(SetBatch.from_list([values, values[:1]]))
+    std.sum().backward()
+    assert not std.any()
+    assert not values.grad.any()
+
+
+def relative_error(ours, exact):
+    return float((ours.double() - exact).norm().detach() / exact.norm().detach())
+
+
+NEAR = {
+    "one rounding apart": [[1.0, 1 + 2**-23], [0.7, 0.70000005], [1e4, 1e4 + 2**-10]],
+    "a few of many differ": [[3.3] * 60 + [3.3000002] * 4, [0.1] * 999 + [0.1 + 2**-26]],
+    "the first is far from the others": [[1e4, *torch.linspace(-1, 1, 63).tolist()]],
+    "far from 0": [[1e4, 1e4 + 1, 1e4 + 2, 1e4 + 3], [-1e6, -1e6 + 0.5, -1e6 + 0.125]],
+}
+
+
+@pytest.mark.parametrize("sample", NEAR.values(), ids=NEAR.keys())
+def test_std_of_nearly_equal_elements_is_that_of_double_precision(sample):
+    for elements in sample:
+        values = torch.tensor(elements)[:, None].requires_grad_()
+        exact = values.detach().double().requires_grad_()
+        ours, theirs = set_std(SetBatch.from_list([values])), exact.std(0, correction=0)
+        ours.sum().backward()
+        theirs.sum().backward()
+        assert relative_error(ours[0], theirs) < 1e-6
+        assert relative_error(values.grad, exact.grad) < 1e-5
+
+
+@pytest.mark.parametrize("reduction", [f for f in LOOP if f not in (set_max, set_min)], ids=lambda f: f.__name__)
+def test_sums_of_long_sets_are_those_of_double_precision(reduction):
+    generator = torch.Generator().manual_seed(0)
+    lengths = (100, 1_000_000, 1, 513)
+    sets = [torch.rand(n, 2, generator=generator) + torch.tensor([0.0, 5.0]) for n in lengths]
+    sets[1][:, 0] = 0.1  # one running sum of it in fp32 is wrong by 1 %
+    weight = torch.linspace(1, 2, 2 * len(sets)).view(-1, 2)
+    results = []
+    for each in (sets, [s.double() for s in sets]):
+        leaves = [s.clone().requires_grad_() for s in each]
+        reduced = reduction(SetBatch.from_list(leaves))
+        if each is not sets:
+            reduced = torch.stack([LOOP[reduction](leaf) for leaf in leaves])
+        (reduced * weight).sum().backward()
+        results.append((reduced, [leaf.grad.nan_to_num(0) for leaf in leaves]))
+    (ours, our_grads), (exact, exact_grads) = results
+    torch.testing.assert_close(ours.double(), exact, rtol=1e-5, atol=1e-12)
+    for grad, exact_grad in zip(our_grads, exact_grads, strict=True):
+        assert not exact_grad.any() or relative_error(grad, exact_grad) < 2e-5
 
 
 @pytest.mark.parametrize("reduction", [set_logsumexp, set_softmax_sum], ids=lambda f: f.__name__)
