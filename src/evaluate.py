@@ -80,7 +80,9 @@ def is_nan(logits_NK: "Tensor") -> "Tensor":
 
 def correct(logits_NK: "Tensor", labels_N: "Tensor") -> "Tensor":
     """Return which images are classified correctly [N]; one of which a probability is NaN is not."""
-    return (logits_NK.argmax(1) == labels_N) & ~is_nan(logits_NK)
+    from metrics import wrong_where_nan
+
+    return wrong_where_nan(logits_NK.softmax(1), labels_N).argmax(1) == labels_N
 
 
 def measure(logits_NK: "Tensor", labels_N: "Tensor", model: "Classifier", class_names: list[str]) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """The metrics of validation and test, by their names: `metrics=[accuracy,top_5,f1]`.
 
-The common ones and whether higher values are better are listed here, as importing torchmetrics takes seconds.
+The common ones and whether higher values are better are listed here, as importing torchmetrics takes seconds. A mean
+over classes leaves out those without an image, which torchmetrics counts as 0 in some metrics.
 """
 
+import logging
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 from process.errors import first_line, nearest
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torchmetrics import Metric
+
+log = logging.getLogger(__name__)
 
 PREFIX = "Multiclass"
 # name -> class of torchmetrics.classification without its prefix, arguments, whether higher values are better
@@ -25,6 +30,7 @@ SHORT: dict[str, tuple[str, dict[str, Any], bool]] = {
     "average_precision": ("AveragePrecision", {}, True),
     "calibration_error": ("CalibrationError", {}, False),
 }
+NEED_OTHERS = ("AUROC", "Specificity")  # undefined for a class if there are no images of another one
 DIRECTIONS = {kind: higher for kind, _, higher in SHORT.values()}  # known without torchmetrics
 
 
@@ -112,6 +118,10 @@ def _build(choice: Choice, num_classes: int) -> "Metric":
         raise ValueError(f"{choice.written}: there are {num_classes} classes: {remedy}")
     try:
         metric: Metric = kind(num_classes=num_classes, **choice.arguments)
+        average = getattr(metric, "average", None)
+        if average in ("macro", "weighted"):
+            arguments = {**choice.arguments, "num_classes": num_classes, "average": average}
+            metric = _over_present_classes(kind)(choice, arguments)
         shape = _shape_of_result(metric, num_classes)
     except Exception as error:  # each class has its own exceptions
         raise ValueError(
@@ -123,6 +133,65 @@ def _build(choice: Choice, num_classes: int) -> "Metric":
             "instead of one number, and so is no curve of a training: choose another, or an average"
         )
     return metric
+
+
+def _over_present_classes(kind: Any) -> Any:
+    """Return the metric class with a mean over the classes that have an image; NaN, and a line once, for no class.
+
+    The area under the ROC curve and the specificity of a class also need an image of another class.
+    """
+    import torch
+
+    class OverPresentClasses(kind):
+        def __init__(self, choice: Choice, arguments: Mapping[str, Any]) -> None:
+            super().__init__(**{**arguments, "average": "none"})
+            self.choice, self.weighted, self.reported = choice, arguments["average"] == "weighted", False
+            self.add_state("images_K", torch.zeros(arguments["num_classes"], dtype=torch.int64), dist_reduce_fx="sum")
+
+        def update(self, probabilities_BK: "Tensor", labels_B: "Tensor") -> None:
+            super().update(probabilities_BK, labels_B)
+            counted_B = labels_B if self.ignore_index is None else labels_B[labels_B != self.ignore_index]
+            self.images_K += _one_hot(counted_B, len(self.images_K)).sum(0)
+
+        def compute(self) -> "Tensor":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about classes without an image
+                values_K = super().compute()
+            weight_K = self.images_K if self.weighted else self.images_K > 0
+            if self.choice.kind in NEED_OTHERS:
+                weight_K = weight_K * (self.images_K < self.images_K.sum())
+            if not weight_K.any() and not self.reported:
+                self.reported = True
+                log.warning(f"{self.choice.name} is nan: it needs images of two classes, and those measured have one")
+            return (values_K * weight_K).where(weight_K > 0, 0).sum() / weight_K.sum()
+
+    return OverPresentClasses
+
+
+def counts_classes(metric: "Metric") -> bool:
+    """Return whether a metric depends on the predicted classes only: then an image without a prediction is wrong."""
+    from torchmetrics import classification as c
+
+    return isinstance(metric, c.MulticlassStatScores | c.MulticlassConfusionMatrix | c.MulticlassExactMatch)
+
+
+def wrong_where_nan(probabilities_BK: "Tensor", labels_B: "Tensor") -> "Tensor":
+    """Return the probabilities with 0 for the label and the same for all other classes in the place of a NaN row.
+
+    argmax would take NaN for class 0.
+    """
+    import torch
+
+    num_classes = probabilities_BK.shape[1]
+    others_BK = (~_one_hot(labels_B, num_classes)).to(probabilities_BK.dtype) / max(num_classes - 1, 1)
+    return torch.where(probabilities_BK.isnan().any(1, keepdim=True), others_BK, probabilities_BK)
+
+
+def _one_hot(labels_B: "Tensor", num_classes: int) -> "Tensor":
+    """Return bool [B, K], without the check of the labels by torch's one_hot, which makes a GPU wait."""
+    import torch
+
+    return labels_B[:, None] == torch.arange(num_classes, device=labels_B.device)
 
 
 def _shape_of_result(metric: "Metric", num_classes: int) -> tuple[int, ...] | None:

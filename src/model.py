@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics import Metric, MetricCollection, SumMetric
 
+from metrics import counts_classes, wrong_where_nan
 from set_module.reduce import accumulable
 from set_module.set_batch import SetBatch
 from set_module.set_network import draws_patches
@@ -96,9 +97,8 @@ class Classifier(TrainingLog):
         numbers = [*sizes, largest] if smallest == largest else sizes
         logits_at = network.logits_at(images_BCHW, index_B, numbers) if numbers else {}
         for size in sizes:
-            logits_BK = logits_at[size].float()
-            correct_B = (logits_BK.argmax(1) == labels_B) & ~logits_BK.isnan().any(1)
-            self.add_step(len(labels_B), "test", **{f"accuracy/n={size}": correct_B.sum()})
+            predicted_B = wrong_where_nan(logits_at[size].float().softmax(1), labels_B).argmax(1)
+            self.add_step(len(labels_B), "test", **{f"accuracy/n={size}": (predicted_B == labels_B).sum()})
         return self._measure(batch, self.test, logits_at[largest] if smallest == largest else None)
 
     def _measure(self, batch: Batch, results: "Results", logits_BK: Tensor | None = None) -> Tensor:
@@ -133,24 +133,35 @@ class Classifier(TrainingLog):
 
 
 class Results(nn.Module):
-    """The mean loss and the metrics of one stage over its data set, on the device until they are computed."""
+    """The mean loss and the metrics of one stage over its data set, on the device until they are computed.
+
+    An image whose logits are NaN counts as wrong; metrics of the probabilities, and the loss, are then NaN.
+    """
 
     def __init__(self, stage: str, metrics: Mapping[str, Metric]) -> None:
         super().__init__()
         self.stage = stage
-        self.loss = MeanMetric()
+        # sums, as MeanMetric leaves out NaN, or else forgets the weights
+        self.loss, self.count, self.nan_images = (SumMetric(nan_strategy="disable") for _ in range(3))
         # compute_groups would merge for good two metrics that agree on the first batch, such as accuracy and top_5
         self.metrics = MetricCollection(dict(metrics), prefix=f"{stage}_", compute_groups=False).clone()
 
     def update(self, logits_BK: Tensor, labels_B: Tensor, loss: Tensor, count: Tensor | int | None = None) -> None:
         """Add a batch, whose loss is a mean over `count`: by default, over its items."""
-        self.loss.update(loss, weight=len(labels_B) if count is None else count)
+        count = len(labels_B) if count is None else count
+        self.loss.update(loss * count)
+        self.count.update(count)
         # torchmetrics would take logits for probabilities if all of a batch lie in 0..1; half precision makes ties
-        self.metrics.update(logits_BK.float().softmax(1), labels_B)
+        probabilities_BK = logits_BK.float().softmax(1)
+        self.nan_images.update(probabilities_BK.isnan().any(1).sum())
+        self.metrics.update(wrong_where_nan(probabilities_BK, labels_B), labels_B)
 
     def compute(self) -> dict[str, Tensor]:
         """Return the results since the last call, and reset them."""
-        results = {f"{self.stage}_loss": self.loss.compute(), **self.metrics.compute()}
-        self.loss.reset()
-        self.metrics.reset()
+        results = {f"{self.stage}_loss": self.loss.compute() / self.count.compute(), **self.metrics.compute()}
+        if self.nan_images.compute() > 0:
+            of_scores = [f"{self.stage}_{n}" for n, m in self.metrics.items(keep_base=True) if not counts_classes(m)]
+            results |= dict.fromkeys(of_scores, torch.full_like(results[f"{self.stage}_loss"], torch.nan))
+        for metric in (self.loss, self.count, self.nan_images, self.metrics):
+            metric.reset()
         return results

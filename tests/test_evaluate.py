@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from module_run import trained
 from runs import REPOSITORY, record
 
@@ -37,6 +38,18 @@ def test_best_agrees_with_the_training_s_own_test(patch_set, command):
     assert len(result["per_class"]) == 10
     assert (patch_set / "run.json").read_bytes() == before
     assert list(patch_set.parent.iterdir()) == [patch_set], "evaluate makes no run of its own"
+
+
+def test_images_whose_logits_are_nan_are_wrong_and_the_file_is_written(patch_set, command):
+    path = patch_set / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    *_, last = (name for name, weight in checkpoint["state_dict"].items() if weight.dim() == 1 and "network" in name)
+    checkpoint["state_dict"][last].fill_(torch.nan)
+    torch.save(checkpoint, path)
+    assert command("evaluate", f"run={patch_set}", "sizes=[1]") == 0
+    result = evaluation(patch_set)
+    assert (result["test_accuracy"], result["test_loss"], result["sizes"]) == (0, "nan", {"test_accuracy/n=1": 0})
+    assert set(result["per_class"].values()) == {0}
 
 
 def test_the_batch_size_changes_nothing(patch_set, command):

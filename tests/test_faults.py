@@ -10,6 +10,7 @@ import torch
 from resumed import LAST, SAVING, SHORT, weights
 from runs import REPOSITORY, record
 
+BEST = "checkpoints/best.ckpt"
 OPTIONS = (*SHORT, "model=cnn", "loggers=none")
 
 
@@ -70,6 +71,31 @@ def test_or_left_out(train):
     assert re.search(r"step 7: the loss of images \[.*\] is nan; left out", (folder / "train.log").read_text())
     assert record(folder)["metrics"]["train_loss"] > 0
     assert all(value.isfinite().all() for value in weights(folder).values())
+
+
+LOSS = ("hparams.monitor=valid_loss", "hparams.monitor_mode=min")
+
+
+@pytest.mark.parametrize(
+    ("batch", "during", "of", "best"),
+    [(1, "validation", "of the validation in epoch 1", 0), (0, "test", "of the test", 2)],
+)
+def test_nan_in_a_validation_or_test_fails_the_run(command, tmp_path, capsys, batch, during, of, best):
+    fault = f"+callbacks.fault={{_target_: faults.NaNLogits, batch: {batch}, during: {during}}}"
+    assert command("train", *OPTIONS, *LOSS, fault) == 1
+    assert re.fullmatch(rf"error: the loss {of} is nan .*: choose a lower .*\n", capsys.readouterr().err)
+    (folder,) = tmp_path.glob("outputs/*/*/*")
+    assert record(folder)["status"] == "failed"
+    assert torch.load(folder / BEST, weights_only=True)["epoch"] == best
+
+
+@pytest.mark.parametrize(("epoch", "best"), [(0, 2), (2, 1)])
+def test_or_is_reported_and_never_the_best(train, epoch, best):
+    fault = f"+callbacks.fault={{_target_: faults.NaNLogits, batch: {epoch}, during: validation}}"
+    folder = train(*OPTIONS, *LOSS, fault, "model.skip_nonfinite=true")
+    assert f"the loss of the validation in epoch {epoch} is nan (valid_loss)\n" in (folder / "train.log").read_text()
+    assert torch.load(folder / BEST, weights_only=True)["epoch"] == best
+    assert record(folder)["metrics"]["test_loss"] > 0
 
 
 @pytest.mark.processes

@@ -8,7 +8,7 @@ from source_imports import COMMANDS, FILES, OWN, SRC, imports, part
 
 ALLOWED = {  # part -> the parts of this project that it may import; adapter is open to all but set_module
     **{command: {"command", "run", "process", "table", "training_log", "settings"} for command in COMMANDS},
-    "evaluate": {"command", "evaluation", "run", "process", "set_module", "settings"},
+    "evaluate": {"command", "evaluation", "run", "process", "set_module", "settings", "metrics"},
     "evaluation": {"evaluation", "command", "run", "process", "table"},
     "start": {"ask", "command", "process", "run"},
     "new_project": {"scaffold", "command", "process", "run"},
@@ -18,7 +18,7 @@ ALLOWED = {  # part -> the parts of this project that it may import; adapter is 
     "run": {"run", "process", "settings"},
     "command": {"command", "run", "process", "settings"},
     "sweep": {"sweep", "command", "run", "process", "table", "settings"},
-    "model": {"set_module", "training_log"},
+    "model": {"metrics", "set_module", "training_log"},
     "training_log": {"process"},
     "metrics": {"process"},
     "network": {"network", "set_module", "process", "settings"},

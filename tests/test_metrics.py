@@ -41,6 +41,84 @@ def test_metrics_that_agree_on_the_first_batch_stay_apart():
     assert (values["test_accuracy"], values["test_top_2"]) == (0.5, 1)
 
 
+def test_metrics_of_equal_state_on_the_first_batch_stay_apart_over_epochs_and_after_a_resume():
+    first, second = torch.tensor([[0.4, 0.3, 0.2, 0.1]]).repeat(4, 1).split(2)
+    labels = torch.tensor([[0, 1], [2, 3]])
+    names = ["accuracy", "top_2", "top_3", "MulticlassF1Score", {"Precision": {"ignore_index": 2}}, "recall"]
+    expected = {"accuracy": 1 / 4, "top_2": 2 / 4, "top_3": 3 / 4, "f1_score": 0.1, "precision": 1 / 9, "recall": 1 / 4}
+    measured = Results("valid", metrics.build(names, 4))
+    resumed = Results("valid", metrics.build(names, 4))
+    for epoch in range(4):
+        if epoch == 2:
+            resumed.load_state_dict(measured.state_dict())
+            measured = resumed
+        for probabilities, y in zip((first, second), labels, strict=True):
+            measured.update(probabilities.log(), y, torch.tensor(0.0))
+        values = measured.compute()
+        assert {name: float(values[f"valid_{name}"]) for name in expected} == pytest.approx(expected)
+
+
+KINDS = {  # metric -> its value of class k from the probabilities p [N, K] and labels y [N]
+    "f1": lambda p, y, k: 2 * _hit(p, y, k) / ((p.argmax(1) == k).sum() + (y == k).sum()),
+    "precision": lambda p, y, k: _hit(p, y, k) / (p.argmax(1) == k).sum(),
+    "recall": lambda p, y, k: _hit(p, y, k) / (y == k).sum(),
+    "auroc": lambda p, y, k: (p[y == k, k][:, None] > p[y != k, k]).double().mean(),
+    "average_precision": lambda p, y, k: torch.stack(
+        [((p[:, k] >= s) & (y == k)).sum() / (p[:, k] >= s).sum() for s in p[y == k, k]]
+    ).mean(),
+    "JaccardIndex": lambda p, y, k: _hit(p, y, k) / ((p.argmax(1) == k) | (y == k)).sum(),
+    "HammingDistance": lambda p, y, k: 1 - _hit(p, y, k) / (y == k).sum(),
+    "Specificity": lambda p, y, k: ((p.argmax(1) != k) & (y != k)).sum() / (y != k).sum(),
+}
+
+
+def _hit(p, y, k):
+    return ((p.argmax(1) == k) & (y == k)).sum().double()
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("average", ["macro", "weighted"])
+def test_a_class_without_an_image_is_left_out_of_the_mean(name, average):
+    generator = torch.Generator().manual_seed(0)
+    probabilities = torch.randn(90, 5, generator=generator, dtype=torch.float64).softmax(1)
+    labels = torch.randint(3, (90,), generator=generator) + 1  # 0 and 4 are predicted, but never right
+    labels[:20] = 2
+    values = torch.stack([KINDS[name](probabilities, labels, k) for k in (1, 2, 3)]).double()
+    weights = torch.bincount(labels)[1:].double() if average == "weighted" else torch.ones(3)
+    (result,) = list(results([{name: {"average": average}}], probabilities, labels, batches=3).values())[1:]
+    assert result == pytest.approx(float((values * weights).sum() / weights.sum()), abs=1e-6)
+
+
+def test_one_class_alone_has_no_area_under_the_curve_which_is_said_once(caplog):
+    measured = Results("test", metrics.build(["auroc", "recall", "Specificity"], 3))
+    for _ in range(3):
+        measured.update(torch.eye(3).log_softmax(1)[[1, 1, 2]], torch.ones(3).long(), torch.tensor(0.0))
+        values = measured.compute()
+    assert values["test_auroc"].isnan()
+    assert values["test_specificity"].isnan()
+    assert float(values["test_recall"]) == pytest.approx(2 / 3)
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["auroc is nan", "specificity is nan"]
+
+
+@pytest.mark.parametrize("nan_row", [[torch.nan] * 3, [0.0, torch.nan, 1.0], [torch.inf, 0.0, 0.0]], ids=str)
+def test_an_image_whose_logits_are_nan_is_wrong_and_its_loss_and_scores_are_nan(nan_row):
+    names = ["accuracy", "top_2", "recall", "auroc", "average_precision", "calibration_error", "CohenKappa"]
+    measured = Results("test", metrics.build(names, 3))
+    logits, labels = torch.tensor([nan_row, nan_row, [0.0, 2.0, 1.0], [2.0, 0.0, 1.0]]), torch.tensor([0, 1, 1, 0])
+    for x, y in zip(logits.split(1), labels.split(1), strict=True):
+        measured.update(x, y, torch.nn.functional.cross_entropy(x, y))
+    values = {name.removeprefix("test_"): float(value) for name, value in measured.compute().items()}
+    assert [values[name] for name in ("accuracy", "top_2", "recall")] == [0.5, 0.5, 0.5]
+    assert {name for name, value in values.items() if value != value} == {
+        "loss",
+        "auroc",
+        "average_precision",
+        "calibration_error",
+    }
+    measured.update(logits[2:], labels[2:], torch.tensor(0.5))  # the next epoch has no NaN
+    assert float(measured.compute()["test_auroc"]) == 1
+
+
 def test_arguments_and_no_metric_at_all():
     probabilities, labels = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]]), torch.tensor([0, 1, 1])
     (value,) = metrics.build([{"FBetaScore": {"beta": 2.0, "average": "macro"}}], 2).values()

@@ -1,5 +1,6 @@
 """Check that ends a training whose loss is NaN or infinite, before such weights reach a checkpoint."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,12 +10,16 @@ from torch import Tensor
 
 from process.errors import UserError
 
+log = logging.getLogger(__name__)
+
 
 class FiniteLoss(Callback):
     """Check that raises a UserError for a loss that is not finite, with the first such step, its batch and its images.
 
     Runs at the logging interval, at an epoch's end and before a checkpoint is written, not at every step, where it
     would make a GPU wait. `model.skip_nonfinite=true` leaves such batches out instead.
+
+    Raises a UserError also if the loss of a validation or test is NaN; with skip_nonfinite it is a warning.
     """
 
     def __init__(self) -> None:
@@ -34,6 +39,25 @@ class FiniteLoss(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self._check(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._check_measured(
+                trainer, pl_module, "valid_loss", f"of the validation in epoch {trainer.current_epoch}"
+            )
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._check_measured(trainer, pl_module, "test_loss", "of the test")
+
+    def _check_measured(self, trainer: Trainer, pl_module: LightningModule, name: str, of: str) -> None:
+        if name not in trainer.callback_metrics or not trainer.callback_metrics[name].isnan():
+            return
+        line = f"the loss {of} is nan ({name})"
+        if getattr(pl_module, "skip_nonfinite", False):
+            log.warning(line)
+            return
+        allow = ", or allow it, model.skip_nonfinite=true" if hasattr(pl_module, "skip_nonfinite") else ""
+        raise UserError(f"{line}: choose a lower hparams.lr, look for images that the network cannot take{allow}")
 
     def _check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         recent, self.recent = self.recent, []

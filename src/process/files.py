@@ -80,8 +80,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _finite(value: Any) -> Any:
+    """Replace NaN and infinity, which JSON does not know, by text."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

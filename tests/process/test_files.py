@@ -31,6 +31,14 @@ def test_what_cannot_be_written_as_json_leaves_the_old_file(tmp_path):
     assert json.loads(path.read_text()) == {"a": 1}
 
 
+def test_nan_and_infinity_are_text(tmp_path):
+    write_json(
+        tmp_path / "run.json", {"loss": float("nan"), "sizes": {"n=1": float("inf")}, "all": [1.5, -float("inf")]}
+    )
+    expected = {"loss": "nan", "sizes": {"n=1": "inf"}, "all": [1.5, "-inf"]}
+    assert json.loads((tmp_path / "run.json").read_text()) == expected
+
+
 def test_the_new_file_has_ordinary_permissions_and_unicode(tmp_path):
     path, plain = tmp_path / "run.json", tmp_path / "plain"
     plain.touch()

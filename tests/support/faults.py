@@ -117,6 +117,34 @@ class NotANumber(Fault):
                 last.copy_(self.kept)
 
 
+class NaNLogits(Fault):
+    """NaN in all logits of a validation or test, counted from 0 by `batch`."""
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._begin("validation", pl_module)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._begin("test", pl_module)
+
+    def _begin(self, during: str, module: LightningModule) -> None:
+        if during == self.during:
+            if self.seen == self.batch:
+                self.hook = module.network.register_forward_hook(lambda network, args, out: out * float("nan"))
+            self.seen += 1
+
+    def on_validation_batch_start(self, *_: Any) -> None:
+        pass
+
+    on_test_batch_start = on_validation_batch_start
+
+    def on_validation_end(self, *_: Any) -> None:
+        if hasattr(self, "hook"):
+            self.hook.remove()
+
+    on_test_end = on_validation_end
+
+
 class InterruptedDigits(Digits):
     """A data set whose preparation, which may be a download, is interrupted by SIGTERM."""
 
