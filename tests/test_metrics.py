@@ -35,12 +35,6 @@ def test_against_their_formulas():
     }
 
 
-def test_metrics_that_agree_on_the_first_batch_stay_apart():
-    probabilities = torch.tensor([[0.6, 0.3, 0.1], [0.3, 0.6, 0.1]])
-    values = results(["accuracy", "top_2"], probabilities, torch.tensor([0, 0]), batches=2)
-    assert (values["test_accuracy"], values["test_top_2"]) == (0.5, 1)
-
-
 def test_metrics_of_equal_state_on_the_first_batch_stay_apart_over_epochs_and_after_a_resume():
     first, second = torch.tensor([[0.4, 0.3, 0.2, 0.1]]).repeat(4, 1).split(2)
     labels = torch.tensor([[0, 1], [2, 3]])
