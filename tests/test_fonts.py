@@ -67,7 +67,7 @@ def test_without_a_font_nothing_is_found(installed, tmp_path):
 
 
 def test_the_box_is_recognised_by_its_picture(installed):
-    """What `lacking` says agrees with what is drawn."""
+    """Compare the answer of `lacking` with what is drawn."""
     installed(DEJAVU)
 
     def drawn(letter, font):
