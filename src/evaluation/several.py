@@ -63,7 +63,7 @@ class Several:
                 task = bar.add_task("", total=len(self.runs), left="")
                 for run in self.runs:
                     bar.update(task, description=run.facts["folder"])
-                    self.measured.append(self._measure(main, run))
+                    self._measure(main, run)
                     bar.update(task, advance=1, left=self._left())
         finally:
             if self.measured and self.verbosity > 0:
@@ -78,7 +78,7 @@ class Several:
         left = ",".join(run.facts["folder"] for run in self.runs[len(self.measured) :])
         return f"remaining runs: {shlex.join(['python', 'src/evaluate.py', f'run=[{left}]', *self.settings])}"
 
-    def _measure(self, main: Callable[[], Any], run: RunRecord) -> RunRecord:
+    def _measure(self, main: Callable[[], Any], run: RunRecord) -> None:
         folder = run.facts["folder"]
         sys.argv[1:] = [f"run={folder}", *self.settings]
         try:
@@ -89,11 +89,12 @@ class Several:
             if reason not in self.reported:
                 print(f"{folder}: {reason}", file=sys.stderr)
             self.reported.add(reason)
-            return replace(run, facts={**run.facts, "status": "failed", "error": reason}, metrics={})
+            self.measured.append(replace(run, facts={**run.facts, "status": "failed", "error": reason}, metrics={}))
+            return
         metrics = read_metrics(Path(folder))
-        words = f"{len(self.measured) + 1}/{len(self.runs)} runs", folder, *_main_numbers(metrics)
+        self.measured.append(replace(run, metrics=metrics))  # before the line: a signal may come while it is printed
+        words = f"{len(self.measured)}/{len(self.runs)} runs", folder, *_main_numbers(metrics)
         self.console.print("  ".join(words), highlight=False, markup=False, soft_wrap=True)
-        return replace(run, metrics=metrics)
 
     def _left(self) -> str:
         done = len(self.measured)
