@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import re
 from typing import Any
 
@@ -53,19 +54,37 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """Return a tabular of the package booktabs; the best value of each metric, as printed, is bold."""
-    best = {column.name: _best(table, column.name) for column in table.columns if column.kind == "metric"}
+    """Return a tabular of the package booktabs; the best mean of each metric, as printed, is bold."""
+    best = {column.name: _best(table, column) for column in table.columns if column.kind == "metric"}
     lines = [r"% \usepackage{booktabs}"]
     lines += [f"% {note}" for note in (*table.notes, *([_shared(table)] if table.shared else []))]
     lines += [rf"\begin{{tabular}}{{{''.join('r' if c.numeric else 'l' for c in table.columns)}}}", r"\toprule"]
-    lines += [" & ".join(_latex_name(column) for column in table.columns) + r" \\", r"\midrule"]
+    lines += [*_latex_names(table), r"\midrule"]
     for row in table.rows:
         cells = []
         for column in table.columns:
             text = escaped(cell_text(row, column), column)
-            cells.append(rf"\textbf{{{text}}}" if text and text == best.get(column.name) else text)
+            is_best = column.name in best and best[column.name] == _printed_mean(row, column)
+            cells.append(rf"\textbf{{{text}}}" if text and is_best else text)
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _latex_names(table: Table) -> list[str]:
+    """Return the names of the columns; above several numbers of patches a line that says of which metric they are."""
+    above, rules, names = list[str](), "", list[str]()
+    for metric, group in itertools.groupby(table.columns, lambda column: column.name.rpartition("/n=")[0]):
+        columns = list(group)
+        if metric and len(columns) > 1:
+            title = f"{_latex_name(metric, 'metric')} by the number of patches"
+            above.append(rf"\multicolumn{{{len(columns)}}}{{c}}{{{title}}}")
+            rules += rf"\cmidrule(lr){{{len(names) + 1}-{len(names) + len(columns)}}}"
+            names += [column.name.removeprefix(f"{metric}/n=") for column in columns]
+        else:
+            above += [""] * len(columns)
+            names += [_latex_name(column.name, column.kind) for column in columns]
+    lines = [" & ".join(names) + r" \\"]
+    return [" & ".join(above) + r" \\", rules, *lines] if rules else lines
 
 
 def escaped(text: str, column: Column) -> str:
@@ -75,25 +94,28 @@ def escaped(text: str, column: Column) -> str:
     return "".join(ESCAPED.get(letter, letter) for letter in text).replace("\u2212", "$-$")
 
 
-def _latex_name(column: Column) -> str:
-    if at := AT_SIZE.fullmatch(column.name):
-        return f"$n={at['n']}$"
-    name = column.name.removeprefix("hparams.").replace("class=", "")
-    return escaped(name.replace("_", " ") if column.kind != "setting" else name, column)
+def _latex_name(name: str, kind: str) -> str:
+    if at := AT_SIZE.fullmatch(name):
+        return f"{_latex_name(at['metric'], kind)}, $n={at['n']}$"
+    name = name.removeprefix("hparams.").replace("class=", "")
+    return escaped(name.replace("_", " ") if kind != "setting" else name, Column(name, kind))
 
 
-def _best(table: Table, metric: str) -> str | None:
+def _best(table: Table, column: Column) -> str | None:
     values = [
         (cell.mean if isinstance(cell, Spread) else cell, row)
         for row in table.rows
-        if (cell := row.get(metric)) is not None
+        if (cell := row.get(column.name)) is not None
     ]
     numbers = [(value, row) for value, row in values if isinstance(value, int | float) and value == value]
     if len(numbers) < 2:
         return None
-    _, row = (min if metric in table.lower_is_better else max)(numbers, key=lambda pair: pair[0])
-    column = next(each for each in table.columns if each.name == metric)
-    return escaped(cell_text(row, column), column)
+    _, row = (min if column.name in table.lower_is_better else max)(numbers, key=lambda pair: pair[0])
+    return _printed_mean(row, column)
+
+
+def _printed_mean(row: dict[str, Cell], column: Column) -> str:
+    return cell_text(row, column).partition(" ")[0]
 
 
 def _shared(table: Table) -> str:

@@ -53,6 +53,13 @@ def test_formats(tmp_path, name, begin, kind):
     assert (tmp_path / name).read_bytes().startswith(begin)
 
 
+def test_a_pdf_has_the_fonts_that_publishers_accept(tmp_path):
+    write(make_table([run(test_accuracy=0.5)]), tmp_path / "a.pdf")
+    content = (tmp_path / "a.pdf").read_bytes()
+    assert b"/Subtype /Type3" not in content
+    assert b"/CIDFontType2" in content
+
+
 def test_a_figure_shows_every_run_of_a_group_its_mean_and_std(axis_of):
     axis = axis_of(make_table([run(test_accuracy=accuracy) for accuracy in (0.2, 0.6, 0.7)], group=True))
     dots, mean, *_ = axis.lines

@@ -103,11 +103,34 @@ def test_latex():
         "% in all of them: data=di_gits",
         r"\begin{tabular}{llrrrr}",
         r"\toprule",
-        r"pool & comment & test accuracy & test loss & $n=16$ & n \\",
+        r"pool & comment & test accuracy & test loss & test accuracy, $n=16$ & n \\",
         r"\midrule",
         r"{[}max{]} & 5\% \& \#1\_a\textasciicircum{}b\textasciitilde{}c\textbackslash{}d\{e\}\$ & "
         r"0.6000 $\pm$ 0.1414 & $-$0.6000 $\pm$ 0.1414 & 0.6000 $\pm$ 0.1414 & 2 \\",
         r"{[}mean{]} & $<$b$>$ & \textbf{0.9000} & \textbf{$-$0.9000} & \textbf{0.9000} & 1 \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def test_latex_of_a_curve_names_the_metric_above_the_numbers_and_prints_equal_means_equally_bold():
+    runs = [
+        RunRecord(
+            {"folder": "x", "status": "finished"},
+            {"model": model, "hparams.seed": seed},
+            metrics={"test_error/n=4": error, "test_error/n=16": error + offset},
+        )
+        for model, offset, errors in [("cnn", 0.1, (0.2, 0.4)), ("vgg", 0.2, (0.2, 0.40006))]
+        for seed, error in enumerate(errors)
+    ]
+    table = make_table(runs, group=True, columns=["test_error/n=*"])
+    assert latex(table).splitlines()[3:] == [
+        r" &  & \multicolumn{2}{c}{test error by the number of patches} \\",
+        r"\cmidrule(lr){3-4}",
+        r"n & model & 4 & 16 \\",
+        r"\midrule",
+        r"2 & cnn & \textbf{0.3000 $\pm$ 0.1414} & \textbf{0.4000 $\pm$ 0.1414} \\",
+        r"2 & vgg & \textbf{0.3000 $\pm$ 0.1415} & 0.5000 $\pm$ 0.1415 \\",
         r"\bottomrule",
         r"\end{tabular}",
     ]
