@@ -19,10 +19,10 @@ def cell_text(row: dict[str, Cell], column: Column) -> str:
     """Return a cell as text: metrics with four digits, `mean ± std`; control characters are replaced."""
     cell = row.get(column.name)
     if isinstance(cell, Interval):
-        digits = _digits(max(abs(cell.low), abs(cell.high)))
+        digits = _digits(max(abs(cell.low), abs(cell.high)), least=5e-5)
         return f"{cell.low:{digits}} to {cell.high:{digits}}"
     if isinstance(cell, float) and column.kind == "difference":
-        return f"{cell:+{_digits(cell)}}"
+        return f"{cell:+{_digits(cell, least=5e-5)}}"
     if isinstance(cell, Spread):
         digits = _digits(cell.mean)
         n = f" (n={len(cell.values)})" if len(cell.values) != row.get("n") else ""  # not all runs have this metric
@@ -146,8 +146,9 @@ def _parts(cell: Cell) -> list[Any]:
     return [_clean(cell) if isinstance(cell, str) else cell]
 
 
-def _digits(value: float) -> str:
-    return ".4f" if value == 0 or 1e-3 <= abs(value) < 1e4 else ".3g"
+def _digits(value: float, least: float = 1e-3) -> str:
+    """Return the format of a number: four digits after the point if it is from `least` to 10,000, or 0."""
+    return ".4f" if value == 0 or least <= abs(value) < 1e4 else ".3g"
 
 
 def _clean(text: str) -> str:

@@ -80,6 +80,9 @@ def test_no_comment_breaks_a_line_or_steers_the_terminal():
 def test_differences_have_a_sign_and_intervals_two_ends():
     assert text(0.01, kind="difference") == "+0.0100"
     assert text(-0.01, kind="difference") == "-0.0100"
+    assert text(-0.000162, kind="difference") == "-0.0002"  # of accuracies, which have four digits
+    assert text(1.5e-7, kind="difference") == "+1.5e-07"
+    assert text(Interval(-1e-4, 2e-4), kind="difference") == "-0.0001 to 0.0002"
     assert text(Interval(-0.01, 1.5e-7), kind="difference") == "-0.0100 to 0.0000"
 
 
