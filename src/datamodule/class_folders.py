@@ -49,7 +49,7 @@ def list_images(root: str, part: str, note: Callable[[str], None] = lambda line:
     top, beside = ("", _folders(path)) if zipped is None else _below_top(path, zipped)
     folders = _part_folders(path, top, beside)
     if part == "train" and (unused := [f"{name}/" for name in beside if name not in folders.values()]):
-        note(f"{path}: not used: {shown(unused)} (only train/, valid/ and test/ are)")
+        note(f"{path}: not used: {first_of(unused)} (only train/, valid/ and test/ are)")
     if part not in folders:
         return {}
     classes = _classes(path, top + folders[part], zipped, note)
@@ -91,7 +91,7 @@ def _rename(path: Path, old: str, new: str) -> str:
 def _remedy_without_train(path: Path, top: str, beside: Sequence[str]) -> str:
     if not beside:
         return f": {LAYOUT}"
-    there = f", but {shown([f'{name}/' for name in beside])}: "
+    there = f", but {first_of([f'{name}/' for name in beside])}: "
     if path.is_file():
         return f"{there}{LAYOUT}"
     if path.name.lower() == "train":
@@ -131,7 +131,7 @@ def _classes(path: Path, folder: str, zipped: list[str] | None, note: Callable[[
     if others:
         note(f"{path}: {folder}/: {left_out(others)}")
     if beside:
-        note(f"{path}: {folder}/: left out, in no class's folder: {len(beside):,} ({shown(sorted(beside))})")
+        note(f"{path}: {folder}/: left out, in no class's folder: {len(beside):,} ({first_of(sorted(beside))})")
     return {name: sorted(found[name]) for name in sorted(found)}
 
 
@@ -145,10 +145,10 @@ def left_out(names: Iterable[str]) -> str:
     if not endings:
         return ""
     most_first = sorted(endings, key=lambda ending: (-endings[ending], ending))
-    return f"left out by their ending: {endings.total():,} ({shown(most_first)})"
+    return f"left out by their ending: {endings.total():,} ({first_of(most_first)})"
 
 
-def shown(names: Sequence[str]) -> str:
+def first_of(names: Sequence[str]) -> str:
     return " ".join([*names[:SHOWN], *["..."] * (len(names) > SHOWN)])
 
 
@@ -230,7 +230,7 @@ def _below_top(path: Path, names: list[str]) -> tuple[str, list[str]]:
         return "", folders
     tops = list(dict.fromkeys(each[0] for each in parts if len(each) > 2 and each[1] == "train"))
     if tops and len(folders) > 1:
-        raise UserError(f"{path}: only one folder may be at the top if it holds train/, here are {shown(folders)}")
+        raise UserError(f"{path}: only one folder may be at the top if it holds train/, here are {first_of(folders)}")
     if len(folders) != 1 or folders[0].lower() in PARTS:
         return "", folders
     below = dict.fromkeys(each[1] for each in parts if len(each) > 2 and not is_hidden(each[:2]))

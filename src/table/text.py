@@ -1,11 +1,13 @@
-"""A table of runs as text: plain columns, Markdown, LaTeX, CSV."""
+"""A table of runs as text: plain columns, Markdown, LaTeX, CSV; and written to a file, as text or drawn."""
 
 import csv
 import io
 import itertools
 import re
+from pathlib import Path
 from typing import Any
 
+from process.files import replacing
 from table.query import as_text
 from table.rows import AT_SIZE, Cell, Column, Interval, Spread, Table
 
@@ -153,3 +155,23 @@ def _digits(value: float, least: float = 1e-3) -> str:
 
 def _clean(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in text)
+
+
+FORMATS = {".csv": comma_separated, ".md": markdown, ".tex": latex}
+
+
+def write(table: Table, path: Path, metric: str | None = None) -> list[str]:
+    """Write the table, or draw it; return the lines that a reader of the figure needs.
+
+    Raises a UserError if the file cannot be written, or if there is nothing to draw.
+
+    Args:
+        metric: draw the curve of this metric against the number of patches instead of the table's sorted metric.
+    """
+    if path.suffix not in FORMATS:
+        from table.plot import draw
+
+        return draw(table, path, metric)
+    with replacing(path) as file:
+        file.write(FORMATS[path.suffix](table))
+    return []

@@ -9,9 +9,9 @@ import pytest
 import fonts
 from process.errors import UserError
 from table.collect import RunRecord
-from table.files import write
 from table.plot import _drawable, draw
 from table.rows import make_table, sizes_of
+from table.text import write
 
 DEJAVU = Path(matplotlib.get_data_path(), "fonts", "ttf")
 

@@ -7,9 +7,10 @@ from collections import Counter
 
 import pytest
 
+from process.errors import UserError
 from table.collect import RunRecord
 from table.rows import Column, Interval, Spread, Table, make_table
-from table.text import cell_text, comma_separated, latex, markdown, plain
+from table.text import cell_text, comma_separated, latex, markdown, plain, write
 
 
 def table(group=False):
@@ -170,3 +171,28 @@ def test_latex_compiles(tmp_path):
     )
     (tmp_path / "a.tex").write_text(page)
     subprocess.run(["pdflatex", "-halt-on-error", "a.tex"], cwd=tmp_path, check=True, capture_output=True)
+
+
+def runs(number=3, **metrics):
+    return [
+        RunRecord({"folder": f"outputs/${seed}_", "status": "finished"}, {"hparams.seed": seed}, metrics=dict(metrics))
+        for seed in range(number)
+    ]
+
+
+def test_a_file_holds_the_text_of_the_format_that_its_ending_names(tmp_path):
+    table = make_table(runs(test_accuracy=0.5))
+    for name, text in (("a.csv", comma_separated(table)), ("a.md", markdown(table)), ("a.tex", latex(table))):
+        assert write(table, tmp_path / name) == []
+        assert (tmp_path / name).read_text(encoding="utf-8") == text
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_what_cannot_be_written_is_refused_in_one_line_and_leaves_no_file(tmp_path):
+    with pytest.raises(UserError, match="none of these runs has a metric"):
+        write(make_table(runs()), tmp_path / "a.png")
+    with pytest.raises(UserError, match="101 rows cannot be read"):
+        write(make_table(runs(101, loss=1.0)), tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"cannot write .*nowhere"):
+        write(make_table(runs()), tmp_path / "nowhere" / "a.csv")
+    assert list(tmp_path.iterdir()) == []
