@@ -13,7 +13,7 @@ from torchmetrics import Metric, MetricCollection, SumMetric
 from metrics import counts_classes, wrong_where_nan
 from set_module.reduce import accumulable
 from set_module.set_batch import SetBatch
-from set_module.set_network import draws_patches
+from set_module.set_network import draws_patches, logits_at, patch_num_range
 from training_log import TrainingLog
 
 log = logging.getLogger(__name__)
@@ -30,8 +30,8 @@ class Classifier(TrainingLog):
     a batch whose loss is NaN or infinite; the check makes a GPU wait at each step.
 
     Args:
-        sizes: numbers of patches at which the test measures the accuracy too, `test_accuracy/n=16`, up to the largest
-            that the network draws. Networks that draw no patches ignore them.
+        sizes: numbers of patches at which the test measures the accuracy too, `test_accuracy/n=16`, up to
+            `largest_size`: by default, the largest that the network draws. Networks that draw no patches ignore them.
         name_suffix: the end of the names of all other results of validation and test.
     """
 
@@ -52,6 +52,7 @@ class Classifier(TrainingLog):
         super().__init__(lr, optimizer, scheduler)
         self.network, self.loss, self.skip_nonfinite = network, loss, skip_nonfinite
         self.sizes, self.name_suffix = sizes, name_suffix
+        self.largest_size: int | None = None
         buffers = dict(loss.named_buffers())
         if "weight" in buffers:  # class weights: a setting, which a checkpoint must not overwrite
             loss.register_buffer("weight", buffers["weight"], persistent=False)
@@ -88,18 +89,17 @@ class Classifier(TrainingLog):
         return self._measure(batch, self.valid)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        network: Any = self.network
-        if not draws_patches(network):
+        if not draws_patches(self.network):
             return self._measure(batch, self.test)
         images_BCHW, labels_B, index_B = batch
-        smallest, largest = network.patch_num
-        sizes = [size for size in self.sizes if size <= largest]
+        smallest, largest = patch_num_range(self.network)
+        sizes = [size for size in self.sizes if size <= (self.largest_size or largest)]
         numbers = [*sizes, largest] if smallest == largest else sizes
-        logits_at = network.logits_at(images_BCHW, index_B, numbers) if numbers else {}
+        found = logits_at(self.network, images_BCHW, index_B, numbers)
         for size in sizes:
-            predicted_B = wrong_where_nan(logits_at[size].float().softmax(1), labels_B).argmax(1)
+            predicted_B = wrong_where_nan(found[size].float().softmax(1), labels_B).argmax(1)
             self.add_step(len(labels_B), "test", **{f"accuracy/n={size}": (predicted_B == labels_B).sum()})
-        return self._measure(batch, self.test, logits_at[largest] if smallest == largest else None)
+        return self._measure(batch, self.test, found[largest] if smallest == largest else None)
 
     def _measure(self, batch: Batch, results: "Results", logits_BK: Tensor | None = None) -> Tensor:
         """Return the logits [B, K], which callbacks get as `outputs`."""

@@ -10,10 +10,10 @@ from pathlib import Path
 from command import plain_command
 from process.errors import UserError
 from table.collect import RunRecord, read_runs, with_errors
-from table.files import write
 from table.query import Query, describe_hidden, needs_errors, parse, select, why_none
-from table.rows import AT_SIZE, Table, make_table, sizes_of
+from table.rows import AT_SIZE, Table, known_as, make_table, plain_name, sizes_of
 from table.terminal import show
+from table.text import write
 
 HELP = """\
 List the runs under outputs/ and multirun/: status, comment, the settings in which they differ, metrics.
@@ -123,7 +123,7 @@ def curve_of(runs: list[RunRecord], query: Query) -> str:
     """Return the metric of a curve. Raises a UserError if no run has it at several numbers of patches."""
     metric = ranked_metric(runs, query)
     at_size = AT_SIZE.fullmatch(metric)
-    metric = at_size["metric"] if at_size else metric
+    metric = at_size["metric"] if at_size else plain_name(metric)
     if len(sizes_of(metric, runs)) < 2:
         remedy = "measure it: python src/evaluate.py run=FOLDER 'sizes=[1,4,16,64]'"
         raise UserError(f"curve=n: no run has {metric} at several numbers of patches; {remedy}")
@@ -132,8 +132,9 @@ def curve_of(runs: list[RunRecord], query: Query) -> str:
 
 def ranked_metric(runs: list[RunRecord], query: Query) -> str:
     """Return the metric of sort=, else test_accuracy."""
-    is_metric = query.sort is not None and any(query.sort in run.metrics for run in runs)
-    return str(query.sort) if is_metric else "test_accuracy"
+    measured = {name for run in runs for name in run.metrics}
+    asked = known_as(query.sort or "", measured)
+    return asked if asked in measured else known_as("test_accuracy", measured)
 
 
 if __name__ == "__main__":

@@ -317,3 +317,34 @@ def test_the_test_measures_the_accuracy_at_smaller_numbers_of_patches_too(tmp_pa
         correct = sum(int((network(images, index).argmax(1) == labels).sum()) for images, labels, index in data)
         assert results[name] == pytest.approx(correct / 70), name
     assert len(set(results.values())) == 4
+
+
+class FirstPixels(nn.Module):
+    """A network of somebody's own, which knows neither `logits_at` nor `max_patch_num`."""
+
+    def __init__(self, patch_num):
+        super().__init__()
+        self.patch_num, self.layer = patch_num, nn.Linear(4, 3)
+
+    def forward(self, images, index=None):
+        seen = torch.arange(4) < (self.patch_num if isinstance(self.patch_num, int) else self.patch_num[1])
+        return self.layer(images.flatten(1) / 255 * seen)
+
+
+@pytest.mark.parametrize(("patch_num", "sizes"), [(3, [1, 2]), ((1, 4), [1, 2, 4]), ((3, 3), [1, 2])])
+def test_a_network_of_one_s_own_is_tested_at_each_number_of_patches(patch_num, sizes):
+    torch.manual_seed(0)
+    network = FirstPixels(patch_num)
+    metrics = {"accuracy": MulticlassAccuracy(3, average="micro")}
+    arguments = {"sizes": [1, 2, 4], "name_suffix": ""}
+    model = Classifier(network, nn.CrossEntropyLoss(), metrics, 0.1, partial(torch.optim.SGD), **arguments)
+    data = batches([40, 30], 1)
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
+    (results,) = trainer.test(model, DataLoader(data, batch_size=None), verbose=False)
+    assert network.patch_num == patch_num
+    expected = {f"test_accuracy/n={n}": FirstPixels(n) for n in sizes} | {"test_accuracy": FirstPixels(patch_num)}
+    assert set(results) == {*expected, "test_loss"}
+    for name, each in expected.items():
+        each.load_state_dict(network.state_dict())
+        correct = sum(int((each(images).argmax(1) == labels).sum()) for images, labels, _ in data)
+        assert results[name] == pytest.approx(correct / 70), name

@@ -23,6 +23,7 @@ from explore.test_set_views import confusion_view, numbers_view
 from process.errors import UserError
 from run.record import describe_error
 from table.collect import RunRecord
+from table.rows import known_as
 
 log = logging.getLogger(__name__)
 FOLDERS = sys.argv[1:] or ["outputs", "multirun"]
@@ -113,7 +114,7 @@ def page() -> None:
     if first is None or run is None:
         return
     st.title(f"{first.known.get('model', '')} on {first.known.get('data', '')}")
-    tested = first.metrics.get("test_accuracy")
+    tested = first.metrics.get(known_as("test_accuracy", first.metrics))
     facts = [str(run.folder), f"test accuracy {tested:.4f}" if tested is not None else "", first.facts.get("comment")]
     st.caption(escape_markdown(" · ".join(str(fact) for fact in facts if fact)))
     other = None

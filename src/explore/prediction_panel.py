@@ -93,7 +93,7 @@ def other_logits(other: OpenedRun, selection: Selection) -> Tensor:
     number = other.largest_patch_num
     if number is not None:
         number = number if elements is None else len(elements)
-        number = min(number, other.network.max_patch_num or number)
+        number = min(number, other.patch_num_limit or number)
     corners = draw_corners(other.network, selection.image, selection.index, number)
     own = cut(other.network, selection.image, corners)
     return logits_of_sets(other.network, own, [range(len(own))])[0]

@@ -12,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from command.trained_run import open_run, open_test_data
 from process.errors import UserError
 from run.checkpoint import find_checkpoint
-from set_module.set_network import cuts_images, draws_patches
+from set_module.set_network import cuts_images, draws_patches, patch_num_limit, patch_num_range
 from table.collect import RunRecord, read_runs
-from table.rows import short_folder
+from table.rows import known_as, short_folder
 
 # settings that are left out when two runs are compared
 OF_NO_EFFECT = {"comment", "tags", "loggers", "callbacks", "experiment_name", "experiment", "verbosity"}
@@ -43,7 +43,8 @@ def label(run: RunRecord) -> str:
     place = short_name(run)
     if comment:  # a folder's name ends with the comment: show it once
         place = re.sub(r"( \d\d-\d\d-\d\d)_\S*", r"\1", place)
-    accuracy = run.metrics.get("test_accuracy", run.metrics.get("valid_accuracy"))
+    names = (known_as(f"{stage}_accuracy", run.metrics) for stage in ("test", "valid"))
+    accuracy = next((run.metrics[name] for name in names if name in run.metrics), None)
     measured = "" if accuracy is None else f"{accuracy:.4f}"
     status = "" if run.facts["status"] == "finished" else run.facts["status"]
     model, data = (str(run.known.get(group, "?")) for group in ("model", "data"))
@@ -101,7 +102,12 @@ class OpenedRun:
     @property
     def largest_patch_num(self) -> int | None:
         """The number of patches in the test; None if the number is not free."""
-        return self.network.patch_num[1] if self.has_free_patch_num else None
+        return patch_num_range(self.network)[1] if self.has_free_patch_num else None
+
+    @property
+    def patch_num_limit(self) -> int | None:
+        """The number of places if no patch is drawn twice, else None."""
+        return patch_num_limit(self.network)
 
 
 def read_config(folder: Path) -> DictConfig:

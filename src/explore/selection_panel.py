@@ -124,7 +124,7 @@ def _controls(run: OpenedRun) -> int | None:
     columns = st.columns([3, 1, 1, 1, 1.8], vertical_alignment="bottom")
     if run.has_free_patch_num:
         low, high = run.network.cutout.train_count
-        most = run.network.max_patch_num or max(128, 2 * high)
+        most = run.patch_num_limit or max(128, 2 * high)
         number = state["number"] = min(state.get("number", min(high, 16)), most)
         if most > 1:
             number = columns[0].slider("Patches drawn", 1, most, key="number", help=f"Trained on {low} to {high}")

@@ -10,7 +10,7 @@ from torch import Tensor
 from exporter.interface import own_mode
 from exporter.sample import Sample
 from network.fixed_patches import FixedPatches
-from set_module.set_network import draws_patches, temporary_patch_num
+from set_module.set_network import draws_patches, patch_num_range, temporary_patch_num
 
 MARGIN = 0.005  # an exported network that loses more is reported
 PATCHES = 320_000  # that are classified at most: of 64 patches 5,000 images
@@ -31,6 +31,7 @@ class Accuracy:
     images: int
     total: int
     better: tuple[str, float] | None = None
+    of_run: str = "as the run tests"
 
     @property
     def is_lower(self) -> bool:
@@ -38,7 +39,7 @@ class Accuracy:
 
     def words(self) -> str:
         which = f"all {self.total:,}" if self.images == self.total else f"{self.images:,} of the {self.total:,}"
-        return f"{self.file:.4f} (patches={self.patches}), {self.run:.4f} as the run tests, on {which} test images"
+        return f"{self.file:.4f} (patches={self.patches}), {self.run:.4f} {self.of_run}, on {which} test images"
 
     def warning(self) -> str:
         """Return the line for a file that is less accurate than the run."""
@@ -52,12 +53,14 @@ def measure(module: FixedPatches, image_size: Sequence[int], sample: Sample) -> 
     """Measure a network with the fixed patches of `module` and as its run tests it; if it loses, other options too."""
     network: Any = module.network
     cheapest = FixedPatches(network, image_size, own_mode(network))
-    own = network.patch_num[1] if draws_patches(network) else cheapest.num_patches
+    smallest, own = patch_num_range(network) if draws_patches(network) else 2 * (cheapest.num_patches,)
     most = max(IMAGES, PATCHES // max(own, module.num_patches))
     with temporary_patch_num(network, own):
         run, images = _accuracy(network, sample, most)
     file, _ = _accuracy(_of_images(module), sample, most)
     found = Accuracy(module.mode, file, run, images, len(sample))
+    if smallest < own:  # hparams.test_patch_num=null
+        found = replace(found, of_run=f"with {own} random patches")
     for other in (cheapest, FixedPatches(network, image_size, "all")) if found.is_lower else ():
         if other.mode == module.mode or other.num_patches > COSTLIER * own:
             continue

@@ -22,7 +22,7 @@ from adapter.pytorch import map_tensors
 from figure.item_figure import ItemFigure, describe_item, format_shape
 from figure.picture import BLACK, TEXT, WHITE, captioned, log_picture, log_text, text_width, write
 from process.console import effective_verbosity, open_console
-from set_module.set_network import draws_patches, temporary_patch_num
+from set_module.set_network import draws_patches, patch_num_range, temporary_patch_num
 
 HEAD = ("layer", "type", "output", "parameters", "multiply-adds")
 RIGHT_ALIGNED = (False, False, True, True, True)
@@ -42,7 +42,7 @@ class LayerTable(ItemFigure):
         self.verbosity = verbosity
 
     def draw(self, trainer: Trainer, network: Any, images: Any, label: int, index_1: Tensor) -> None:
-        with temporary_patch_num(network, network.patch_num[1] if draws_patches(network) else 1):
+        with temporary_patch_num(network, patch_num_range(network)[1] if draws_patches(network) else 1):
             layers, item = layers_of(network, images, index_1), describe_item(network, images, index_1)
         title = f"{type(network).__name__}: {item}"
         log_text(trainer, "layer_table.md", as_markdown(title, layers))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from set_module.patch_cutout import PatchCutout
 from set_module.set_batch import SetBatch
-from set_module.set_network import SetNetwork, draws_patches
+from set_module.set_network import SetNetwork, draws_patches, patch_num_range
 
 
 class FixedPatches(nn.Module):
@@ -37,7 +37,7 @@ class FixedPatches(nn.Module):
         self.network, self.size, self.mode = network, network.cutout.size, mode
         if mode == "even":
             rows, columns = (side - self.size + 1 for side in image_size)
-            corners_P2 = evenly_spaced(own.patch_num[1], rows, columns)
+            corners_P2 = evenly_spaced(patch_num_range(own)[1], rows, columns)
         else:
             cutout = PatchCutout(self.size, mode=mode)
             corners_P2 = cutout.positions((1, 1, *image_size), torch.zeros(1, dtype=torch.int64)).values

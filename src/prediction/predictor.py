@@ -9,7 +9,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from process.errors import UserError
-from set_module.set_network import draws_patches, takes_bags
+from set_module.set_network import draws_patches, patch_num_limit, takes_bags
 
 
 class Predictor(LightningModule):
@@ -34,8 +34,9 @@ class Predictor(LightningModule):
             return
         if not draws_patches(network):
             raise UserError(f"patch_num={patch_num}: this network does not draw patches: leave it out")
-        if network.max_patch_num and patch_num > network.max_patch_num:
-            raise UserError(f"patch_num={patch_num}: must be <= {network.max_patch_num} (hparams.patch_replace=false)")
+        limit = patch_num_limit(network)
+        if limit and patch_num > limit:
+            raise UserError(f"patch_num={patch_num}: must be <= {limit} (hparams.patch_replace=false)")
         network.patch_num = patch_num
 
     def predict_step(self, batch: tuple[Tensor, Tensor, Any], batch_idx: int) -> tuple[Tensor, Tensor | None]:

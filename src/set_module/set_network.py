@@ -1,6 +1,6 @@
 """The interface of networks of sets, by which all packages distinguish networks of patches, bags and whole images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -16,7 +16,7 @@ class SetNetwork(Protocol):
 
     `cutout` cuts patches out of images; it is None where the data are bags, which are sets already. `position` embeds
     the corners of patches and `encoder` relates the patches to each other, or they are None. A network whose number of
-    patches may be chosen has `patch_num`, `max_patch_num` and `logits_at` as well.
+    patches may be chosen has `patch_num` as well, and may have `max_patch_num` and `logits_at`.
     """
 
     if TYPE_CHECKING:  # hidden from isinstance, which from Python 3.12 on finds no submodule of an nn.Module
@@ -52,6 +52,32 @@ def draws_patches(network: object) -> bool:
     return hasattr(network, "patch_num")
 
 
+def patch_num_range(network: Any) -> tuple[int, int]:
+    """Return the smallest and the largest number of patches that a network draws."""
+    number = network.patch_num
+    return (number, number) if isinstance(number, int) else tuple(number)
+
+
+def patch_num_limit(network: Any) -> int | None:
+    """Return the number of places if patches are drawn without replacement; else None, which is no limit."""
+    limit: int | None = getattr(network, "max_patch_num", None)
+    return limit
+
+
+def logits_at(network: Any, images_BCHW: Tensor, index_B: Tensor | None, numbers: Sequence[int]) -> dict[int, Tensor]:
+    """Return {n: logits [B, K] of n patches of each image}; a network's own `logits_at` embeds each patch once."""
+    if not numbers:
+        return {}
+    if hasattr(network, "logits_at"):
+        found: dict[int, Tensor] = network.logits_at(images_BCHW, index_B, numbers)
+        return found
+    found = {}
+    for number in numbers:
+        with temporary_patch_num(network, number):
+            found[number] = network(images_BCHW, index_B)
+    return found
+
+
 @contextmanager
 def temporary_patch_num(network: Any, number: int) -> Iterator[None]:
     """Let a network draw `number` patches, or as many as there are places; restore its own number at the end.
@@ -62,7 +88,7 @@ def temporary_patch_num(network: Any, number: int) -> Iterator[None]:
         yield
         return
     before = network.patch_num
-    network.patch_num = min(number, network.max_patch_num or number)
+    network.patch_num = min(number, patch_num_limit(network) or number)
     try:
         yield
     finally:

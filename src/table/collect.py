@@ -28,6 +28,8 @@ FACTS = (
     "best_score",
     "best_epoch",
 )
+EVALUATION = "evaluation.json"
+IMAGES = ("images", "nan_images")  # its counts, which are no metrics
 LOSSES = frozenset({"loss", "calibration_error"})  # lower is better; for records without `lower_is_better`
 LAST = "last_"  # begins the names of metrics of the last epoch, which are not those of the tested checkpoint
 ACCURACY = re.compile(r"(?P<stage>(last_)?(train|valid|test)_)accuracy(?P<of>/.*)?")
@@ -127,11 +129,10 @@ def _evaluation(folder: str, record: dict[str, Any]) -> dict[str, float]:
     The metrics of last.ckpt begin with `last_`; those of a checkpoint that is neither this nor the best are left out.
     """
     try:
-        with open(os.path.join(folder, "evaluation.json"), "rb") as file:  # noqa: PTH118, PTH123
+        with open(os.path.join(folder, EVALUATION), "rb") as file:  # noqa: PTH118, PTH123
             written = os.fstat(file.fileno()).st_mtime
             found = json.loads(file.read())
-        parts = [found, found.get("sizes", {}), found.get("per_class", {})]
-        measured = {name: number for part in parts for name, number in _numbers(part).items() if name != "images"}
+        metrics = measured(found)
         checkpoint = str(found.get("checkpoint", ""))
         ended = record.get("ended")
         if ended and datetime.fromisoformat(ended).timestamp() > written + 1:  # resumed since
@@ -140,9 +141,15 @@ def _evaluation(folder: str, record: dict[str, Any]) -> dict[str, float]:
         return {}
     tested = str(record.get("best_checkpoint") or "")
     if checkpoint.endswith(tested):
-        return measured
+        return metrics
     is_last = os.path.basename(checkpoint) == "last.ckpt"  # noqa: PTH119
-    return {LAST + name: number for name, number in measured.items()} if is_last else {}
+    return {LAST + name: number for name, number in metrics.items()} if is_last else {}
+
+
+def measured(evaluation: dict[str, Any]) -> dict[str, float]:
+    """Return the metrics in the content of evaluation.json, with those at numbers of patches and of classes."""
+    parts = evaluation, evaluation.get("sizes", {}), evaluation.get("per_class", {})
+    return {name: number for part in parts for name, number in _numbers(part).items() if name not in IMAGES}
 
 
 def with_errors(run: RunRecord) -> RunRecord:

@@ -19,6 +19,7 @@ NAMED_ELSEWHERE = ("comment", "experiment_name")  # in columns of their own, and
 METRIC_ORDER = ("test_", "valid_", "train_")
 ERRORS = [f"{stage}error" for stage in METRIC_ORDER]  # computed from the accuracy, see `collect.with_errors`
 AT_SIZE = re.compile(r"(?P<metric>.*)/n=(?P<n>\d+)")  # a metric at a number of patches
+MIXED = re.compile(r"(?P<metric>.*)/n=\d+-\d+")  # a metric of sets of different numbers, as hparams.test_patch_num=null
 FOLD = "data.fold"
 
 
@@ -98,9 +99,10 @@ def make_table(
         asked: names that are shown beside the default metrics.
     """
     whole = [run for run in runs if run.facts["status"] != "damaged"]
+    measured = {name for run in whole for name in run.metrics}
+    sort = sort and known_as(sort, measured)
     columns, asked = list(columns), {*asked, *([sort] if sort else [])}
     settings = _differing(whole, NAMED_ELSEWHERE)
-    measured = {name for run in whole for name in run.metrics}
     metrics = _chosen(measured, columns) if columns else _ordered(filter(_is_default, measured), sort)
     metrics += [name for name in _ordered(measured & asked, sort) if name not in metrics]
     if group:
@@ -143,6 +145,18 @@ def sizes_of(metric: str, runs: list[RunRecord]) -> list[str]:
         name for run in runs for name in run.metrics if name.startswith(f"{metric}/n=") and AT_SIZE.fullmatch(name)
     }
     return sorted(names, key=_size)
+
+
+def plain_name(metric: str) -> str:
+    """Return test_accuracy for test_accuracy/n=1-64."""
+    mixed = MIXED.fullmatch(metric)
+    return mixed["metric"] if mixed else metric
+
+
+def known_as(metric: str, measured: Iterable[str]) -> str:
+    """Return the name in `measured` of a metric: test_accuracy, or test_accuracy/n=1-64 if that alone was measured."""
+    names = {plain_name(name): name for name in measured if MIXED.fullmatch(name)} | {name: name for name in measured}
+    return names.get(metric, metric)
 
 
 def row_labels(table: Table) -> tuple[str, list[str]]:
@@ -192,7 +206,8 @@ def is_lower_better(metric: str, runs: list[RunRecord]) -> bool:
 
 def _is_default(metric: str) -> bool:
     """Return whether a metric is shown unasked: not one of a size, of a class, of the last epoch, nor an error rate."""
-    return not ("/" in metric or metric.startswith(LAST) or metric in ERRORS)
+    name = plain_name(metric)
+    return not ("/" in name or name.startswith(LAST) or name in ERRORS)
 
 
 def _differing(runs: list[RunRecord], without: Iterable[str]) -> list[str]:

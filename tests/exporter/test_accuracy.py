@@ -72,6 +72,9 @@ def test_both_accuracies_are_those_of_a_plain_loop(sample):
     assert found.run == pytest.approx(seen(sample, own))
     assert 0 < found.run < 1
     assert (found.images, found.total) == (40, 40)
+    assert "as the run tests, on all 40" in found.words()
+    network.patch_num = (1, 2)
+    assert "with 2 random patches, on all 40" in measure(even, [8, 8], sample).words()
     assert measure(FixedPatches(network, [8, 8], "grid"), [8, 8], sample).file == 1.0, "a grid covers the image"
 
 

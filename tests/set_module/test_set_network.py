@@ -3,10 +3,20 @@
 from contextlib import suppress
 
 import pytest
+import torch
 from torch import nn
 
 from set_module.patch_cutout import PatchCutout
-from set_module.set_network import SetNetwork, cuts_images, draws_patches, takes_bags, temporary_patch_num
+from set_module.set_network import (
+    SetNetwork,
+    cuts_images,
+    draws_patches,
+    logits_at,
+    patch_num_limit,
+    patch_num_range,
+    takes_bags,
+    temporary_patch_num,
+)
 
 
 class Own(nn.Module):
@@ -60,3 +70,22 @@ def test_a_network_that_draws_no_patches_stays_as_it_is():
     network = Own(None)
     with temporary_patch_num(network, 1000):
         assert not hasattr(network, "patch_num")
+
+
+def test_the_logits_at_numbers_are_those_of_a_network_with_this_number_or_its_own():
+    network = Drawing()
+    network.forward = lambda images, index: torch.tensor([float(network.patch_num)])
+    assert logits_at(network, torch.zeros(1), None, []) == {}
+    assert logits_at(network, torch.zeros(1), None, [2, 5]) == {2: torch.tensor([2.0]), 5: torch.tensor([5.0])}
+    assert network.patch_num == (1, 3)
+    network.logits_at = lambda images, index, numbers: dict.fromkeys(numbers, -images)
+    assert logits_at(network, torch.ones(1), None, [2]) == {2: torch.tensor([-1.0])}
+
+
+def test_the_number_of_patches_is_a_range_or_one_number():
+    network = Drawing()
+    assert (patch_num_range(network), patch_num_limit(network)) == ((1, 3), None)
+    network.patch_num = 4
+    del network.max_patch_num
+    assert (patch_num_range(network), patch_num_limit(network)) == ((4, 4), None)
+    assert patch_num_limit(Drawing(24)) == 24

@@ -3,7 +3,7 @@
 import pytest
 
 from table.collect import RunRecord
-from table.rows import Spread, make_table, row_labels, sizes_of
+from table.rows import Spread, known_as, make_table, row_labels, sizes_of
 
 
 def run(accuracy=None, status="finished", comment=None, composed=(), **settings):
@@ -261,3 +261,15 @@ def test_labels_say_only_what_differs():
     assert labels({}, {}, group=True) == ("", ["all runs"])
     two = labels(*pools, pools[1], group=True, top=1)
     assert two == ("", ["all runs"])
+
+
+def test_a_metric_of_sets_of_mixed_sizes_is_shown_and_found_by_its_plain_name():
+    runs = [RunRecord({"folder": f, "status": "finished"}, metrics=m) for f, m in (
+        ("a", {"test_accuracy/n=1-64": 0.8, "test_accuracy/n=16": 0.7}),
+        ("b", {"test_accuracy/n=1-64": 0.9, "test_accuracy/n=16": 0.6}),
+    )]  # fmt: skip
+    table = make_table(runs, sort="test_accuracy")
+    assert names(table, "metric") == ["test_accuracy/n=1-64"]
+    assert column(table, "folder") == ["b", "a"], "the best first"
+    assert known_as("test_accuracy", {"test_accuracy", "test_accuracy/n=1-64"}) == "test_accuracy"
+    assert known_as("test_loss", {"test_accuracy/n=1-64"}) == "test_loss"
