@@ -26,30 +26,46 @@ def evaluation(folder):
     return json.loads((folder / "evaluation.json").read_text())
 
 
-def test_best_agrees_with_the_training_s_own_test(patch_set, command):
-    before = (patch_set / "run.json").read_bytes()
-    assert command("evaluate", f"run={patch_set}", "sizes=[1,16]") == 0
+def test_best_is_the_training_s_own_test(patch_set, command):
+    assert command("evaluate", f"run={patch_set}") == 0
     result, run = evaluation(patch_set), record(patch_set)
-    assert result["test_accuracy"] == pytest.approx(run["metrics"]["test_accuracy"], abs=1e-6)
-    assert result["test_loss"] == pytest.approx(run["metrics"]["test_loss"], rel=1e-5)
+    tested = {name: value for name, value in run["metrics"].items() if name.startswith("test_")}
+    measured = {name: value for name, value in result.items() if name.startswith("test_")} | result["sizes"]
+    assert measured == tested
+    assert list(result["sizes"]) == [f"test_accuracy/n={n}" for n in (1, 4, 16, 64)]
+
+
+def test_other_sizes_than_the_training_s_in_one_pass_of_the_data(patch_set, command, monkeypatch):
+    from model import Classifier
+
+    seen, step = [], Classifier.test_step
+    monkeypatch.setattr(Classifier, "test_step", lambda self, *args: seen.append(len(args[0][1])) or step(self, *args))
+    before = (patch_set / "run.json").read_bytes()
+    assert command("evaluate", f"run={patch_set}", "sizes=[1,16,100]") == 0
+    result, run = evaluation(patch_set), record(patch_set)
+    assert sum(seen) == 355
     assert sum(map(sum, result["confusion_matrix"])) == run["data"]["test"] == result["images"]
-    assert set(result["sizes"]) == {"test_accuracy/n=1", "test_accuracy/n=16"}
+    assert list(result["sizes"]) == ["test_accuracy/n=1", "test_accuracy/n=16", "test_accuracy/n=100"]
     assert result["sizes"]["test_accuracy/n=16"] > result["sizes"]["test_accuracy/n=1"]
     assert len(result["per_class"]) == 10
     assert (patch_set / "run.json").read_bytes() == before
     assert list(patch_set.parent.iterdir()) == [patch_set], "evaluate makes no run of its own"
 
 
-def test_images_whose_logits_are_nan_are_wrong_and_the_file_is_written(patch_set, command):
+def test_images_whose_logits_are_nan_are_wrong_and_the_file_is_written(patch_set, command, capsys):
     path = patch_set / "checkpoints" / "best.ckpt"
     checkpoint = torch.load(path, weights_only=True)
     *_, last = (name for name, weight in checkpoint["state_dict"].items() if weight.dim() == 1 and "network" in name)
     checkpoint["state_dict"][last].fill_(torch.nan)
     torch.save(checkpoint, path)
-    assert command("evaluate", f"run={patch_set}", "sizes=[1]") == 0
+    assert command("evaluate", f"run={patch_set}", "sizes=[1]") == 1
+    assert "are NaN for 355 of 355 images, which count as incorrect: choose other weights" in capsys.readouterr().err
     result = evaluation(patch_set)
     assert (result["test_accuracy"], result["test_loss"], result["sizes"]) == (0, "nan", {"test_accuracy/n=1": 0})
     assert set(result["per_class"].values()) == {0}
+    assert command("evaluate", f"run={patch_set}", "sizes=[1]", "model.skip_nonfinite=true") == 0
+    assert "are NaN for 355 of 355 images, which count as incorrect\n" in capsys.readouterr().out
+    assert evaluation(patch_set) == result
 
 
 def test_the_batch_size_changes_nothing(patch_set, command):

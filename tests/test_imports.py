@@ -8,8 +8,8 @@ from source_imports import COMMANDS, FILES, OWN, SRC, imports, part
 
 ALLOWED = {  # part -> the parts of this project that it may import; adapter is open to all but set_module
     **{command: {"command", "run", "process", "table", "training_log", "settings"} for command in COMMANDS},
-    "evaluate": {"command", "evaluation", "run", "process", "set_module", "settings", "metrics"},
-    "evaluation": {"evaluation", "command", "run", "process", "table"},
+    "evaluate": {"command", "evaluation", "run", "process", "settings"},
+    "evaluation": {"evaluation", "command", "run", "process", "table", "set_module", "metrics"},
     "start": {"ask", "command", "process", "run"},
     "new_project": {"scaffold", "command", "process", "run"},
     "adapter": {"adapter"},

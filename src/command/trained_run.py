@@ -74,14 +74,17 @@ class TrainedRun:
             )
         return data
 
-    def trainer(self, callbacks: Sequence[Any] = (), loggers: Sequence[Any] = ()) -> Any:
-        """Return the Trainer of the config, on one device: on several, each would see a part of the images only."""
+    def trainer(self, callbacks: Sequence[Any] = (), loggers: Sequence[Any] = (), **settings: Any) -> Any:
+        """Return the Trainer of the config, on one device: on several, each would see a part of the images only.
+
+        `settings` replace those of the config.
+        """
         bar = OmegaConf.select(self.config, "callbacks.progress_bar")
         bars = [] if bar is None else [build(bar)]
         one = {"num_nodes": 1, "strategy": "auto", "enable_checkpointing": False, "fast_dev_run": False}
         logging = {"logger": list(loggers) or False, "enable_progress_bar": bool(bars)}
         devices = _one_device(self.config.trainer)
-        return build(self.config.trainer, devices=devices, **one, **logging, callbacks=[*bars, *callbacks])
+        return build(self.config.trainer, devices=devices, **one, **logging, **settings, callbacks=[*bars, *callbacks])
 
 
 def open_run(folder: Path, config: DictConfig, which: str) -> TrainedRun:

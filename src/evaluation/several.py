@@ -16,11 +16,9 @@ from process import interruption
 from process.console import format_duration, format_number, open_console, quiet_terminal
 from process.errors import PastHydraError, UserError
 from process.isolation import isolated
-from table.collect import RunRecord
-from table.rows import make_table
+from table.collect import EVALUATION, RunRecord, measured
+from table.rows import make_table, plain_name, sizes_of
 from table.terminal import show
-
-FILE = "evaluation.json"
 
 
 def call(main: Callable[[], Any]) -> None:
@@ -67,7 +65,8 @@ class Several:
                     bar.update(task, advance=1, left=self._left())
         finally:
             if self.measured and self.verbosity > 0:
-                show(make_table(self.measured, sort="test_accuracy"))
+                sizes = sizes_of("test_accuracy", self.measured)
+                show(make_table(self.measured, sort="test_accuracy", asked=sizes))
             if len(self.measured) == len(self.runs):
                 interruption.remedy_sources.remove(self.remedy)
         if failed := sum(run.facts["status"] == "failed" for run in self.measured):
@@ -91,7 +90,7 @@ class Several:
             self.reported.add(reason)
             self.measured.append(replace(run, facts={**run.facts, "status": "failed", "error": reason}, metrics={}))
             return
-        metrics = read_metrics(Path(folder))
+        metrics = measured(json.loads((Path(folder) / EVALUATION).read_text(encoding="utf-8")))
         self.measured.append(replace(run, metrics=metrics))  # before the line: a signal may come while it is printed
         words = f"{len(self.measured)}/{len(self.runs)} runs", folder, *_main_numbers(metrics)
         self.console.print("  ".join(words), highlight=False, markup=False, soft_wrap=True)
@@ -101,15 +100,8 @@ class Several:
         return f"{format_duration((time.monotonic() - self.began) / done * (len(self.runs) - done))} left"
 
 
-def read_metrics(folder: Path) -> dict[str, float]:
-    """Return the metrics in evaluation.json, with those at several numbers of patches, without those of classes."""
-    result = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    whole = {name: value for name, value in result.items() if name.startswith("test_")}
-    return {name: float(value) for name, value in {**whole, **result.get("sizes", {})}.items()}
-
-
 def _main_numbers(metrics: dict[str, float]) -> list[str]:
-    return [f"{name} {format_number(value)}" for name, value in metrics.items() if "/" not in name]
+    return [f"{name} {format_number(value)}" for name, value in metrics.items() if "/" not in plain_name(name)]
 
 
 def _others(argv: list[str]) -> list[str]:

@@ -102,7 +102,7 @@ def autoencoder(copy):
         zip(
             COMMANDS,
             [
-                "evaluate.py measures a classifier: own_module.MaskedPatches has no network and no predict_step",
+                "evaluate.py measures a classifier: own_module.MaskedPatches has no network and no test_step",
                 "predict.py uses a classifier: own_module.MaskedPatches has no network and no predict_step",
                 "visualize.py looks into a classifier: own_module.MaskedPatches has no network and no test_step",
                 "export.py exports a classifier: own_module.MaskedPatches has no network and no predict_step",
