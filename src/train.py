@@ -1,28 +1,25 @@
 """Train a classifier, keep its best checkpoint, test it, and leave a run folder: `python src/train.py --help`."""
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from command import cli
-from command.batch_limits import refuse_unusable_limits
+from command.batch_limits import refuse_unusable_limits, refuse_unvalidated_scheduler, validates
 from command.job import job, record
 from command.trained_run import refuse_other_classes
 from process import ranks
-from process.console import print_start, print_summary
-from process.errors import UserError
+from process.console import print_summary
 from run.checkpoint import init_from, resume_point
 from run.record import Run
-from run.resume import describe_changes
+from run.result import Best, Result, best_of
 from settings import lower_is_better
 
 if TYPE_CHECKING:  # torch takes seconds to import, and TAB and --help must be instant
     from pytorch_lightning import Callback, LightningModule, Trainer
-    from pytorch_lightning.callbacks import ModelCheckpoint
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +34,6 @@ def main(config: DictConfig) -> float | None:
 def train(config: DictConfig, run: Run) -> float | None:
     """Train and test. Return the best value of hparams.monitor, which a sweep optimises; None if there is none."""
     from pytorch_lightning import seed_everything
-    from pytorch_lightning.utilities.model_helpers import is_overridden
 
     from training_log import count_parameters, measured
 
@@ -48,78 +44,66 @@ def train(config: DictConfig, run: Run) -> float | None:
     data, model = cli.build(config.data), cli.build(config.model)
     ranks.agree_on("data", data.prepare_data, timeout=86400)  # seconds: a download may take long
     data.setup()
-    validates = data.has_valid and OmegaConf.select(config, "trainer.limit_val_batches") != 0
-    if not validates and "monitor" in (config.scheduler or ()) and config.scheduler.monitor.startswith("valid_"):
-        cause = "trainer.limit_val_batches=0 leaves out" if data.has_valid else "data.valid=0 leaves no images for"
-        raise UserError(
-            f"scheduler=plateau watches {config.scheduler.monitor}, but {cause} validation: monitor the training, "
-            "hparams.monitor=train_loss hparams.monitor_mode=min"
-        )
-    checkpoint = resume_point(run, model) if run.resumed else None
-    if checkpoint is not None:
-        refuse_other_classes(run.folder, data.class_names)
-    if config.init_from is not None and checkpoint is None:
-        init_from(model, config.init_from)
-    state = cli.build(
-        config.run_state, new_schedule=run.has_changed("new_schedule"), stop_again=not run.has_changed("new_patience")
-    )
+    refuse_unvalidated_scheduler(config, data)
+    checkpoint = starting_point(run, model, data)
+    changed = {"new_schedule": run.has_changed("new_schedule"), "stop_again": not run.has_changed("new_patience")}
+    state = cli.build(config.run_state, **changed)
     state.settings = run.settings  # Hydra would resolve the interpolations in an argument
-    callbacks = [*build_callbacks(config, validates, model), state]
+    callbacks = [*build_callbacks(config, validates(config, data), model), state]
     bar = OmegaConf.select(config, "callbacks.progress_bar") is not None  # else Lightning adds its own
     trainer = cli.build(config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=bar)
     refuse_unusable_limits(trainer, data)
-    if run.resumed:
-        run.begin_record()
-        announce_resume(run, checkpoint)
-    else:
-        print_start(run.folder, run.describe_choice(), config)
-    parameters = count_parameters(model)
-    device = trainer.strategy.root_device
+
+    run.announce(checkpoint)
+    parameters, device = count_parameters(model), trainer.strategy.root_device
     facts = {"data": data.summary(), "class_names": data.class_names, "lower_is_better": lower_is_better(config)}
     run.update(**facts, parameters=parameters, device=str(device))
     log.info(f"{parameters:,} parameters on {device}; {data.summary()}")
-
     for logger in trainer.loggers:
         logger.log_hyperparams(run.hyperparameters)
-    trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
 
-    training, last_metrics = state.seconds, {**state.metrics, **measured(trainer)}
-    best = best_checkpoint(trainer)
-    path, score = (None, None) if best is None else (best.best_model_path, float(best.best_model_score))  # type: ignore[arg-type]
-    epoch = getattr(best, "best_epoch", None)
-    metrics = last_metrics if best is None else getattr(best, "best_metrics", {}) or {best.monitor: score}
-    if data.has_test and trainer.limit_test_batches == 0:
-        log.info("no test: trainer.limit_test_batches=0")
-    elif data.has_test and not is_overridden("test_step", model):
-        log.info(f"no test: {type(model).__name__} has no test_step")
-    elif data.has_test:
-        (tested,) = trainer.test(model, data, ckpt_path=path, weights_only=True, verbose=False)
-        metrics = {**metrics, **tested}
-    metrics, last_metrics = in_order(metrics), in_order(last_metrics)
-    best_name = path and f"checkpoints/{Path(path).name}"
+    trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+    best, training, last_metrics = best_of(trainer), state.seconds, {**state.metrics, **measured(trainer)}
+    tested = test(trainer, model, data, best)
+
+    result = Result(best, tested, last_metrics, trainer.current_epoch)
     stopped_early = next((callback.stopped_early for callback in callbacks if hasattr(callback, "stopped_early")), None)
     trained = {"parameters": count_parameters(model), "lr": getattr(model, "lr", None), "stopped_early": stopped_early}
-    tested_of = {"best_checkpoint": best_name, "best_epoch": epoch, "best_score": score, "metrics": metrics}
-    run.update(**trained, **tested_of, last_metrics=last_metrics, training=training)
-    of_last = {} if last_metrics.items() <= metrics.items() else last_metrics
-    rows = {
-        **metrics,
-        **({} if epoch is None else {"best epoch": f"{epoch + 1} of {trainer.current_epoch}"}),
-        **{f"last epoch: {name}": value for name, value in of_last.items()},
-        "best checkpoint": Path(path) if path else "none",
-        "run folder": run.folder,
-    }
-    print_summary("Result", rows, config.verbosity)
-    return score
+    run.update(**trained, **result.facts(), training=training)
+    print_summary("Result", {**result.rows(), "run folder": run.folder}, config.verbosity)
+    for callback in callbacks:
+        if failure := getattr(callback, "failure", None):  # the test's loss is NaN
+            raise failure
+    return result.score
 
 
-def announce_resume(run: Run, checkpoint: Path | None) -> None:
-    """Log which run is resumed, and which settings and files have changed since it was last started."""
-    log.info(f"resumes {run.folder}" + ("" if checkpoint else " from its start: it has no checkpoint yet"))
-    for change in describe_changes(run.changes):
-        log.info(f"  {change}")
-    for file in run.facts["resumed"][-1]["other_code"]:
-        log.info(f"  {file} has changed since the run started")
+def starting_point(run: Run, model: "LightningModule", data: Any) -> Path | None:
+    """Return the checkpoint that a resumed run continues from, None for a start, perhaps from the weights of init_from.
+
+    Raises a UserError for a run that cannot continue with its settings, or on these data.
+    """
+    checkpoint = resume_point(run, model) if run.resumed else None
+    if checkpoint is not None:
+        refuse_other_classes(run.folder, data.class_names)
+    elif run.config.init_from is not None:
+        init_from(model, run.config.init_from)
+    return checkpoint
+
+
+def test(trainer: "Trainer", model: "LightningModule", data: Any, best: Best | None) -> dict[str, float]:
+    """Test the best checkpoint and return its metrics; none, with a line in the log, if there is no test."""
+    from pytorch_lightning.utilities.model_helpers import is_overridden
+
+    if not data.has_test:
+        return {}
+    if trainer.limit_test_batches == 0:
+        log.info("no test: trainer.limit_test_batches=0")
+        return {}
+    if not is_overridden("test_step", model):
+        log.info(f"no test: {type(model).__name__} has no test_step")
+        return {}
+    (tested,) = trainer.test(model, data, ckpt_path=best and str(best.path), weights_only=True, verbose=False)
+    return dict(tested)
 
 
 def build_callbacks(config: DictConfig, validates: bool, model: "LightningModule") -> list["Callback"]:
@@ -143,22 +127,6 @@ def build_callbacks(config: DictConfig, validates: bool, model: "LightningModule
         else:
             callbacks.append(callback)
     return callbacks
-
-
-def in_order(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics sorted by name, and test_accuracy/n=4 before test_accuracy/n=16."""
-    names = sorted(metrics, key=lambda name: (name.partition("=")[0], len(name), name))
-    return {name: float(metrics[name]) for name in names}
-
-
-def best_checkpoint(trainer: "Trainer") -> "ModelCheckpoint | None":
-    """Return the callback that wrote the best checkpoint; None if none was written: the last weights are tested."""
-    from pytorch_lightning.callbacks import ModelCheckpoint
-
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
-            return callback
-    return None
 
 
 if __name__ == "__main__":

@@ -1,12 +1,29 @@
-"""Checks of the limits that Lightning's Trainer compares with the number of batches, some only after the training."""
+"""Checks of settings that need the data: whether there is a validation, and the limits of Lightning's Trainer."""
 
 import math
 from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from process.errors import UserError
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
+
+
+def validates(config: DictConfig, data: Any) -> bool:
+    return data.has_valid and OmegaConf.select(config, "trainer.limit_val_batches") != 0
+
+
+def refuse_unvalidated_scheduler(config: DictConfig, data: Any) -> None:
+    """Raise a UserError for a scheduler that watches a validation which never takes place."""
+    monitor = (config.scheduler or {}).get("monitor")
+    if monitor is not None and monitor.startswith("valid_") and not validates(config, data):
+        cause = "trainer.limit_val_batches=0 leaves out" if data.has_valid else "data.valid=0 leaves no images for"
+        raise UserError(
+            f"scheduler=plateau watches {monitor}, but {cause} validation: monitor the training, "
+            "hparams.monitor=train_loss hparams.monitor_mode=min"
+        )
 
 
 def refuse_unusable_limits(trainer: "Trainer", data: Any) -> None:

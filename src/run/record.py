@@ -17,14 +17,17 @@ from omegaconf import DictConfig, OmegaConf
 
 import settings
 from process import interruption
+from process.console import print_start
 from process.errors import UserError, find_user_error
 from process.files import remove_temporary_files, replacing, write_json
 from process.ranks import end_together, is_rank_zero
 from process.secrets import scrub
 from run import sweep_record
 from run.folder import RecordError, copy_source, describe_start, locked, now, read_run_json, shown, source_differences
-from run.resume import Change, changes, refuse_fixed
+from run.resume import Change, changes, describe_changes, refuse_fixed
 from settings import leaves
+
+log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf")
 # hparams that code reads by name, so that no YAML has to refer to them
@@ -135,6 +138,18 @@ class Run:
             seed=self.config.hparams.seed,
             debug=self.config.debug,
         )
+
+    def announce(self, checkpoint: Path | None) -> None:
+        """Say which run starts, or which is resumed from the checkpoint (None: from its start) and what has changed."""
+        if not self.resumed:
+            print_start(self.folder, self.describe_choice(), self.config)
+            return
+        self.begin_record()
+        log.info(f"resumes {self.folder}" + ("" if checkpoint else " from its start: it has no checkpoint yet"))
+        for change in describe_changes(self.changes):
+            log.info(f"  {change}")
+        for file in self.facts["resumed"][-1]["other_code"]:
+            log.info(f"  {file} has changed since the run started")
 
     def has_changed(self, column: str) -> bool:
         """Return whether a setting with this property in the table of settings has changed since the checkpoint."""
