@@ -83,10 +83,28 @@ LOSS = ("hparams.monitor=valid_loss", "hparams.monitor_mode=min")
 def test_nan_in_a_validation_or_test_fails_the_run(command, tmp_path, capsys, batch, during, of, best):
     fault = f"+callbacks.fault={{_target_: faults.NaNLogits, batch: {batch}, during: {during}}}"
     assert command("train", *OPTIONS, *LOSS, fault) == 1
-    assert re.fullmatch(rf"error: the loss {of} is nan .*: choose a lower .*\n", capsys.readouterr().err)
+    shown = capsys.readouterr()
+    assert re.fullmatch(rf"error: the loss {of} is nan .*: choose a lower .*\n", shown.err)
     (folder,) = tmp_path.glob("outputs/*/*/*")
-    assert record(folder)["status"] == "failed"
+    run = record(folder)
+    assert run["status"] == "failed"
     assert torch.load(folder / BEST, weights_only=True)["epoch"] == best
+    if during == "test":  # the result is recorded and shown all the same
+        assert (run["metrics"]["test_loss"], run["best_epoch"]) == ("nan", 2)
+        assert run["metrics"]["valid_loss"] == run["best_score"] > 0
+        assert re.search(r"test_loss +│ nan ", shown.out)
+
+
+def test_nan_in_a_test_of_sets_of_mixed_sizes_fails_the_run_or_is_allowed(command, tmp_path, capsys):
+    fault = "+callbacks.fault={_target_: faults.NaNLogits, batch: 0, during: test}"
+    options = (*SHORT, "loggers=none", "callbacks=[basic]", "hparams.patch_num_max=4", "hparams.test_patch_num=null")
+    assert command("train", *options, fault) == 1
+    assert "the loss of the test is nan (test_loss/n=1-4): choose" in capsys.readouterr().err
+    assert command("train", *options, fault, "model.skip_nonfinite=true") == 0
+    assert "the loss of the test is nan (test_loss/n=1-4)\n" in capsys.readouterr().out
+    runs = sorted((record(folder) for folder in tmp_path.glob("outputs/*/*/*")), key=lambda run: run["started"])
+    assert [run["status"] for run in runs] == ["failed", "finished"]
+    assert [run["metrics"]["test_loss/n=1-4"] for run in runs] == ["nan", "nan"]
 
 
 @pytest.mark.parametrize(("epoch", "best"), [(0, 2), (2, 1)])

@@ -19,8 +19,11 @@ class FiniteLoss(Callback):
     Runs at the logging interval, at an epoch's end and before a checkpoint is written, not at every step, where it
     would make a GPU wait. `model.skip_nonfinite=true` leaves such batches out instead.
 
-    Raises a UserError also if the loss of a validation or test is NaN; with skip_nonfinite it is a warning.
+    Raises a UserError also if the loss of a validation is NaN; that of a test is kept as `failure`, to be raised once
+    the result is recorded. With skip_nonfinite both are a warning.
     """
+
+    failure: UserError | None = None
 
     def __init__(self) -> None:
         self.recent: list[tuple[Tensor, Any]] = []  # (loss, index_B or None) of the steps since the last check
@@ -42,22 +45,23 @@ class FiniteLoss(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
-            self._check_measured(
-                trainer, pl_module, "valid_loss", f"of the validation in epoch {trainer.current_epoch}"
-            )
+            of = f"of the validation in epoch {trainer.current_epoch}"
+            if failure := self._check_measured(trainer, pl_module, "valid_loss", of):
+                raise failure
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._check_measured(trainer, pl_module, "test_loss", "of the test")
+        self.failure = self._check_measured(trainer, pl_module, "test_loss", "of the test")
 
-    def _check_measured(self, trainer: Trainer, pl_module: LightningModule, name: str, of: str) -> None:
+    def _check_measured(self, trainer: Trainer, pl_module: LightningModule, loss: str, of: str) -> UserError | None:
+        name = f"{loss}{getattr(pl_module, 'name_suffix', '')}"
         if name not in trainer.callback_metrics or not trainer.callback_metrics[name].isnan():
-            return
+            return None
         line = f"the loss {of} is nan ({name})"
         if getattr(pl_module, "skip_nonfinite", False):
             log.warning(line)
-            return
+            return None
         allow = ", or allow it, model.skip_nonfinite=true" if hasattr(pl_module, "skip_nonfinite") else ""
-        raise UserError(f"{line}: choose a lower hparams.lr, look for images that the network cannot take{allow}")
+        return UserError(f"{line}: choose a lower hparams.lr, look for images that the network cannot take{allow}")
 
     def _check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         recent, self.recent = self.recent, []
