@@ -160,7 +160,9 @@ TABLE = (
     Setting("hparams.patch_size", _integer(1)),
     Setting("hparams.patch_num_min", _integer(1)),
     Setting("hparams.patch_num_max", _integer(1)),
-    Setting("hparams.test_patch_num", _integer(1).or_null(), optional=True),  # runs of older versions lack it
+    # runs of older versions lack it; fixed, as validations before and after a change could not be compared
+    Setting("hparams.test_patch_num", _integer(1).or_null(), optional=True, fixed=True),
+    Setting("model.name_suffix", optional=True, fixed=True),
     Setting("hparams.patch_mode", _one_of("random", "grid", "all").or_null()),
     Setting("hparams.patch_replace", _SWITCH),
     Setting("hparams.pool", _NAMES),

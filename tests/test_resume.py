@@ -180,6 +180,8 @@ def finished_patch_set(tmp_path_factory):
         ("hparams.patch_size=3", r"network\.embed.* is \[256, 64\].*hparams.patch_size: 8 -> 3"),
         ("hparams.seed=1", "hparams.seed: 0 -> 1 cannot change"),
         ("hparams.optimizer=SGD", "hparams.optimizer: Adam -> SGD cannot change"),
+        ("hparams.patch_num_max=16", r"test_patch_num: 64 -> 16: best.ckpt was .*: add hparams.test_patch_num=64, or"),
+        ("hparams.test_patch_num=null", r"test_patch_num: 64 -> null: best.ckpt was chosen by validations with other"),
         ("data.limit_train=200", "data.limit_train: 300 -> 200 cannot change"),
         ("hparams.max_epochs=0", "must be a whole number >= 1"),
     ],
@@ -190,6 +192,14 @@ def test_what_cannot_change_is_refused_and_nothing_touched(finished_patch_set, c
     assert command("train", f"resume={folder}", changed) == 1
     assert re.search(words, capsys.readouterr().err)
     assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != "train.log"}
+
+
+def test_training_on_more_patches_keeps_the_number_in_validation(finished_patch_set, command, tmp_path):
+    folder = shutil.copytree(finished_patch_set, tmp_path / "outputs" / "day" / "time")
+    more = ("hparams.max_epochs=2", "hparams.patch_num_max=96", "hparams.test_patch_num=64")
+    assert command("train", f"resume={folder}", *more) == 0
+    run = record(folder)
+    assert run["metrics"]["test_accuracy/n=64"] == run["metrics"]["test_accuracy"]
 
 
 def test_a_finished_run_says_so(finished, command, capsys):

@@ -86,8 +86,12 @@ class Run:
                 self.facts = read_run_json(self.folder)
                 self.check(self.config)
                 self._compose()
-                self.changes = changes(self.folder, yaml.safe_load(self.composed[".hydra/config.yaml"]))
-                refuse_fixed(self.changes, self.folder)
+                self.changes, resolved = (
+                    changes(self.folder, yaml.safe_load(self.composed[file]), file)
+                    for file in (".hydra/config.yaml", "config.yaml")
+                )
+                typed = {change.name for change in self.changes}
+                refuse_fixed(sorted(resolved, key=lambda change: change.name not in typed), self.folder)
             else:
                 self.begin_record()
                 self.check(self.config)

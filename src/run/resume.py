@@ -108,9 +108,9 @@ def earlier_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
-def changes(folder: Path, config: Mapping[str, Any]) -> list[Change]:
-    """Return the settings in which `config`, interpolations unresolved, differs from that of the run in `folder`."""
-    path = folder / ".hydra" / "config.yaml"
+def changes(folder: Path, config: Mapping[str, Any], file: str) -> list[Change]:
+    """Return the settings in which `config` differs from that in a file of the run in `folder`."""
+    path = folder / file
     try:
         recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
@@ -141,8 +141,14 @@ def describe_changes(found: list[Change]) -> list[str]:
 
 
 def refuse_fixed(found: list[Change], folder: Path) -> None:
-    """Raise a UserError for the first changed setting that a resumed run must keep."""
+    """Raise a UserError for the first changed setting that a resumed run must keep; `found` are values, resolved."""
     for change in found:
+        if change.name in ("hparams.test_patch_num", "model.name_suffix"):
+            keep = "add hparams.test_patch_num=" + _yaml(change.old) if change.name[0] == "h" else "leave it"
+            raise UserError(
+                f"{change}: best.ckpt was chosen by validations with other numbers of patches: {keep}, or start a new "
+                f"run from its weights, init_from={folder}"
+            )
         if change.name == "hparams.lr" and change.new == 0:
             raise UserError(f"{change}: the learning-rate finder runs only at the start of a run: give a rate")
         if settings.find(change.name).fixed:
