@@ -360,9 +360,8 @@ def refuse_secrets(config: DictConfig) -> None:
 def _check_monitor(config: DictConfig) -> None:
     entries: Any = OmegaConf.to_container(config.metrics, resolve=True)
     try:
-        valid = [f"valid_{name}{mixed_sizes(config)}" for name in ("loss", *metrics.names(entries))]
-        measured = [*valid, "train_loss", "train_accuracy"]
-        monitor, mode = config.hparams.monitor, config.hparams.monitor_mode
+        measured = [f"valid_{name}" for name in ("loss", *metrics.names(entries))] + ["train_loss", "train_accuracy"]
+        monitor, mode = config.hparams.monitor.removesuffix(mixed_sizes(config)), config.hparams.monitor_mode
         if OmegaConf.select(config, "model._target_") != CLASSIFIER:
             return  # another LightningModule: only its training knows what it logs
         if monitor not in measured:
@@ -433,6 +432,12 @@ def mixed_sizes(config: DictConfig) -> str:
         return ""
     smallest, largest = hparams.patch_num_min, hparams.patch_num_max
     return f"/n={smallest}-{largest}" if smallest < largest else ""
+
+
+def monitored(config: DictConfig) -> str:
+    """Return the name by which `hparams.monitor` is logged: valid_loss may be valid_loss/n=1-64."""
+    monitor, suffix = config.hparams.monitor, mixed_sizes(config)
+    return monitor + suffix if monitor.startswith("valid_") and not monitor.endswith(suffix) else monitor
 
 
 def result_name(metric: str) -> str:

@@ -3,7 +3,7 @@ from omegaconf import OmegaConf
 
 import settings
 from process.errors import UserError
-from settings import check, lower_is_better, mixed_sizes
+from settings import check, lower_is_better, mixed_sizes, monitored
 
 VALID = {
     "debug": False,
@@ -236,11 +236,17 @@ def test_metrics_of_sets_of_mixed_sizes_say_so(changes, suffix):
 
 
 def test_the_monitor_of_sets_of_mixed_sizes_has_their_name():
-    refused(RANGE, "hparams.monitor=valid_f1", "no such metric; choose from valid_loss/n=1-64, valid_f1/n=1-64, train_")
+    refused(
+        RANGE, "hparams.monitor=valid_f2", "no such metric; choose from valid_loss, valid_f1, train_loss, train_acc"
+    )
     for name, mode in (("valid_f1", "max"), ("valid_loss", "min")):
-        config = OmegaConf.merge(RANGE, {"hparams": {"monitor": f"{name}/n=1-64", "monitor_mode": mode}})
-        check(config)
-        assert lower_is_better(config) == ["loss"]
+        for suffix in ("", "/n=1-64"):
+            config = OmegaConf.merge(RANGE, {"hparams": {"monitor": f"{name}{suffix}", "monitor_mode": mode}})
+            check(config)
+            assert monitored(config) == f"{name}/n=1-64"
+            assert lower_is_better(config) == ["loss"]
+    assert monitored(OmegaConf.merge(RANGE, {"hparams": {"monitor": "train_loss"}})) == "train_loss"
+    assert monitored(OmegaConf.merge(VALID, {"hparams": {"monitor": "valid_loss"}})) == "valid_loss"
 
 
 def test_a_run_from_before_the_setting_has_the_names_of_before():

@@ -103,6 +103,24 @@ def test_metrics_of_sets_of_mixed_sizes_say_so_and_the_best_checkpoint_follows_t
     assert run["composed"]["hparams.monitor"] == "valid_accuracy/n=1-4"
 
 
+def test_mixed_sizes_are_watched_by_a_plain_name_and_evaluated_under_their_own(train, command, capsys):
+    plain = ("hparams.monitor=valid_loss", "hparams.monitor_mode=min", "hparams.test_patch_num=null")
+    folder = train(*FIXED, *plain, "hparams.max_epochs=1", "hparams.patch_num_max=4")
+    run = record(folder)
+    assert run["best_score"] == run["metrics"]["valid_loss/n=1-4"]
+    assert command("evaluate", f"run={folder}") == 0
+    result = json.loads((folder / "evaluation.json").read_text())
+    tested = {name: value for name, value in run["metrics"].items() if name.startswith("test_")}
+    assert {name: v for name, v in result.items() if name.startswith("test_")} | result["sizes"] == tested
+    assert set(tested) == {"test_loss/n=1-4", "test_accuracy/n=1-4", "test_accuracy/n=1", "test_accuracy/n=4"}
+    assert all(name.startswith("test_accuracy/n=1-4/class=") for name in result["per_class"])
+    capsys.readouterr()
+    assert command("report", str(folder), "sort=test_accuracy") == 0
+    assert "test_accuracy/n=1-4" in capsys.readouterr().out.splitlines()[0].split()
+    assert command("train", f"resume={folder}", "hparams.max_epochs=2") == 0, "the same monitor"
+    assert record(folder)["resumed"][0]["changes"] == {"hparams.max_epochs": [1, 2]}
+
+
 def test_a_patch_set_learns_digits(train):
     run = record(train("data=digits", "hparams.max_epochs=15", "hparams.patch_num_min=16", "loggers=none"))
     assert run["metrics"]["test_accuracy"] > 0.9

@@ -22,7 +22,7 @@ from run import sweep_record
 from run.folder import REPOSITORY
 from run.record import Run, describe_error, is_recorded, used_hparams
 from run.resume import earlier_record
-from settings import LISTS, check, quote
+from settings import LISTS, check, monitored, quote
 
 # the launchers that a sweep treats specially: hydra/launcher=basic, joblib, submitit_local
 BASIC, JOBLIB, LOCAL = "BasicLauncher", "JoblibLauncher", "LocalLauncher"
@@ -76,6 +76,7 @@ def _job_of_sweep(function: Callable[[DictConfig], Any], config: DictConfig) -> 
 def record(config: DictConfig) -> Run:
     """Return the record of the job that Hydra has just started, in the folder that it made."""
     hydra = HydraConfig.get()
+    config.hparams.monitor = monitored(config)
     overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # ${...} as it was written
     parsed = OverridesParser.create().parse_overrides(overrides)
     settings = {override.key_or_group: override.value() for override in parsed if not override.is_delete()}
