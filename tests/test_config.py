@@ -90,3 +90,11 @@ def test_every_rule_is_about_a_setting():
 def test_every_file_opens_by_saying_why_it_exists(path):
     lines = [line for line in path.read_text().splitlines() if not line.startswith("# @package")]
     assert lines[0].startswith("# ")
+
+
+def test_searches_over_numbers_of_patches_compare_trials_at_one_number():
+    searches = [path for path in (CONFIG / "hparams_search").glob("*.yaml") if "hparams.patch_num" in path.read_text()]
+    assert searches
+    for path in searches:
+        fewer, more = (composed(f"hparams_search={path.stem}", f"hparams.patch_num_max={n}") for n in (16, 128))
+        assert fewer.hparams.test_patch_num == more.hparams.test_patch_num is not None
