@@ -51,16 +51,12 @@ def test_measures_the_training_images_of_a_folder(command, capsys, tmp_path, lim
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
-@pytest.mark.parametrize("known", [[], ["  mean: [127]", "  std: [0]"]], ids=["unknown", "wrong"])
+@pytest.mark.parametrize("known", [{}, {"mean": [127], "std": [0]}], ids=["unknown", "wrong"])
 def test_a_data_set_needs_no_mean_and_std_to_be_measured(command, capsys, tmp_path, known):
-    lines = (CONFIG / "data" / "digits.yaml").read_text().splitlines()
-    kept = [
-        line
-        for line in lines
-        if line.startswith("  ") and line.split(":")[0].strip() not in ("mean", "std", "valid", "patch_size")
-    ]
+    data = yaml.safe_load((CONFIG / "data" / "digits.yaml").read_text())["data"]
+    data = {name: value for name, value in data.items() if name not in ("mean", "std", "valid")} | known
     (tmp_path / "config" / "data").mkdir(parents=True)
-    (tmp_path / "config" / "data" / "mine.yaml").write_text("\n".join(["# @package _global_", "data:", *known, *kept]))
+    (tmp_path / "config" / "data" / "mine.yaml").write_text("# @package _global_\n" + yaml.safe_dump({"data": data}))
     assert command("data_summary", f"--config-dir={tmp_path}/config", "data=mine", "data.limit_train=30") == 0
     captured = capsys.readouterr()
     assert facts(captured.out)[0]["num_classes"] == 10

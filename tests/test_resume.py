@@ -283,10 +283,10 @@ def test_init_from_takes_what_fits_and_says_what_does_not(train, tmp_path):
     first = train(*options, "hparams.max_epochs=5")
     second = train(*options, "hparams.max_epochs=1", f"init_from={first}")
     assert record(second)["metrics"]["train_loss"] < 1  # 2.0 without
-    wider = train(*options, "hparams.max_epochs=1", f"init_from={first}", "data.num_classes=12")
+    wider = train(*options, "hparams.max_epochs=1", f"init_from={first}", "model.network.widths=[32,48]")
     log = (wider / "train.log").read_text()
     assert re.search(r"(\d+) of (?!\1)\d+ weights from .*best.ckpt", log)
-    assert re.search(r"\.weight is \[10, \d+\] in the checkpoint, \[12, \d+\] in the network", log)
+    assert re.search(r"\.weight is \[64, 32, 3, 3\] in the checkpoint, \[48, 32, 3, 3\] in the network", log)
 
 
 def test_the_checkpoint_of_another_network_is_no_start(command, tmp_path, capsys):

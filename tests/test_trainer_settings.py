@@ -80,7 +80,7 @@ def test_plateau_makes_one_step_for_each_validation(train):
     folder = train(*TINY, *never_better, "+trainer.check_val_every_n_epoch=2", "hparams.max_epochs=6")
     state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert state["lr_schedulers"][0]["last_epoch"] == 3  # epochs 2, 4, 6
-    assert state["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(1e-5)  # the first is the best
+    assert state["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(3e-5)  # the first is the best
 
 
 @pytest.mark.parametrize(

@@ -40,15 +40,15 @@ def test_1_says_what_was_chosen_each_epoch_and_the_result(said, tmp_path):
     (folder,) = tmp_path.glob("outputs/*/*/*")
     lines = text.splitlines()
     assert lines[:2] == [str(folder.relative_to(tmp_path)), " ".join(SHORT)]
-    assert lines[3].startswith("epoch 1/2  train_loss ")
-    assert lines[4].startswith("epoch 2/2  train_loss ")
+    assert lines[3].startswith("epoch 1/2  loss ")
+    assert lines[4].startswith("epoch 2/2  loss ")
     assert lines[5].rstrip() == "Result"
     assert "GPU available" not in text
 
 
 def test_2_says_the_whole_config_and_what_libraries_say(said):
     text = said("train", *SHORT, "verbosity=2")
-    for words in ("├── hparams", "epoch 2/2  train_loss", "GPU available", "Result"):
+    for words in ("├── hparams", "epoch 2/2  loss", "GPU available", "Result"):
         assert words in text
 
 

@@ -117,7 +117,8 @@ def assert_same_weights(one, other):
 
 
 def test_more_epochs_go_on_from_the_weights_not_from_the_averages(train, command):
-    whole, short = train(*OPTIONS), train(*OPTIONS, "hparams.max_epochs=2")
+    options = (*OPTIONS, "scheduler=none")  # else the first epochs would differ
+    whole, short = train(*options), train(*options, "hparams.max_epochs=2")
     assert command("train", f"resume={short}", "hparams.max_epochs=3") == 0
     assert_same_weights(whole, short)
 
