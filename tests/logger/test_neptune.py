@@ -11,7 +11,8 @@ from runs import record
 
 from logger.neptune import Neptune
 
-SHORT = ("data=digits", "model=cnn", "loggers=[neptune]", "callbacks=[basic,monitor]", "hparams.max_epochs=2")
+PATIENT = "guard.patience=60"  # seconds: a busy machine may need more than the default to begin
+SHORT = ("data=digits", "model=cnn", "loggers=[neptune]", "callbacks=[basic,monitor]", "hparams.max_epochs=2", PATIENT)
 RECORD = {"status": "finished", "metrics": {"test_accuracy": 0.5}}
 
 

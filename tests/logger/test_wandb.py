@@ -19,7 +19,8 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 from logger.wandb import WandB, Watch, find_mode, histogram
 
-SHORT = ("data=digits", "model=cnn", "loggers=[wandb]", "callbacks=[basic,monitor]", "hparams.max_epochs=2")
+PATIENT = "guard.patience=60"  # seconds: a busy machine may need more than the default to begin
+SHORT = ("data=digits", "model=cnn", "loggers=[wandb]", "callbacks=[basic,monitor]", "hparams.max_epochs=2", PATIENT)
 KEY = "0123456789abcdef" * 2 + "01234567"
 RECORD = {"status": "finished", "metrics": {"test_accuracy": 0.5}}
 
