@@ -1,20 +1,33 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
+from module_run import trained
 from resumed import SHORT
 from runs import REPOSITORY, record
 
 OPTIONS = (*SHORT, "model=cnn", "hparams.max_epochs=1", "loggers=none", "comment=a, b=c")
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("finished"), *OPTIONS)
+
+
+@pytest.fixture
+def old(finished, tmp_path):
+    """A copy of a finished run, which the test may change."""
+    return shutil.copytree(finished, tmp_path / finished.relative_to(finished.parents[3]))
+
+
 @pytest.mark.processes
-def test_the_metrics_agree(train, command, tmp_path, capfd, monkeypatch):
-    old = train(*OPTIONS)
+def test_the_metrics_agree(old, command, tmp_path, capfd, monkeypatch):
     monkeypatch.setitem(os.environ, "COLUMNS", "200")
     assert command("rerun", str(old)) == 0
     (new,) = set(tmp_path.glob("outputs/*/*/*")) - {old}
@@ -27,8 +40,7 @@ def test_the_metrics_agree(train, command, tmp_path, capfd, monkeypatch):
 
 
 @pytest.mark.processes
-def test_the_recorded_code_runs_and_what_differs_is_said(train, command, tmp_path, capfd):
-    old = train(*OPTIONS)
+def test_the_recorded_code_runs_and_what_differs_is_said(old, command, tmp_path, capfd):
     model = old / "source" / "src" / "model.py"
     model.write_text(model.read_text() + "\nprint('the recorded model')\n")
     facts = record(old)
@@ -52,15 +64,13 @@ def test_a_folder_that_is_no_run(command, tmp_path, capsys):
 
 
 @pytest.mark.processes
-def test_a_run_that_fails_again(train, command, capfd):
-    old = train(*OPTIONS)
+def test_a_run_that_fails_again(old, command, capfd):
     assert command("rerun", str(old), "hparams.batch_size=0") == 1
     assert "hparams.batch_size=0: must be a whole number >= 1" in capfd.readouterr().err
 
 
 @pytest.mark.processes
-def test_a_signal_reaches_the_training(train, tmp_path):
-    old = train(*OPTIONS)
+def test_a_signal_reaches_the_training(old, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "tests" / "support")}
     hang = "+callbacks.fault={_target_: faults.Hang, batch: 2}"
     command = [sys.executable, "-u", str(REPOSITORY / "src" / "rerun.py"), str(old), hang]
@@ -68,9 +78,12 @@ def test_a_signal_reaches_the_training(train, tmp_path):
     with subprocess.Popen(command, cwd=tmp_path, env=environment, **streams) as process:
         while "hanging" not in process.stdout.readline():
             assert process.poll() is None
-        while process.poll() is None:  # the first one waits for the batch
+        process.send_signal(signal.SIGTERM)  # waits for the batch
+        time.sleep(0.5)
+        while process.poll() is None:  # a machine that stalls may take two for one
             process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=10)
         assert "interrupted by SIGTERM, at once" in process.stdout.read()
     assert process.returncode == 143
     (new,) = set(tmp_path.glob("outputs/*/*/*")) - {old}
