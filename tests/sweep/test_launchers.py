@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 import slurm
+from module_run import trained
 from runs import record
 from sweeps import TINY, start, statuses, sweep_in
 
@@ -13,6 +14,12 @@ pytestmark = pytest.mark.processes
 
 SWEEP = (*TINY, "model=patch_set", "hparams.patch_size=9,3", "trainer=cpu")  # 9 exceeds the images
 OPTIONS = {"submitit_slurm": ("hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1")}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The second job, as a run of its own."""
+    return trained(tmp_path_factory.mktemp("alone"), *(option.replace("9,3", "3") for option in SWEEP))
 
 
 @pytest.fixture
@@ -35,8 +42,7 @@ def launcher(request, tmp_path_factory, monkeypatch):
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "submitit_slurm", "ray"], indirect=True)
-def test_the_same_metrics_and_one_that_fails_ends_alone(launcher, train, command, tmp_path, capfd):
-    alone = train(*(option.replace("9,3", "3") for option in SWEEP))
+def test_the_same_metrics_and_one_that_fails_ends_alone(launcher, alone, command, tmp_path, capfd):
     capfd.readouterr()
     assert command("train", *SWEEP, *launcher, "-m") == 1
     sweep = sweep_in(tmp_path)

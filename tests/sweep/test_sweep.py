@@ -172,7 +172,7 @@ def test_what_is_edited_meanwhile_changes_nothing(tmp_path):
 
 @pytest.mark.processes
 def test_a_job_is_what_it_would_be_alone(command, train, tmp_path):
-    options = (*TINY, "model=vgg11_bn", "data=digits")
+    options = (*TINY, "+model.network.dropout=0.5")
     alone = train(*options, "hparams.seed=1")
     assert command("train", *options, "hparams.seed=0,1", "trainer.deterministic=true,false", "-m") == 0
     for job in (2, 3):  # seed 1, after jobs of another seed, deterministic and not
