@@ -29,6 +29,9 @@ def compare(runs: list[RunRecord], names: list[str], metric: str, reference: str
         reference: the value with which the others are compared; None for the one with the best mean.
     """
     named = ",".join(names)
+    if repeats := [name for name in names if is_repeat(name)]:
+        remedy = "compare another setting; group=true shows the spread"
+        raise UserError(f"compare={named}: pairs are formed over seeds and folds such as {repeats[0]}: {remedy}")
     finished = [run for run in runs if run.facts["status"] == "finished" and metric in run.metrics]
     if len({_values(run, names) for run in finished}) < 2:
         found = f"all have {named}={','.join(_values(finished[0], names))}" if finished else f"none has {metric}"
@@ -149,9 +152,13 @@ def _notes(
     replaced: int,
 ) -> Iterable[str]:
     yield "difference: mean over n pairs with the same seed, fold and other settings; interval: Student's t"
-    yield f"p: paired t test, with Holm's correction for {tests} comparison{'s' * (tests != 1)}"
-    if any(row["result"] in ("none shown", f"n < {FEWEST}") for row in rows):
-        yield f"none shown: p >= {1 - LEVEL:.2f}, or no spread; n < {FEWEST}: too few pairs to show a difference"
+    if tests:
+        yield f"p: paired t test, with Holm's correction for {tests} comparison{'s' * (tests != 1)}"
+    results = {row["result"] for row in rows}
+    if "none shown" in results:
+        yield f"none shown: no difference is shown, as p >= {1 - LEVEL:.2f} or all differences are equal"
+    if (few := f"n < {FEWEST}") in results:
+        yield f"{few}: too few pairs to show a difference; train with more seeds (hparams.seed)"
     if any(isinstance(cell := row[metric], Spread) and not math.isfinite(cell.mean) for row in rows):
         yield "nan: a run diverged; a value with such a run is not judged"
     if reference is None:

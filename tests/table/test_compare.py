@@ -61,6 +61,23 @@ def test_the_correction_decides_what_is_shown():
     assert "p: paired t test, with Holm's correction for 3 comparisons" in among.notes
 
 
+def test_seeds_and_folds_form_the_pairs_and_are_not_compared():
+    with pytest.raises(UserError, match="compare=hparams.seed: pairs are formed over seeds and folds"):
+        compare(sweep(max=[0.5, 0.6], mean=[0.4, 0.5]), ["hparams.seed"], "test_accuracy")
+
+
+def test_notes_explain_only_what_is_in_the_table():
+    def notes(**accuracies):
+        return " ".join(compare(sweep(**accuracies), ["hparams.pool"], "test_accuracy", "[max]").notes)
+
+    few = notes(max=[0.5], mean=[0.4])
+    assert "n < 3: too few pairs" in few
+    assert "Holm" not in few
+    assert "none shown" not in few
+    assert "n < 3" not in notes(max=[0.5, 0.6, 0.7], mean=[0.5, 0.61, 0.69])
+    assert "none shown" in notes(max=[0.5, 0.6, 0.7], mean=[0.5, 0.61, 0.69])
+
+
 def test_only_seeds_that_both_values_have_make_pairs():
     runs = [*sweep(max=[0.9, 0.8, 0.7, 0.6]), *(run("mean", seed, 0.5 + 0.1 * seed) for seed in (2, 3, 4))]
     runs.append(run("mean", 0, 0.1, status="interrupted"))
