@@ -67,7 +67,7 @@ def _draw_lines(axis: "Axes", rows: list[Any], drawn: list[str], title: str, met
         else:
             axis.plot(cell, height, "o", color="C0")
     axis.set_yticks(range(len(rows)), [label for _, label in rows])
-    axis.invert_yaxis()  # the first row on top
+    axis.set_ylim(len(rows) - 0.5, -0.5)  # the first row on top
     axis.set_xlabel(f"{metric} ({'less' if drawn[0] in table.lower_is_better else 'more'} is better)")
     axis.set_ylabel(title)
     axis.grid(alpha=0.3)

@@ -60,6 +60,12 @@ def test_a_pdf_has_the_fonts_that_publishers_accept(tmp_path):
     assert b"/CIDFontType2" in content
 
 
+def test_the_first_and_the_last_row_do_not_lie_on_the_frame(axis_of):
+    axis = axis_of(make_table([run("a", test_accuracy=0.1), run("b", test_accuracy=0.2)]))
+    assert axis.get_ylim() == (1.5, -0.5)
+    assert [float(line.get_ydata()[0]) for line in axis.lines] == [0, 1]
+
+
 def test_a_figure_shows_every_run_of_a_group_its_mean_and_std(axis_of):
     axis = axis_of(make_table([run(test_accuracy=accuracy) for accuracy in (0.2, 0.6, 0.7)], group=True))
     dots, mean, *_ = axis.lines
