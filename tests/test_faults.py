@@ -31,7 +31,8 @@ def test_the_run_folder_is_deleted(command, tmp_path, capsys):
     fault = "+callbacks.fault={_target_: faults.DeleteRun, batch: 4}"
     assert command("train", *OPTIONS, *SAVING, fault) == 1
     assert re.fullmatch(
-        r"error: cannot write .*: No such file or directory; its folder is gone.*\n", capsys.readouterr().err
+        r"error: cannot write .*: No such file or directory; its folder is missing: create it, .*\n",
+        capsys.readouterr().err,
     )
 
 
