@@ -51,7 +51,7 @@ def find_run(which: str, finished: bool = False) -> Path:
 def not_a_run(setting: str, folder: Path) -> UserError:
     """Return the error for the folder that `setting` (such as `resume=`) names and that holds no run."""
     if (folder / sweep_record.NAME).is_file():
-        return UserError(f"{setting}{folder}: a sweep: name one of its jobs, {folder}/0 (all: train.py resume_sweep=)")
+        return UserError(f"{setting}{folder}: a sweep: name one of its jobs, such as {folder}/0")
     return UserError(f"{setting}{folder}: no run folder (one with run.json and source/, such as outputs/Default/...)")
 
 

@@ -77,7 +77,7 @@ def test_a_sweep_and_a_run_are_not_taken_for_each_other(tmp_path):
         (folder / "source" / "config").mkdir(parents=True)
         (folder / record).write_text("{}")
     for name in ("run", "resume"):
-        with pytest.raises(UserError, match=rf"{sweep}: a sweep: name one of its jobs, {sweep}/0 "):
+        with pytest.raises(UserError, match=rf"{sweep}: a sweep: name one of its jobs, such as {sweep}/0$"):
             prepare_argv([f"{name}={sweep}"])
     with pytest.raises(UserError, match=rf"{run}: a run, no sweep: resume={run} continues it"):
         resumed_sweep([f"resume_sweep={run}"])
