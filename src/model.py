@@ -14,7 +14,7 @@ from metrics import counts_classes, wrong_where_nan
 from set_module.reduce import accumulable
 from set_module.set_batch import SetBatch
 from set_module.set_network import draws_patches, logits_at, patch_num_range
-from training_log import TrainingLog
+from training_log import TrainingLog, describe_images
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,8 @@ class Classifier(TrainingLog):
         loss = self.loss(accumulable(logits_BK), labels_B)
         if self.skip_nonfinite and not torch.isfinite(loss):
             step = self.trainer.fit_loop.total_batch_idx
-            log.warning(f"step {step}: the loss of images {index_B.tolist()} is {loss.item()}; left out")
+            images = describe_images(self.trainer, index_B)
+            log.warning(f"step {step}: the loss of {images} is {loss.item()}; left out")
             self.add_step(0, loss=torch.zeros_like(loss), accuracy=labels_B.new_zeros(()))
             return None
         self.add_step(len(labels_B), loss=loss, accuracy=(logits_BK.argmax(1) == labels_B).sum())

@@ -69,9 +69,22 @@ def test_a_loss_that_is_not_a_number_is_located(command, tmp_path, capsys):
 def test_or_left_out(train):
     fault = "+callbacks.fault={_target_: faults.NotANumber, batch: 7}"
     folder = train(*OPTIONS, fault, "model.skip_nonfinite=true")
-    assert re.search(r"step 7: the loss of images \[.*\] is nan; left out", (folder / "train.log").read_text())
+    images = r"images (\d+, ){8}\.\.\."
+    assert re.search(rf"step 7: the loss of {images} is nan; left out", (folder / "train.log").read_text())
     assert record(folder)["metrics"]["train_loss"] > 0
     assert all(value.isfinite().all() for value in weights(folder).values())
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_repeated_images_have_their_own_numbers(command, tmp_path, skip):
+    """With data.balanced, classes with few of the 12 images repeat them."""
+    data = ("data.balanced=true", "data.limit_train=12", "hparams.batch_size=8", "hparams.max_epochs=1")
+    fault = "+callbacks.fault={_target_: faults.NotANumber, batch: 0}"
+    assert command("train", *OPTIONS, *data, fault, f"model.skip_nonfinite={skip}") == (0 if skip else 1)
+    (folder,) = tmp_path.glob("outputs/*/*/*")
+    found = re.search(r"images (\d+(?:, \d+){7})\b", (folder / "train.log").read_text())
+    assert found is not None
+    assert all(int(number) < 1442 for number in found[1].split(", "))
 
 
 LOSS = ("hparams.monitor=valid_loss", "hparams.monitor_mode=min")

@@ -9,6 +9,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from process.errors import UserError
+from training_log import describe_images
 
 log = logging.getLogger(__name__)
 
@@ -16,8 +17,8 @@ log = logging.getLogger(__name__)
 class FiniteLoss(Callback):
     """Check that raises a UserError for a loss that is not finite, with the first such step, its batch and its images.
 
-    Runs at the logging interval, at an epoch's end and before a checkpoint is written, not at every step, where it
-    would make a GPU wait. `model.skip_nonfinite=true` leaves such batches out instead.
+    Runs at the logging interval, before a validation, at an epoch's end and before a checkpoint is written, not at
+    every step, where it would make a GPU wait. `model.skip_nonfinite=true` leaves such batches out instead.
 
     Raises a UserError also if the loss of a validation is NaN; that of a test is kept as `failure`, to be raised once
     the result is recorded. With skip_nonfinite both are a warning.
@@ -42,6 +43,9 @@ class FiniteLoss(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self._check(trainer, pl_module)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._check(trainer, pl_module)  # else a validation with NaN weights would be reported as the cause
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
@@ -74,9 +78,7 @@ class FiniteLoss(Callback):
         steps_ago = len(recent) - 1 - first
         step, batch = trainer.fit_loop.total_batch_idx - steps_ago, trainer.fit_loop.epoch_loop.batch_idx - steps_ago
         loss, index_B = recent[first]
-        images = ""
-        if index_B is not None:
-            images = ", images " + ", ".join(map(str, index_B[:8].tolist())) + (", ..." if len(index_B) > 8 else "")
+        images = "" if index_B is None else f", {describe_images(trainer, index_B)}"
         skip = ", or leave such batches out, model.skip_nonfinite=true" if hasattr(pl_module, "skip_nonfinite") else ""
         raise UserError(
             f"the loss is {float(loss)} at step {step} (epoch {trainer.current_epoch}, batch {batch}{images}): "

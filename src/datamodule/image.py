@@ -121,6 +121,12 @@ class ImageDataModule(LightningDataModule, ABC):
             position = torch.arange(0 if source is None else len(source))
         return position if len(position) else None
 
+    def own_index(self, index_B: Tensor) -> Tensor:
+        """Return the positions of training images in their source, whichever repetition of an image index_B means."""
+        source = self.source("train")
+        assert source is not None
+        return index_B % len(source)
+
     def labels(self, part: str) -> Tensor:
         """Return the labels [M] of the images of a part, on the CPU; none if there is no such part."""
         source, position_M = self.source(self._origin(part)), self.position(part)
