@@ -187,7 +187,8 @@ def _config_tree(settings: Any) -> Any:
 
 
 def format_number(value: float) -> str:
-    return f"{value:.4f}" if abs(value) >= 1e-3 or value == 0 else f"{value:.3g}"
+    """Return four decimals, or three digits and a power of ten for what is too small or too large for them."""
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.3g}"
 
 
 def format_duration(seconds: float) -> str:

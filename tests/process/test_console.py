@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 from runs import REPOSITORY
 
-from process.console import LogFile, Terminal, format_duration, print_start, print_summary
+from process.console import LogFile, Terminal, format_duration, format_number, print_start, print_summary
 
 OWN, LIBRARY = REPOSITORY / "src" / "callback" / "lr_finder.py", "/lib/python/library/module.py"
 NOISE = "Checkpoint directory /x exists and is not empty."
@@ -102,3 +102,11 @@ def test_the_log_file_takes_lines_where_it_can_be_written_and_else_is_silent(tmp
         handler.handle(logging.LogRecord("x", logging.INFO, "x.py", 1, "said", (), None))
         handler.close()
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("here.log", "said\n")]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.97125, "0.9712"), (0, "0.0000"), (-0.0005, "-0.0005"), (12345.6, "12345.6000"), (1.0524e17, "1.05e+17")],
+)
+def test_a_number_of_a_metric_is_short(value, text):
+    assert format_number(value) == text
