@@ -35,7 +35,7 @@ def train(config: DictConfig, run: Run) -> float | None:
     """Train and test. Return the best value of hparams.monitor, which a sweep optimises; None if there is none."""
     from pytorch_lightning import seed_everything
 
-    from training_log import count_parameters, measured
+    from training_log import count_parameters
 
     seed_everything(config.hparams.seed, workers=True, verbose=False)
     loggers = cli.build_loggers(config)
@@ -63,7 +63,7 @@ def train(config: DictConfig, run: Run) -> float | None:
         logger.log_hyperparams(run.hyperparameters)
 
     trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
-    best, training, last_metrics = best_of(trainer), state.seconds, {**state.metrics, **measured(trainer)}
+    best, training, last_metrics = best_of(trainer), state.seconds, state.last_metrics(trainer)
     tested = test(trainer, model, data, best)
 
     result = Result(best, tested, last_metrics, trainer.current_epoch)

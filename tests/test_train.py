@@ -80,6 +80,15 @@ def test_all_metrics_are_those_of_the_checkpoint_that_was_tested(train, capfd):
     assert re.search(rf"last epoch: train_loss +│ {losses[2]:.4f}", shown)
 
 
+@pytest.mark.parametrize("option", ["+trainer.check_val_every_n_epoch=2", "+trainer.max_steps=7"])
+def test_an_earlier_validation_is_not_of_the_last_epoch(train, option, capfd):
+    folder = train(*FIXED, "model=lenet", "hparams.max_epochs=3", option)  # of three batches
+    run = record(folder)
+    assert set(run["last_metrics"]) == {"train_loss", "train_accuracy"}
+    assert run["metrics"]["valid_accuracy"] == run["best_score"]
+    assert "last epoch: valid" not in capfd.readouterr().out
+
+
 def test_evaluate_measures_the_same_numbers(train, command):
     folder = train("data=digits", "hparams.max_epochs=3", "hparams.lr=0.003", "sizes=[2,16,64]", "loggers=none")
     run, sizes = record(folder), ("test_accuracy/n=2", "test_accuracy/n=16", "test_accuracy/n=64")
@@ -200,6 +209,7 @@ def test_every_scheduler(train, scheduler):
     [
         ("data.limit_train=8",),
         ("+trainer.max_steps=10",),
+        ("+trainer.max_steps=3",),  # less than an epoch: without a validation
         ("+trainer.limit_train_batches=2",),
         ("trainer.accumulate_grad_batches=4",),
         ("hparams.optimizer=Adagrad",),

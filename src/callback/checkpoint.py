@@ -272,12 +272,17 @@ class RunState(lightning_callbacks.Callback):
         self.settings = ""  # of the run, as YAML
         self.new_schedule, self.stop_again = new_schedule, stop_again
         self.loaded: dict[str, Any] = {}
+        self.validated_epoch: int | None = None  # the last epoch with a validation, counted from 0
         self.began = time.monotonic(), time.process_time()
 
-    @property
-    def metrics(self) -> Mapping[str, float]:
-        """The metrics in the checkpoint from which the run was resumed."""
-        return self.loaded.get("metrics", {})
+    def metrics(self, trainer: Trainer) -> dict[str, float]:
+        """Return the latest value of each metric, those of a run before it was resumed included."""
+        return {**self.loaded.get("metrics", {}), **measured(trainer)}
+
+    def last_metrics(self, trainer: Trainer) -> dict[str, float]:
+        """Return the metrics of the last epoch: those of validation only if it was validated."""
+        validated = self.validated_epoch is None or self.validated_epoch == trainer.current_epoch - 1
+        return {name: v for name, v in self.metrics(trainer).items() if validated or not name.startswith("valid_")}
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -292,11 +297,16 @@ class RunState(lightning_callbacks.Callback):
         refuse_unvalidated_averages(trainer)
         self.began = time.monotonic(), time.process_time()
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self.validated_epoch = trainer.current_epoch
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[KEY] = {
             "random": gather_from_ranks(random_state(), trainer.world_size),
             "loggers": {logger.name: logger.state_dict() for logger in stateful(trainer)},
-            "metrics": {**self.metrics, **measured(trainer)},
+            "metrics": self.metrics(trainer),
+            "validated_epoch": self.validated_epoch,
             "should_stop": trainer.should_stop,
             "seconds": self.seconds,
             "lr": getattr(pl_module, "lr", None),
@@ -309,6 +319,7 @@ class RunState(lightning_callbacks.Callback):
         if "current_model_state" in checkpoint and not lightning.averaging_callbacks(trainer):
             raise UserError("the run averages its weights: resume it with that callback, callbacks=[...,ema]")
         self.loaded = checkpoint[KEY]
+        self.validated_epoch = self.loaded.get("validated_epoch")  # checkpoints of older versions have none
         trainer.should_stop = self.loaded["should_stop"] and self.stop_again
         self.was_plateau = any("num_bad_epochs" in state for state in checkpoint["lr_schedulers"])
         last_step = lightning.logged_step_in(checkpoint) - 1
