@@ -117,7 +117,7 @@ def test_mixed_sizes_are_watched_by_a_plain_name_and_evaluated_under_their_own(t
     folder = train(*FIXED, *plain, "hparams.max_epochs=1", "hparams.patch_num_max=4")
     run = record(folder)
     assert run["best_score"] == run["metrics"]["valid_loss/n=1-4"]
-    assert command("evaluate", f"run={folder}") == 0
+    assert command("evaluate", f"run={folder}", "sizes=[1,4]") == 0
     result = json.loads((folder / "evaluation.json").read_text())
     tested = {name: value for name, value in run["metrics"].items() if name.startswith("test_")}
     assert {name: v for name, v in result.items() if name.startswith("test_")} | result["sizes"] == tested
