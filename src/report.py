@@ -31,6 +31,7 @@ List the runs under outputs/ and multirun/: status, comment, the settings in whi
 
 == What to show ==
   group=true      runs that differ in seeds or folds alone become one: mean ± standard deviation (n - 1), and n
+                  (of runs with the same seeds and fold too, the newest counts)
   sort=NAME       by a metric, the best first (of a loss or an error, the smallest), or by anything else; sort=-NAME
                   reverses. It is also the metric of figures, curves and comparisons (default: test_accuracy)
   top=N           the first N only

@@ -9,7 +9,7 @@ from process.errors import UserError
 from settings import find
 from table.collect import RunRecord
 from table.query import as_text
-from table.rows import Cell, Column, Interval, Spread, Table, is_lower_better, is_repeat
+from table.rows import Cell, Column, Interval, Spread, Table, is_lower_better, is_repeat, repeat_of
 
 LEVEL = 0.95  # of the confidence intervals; a difference is shown if its corrected p is below 1 - LEVEL
 FEWEST = 3  # pairs that can show a difference
@@ -41,7 +41,7 @@ def compare(runs: list[RunRecord], names: list[str], metric: str, reference: str
     replaced = 0
     for run in finished:  # the newest last
         same = blocks.setdefault(_values(run, others), {}).setdefault(_values(run, names), {})
-        replaced += (repeat := _repeat(run)) in same
+        replaced += (repeat := repeat_of(run)) in same
         same[repeat] = run
     compared = {key: block for key, block in blocks.items() if len(block) > 1}
     differing = [name for k, name in enumerate(others) if len({key[k] for key in blocks}) > 1]
@@ -183,9 +183,3 @@ def _others(runs: list[RunRecord], names: list[str]) -> list[str]:
 def _values(run: RunRecord, names: Iterable[str]) -> Key:
     known = run.known
     return tuple(as_text(known[name] if name in known else run.value(name)) for name in names)
-
-
-def _repeat(run: RunRecord) -> Key:
-    return tuple(
-        f"{name}={as_text(value)}" for name, value in sorted(run.known.items()) if is_repeat(name) and value is not None
-    )

@@ -198,6 +198,13 @@ def is_repeat(setting: str) -> bool:
     return find(setting).repeats
 
 
+def repeat_of(run: RunRecord) -> tuple[str, ...]:
+    """Return the seeds and the fold of a run, by which it is one of the repetitions of its other settings."""
+    return tuple(
+        f"{name}={as_text(value)}" for name, value in sorted(run.known.items()) if is_repeat(name) and value is not None
+    )
+
+
 def is_lower_better(metric: str, runs: list[RunRecord]) -> bool:
     """Return whether lower values of this result are better, as the records of the runs say; of losses and errors."""
     name = result_name(metric.removeprefix(LAST))
@@ -296,9 +303,15 @@ def _over(runs: list[RunRecord]) -> str:
 
 
 def _group_row(members: list[RunRecord], settings: list[str], averaged: list[str]) -> dict[str, Cell]:
-    """Return the row of a group. Only finished runs count: the metrics of the others are no results yet."""
-    finished = [run for run in members if run.facts["status"] == "finished"]
+    """Return the row of a group. Only finished runs count: the metrics of the others are no results yet.
+
+    Of several runs with the same seeds and fold the newest counts: a repetition would make n larger and std smaller.
+    """
+    all_finished = [run for run in members if run.facts["status"] == "finished"]
     others = Counter(run.facts["status"] for run in members if run.facts["status"] != "finished")
+    newest = {repeat_of(run) or number: run for number, run in enumerate(all_finished)}
+    finished = list(newest.values())
+    others += Counter({"repeated": len(all_finished) - len(finished)})
     row = _settings_row(members[0], settings)
     row |= {"n": len(finished), "comment": _fact(members[0].facts.get("comment"))}
     row["over"] = _over(finished)

@@ -69,6 +69,13 @@ def test_mean_std_and_n_over_all_kinds_of_seeds():
     assert (second.mean, second.std) == (0.5, None)
 
 
+def test_a_repeated_run_is_no_further_seed():
+    runs = [run(accuracy, hparams__seed=seed) for seed, accuracy in ((0, 0.5), (1, 0.7), (0, 0.6))]  # the newest last
+    (row,) = make_table(runs, group=True).rows
+    assert (row["n"], row["not counted"]) == (2, "1 repeated")
+    assert sorted(row["test_accuracy"].values) == [0.6, 0.7]
+
+
 def test_folds_are_taken_together_as_seeds_are():
     folds = [run(k / 10, data__fold=k, data__num_folds=5, model=model) for k in range(5) for model in ("cnn", "lenet")]
     table = make_table(folds, group=True)
