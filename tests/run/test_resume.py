@@ -55,7 +55,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"resume=.*: no run folder \(one with run\.json"):
         find_run(str(tmp_path))
     (tmp_path / "sweep.json").touch()
-    with pytest.raises(UserError, match="a sweep: name one of its jobs, such as .*/0$"):
+    with pytest.raises(UserError, match=r"a sweep: name one of its jobs, such as .*/0$"):
         find_run(str(tmp_path))
 
 

@@ -62,7 +62,7 @@ def test_the_correction_decides_what_is_shown():
 
 
 def test_seeds_and_folds_form_the_pairs_and_are_not_compared():
-    with pytest.raises(UserError, match="compare=hparams.seed: pairs are formed over seeds and folds"):
+    with pytest.raises(UserError, match=r"compare=hparams\.seed: pairs are formed over seeds and folds"):
         compare(sweep(max=[0.5, 0.6], mean=[0.4, 0.5]), ["hparams.seed"], "test_accuracy")
 
 
