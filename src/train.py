@@ -55,10 +55,11 @@ def train(config: DictConfig, run: Run) -> float | None:
     refuse_unusable_limits(trainer, data)
 
     run.announce(checkpoint)
-    parameters, device = count_parameters(model), trainer.strategy.root_device
-    facts = {"data": data.summary(), "class_names": data.class_names, "lower_is_better": lower_is_better(config)}
+    parameters, device, examples = count_parameters(model), trainer.strategy.root_device, data.summary()
+    facts = {"data": examples, "class_names": data.class_names, "lower_is_better": lower_is_better(config)}
     run.update(**facts, parameters=parameters, device=str(device))
-    log.info(f"{parameters:,} parameters on {device}; {data.summary()}")
+    sizes = ", ".join(f"{size:,} {part}" for part, size in examples.items() if isinstance(size, int))
+    log.info(f"{parameters:,} parameters on {device}; examples: {sizes}")
     for logger in trainer.loggers:
         logger.log_hyperparams(run.hyperparameters)
 

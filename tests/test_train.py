@@ -45,7 +45,9 @@ def test_the_run_folder_says_all_of_it(train):
     assert yaml.safe_load((folder / "config.yaml").read_text())["model"]["network"]["num_classes"] == 10
     assert (folder / "source" / "src" / "train.py").read_text() == (REPOSITORY / "src" / "train.py").read_text()
     assert (folder / "source" / "config" / "config.yaml").exists()
-    assert "parameters on cpu" in (folder / "train.log").read_text()
+    assert re.search(
+        r"parameters on cpu; examples: 1,154 train, 288 valid, 355 test$", (folder / "train.log").read_text(), re.M
+    )
     assert list((folder / "tensorboard").glob("events.*"))
     for name in ("best", "last"):
         checkpoint = folder / "checkpoints" / f"{name}.ckpt"
