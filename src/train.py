@@ -96,6 +96,7 @@ def test(trainer: "Trainer", model: "LightningModule", data: Any, best: Best | N
     from pytorch_lightning.utilities.model_helpers import is_overridden
 
     if not data.has_test:
+        log.info("no test: these data have no test images")
         return {}
     if trainer.limit_test_batches == 0:
         log.info("no test: trainer.limit_test_batches=0")
@@ -103,7 +104,7 @@ def test(trainer: "Trainer", model: "LightningModule", data: Any, best: Best | N
     if not is_overridden("test_step", model):
         log.info(f"no test: {type(model).__name__} has no test_step")
         return {}
-    (tested,) = trainer.test(model, data, ckpt_path=best and str(best.path), weights_only=True, verbose=False)
+    (tested,) = trainer.test(model, data, ckpt_path=best and best.path, weights_only=True, verbose=False)
     return dict(tested)
 
 

@@ -65,7 +65,7 @@ def test_all_metrics_are_those_of_the_checkpoint_that_was_tested(train, capfd):
     run, rows = record(folder), metrics(folder)
     losses = [float(row["train_loss"]) for row in rows if row["train_loss"]]
     assert len(set(losses)) == 3
-    assert (run["best_checkpoint"], run["best_epoch"]) == ("checkpoints/best.ckpt", 0)
+    assert (run["best_checkpoint"], run["best_epoch"]) == ("checkpoints/best.ckpt", 1)
     assert run["metrics"]["train_loss"] == pytest.approx(losses[0])
     assert run["last_metrics"]["train_loss"] == pytest.approx(losses[2])
     assert set(run["last_metrics"]) == {
@@ -110,7 +110,7 @@ def test_metrics_of_sets_of_mixed_sizes_say_so_and_the_best_checkpoint_follows_t
     mixed = {f"{part}_{name}/n=1-4" for part in ("valid", "test") for name in ("loss", "accuracy")}
     sizes = {f"test_accuracy/n={size}" for size in (1, 4)}
     assert set(run["metrics"]) == mixed | sizes | {"train_loss", "train_accuracy"}
-    assert (run["best_epoch"], run["best_score"]) == (0, run["metrics"]["valid_accuracy/n=1-4"])
+    assert (run["best_epoch"], run["best_score"]) == (1, run["metrics"]["valid_accuracy/n=1-4"])
     assert run["composed"]["hparams.monitor"] == "valid_accuracy/n=1-4"
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Best:
-    """The best checkpoint, its epoch (None: unknown), its score, and the metrics of that epoch."""
+    """The best checkpoint, its epoch counted from 1 (None: unknown), its score, and the metrics of that epoch."""
 
     path: Path
     score: float
@@ -27,7 +27,8 @@ def best_of(trainer: "Trainer") -> Best | None:
         if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
             score, path = float(callback.best_model_score), Path(callback.best_model_path)
             metrics = getattr(callback, "best_metrics", {}) or {str(callback.monitor): score}
-            return Best(path, score, getattr(callback, "best_epoch", None), metrics)
+            index = getattr(callback, "best_epoch", None)
+            return Best(path, score, None if index is None else index + 1, metrics)
     return None
 
 
@@ -65,7 +66,7 @@ class Result:
         last = in_order(self.last_metrics)
         repeats = last.items() <= rows.items()
         if self.best is not None and self.best.epoch is not None:
-            rows["best epoch"] = f"{self.best.epoch + 1} of {self.epochs}"
+            rows["best epoch"] = f"{self.best.epoch} of {self.epochs}"
         if not repeats:
             rows |= {f"last epoch: {name}": value for name, value in last.items()}
         return rows | {"best checkpoint": "none" if self.best is None else self.best.path}
