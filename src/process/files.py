@@ -15,7 +15,7 @@ from process.errors import UserError
 REMEDIES = {
     errno.ENOSPC: "free some space; earlier files are intact, and resume= continues a training",
     errno.EDQUOT: "free some of your quota; earlier files are intact, and resume= continues a training",
-    errno.ENOENT: "its folder is missing: create it, or start a new run if it was one that is gone",
+    errno.ENOENT: "its folder is missing: create it, or start a new run if it was removed",
     errno.EEXIST: "choose another name",
     errno.ENOTDIR: "choose another name",
     errno.EROFS: "make it writable",
