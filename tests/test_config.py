@@ -79,6 +79,11 @@ def test_the_number_of_classes_of_an_image_folder_is_that_of_its_folders():
     assert composed("data=image_folder").data.num_classes == 2
 
 
+def test_a_model_chooses_its_schedule_unless_the_command_line_does():
+    assert composed("model=vgg11").scheduler is None
+    assert composed("model=vgg11", "scheduler=onecycle").scheduler == composed().scheduler
+
+
 def test_every_rule_is_about_a_setting():
     config = composed()
     for setting in TABLE:
