@@ -152,8 +152,9 @@ def test_goes_on_exactly_after_a_signal_to_one_rank(whole, tmp_path, during, bat
     """In the second epoch, with the sums and random states of all ranks."""
     fault = f"{{_target_: rank_faults.OnRank, rank: 1, name: SIGTERM, batch: {batch}, during: {during}}}"
     code, stderr = alone(tmp_path, *CNN, f"+callbacks.fault={fault}")
-    assert (code, stderr) == (128 + signal.SIGTERM, "interrupted by SIGTERM\n")
     broken = only_run(tmp_path)
+    resume = f"python src/train.py resume={broken.relative_to(tmp_path)}"
+    assert (code, stderr) == (128 + signal.SIGTERM, f"interrupted by SIGTERM; to continue: {resume}\n")
     assert record(broken)["status"] == "interrupted"
     progress = torch.load(broken / LAST, weights_only=True)["loops"]["fit_loop"]["epoch_progress"]["current"]
     assert (progress["started"], progress["processed"]) == (2, 1)

@@ -394,5 +394,6 @@ def replay_schedule(trainer: Trainer, model: LightningModule, plateau_lr: float 
         live.scheduler.load_state_dict(fresh.scheduler.state_dict())
     fresh_groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     for group, new, reduction in zip(live_groups, fresh_groups, reductions, strict=True):
-        group.update({name: value for name, value in new.items() if name != "params"})
-        group["lr"] *= reduction
+        parameters = group["params"]
+        group.clear()  # nothing of a scheduler that was replaced stays
+        group.update(new, params=parameters, lr=new["lr"] * reduction)
