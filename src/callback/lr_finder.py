@@ -1,6 +1,7 @@
 """Learning-rate finder, used if hparams.lr=0."""
 
 import logging
+import math
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import LearningRateFinder
@@ -10,6 +11,7 @@ from rich.progress import Progress
 
 from adapter import lightning
 from callback.progress import ProgressBar
+from process.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,15 @@ class LRFinder(LearningRateFinder):
                 super().on_fit_start(trainer, pl_module)
         assert self.optimal_lr is not None
         lrs, losses = (self.optimal_lr.results[name][SKIPPED_STEPS:] for name in ("lr", "loss"))
+        found = [(loss, lr) for loss, lr in zip(losses, lrs, strict=True) if math.isfinite(loss)]
+        if not found:  # Lightning counts the batches of accumulated gradients anew in each epoch
+            accumulated = trainer.accumulate_grad_batches
+            raise UserError(
+                "hparams.lr=0: the search has measured no loss that is finite"
+                + (f", with trainer.accumulate_grad_batches={accumulated}" if accumulated > 1 else "")
+                + ": set hparams.lr=0.003 or another rate"
+            )
         # each rank has searched on its own images: all take the rate of rank 0
-        pl_module.lr = trainer.strategy.broadcast(lrs[losses.index(min(losses))] / 10)
+        pl_module.lr = trainer.strategy.broadcast(min(found)[1] / 10)
         trainer.strategy.setup_optimizers(trainer)  # the present ones, and their schedulers, have lr=0
         log.info("hparams.lr=0: found lr=%.3g", pl_module.lr)

@@ -10,6 +10,7 @@ from small_fit import classifier, fit
 
 from callback.lr_finder import LRFinder
 from callback.progress import EpochLines, ProgressBar
+from process.errors import UserError
 
 
 @pytest.fixture
@@ -41,6 +42,12 @@ def test_without_a_bar_nothing_is_drawn(terminal, tmp_path, capsys):
     search(EpochLines(), tmp_path)
     assert "learning-rate search" not in terminal()
     assert capsys.readouterr().err == ""
+
+
+def test_a_search_that_measures_nothing_is_refused(tmp_path):
+    """Lightning's search has no point if gradients are accumulated over more batches than an epoch has."""
+    with pytest.raises(UserError, match=r"no loss that is finite, with trainer.accumulate_grad_batches=4: set hparams"):
+        fit([LRFinder()], [4] * 3, tmp_path, classifier(lr=0.0), valid=[4], accumulate_grad_batches=4)
 
 
 def test_it_validates_nothing_and_leaves_no_metrics(tmp_path, monkeypatch):
