@@ -19,6 +19,7 @@ from datamodule.decode import LevelsError, decode
 from datamodule.image import ImageDataModule
 from datamodule.loader import MemorySource, Part, Source, identity_collate
 from process.errors import UserError
+from process.ranks import is_rank_zero
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,8 @@ class ImageFolder(ImageDataModule):
         return list(list_images(str(self.root), "train"))
 
     def load(self, part: str) -> Source | None:
-        classes = list_images(str(self.root), part, log.warning)
+        # a terminal shows the warnings of all ranks, which would all report the same files
+        classes = list_images(str(self.root), part, log.warning if is_rank_zero() else log.info)
         if not classes:
             return None
         names = self.class_names if part != "train" else list(classes)

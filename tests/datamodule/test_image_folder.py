@@ -149,6 +149,20 @@ def test_other_endings_are_read_and_turned_upright(root, folder, top):
         assert image_CHW.nonzero().tolist() == [[channel, 0, 3] for channel in range(3)]
 
 
+def warnings_of(caplog):
+    return [record.levelname for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_one_rank_warns_of_what_is_left_out(root, folder, caplog, monkeypatch):
+    (root / "train" / "dog" / "x.heic").touch()
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    folder(root).source("train")
+    assert warnings_of(caplog) == []
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    folder(root).source("train")
+    assert warnings_of(caplog) == ["WARNING"]
+
+
 def test_what_is_left_out_is_said_once(root, folder, caplog):
     (root / "train" / "dog" / "x.heic").touch()
     (root / "more").mkdir()
