@@ -2,10 +2,12 @@
 
 import logging
 from functools import partial
+from inspect import signature
 from typing import TYPE_CHECKING
 
 import hydra
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 
 from command import cli, hints
 from command.job import job
@@ -43,9 +45,26 @@ def main(config: DictConfig) -> None:
         std[channel] = 1.0
     facts = {"mean": rounded(mean), "std": rounded(std)}
     known = {"num_classes": data.num_classes, "channels": data.channels, "image_size": list(data.image_size)}
-    lines = [f"{name}: {value}" for name, value in {**known, **facts}.items()]
+    lines = [*new_data_set(config, data), *(f"{name}: {value}" for name, value in {**known, **facts}.items())]
     words = [hints.shell_quoted(f"data.{name}={value}".replace(" ", "")) for name, value in facts.items()]
     console.print(*lines, "", " ".join(words), sep="\n", highlight=False, markup=False, soft_wrap=True)
+
+
+def new_data_set(config: DictConfig, data: "ImageDataModule") -> list[str]:
+    """Return the first lines of a YAML for the settings of the data set on the command line; none if there are none.
+
+    It builds on the chosen option. Only what its class itself takes (data.root) stands there, not what all data sets
+    have (data.valid, data.limit_train).
+    """
+    constructor = vars(type(data)).get("__init__")
+    accepted = signature(constructor).parameters if constructor else ()
+    chosen = HydraConfig.get()
+    typed = [word.lstrip("+").partition("=")[0] for word in chosen.overrides.task]
+    names = [name.removeprefix("data.") for name in typed if name.startswith("data.")]
+    own = {name: config.data[name] for name in names if name in accepted}
+    built_on = f"defaults: [{chosen.runtime.choices['data']}, _self_]"
+    values = OmegaConf.to_yaml(OmegaConf.create(own), resolve=True).splitlines()
+    return ["# config/data/NAME.yaml", built_on, *values] if own else []
 
 
 def class_table(data: "ImageDataModule") -> "Table":

@@ -51,6 +51,26 @@ def test_measures_the_training_images_of_a_folder(command, capsys, tmp_path, lim
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
+def test_what_it_prints_of_a_folder_is_a_whole_yaml(command, capsys, tmp_path):
+    for name in "ab":
+        folder = tmp_path / "my images" / "train" / name
+        folder.mkdir(parents=True)
+        for i in range(6):
+            Image.new("L", (8, 8), 20 * i).save(folder / f"{i}.png")
+    options = ("data.root=my images", "data.channels=1", "data.image_size=[8,8]", "data.valid=0", "data.white=255")
+    assert command("data_summary", "data=image_folder", *options) == 0
+    printed = capsys.readouterr().out
+    block = printed[printed.index("# config/data/NAME.yaml") :].rpartition("\n\n")[0]
+    (tmp_path / "config" / "data").mkdir(parents=True)
+    (tmp_path / "config" / "data" / "mine.yaml").write_text(block)
+    short = ("model=lenet", "hparams.max_epochs=1", "loggers=none", "callbacks=[basic]")
+    assert command("train", f"--config-dir={tmp_path}/config", "data=mine", *short) == 0
+    (folder,) = tmp_path.glob("outputs/*/*/*")
+    data = yaml.safe_load((folder / "config.yaml").read_text())["data"]
+    assert (data["root"], data["white"], data["num_classes"], data["valid"]) == ("my images", 255, 2, 0.1)
+    assert data["mean"] == [pytest.approx(50 / 255, rel=1e-3)]
+
+
 @pytest.mark.parametrize("known", [{}, {"mean": [127], "std": [0]}], ids=["unknown", "wrong"])
 def test_a_data_set_needs_no_mean_and_std_to_be_measured(command, capsys, tmp_path, known):
     data = yaml.safe_load((CONFIG / "data" / "digits.yaml").read_text())["data"]
@@ -68,6 +88,7 @@ def test_a_data_set_needs_no_mean_and_std_to_be_measured(command, capsys, tmp_pa
     [
         (["data=digits,MNIST", "-m"], "-m: data_summary.py takes one value for each setting; only train.py sweeps"),
         (["data=dgits"], "did you mean data=digits?"),
+        (["data=image_folder", "~data._target_"], "data._target_ is missing: the YAML of a data set names its class"),
         (["data=digits", "data.channels=3"], "say (3, 8, 8): correct these"),
     ],
 )
