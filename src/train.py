@@ -104,7 +104,8 @@ def test(trainer: "Trainer", model: "LightningModule", data: Any, best: Best | N
     if not is_overridden("test_step", model):
         log.info(f"no test: {type(model).__name__} has no test_step")
         return {}
-    (tested,) = trainer.test(model, data, ckpt_path=best and best.path, weights_only=True, verbose=False)
+    path = None if best is None else best.path
+    (tested,) = trainer.test(model, data, ckpt_path=path, weights_only=True, verbose=False)
     return dict(tested)
 
 

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback
+from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
@@ -22,7 +22,9 @@ class Outputs(Callback):
     def __init__(self) -> None:
         self.batches: list[tuple[Tensor, Tensor]] = []
 
-    def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Tensor, batch: Any, *_: Any) -> None:
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
         self.batches.append((outputs.float().cpu(), batch[1].cpu()))  # half precision makes ties
 
     def joined(self) -> tuple[Tensor, Tensor]:

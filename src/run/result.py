@@ -43,7 +43,7 @@ class Result:
 
     @property
     def score(self) -> float | None:
-        return self.best and self.best.score
+        return None if self.best is None else self.best.score
 
     @property
     def metrics(self) -> dict[str, float]:

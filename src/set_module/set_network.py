@@ -64,7 +64,7 @@ def patch_num_limit(network: Any) -> int | None:
     return limit
 
 
-def logits_at(network: Any, images_BCHW: Tensor, index_B: Tensor | None, numbers: Sequence[int]) -> dict[int, Tensor]:
+def logits_at(network: Any, images_BCHW: Any, index_B: Tensor | None, numbers: Sequence[int]) -> dict[int, Tensor]:
     """Return {n: logits [B, K] of n patches of each image}; a network's own `logits_at` embeds each patch once."""
     if not numbers:
         return {}
