@@ -9,9 +9,9 @@ from pathlib import Path
 
 from command import plain_command
 from process.errors import UserError
-from table.collect import RunRecord, read_runs, with_errors
+from table.collect import RunRecord, known_as, plain_name, read_runs, with_errors
 from table.query import Query, describe_hidden, needs_errors, parse, select, why_none
-from table.rows import AT_SIZE, Table, known_as, make_table, plain_name, sizes_of
+from table.rows import AT_SIZE, Table, make_table, sizes_of
 from table.terminal import show
 from table.text import write
 

@@ -16,8 +16,8 @@ from process import interruption
 from process.console import format_duration, format_number, open_console, quiet_terminal
 from process.errors import PastHydraError, UserError
 from process.isolation import isolated
-from table.collect import EVALUATION, RunRecord, measured
-from table.rows import make_table, plain_name, sizes_of
+from table.collect import EVALUATION, RunRecord, measured, plain_name
+from table.rows import make_table, sizes_of
 from table.terminal import show
 
 

@@ -22,8 +22,7 @@ from explore.runs import OpenedRun
 from explore.test_set_views import confusion_view, numbers_view
 from process.errors import UserError
 from run.record import describe_error
-from table.collect import RunRecord
-from table.rows import known_as
+from table.collect import RunRecord, known_as
 
 log = logging.getLogger(__name__)
 FOLDERS = sys.argv[1:] or ["outputs", "multirun"]

@@ -13,8 +13,8 @@ from command.trained_run import open_run, open_test_data
 from process.errors import UserError
 from run.checkpoint import find_checkpoint
 from set_module.set_network import cuts_images, draws_patches, patch_num_limit, patch_num_range
-from table.collect import RunRecord, read_runs
-from table.rows import known_as, short_folder
+from table.collect import RunRecord, known_as, read_runs
+from table.rows import short_folder
 
 # settings that are left out when two runs are compared
 OF_NO_EFFECT = {"comment", "tags", "loggers", "callbacks", "experiment_name", "experiment", "verbosity"}

@@ -32,6 +32,7 @@ EVALUATION = "evaluation.json"
 IMAGES = ("images", "nan_images")  # its counts, which are no metrics
 LOSSES = frozenset({"loss", "calibration_error"})  # lower is better; for records without `lower_is_better`
 LAST = "last_"  # begins the names of metrics of the last epoch, which are not those of the tested checkpoint
+MIXED = re.compile(r"(?P<metric>.*)/n=\d+-\d+")  # a metric of sets of different numbers, as hparams.test_patch_num=null
 ACCURACY = re.compile(r"(?P<stage>(last_)?(train|valid|test)_)accuracy(?P<of>/.*)?")
 # the end of the path of a single run, of a sweep, or of a sweep's job, as run/folder.py makes it
 DATED = re.compile(r"(?:^|/)\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d[^/]*(?P<job>/\d+)?$")
@@ -157,6 +158,18 @@ def with_errors(run: RunRecord) -> RunRecord:
     found = [(ACCURACY.fullmatch(name), value) for name, value in run.metrics.items()]
     errors = {f"{name['stage']}error{name['of'] or ''}": 1 - value for name, value in found if name}
     return replace(run, metrics=errors | run.metrics)
+
+
+def plain_name(metric: str) -> str:
+    """Return test_accuracy for test_accuracy/n=1-64."""
+    mixed = MIXED.fullmatch(metric)
+    return mixed["metric"] if mixed else metric
+
+
+def known_as(metric: str, measured: Iterable[str]) -> str:
+    """Return the name in `measured` of a metric: test_accuracy, or test_accuracy/n=1-64 if that alone was measured."""
+    names = {plain_name(name): name for name in measured if MIXED.fullmatch(name)} | {name: name for name in measured}
+    return names.get(metric, metric)
 
 
 def _numbers(metrics: Any) -> dict[str, float]:

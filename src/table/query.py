@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from process.errors import UserError, nearest
-from table.collect import FACTS, RunRecord
+from table.collect import FACTS, RunRecord, known_as
 
 # a metric at a number of patches or of a class has a `=` in its name: test_accuracy/n=16, test_accuracy/class=cat
 WORD = re.compile(
@@ -120,7 +120,8 @@ def select(runs: list[RunRecord], query: Query) -> list[RunRecord]:
     for run in runs:
         known |= dict.fromkeys((*run.known, *run.metrics))
     asked = [(each.name, [*known, *OPTIONS]) for each in query.filters]
-    asked += [(name, [*known]) for name in (query.sort, *query.columns, *query.compare) if name is not None]
+    asked += [(name, [*known]) for name in (*query.columns, *query.compare)]
+    asked += [(known_as(query.sort, known), [*known])] if query.sort else []
     for name, words in asked:
         if runs and name not in known and not any(fnmatch.fnmatchcase(each, name) for each in known):
             close = nearest(name, words)

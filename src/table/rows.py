@@ -12,14 +12,13 @@ from functools import cached_property
 from typing import Any
 
 from settings import find, result_name
-from table.collect import LAST, RunRecord
+from table.collect import LAST, RunRecord, known_as, plain_name
 from table.query import as_text
 
 NAMED_ELSEWHERE = ("comment", "experiment_name")  # in columns of their own, and in the folder's name
 METRIC_ORDER = ("test_", "valid_", "train_")
 ERRORS = [f"{stage}error" for stage in METRIC_ORDER]  # computed from the accuracy, see `collect.with_errors`
 AT_SIZE = re.compile(r"(?P<metric>.*)/n=(?P<n>\d+)")  # a metric at a number of patches
-MIXED = re.compile(r"(?P<metric>.*)/n=\d+-\d+")  # a metric of sets of different numbers, as hparams.test_patch_num=null
 FOLD = "data.fold"
 
 
@@ -145,18 +144,6 @@ def sizes_of(metric: str, runs: list[RunRecord]) -> list[str]:
         name for run in runs for name in run.metrics if name.startswith(f"{metric}/n=") and AT_SIZE.fullmatch(name)
     }
     return sorted(names, key=_size)
-
-
-def plain_name(metric: str) -> str:
-    """Return test_accuracy for test_accuracy/n=1-64."""
-    mixed = MIXED.fullmatch(metric)
-    return mixed["metric"] if mixed else metric
-
-
-def known_as(metric: str, measured: Iterable[str]) -> str:
-    """Return the name in `measured` of a metric: test_accuracy, or test_accuracy/n=1-64 if that alone was measured."""
-    names = {plain_name(name): name for name in measured if MIXED.fullmatch(name)} | {name: name for name in measured}
-    return names.get(metric, metric)
 
 
 def row_labels(table: Table) -> tuple[str, list[str]]:

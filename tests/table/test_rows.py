@@ -2,8 +2,8 @@
 
 import pytest
 
-from table.collect import RunRecord
-from table.rows import Spread, known_as, make_table, row_labels, sizes_of
+from table.collect import RunRecord, known_as
+from table.rows import Spread, make_table, row_labels, sizes_of
 
 
 def run(accuracy=None, status="finished", comment=None, composed=(), **settings):
