@@ -58,7 +58,7 @@ def test_a_pipe_gets_plain_lines(tmp_path, verbosity, noisy):
     command = [sys.executable, str(REPOSITORY / "src" / "train.py"), *SHORT, f"verbosity={verbosity}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    assert "epoch 2/2  train_loss" in done.stdout
+    assert "epoch 2/2  loss" in done.stdout
     assert not {"\x1b", "\r"} & set(done.stdout)
     (log,) = tmp_path.glob("outputs/*/*/*/train.log")
     assert NOISE in log.read_text()
