@@ -141,7 +141,7 @@ def test_more_epochs(train, command):
     ],
 )
 def test_a_changed_schedule_is_at_once_where_it_would_have_been(broken_off, resume, options, changed):
-    options = (*SHORT, "callbacks.last.every_n_steps=1", "model=cnn", *options)
+    options = (*SHORT, "callbacks.last.every_n_steps=1", "model=cnn", "loggers=none", *options)
     broken, always = broken_off(*options, batch=7), broken_off(*options, changed, batch=12)
     assert resume(broken, changed, "+callbacks.again={_target_: faults.Crash, batch: 5}") == 1
     groups = [
@@ -152,7 +152,7 @@ def test_a_changed_schedule_is_at_once_where_it_would_have_been(broken_off, resu
 
 
 def test_a_change_outlives_a_kill_before_the_next_checkpoint(broken_off, resume, command):
-    broken = broken_off(*SHORT, *SAVING, "model=cnn", "scheduler=none", batch=8)
+    broken = broken_off(*SHORT, *SAVING, "model=cnn", "loggers=none", "scheduler=none", batch=8)
     (broken / "checkpoints" / ".last.ckpt.abcdefgh").touch()  # of a kill while it was written
     assert resume(broken, "hparams.lr=0.01", "+callbacks.again={_target_: faults.Crash, batch: 0}") == 1
     assert command("train", f"resume={broken}", "~callbacks.again") == 0
@@ -162,7 +162,8 @@ def test_a_change_outlives_a_kill_before_the_next_checkpoint(broken_off, resume,
 
 
 def test_a_changed_rate_keeps_the_reductions_of_plateau(broken_off, resume):
-    broken = broken_off(*SHORT, "model=cnn", *NEVER_BETTER, batch=12)  # reduced once, at the second epoch's end
+    options = (*SHORT, "model=cnn", "loggers=none", *NEVER_BETTER)
+    broken = broken_off(*options, batch=12)  # reduced once, at the second epoch's end
     assert resume(broken, "hparams.lr=0.002") == 0
     (group,) = torch.load(broken / LAST, weights_only=True)["optimizer_states"][0]["param_groups"]
     assert group["lr"] == pytest.approx(0.002 * 0.1**2)
