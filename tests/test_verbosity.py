@@ -27,7 +27,7 @@ def test_0_says_nothing_of_a_training_without_trouble(said, tmp_path):
     assert said("train", *SHORT, "verbosity=0") == ""
     (folder,) = tmp_path.glob("outputs/*/*/*")
     log = (folder / "train.log").read_text()
-    for words in ("epoch 2/2  train_loss", "GPU available", "parameters on cpu"):
+    for words in ("epoch 2/2  loss", "GPU available", "parameters on cpu"):
         assert words in log
     assert "test_accuracy" in said("evaluate", f"run={folder}")  # whatever was recorded of the training
     assert said("evaluate", f"run={folder}", "verbosity=0") == ""

@@ -94,7 +94,8 @@ class TensorBoard(RunLogger):
     def end(self, record: dict[str, Any]) -> None:
         self._begin_session()
         if record["status"] == "finished" and self.hyperparameters:
-            final = {f"final/{name}": value for name, value in record["metrics"].items()}
+            names = sorted(record["metrics"], key=lambda name: "/" in name)  # the page shows the first five
+            final = {f"final/{name}": record["metrics"][name] for name in names}
             for name, value in final.items():  # the page shows the last point of a curve
                 self.experiment.add_scalar(name, value)
             columns, _, end = hparams(self.hyperparameters, final)

@@ -112,9 +112,8 @@ class _Std(torch.autograd.Function):
         first_BD = values_ND.index_select(0, lengths_B.cumsum(0) - lengths_B)
         # differences of equal and of nearly equal elements are exact; their mean is not rounded as that of large values
         centred_ND = first_BD.neg_().index_select(0, index_N).add_(values_ND)
-        buffer_ND = mean(centred_ND).index_select(0, index_N)
-        centred_ND.sub_(buffer_ND)  # E[x^2] - E[x]^2 would cancel
-        std_BD = mean(torch.mul(centred_ND, centred_ND, out=buffer_ND)).sqrt_()
+        centred_ND.sub_(mean(centred_ND).index_select(0, index_N))  # E[x^2] - E[x]^2 would cancel
+        std_BD = mean(centred_ND.square()).sqrt_()
         ctx.save_for_backward(centred_ND, index_N, lengths_B1, std_BD)
         return std_BD
 

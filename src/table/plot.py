@@ -45,7 +45,8 @@ def draw(table: Table, path: Path, metric: str | None = None) -> list[str]:
 
     title, texts = row_labels(table)
     labels, families, numbered = _drawable([*(_cut(text) for text in texts), title, metric or drawn[0]])
-    looks: dict[Any, Any] = {"font.family": families, "text.parse_math": False, "svg.hashsalt": "PatchSets"}
+    looks: dict[Any, Any] = {"font.family": families, "text.parse_math": False}
+    looks["svg.hashsalt"] = "PatchSets"
     looks["pdf.fonttype"] = 42  # TrueType: publishers refuse Type 3, matplotlib's default
     with matplotlib.rc_context(looks):
         figure = Figure(figsize=(7, 4.2) if metric else (8, 1.2 + 0.3 * there.count(True)))

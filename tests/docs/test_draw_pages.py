@@ -102,7 +102,7 @@ def test_mlflow(train, tmp_path, pages, see, store):
         for text in ("Finished", "look here", "baseline", "batch_size"):
             see(page.get_by_text(text, exact=True))
         for name, value in record(folder)["metrics"].items():
-            row = page.get_by_role("row").filter(has_text=re.compile(rf"^final/{name}\s*[\d.]"))
+            row = page.get_by_role("row").filter(has_text=re.compile(rf"^final/{name.replace('=', '_')}\s*[\d.]"))
             assert float(row.inner_text().split()[-1]) == pytest.approx(value)
 
         page.goto(f"{home}/artifacts")

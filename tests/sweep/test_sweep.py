@@ -181,7 +181,9 @@ def test_a_job_is_what_it_would_be_alone(command, train, tmp_path):
 
 @pytest.mark.processes
 def test_jobs_leave_nothing_behind_in_their_process(command, tmp_path):
-    options = (*TINY, "loggers=[tensorboard]", "hparams.batch_size=8", "+callbacks.census._target_=census.Census")
+    # a cycle asks for the number of batches, which starts the workers before the census
+    options = (*TINY, "scheduler=none", "loggers=[tensorboard]", "hparams.batch_size=8")
+    options = (*options, "+callbacks.census._target_=census.Census")
     wrong = "hparams.optimizer=Adam,SGD,Adam,Nonsense,Adam"
     assert command("train", *options, wrong, "data.num_workers=0,1", "-m") == 1
     census = [json.loads(line) for line in (tmp_path / "census.jsonl").read_text().splitlines()]
