@@ -10,6 +10,7 @@ from runs import record
 from process.errors import UserError
 from settings import check
 
+pytestmark = pytest.mark.long  # together 50 s: each case is a training
 TINY = (
     *("data=digits", "data.limit_train=96", "hparams.batch_size=32", "hparams.max_epochs=3", "model=cnn"),
     *("trainer=cpu", "callbacks=[basic,monitor]", "loggers=none"),

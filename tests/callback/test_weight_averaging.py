@@ -11,6 +11,7 @@ from weight_history import History
 
 from callback.weight_averaging import EMA
 
+pytestmark = pytest.mark.long  # together 50 s: each case is a training
 OPTIONS = (*SHORT, *SAVING, "model=lenet_bn", "callbacks=[basic,monitor,ema]", "loggers=none")
 LIGHTNINGS = "{_target_: pytorch_lightning.callbacks.EMAWeightAveraging, decay: 0.5, use_buffers: false}"
 BEST = "checkpoints/best.ckpt"
