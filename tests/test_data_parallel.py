@@ -149,7 +149,7 @@ def test_srun(whole, tmp_path):
 
 @pytest.mark.parametrize(("during", "batch"), [("train", 27), ("validation", 27)])
 def test_goes_on_exactly_after_a_signal_to_one_rank(whole, tmp_path, during, batch):
-    """In the second epoch, with the sums and random states of all ranks."""
+    """The signal comes in the second epoch; the checkpoint holds the sums and random states of all ranks."""
     fault = f"{{_target_: rank_faults.OnRank, rank: 1, name: SIGTERM, batch: {batch}, during: {during}}}"
     code, stderr = alone(tmp_path, *CNN, f"+callbacks.fault={fault}")
     broken = only_run(tmp_path)

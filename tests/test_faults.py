@@ -77,7 +77,7 @@ def test_or_left_out(train):
 
 @pytest.mark.parametrize("skip", [False, True])
 def test_repeated_images_have_their_own_numbers(command, tmp_path, skip):
-    """With data.balanced, classes with few of the 12 images repeat them."""
+    """Classes with few of the 12 images repeat them, as data.balanced is true."""
     data = ("data.balanced=true", "data.limit_train=12", "hparams.batch_size=8", "hparams.max_epochs=1")
     fault = "+callbacks.fault={_target_: faults.NotANumber, batch: 0}"
     assert command("train", *OPTIONS, *data, fault, f"model.skip_nonfinite={skip}") == (0 if skip else 1)

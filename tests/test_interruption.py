@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 from module_run import trained
@@ -60,20 +60,27 @@ def test_it_ends_a_sweep(command, tmp_path):
     assert [(path.name, record(path)["status"]) for path in jobs] == [("0", "interrupted")]
 
 
-@pytest.mark.processes
-@pytest.mark.skipif(shutil.which("setsid") is None, reason="no setsid (util-linux), which gives a process a terminal")
-def test_a_terminal_that_is_lost(tmp_path):
-    """Closing the terminal sends SIGHUP, while the progress bar still writes to it."""
+@contextmanager
+def training_in_terminal(folder):
+    """Start a training in a terminal of its own; yield the process, the terminal, and the output up to epoch 3."""
     terminal, inner = pty.openpty()
     start = ["setsid", "--ctty", sys.executable, str(REPOSITORY / "src" / "train.py")]
     streams = {"stdin": inner, "stdout": inner, "stderr": inner}
     with subprocess.Popen(
-        [*start, *OPTIONS, "hparams.max_epochs=500"], cwd=tmp_path, env=ENVIRONMENT, **streams
+        [*start, *OPTIONS, "hparams.max_epochs=500"], cwd=folder, env=ENVIRONMENT, **streams
     ) as process:
         os.close(inner)
         said = b""
         while b"  3/500" not in said:
             said += os.read(terminal, 65536)
+        yield process, terminal, said
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(shutil.which("setsid") is None, reason="no setsid (util-linux), which gives a process a terminal")
+def test_a_terminal_that_is_lost(tmp_path):
+    """Closing the terminal sends SIGHUP, while the progress bar still writes to it."""
+    with training_in_terminal(tmp_path) as (process, terminal, _):
         os.close(terminal)
         assert process.wait(timeout=60) == 129
     (folder,) = tmp_path.glob("outputs/*/*/*")
@@ -83,16 +90,7 @@ def test_a_terminal_that_is_lost(tmp_path):
 @pytest.mark.processes
 @pytest.mark.skipif(shutil.which("setsid") is None, reason="no setsid (util-linux), which gives a process a terminal")
 def test_ctrl_c_in_a_terminal_says_how_to_continue(tmp_path):
-    terminal, inner = pty.openpty()
-    start = ["setsid", "--ctty", sys.executable, str(REPOSITORY / "src" / "train.py")]
-    streams = {"stdin": inner, "stdout": inner, "stderr": inner}
-    with subprocess.Popen(
-        [*start, *OPTIONS, "hparams.max_epochs=500"], cwd=tmp_path, env=ENVIRONMENT, **streams
-    ) as process:
-        os.close(inner)
-        said = b""
-        while b"  3/500" not in said:
-            said += os.read(terminal, 65536)
+    with training_in_terminal(tmp_path) as (process, terminal, said):
         os.write(terminal, b"\x03")
         with suppress(OSError):  # Linux raises EIO once the process has closed its side
             while part := os.read(terminal, 65536):

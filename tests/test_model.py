@@ -298,8 +298,14 @@ def test_half_precision_is_that_of_the_network_alone():
     assert model.double().training_step(batch, 0).dtype == torch.float64
 
 
+def results_of(model, data):
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
+    (results,) = trainer.test(model, DataLoader(data, batch_size=None), verbose=False)
+    return results
+
+
 def test_the_test_measures_the_accuracy_at_smaller_numbers_of_patches_too(tmp_path):
-    """The same numbers as a loop over the test set for each of them."""
+    """The accuracies equal those of a loop over the test set for each number."""
     parts = {"embed": partial(MLPEmbed, widths=[8]), "pool": partial(ReducePool, reductions=["mean"])}
     cut = {"patch_size": 1, "patch_num_min": 1, "patch_num_max": 8, "test_patch_num": 6, "seed": 0}
     torch.manual_seed(0)
@@ -308,8 +314,7 @@ def test_the_test_measures_the_accuracy_at_smaller_numbers_of_patches_too(tmp_pa
     sizes = {"sizes": [1, 4, 8], "name_suffix": ""}
     model = Classifier(network, nn.CrossEntropyLoss(), metrics, 0.1, partial(torch.optim.SGD), **sizes)
     data = batches([40, 30], 1)
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
-    (results,) = trainer.test(model, DataLoader(data, batch_size=None), verbose=False)
+    results = results_of(model, data)
     assert set(results) == {"test_loss", "test_accuracy", "test_accuracy/n=1", "test_accuracy/n=4"}
     network.eval()
     for number, name in ((1, "test_accuracy/n=1"), (4, "test_accuracy/n=4"), (6, "test_accuracy")):
@@ -339,8 +344,7 @@ def test_a_network_of_one_s_own_is_tested_at_each_number_of_patches(patch_num, s
     arguments = {"sizes": [1, 2, 4], "name_suffix": ""}
     model = Classifier(network, nn.CrossEntropyLoss(), metrics, 0.1, partial(torch.optim.SGD), **arguments)
     data = batches([40, 30], 1)
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
-    (results,) = trainer.test(model, DataLoader(data, batch_size=None), verbose=False)
+    results = results_of(model, data)
     assert network.patch_num == patch_num
     expected = {f"test_accuracy/n={n}": FirstPixels(n) for n in sizes} | {"test_accuracy": FirstPixels(patch_num)}
     assert set(results) == {*expected, "test_loss"}
