@@ -60,7 +60,7 @@ def open_tensorboard(page: Page, address: str, tags: list[str]) -> Locator:
     cards = page.locator("metrics-filtered-view card-view")
     expect(cards).to_have_count(len(tags), timeout=1000 * SECONDS)
     for card in cards.all():
-        card.scroll_into_view_if_needed()  # a card out of view is empty
+        bring_into_view(card)
         chart = card.locator("line-chart .series-view")
         wait_until(lambda chart=chart: coloured(chart))
     return cards
@@ -74,9 +74,21 @@ def open_mlflow(page: Page, address: str, experiment: str, metrics: list[str]) -
     cards = page.get_by_test_id("experiment-view-compare-runs-card")
     expect(cards).to_have_count(len(metrics), timeout=1000 * SECONDS)
     for card in cards.all():
-        card.scroll_into_view_if_needed()
-        card.locator(".scatterlayer path.js-line, .scatterlayer path.point").first.wait_for(state="attached")
+
+        def has_curves(card=card) -> bool:
+            bring_into_view(card)  # each time, since MLflow replaces cards after a search
+            return card.locator(".scatterlayer path.js-line, .scatterlayer path.point").count() > 0
+
+        wait_until(has_curves)
     return cards
+
+
+def bring_into_view(card: Locator) -> None:
+    """Scroll to the card: both pages draw only what is in view.
+
+    Playwright's own method raises an error if the page replaces the card while it waits.
+    """
+    card.evaluate("card => card.scrollIntoView({block: 'center'})")
 
 
 def one_of(names: list[str]) -> str:
