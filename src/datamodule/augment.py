@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from counter_rng import random_int
+from set_module.counter_rng import random_int
 
 # B images, C channels, H height, W width, K windows: one for each (flip, y, x)
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
-from counter_rng import random_int
 from process.errors import UserError
+from set_module.counter_rng import random_int
 from set_module.set_batch import SetBatch
 
 # N images of the source, B items of a batch (images or bags), M items of a part or images in all bags, C channels, H W

@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 
-from counter_rng import FIXED, random_int
 from datamodule.loader import BagSource, MemorySource, Source
 from datamodule.torchvision_set import TorchvisionSet
 from process.errors import UserError
+from set_module.counter_rng import FIXED, random_int
 from set_module.set_batch import SetBatch
 
 # N digits, B bags, M digits in all bags

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from set_module.heat_map import heat_map
+from set_module.patch_heat_map import heat_map
 from set_module.set_batch import SetBatch
 
 Corner = tuple[int, int]  # upper left, (y, x)

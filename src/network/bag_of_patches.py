@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from network.patch_network import PatchNetwork
-from set_module.heat_map import heat_map
+from set_module.patch_heat_map import heat_map
 from set_module.set_batch import SetBatch
 
 

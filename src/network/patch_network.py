@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from network.normalize import Normalize
-from set_module.heat_map import heat_map
 from set_module.patch_cutout import PatchCutout
+from set_module.patch_heat_map import heat_map
 from set_module.set_batch import SetBatch
 from set_module.set_sequential import SetSequential
 

@@ -1,1 +1,1 @@
-"""Library of set-input modules: packed sets, the patch cut-out, encoders, pools. Needs only torch and counter_rng."""
+"""Library of set-input modules: packed sets, the patch cut-out, encoders, pools. Imports torch only."""

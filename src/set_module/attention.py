@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from set_module.set_batch import SetBatch
-from set_module.set_softmax import set_softmax
+from set_module.softmax import set_softmax
 
 
 class MultiheadAttention(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from set_module.reduce import accumulable, set_sum
 from set_module.set_batch import SetBatch
 from set_module.set_sequential import SetModule
-from set_module.set_softmax import set_softmax
+from set_module.softmax import set_softmax
 
 
 class AttentionPool(SetModule):

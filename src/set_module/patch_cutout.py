@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from counter_rng import FIXED, random_int
+from set_module.counter_rng import FIXED, random_int
 from set_module.set_batch import SetBatch
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from set_module.reduce import accumulable, set_logsumexp, set_max, set_mean, set_min, set_std, set_sum
 from set_module.set_batch import SetBatch
 from set_module.set_sequential import SetModule
-from set_module.set_softmax import set_softmax_sum
+from set_module.softmax import set_softmax_sum
 
 REDUCTIONS: dict[str, Callable[[SetBatch], Tensor]] = {
     "sum": set_sum,

@@ -5,7 +5,7 @@ import torch
 
 from set_module.reduce import set_logsumexp, set_max, set_mean, set_min, set_std, set_sum
 from set_module.set_batch import SetBatch
-from set_module.set_softmax import set_softmax_sum
+from set_module.softmax import set_softmax_sum
 
 LOOP = {
     set_sum: lambda s: s.sum(0),

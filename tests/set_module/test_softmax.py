@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from set_module.set_batch import SetBatch
-from set_module.set_softmax import set_softmax
+from set_module.softmax import set_softmax
 
 
 def random_scores(*lengths: int) -> list[torch.Tensor]:

@@ -2,6 +2,8 @@
 
 # B sets, N elements in all, H scores of an element, D features
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -32,7 +34,7 @@ def set_softmax_sum(sets: SetBatch) -> Tensor:
 
 class _Softmax(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, scores_NH: Tensor, index_N: Tensor, max_BH: Tensor, max_len: int) -> Tensor:
+    def forward(ctx: Any, scores_NH: Tensor, index_N: Tensor, max_BH: Tensor, max_len: int) -> Tensor:
         exp_NH = max_BH.neg().index_select(0, index_N).add_(scores_NH).exp_()  # at most 1: cannot overflow
         sum_BH = add_up(exp_NH, index_N, len(max_BH), max_len)
         weights_NH = exp_NH.mul_(sum_BH.reciprocal_().index_select(0, index_N))
@@ -42,7 +44,7 @@ class _Softmax(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_NH: Tensor):
+    def backward(ctx: Any, grad_NH: Tensor) -> tuple[Tensor, None, None, None]:
         weights_NH, index_N = ctx.saved_tensors
         product_NH = weights_NH * grad_NH
         sum_BH = add_up(product_NH, index_N, *ctx.sizes)

@@ -1,6 +1,6 @@
 import torch
 
-from set_module.heat_map import heat_map
+from set_module.patch_heat_map import heat_map
 from set_module.set_batch import SetBatch
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from counter_rng import FIXED, random_int
+from set_module.counter_rng import FIXED, random_int
 
 
 def chi_square(values: Tensor, bins: int) -> float:
