@@ -61,7 +61,7 @@ class BagSource(MemorySource):
         self.images_NCHW, self.labels, self.members = images_NCHW, labels, members
 
     def images(self, index_B: Tensor) -> SetBatch:
-        return self.members.select(index_B).map(lambda member_M: self.images_NCHW.index_select(0, member_M))
+        return self.members[index_B].map(lambda member_M: self.images_NCHW.index_select(0, member_M))
 
     def to(self, device: torch.device) -> "BagSource":
         return BagSource(self.images_NCHW.to(device), self.members.to(device), self.labels.to(device))

@@ -100,8 +100,7 @@ def points_of_images(network: Any, logits_BK: Tensor, batch: Any, numbers: list[
         lengths_k = network.cut(images, index_k)[0].lengths
         features_kD = torch.stack([each_nD.mean(0) for each_nD in features_kD.split(lengths_k.tolist())])
     wrong_k = logits_BK[number_k].argmax(1) != labels_k
-    pictures = images if isinstance(images, Tensor) else images.to_list()
-    columns = zip(features_kD.cpu(), labels_k.tolist(), wrong_k.tolist(), pictures, strict=True)
+    columns = zip(features_kD.cpu(), labels_k.tolist(), wrong_k.tolist(), images, strict=True)
     return [Point(features_D, label, wrong, shrunk(picture)) for features_D, label, wrong, picture in columns]
 
 
@@ -120,8 +119,7 @@ def chosen(batch: Any, numbers: list[int]) -> tuple[Any, Tensor, Tensor, Tensor]
     """Return images (or a SetBatch of bags), labels and index of the items `numbers` of a batch, and the numbers."""
     images_BCHW, labels_B, index_B = batch
     number_k = torch.tensor(numbers, device=labels_B.device)
-    images = images_BCHW[number_k] if isinstance(images_BCHW, Tensor) else images_BCHW.select(number_k)
-    return images, labels_B[number_k], index_B[number_k], number_k
+    return images_BCHW[number_k], labels_B[number_k], index_B[number_k], number_k
 
 
 def shrunk(picture: Tensor) -> Tensor:

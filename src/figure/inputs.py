@@ -43,7 +43,7 @@ class Inputs(Callback):
         images_BCHW, labels_B, index_B = batch
         names = [class_name(trainer, label) for label in labels_B[: max(self.images, self.sets)].tolist()]
         if not isinstance(images_BCHW, Tensor):
-            bags = images_BCHW.to_list()[: self.sets]
+            bags = list(images_BCHW[: self.sets])
             log_picture(trainer, "pictures/inputs", rows_of_bags(bags, names[: self.sets]))
             return
         tiles = [drawn(image_CHW, SIDE // 2) for image_CHW in images_BCHW[: self.images]]
@@ -53,7 +53,7 @@ class Inputs(Callback):
         if isinstance(network, SetNetwork):
             patches, corners = network.cut(images_BCHW[: self.sets], index_B[: self.sets])
             assert corners is not None  # bags were shown above
-            sets = zip(images_BCHW, corners.to_list(), patches.to_list(), names, strict=False)
+            sets = zip(images_BCHW, corners, patches, names, strict=False)
             tiles = [image_and_patches(*each) for each in sets]
             log_picture(trainer, "pictures/patches", grid(tiles, columns=2))
 

@@ -40,10 +40,8 @@ class ItemFigure(Callback, ABC):
 
 
 def one_item(images_BCHW: Any, number: int) -> Any:
-    """Return one image [1, C, H, W], or a SetBatch of one bag; the batch is not kept in memory."""
-    if isinstance(images_BCHW, Tensor):
-        return images_BCHW[number : number + 1].clone()
-    return images_BCHW.select(torch.tensor([number], device=images_BCHW.lengths.device))
+    """Return one image [1, C, H, W], or a SetBatch of one bag: a copy, which does not keep the batch in memory."""
+    return images_BCHW[[number]]
 
 
 def describe_item(network: Any, images_1CHW: Any, index_1: Tensor) -> str:

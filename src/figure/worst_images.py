@@ -84,9 +84,8 @@ def cases_of(logits_BK: Tensor, batch: Any, count: int) -> list[Case]:
     label_k, predicted_k = labels_B[number_k], probability_kK.argmax(1)
     both_k2 = probability_kK.gather(1, torch.stack([label_k, predicted_k], dim=1))
     columns = loss_k, index_B[number_k], label_k, predicted_k, *both_k2.unbind(1)
-    images = images_BCHW if isinstance(images_BCHW, Tensor) else images_BCHW.to_list()
     return [
-        Case(loss, images[number].detach().to("cpu", copy=True), *rest)
+        Case(loss, images_BCHW[number].detach().to("cpu", copy=True), *rest)
         for number, loss, *rest in zip(number_k.tolist(), *(column.tolist() for column in columns), strict=True)
     ]
 

@@ -5,8 +5,9 @@ Without padding, no time is spent on padded elements, and their values cannot af
 
 # B sets, N elements in all, S slots of a padded set, *F shape of one element
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -18,9 +19,10 @@ class SetBatch:
     """B non-empty sets end to end: values[N, *F], lengths[B], index[N] (the set of each element), max_len.
 
     `SetBatch(values, lengths)` computes index and max_len and checks lengths, which waits for a GPU;
-    `SetBatch.trusted` takes all four. Not frozen, as Lightning moves batches from device to device.
-    torch.export and torch.compile take it as an argument. Raises ValueError if a set is empty or the lengths
-    do not add up to N.
+    `SetBatch.trusted` takes all four. `sets[3]` is the tensor [n, *F] of one set; a slice, a mask or numbers give a
+    SetBatch; iteration yields one tensor per set. Not frozen, as Lightning moves batches from device to device.
+    torch.export and torch.compile take it as an argument. Raises ValueError if a set is empty, if no set is left, or
+    if the lengths do not add up to N.
     """
 
     values: Tensor
@@ -96,12 +98,38 @@ class SetBatch:
         first_B = self.lengths.cumsum(0) - self.lengths
         return torch.arange(self.index.shape[0], device=self.index.device) - first_B.index_select(0, self.index)
 
-    def to_list(self) -> list[Tensor]:
-        """Return the B sets as views [n_i, *F]."""
-        return list(self.values.split(self.lengths.tolist()))
-
     def __len__(self) -> int:
         return self.lengths.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yield each set as a view [n_i, *F]. Waits for a GPU."""
+        return iter(self.values.split(self.lengths.tolist()))
+
+    @overload
+    def __getitem__(self, key: int) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, key: slice | Sequence[int] | Tensor) -> "SetBatch": ...
+
+    def __getitem__(self, key: int | slice | Sequence[int] | Tensor) -> "Tensor | SetBatch":
+        """Return one set as a view [n, *F], or a copy of the chosen sets, in the order of `key`. Waits for a GPU.
+
+        The rules are those of a tensor [B]: negative numbers count from the end, IndexError for a number out of range.
+        """
+        number_S = torch.arange(len(self), device=self.lengths.device)[key]
+        first_B = self.lengths.cumsum(0) - self.lengths
+        if number_S.ndim == 0:
+            first, length = torch.stack([first_B[number_S], self.lengths[number_S]]).tolist()
+            return self.values[first : first + length]
+        if number_S.numel() == 0:
+            raise ValueError("no set was chosen: a SetBatch has at least one")
+        lengths_S = self.lengths[number_S]
+        chosen = SetBatch(first_B[number_S].repeat_interleave(lengths_S), lengths_S)
+        return chosen.with_values(self.values.index_select(0, chosen.values + chosen.numbers()))
+
+    def __repr__(self) -> str:
+        shape, dtype, device = list(self.values.shape), self.values.dtype, self.values.device
+        return f"SetBatch({len(self)} sets of at most {self.max_len} elements, values {shape}, {dtype}, {device})"
 
     def with_values(self, values: Tensor) -> "SetBatch":
         """Return the same sets with other elements [N, *G]."""
@@ -112,13 +140,6 @@ class SetBatch:
     def map(self, function: Callable[[Tensor], Tensor]) -> "SetBatch":
         """Return {f(x_i)}, with f called once on all elements [N, *F]."""
         return self.with_values(function(self.values))
-
-    def select(self, number_S: Tensor) -> "SetBatch":
-        """Return the sets of these numbers, int64 [S], in this order. Waits for a GPU."""
-        lengths_S = self.lengths.index_select(0, number_S)
-        first_S = (self.lengths.cumsum(0) - self.lengths).index_select(0, number_S)
-        selected = SetBatch(first_S.repeat_interleave(lengths_S), lengths_S)
-        return selected.with_values(self.values.index_select(0, selected.values + selected.numbers()))
 
     def shuffle(self, generator: torch.Generator | None = None) -> "SetBatch":
         """Return the same sets with the elements of each in a random order."""

@@ -64,7 +64,7 @@ def test_members_are_drawn_from_all_images_with_replacement():
     assert len(counts) == 50
     expected = len(members.values) / 50
     assert (counts - expected).abs().max() < 5 * expected**0.5
-    assert any(len(bag.unique()) < len(bag) for bag in members.to_list())
+    assert any(len(bag.unique()) < len(bag) for bag in members)
 
 
 def test_bags_depend_on_the_seed_and_few_are_the_first_of_many():
@@ -80,7 +80,7 @@ def test_bags_depend_on_the_seed_and_few_are_the_first_of_many():
 def test_a_label_says_whether_the_digit_is_in_the_bag(bags, target):
     for part, num_digits in (("train", 30), ("test", 20)):
         source = bags(target_digit=target).source(part)
-        digits = [[position % 10 for position in bag.tolist()] for bag in source.members.to_list()]
+        digits = [[position % 10 for position in bag.tolist()] for bag in source.members]
         assert source.labels.tolist() == [int(target in bag) for bag in digits]
         assert 0 < sum(source.labels.tolist()) < len(source)
         assert len(source.images_NCHW) == num_digits
@@ -100,7 +100,7 @@ def test_the_split_s_seed_draws_the_training_bags_and_the_test_bags_are_always_t
 def test_a_batch_is_what_a_loop_over_the_bags_picks(bags, index):
     source = bags().source("train")
     batch = source.images(torch.tensor(index))
-    sets = [source.images_NCHW[source.members.to_list()[i]] for i in index]
+    sets = [source.images_NCHW[source.members[i]] for i in index]
     expected = SetBatch.from_list(sets)
     assert batch.values.dtype == torch.uint8
     for name in ("values", "lengths", "index"):

@@ -82,7 +82,7 @@ def test_of_each_image_a_few_patches():
     network = bag_of_patches()
     points = points_of_patches(network, (IMAGES, LABELS, INDEX), [5, 6], 3)
     patches, _ = network.cut(IMAGES[5:7], INDEX[5:7])
-    taken = [patch for set_nCpp in patches.to_list() for patch in set_nCpp[:3]]
+    taken = [patch for set_nCpp in patches for patch in set_nCpp[:3]]
     assert [point.label for point in points] == [2] * min(3, int(patches.lengths[0])) + [0] * min(
         3, int(patches.lengths[1])
     )

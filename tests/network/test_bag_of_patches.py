@@ -21,7 +21,7 @@ def build(reductions=("mean",), **settings) -> BagOfPatches:
 def test_the_logits_are_the_mean_of_those_of_each_patch_alone():
     network = build()
     patches, _ = network.cut(IMAGES)
-    for logits, each in zip(network(IMAGES), patches.to_list(), strict=True):
+    for logits, each in zip(network(IMAGES), patches, strict=True):
         alone = torch.cat([network(patches.from_list([patch[None]])) for patch in each])
         torch.testing.assert_close(logits, alone.mean(0))
 

@@ -34,7 +34,7 @@ IMAGES = torch.randint(256, (6, 3, 16, 12), dtype=torch.uint8, generator=torch.G
 def test_reads_as_its_equation_for_any_order_of_the_patches():
     model = build().double().eval()
     patches = model.cutout(IMAGES)
-    shuffled = SetBatch.from_list([p.flip(0) for p in patches.to_list()])
+    shuffled = SetBatch.from_list([p.flip(0) for p in patches])
     assert not torch.equal(patches.values, shuffled.values)
     with torch.no_grad():
         logits, reordered = (model.head(model.pool(model.embed(sets))) for sets in (patches, shuffled))

@@ -47,7 +47,7 @@ def assert_same_value_and_gradient(ours, theirs, leaves):
 def test_elements_look_at_the_elements_of_their_set(lengths):
     attention, x = build(), random(sum(lengths), D)
     sets = SetBatch(x, torch.tensor(lengths))
-    theirs = torch.cat([loop(attention, s, s) for s in sets.to_list()])
+    theirs = torch.cat([loop(attention, s, s) for s in sets])
     assert_same_value_and_gradient(attention(sets, sets).values, theirs, [x, *attention.parameters()])
 
 
@@ -56,7 +56,7 @@ def test_elements_look_at_others_of_the_same_sets(lengths):
     attention, x, y = build(), random(sum(lengths), D), random(sum(lengths), D)
     sets = SetBatch(x, torch.tensor(lengths))
     others = sets.with_values(y)
-    pairs = zip(sets.to_list(), others.to_list(), strict=True)
+    pairs = zip(sets, others, strict=True)
     theirs = torch.cat([loop(attention, one, other) for one, other in pairs])
     assert_same_value_and_gradient(attention(sets, others).values, theirs, [x, y, *attention.parameters()])
 
@@ -65,7 +65,7 @@ def test_elements_look_at_others_of_the_same_sets(lengths):
 def test_shared_vectors_look_at_the_elements(lengths):
     attention, x, y = build(), random(K, D), random(sum(lengths), D)
     sets = SetBatch(y, torch.tensor(lengths))
-    theirs = torch.stack([loop(attention, x, s) for s in sets.to_list()])
+    theirs = torch.stack([loop(attention, x, s) for s in sets])
     assert_same_value_and_gradient(attention(x, sets), theirs, [x, y, *attention.parameters()])
 
 
@@ -73,7 +73,7 @@ def test_shared_vectors_look_at_the_elements(lengths):
 def test_elements_look_at_the_vectors_of_their_set(lengths):
     attention, x, y = build(), random(sum(lengths), D), random(B, K, D)
     sets = SetBatch(x, torch.tensor(lengths))
-    theirs = torch.cat([loop(attention, s, vectors) for s, vectors in zip(sets.to_list(), y, strict=True)])
+    theirs = torch.cat([loop(attention, s, vectors) for s, vectors in zip(sets, y, strict=True)])
     assert_same_value_and_gradient(attention(sets, y).values, theirs, [x, y, *attention.parameters()])
 
 
@@ -104,7 +104,7 @@ def test_weights_are_those_that_the_values_are_summed_by(lengths):
     sets = SetBatch(y, torch.tensor(lengths))
     v = torch.nn.functional.linear(y, attention.project.weight[2 * D :], attention.project.bias[2 * D :])
     for weights, values, attended in zip(
-        attention.weights(x, sets).to_list(), sets.with_values(v).to_list(), attention(x, sets), strict=True
+        attention.weights(x, sets), sets.with_values(v), attention(x, sets), strict=True
     ):
         weights_nKH = weights.unflatten(1, (K, H))
         torch.testing.assert_close(weights_nKH.sum(0), torch.ones(K, H).double())

@@ -77,7 +77,7 @@ def test_weights_are_those_that_forward_uses(gated):
     pool = pool_of(heads=2, gated=gated)
     sets = SetBatch.from_list(random_sets(5, 1, 3))
     weights = pool.weights(sets)
-    for pooled, elements, w in zip(pool(sets), sets.to_list(), weights.to_list(), strict=True):
+    for pooled, elements, w in zip(pool(sets), sets, weights, strict=True):
         torch.testing.assert_close(w.sum(0), torch.ones(2, dtype=torch.float64))
         torch.testing.assert_close(pooled, (w.T @ elements).flatten())
 

@@ -64,7 +64,7 @@ def random_sets(*lengths: int, dtype: torch.dtype = torch.float64) -> list[torch
 def output(module: nn.Module, sets: list[torch.Tensor]) -> list[torch.Tensor]:
     """Return one tensor per set: the vector of a pool, the elements of an encoder."""
     out = module(SetBatch.from_list(sets))
-    return out.to_list() if isinstance(out, SetBatch) else list(out)
+    return list(out)
 
 
 def output_and_gradient(module: nn.Module, sets: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:

@@ -110,12 +110,9 @@ def test_mab_is_its_equation_on_each_set(norm, expansion, x_is):
     def attend(one, other):  # equal to a loop, in test_attention.py
         return mab.attention(one[None], other[None])[0]
 
-    xs = [shared] * len(LENGTHS) if x_is == "shared vectors" else x.to_list()
+    xs = [shared] * len(LENGTHS) if x_is == "shared vectors" else x
     theirs = torch.cat(
-        [
-            EQUATIONS[norm](norm_1, norm_2, attend, feed_forward, one, other)
-            for one, other in zip(xs, y.to_list(), strict=True)
-        ]
+        [EQUATIONS[norm](norm_1, norm_2, attend, feed_forward, one, other) for one, other in zip(xs, y, strict=True)]
     )
     ours = ours.flatten(0, 1) if x_is == "shared vectors" else ours.values
     assert_same_value_and_gradient(ours, theirs, y)

@@ -62,9 +62,9 @@ def test_an_image_has_the_same_patches_in_any_batch(training):
     images = images_of(16, 1, 12, 12)
     index = 100 + torch.arange(16)
     cutout = PatchCutout(5, (1, 9), seed=0).train(training)
-    together = cutout(images, index).to_list()
+    together = cutout(images, index)
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
-    for i, patches in zip(order, cutout(images[order], index[order]).to_list(), strict=True):
+    for i, patches in zip(order, cutout(images[order], index[order]), strict=True):
         assert torch.equal(patches, together[i])
     for i in range(16):
         assert torch.equal(cutout(images[i : i + 1], index[i : i + 1]).values, together[i])
@@ -95,15 +95,15 @@ def test_the_seed_changes_the_patches():
 def test_a_smaller_set_is_the_beginning_of_a_larger_one():
     images = images_of(4, 3, 12, 12)
     cutout = PatchCutout(5, 16, seed=0).eval()
-    many = cutout(images).to_list()
+    many = cutout(images)
     cutout.count = 4
-    for few, all_16 in zip(cutout(images).to_list(), many, strict=True):
+    for few, all_16 in zip(cutout(images), many, strict=True):
         assert torch.equal(few, all_16[:4])
 
 
 def test_a_patch_may_be_as_large_as_the_image():
     images = images_of(2, 3, 6, 6)
-    for patches, image in zip(PatchCutout(6, 2, seed=0)(images).to_list(), images, strict=True):
+    for patches, image in zip(PatchCutout(6, 2, seed=0)(images), images, strict=True):
         assert torch.equal(patches, image.expand(2, 3, 6, 6))
 
 
@@ -169,7 +169,7 @@ def test_all_is_every_place_once():
     corners = PatchCutout(4, mode="all").positions((2, 1, 9, 11), torch.arange(2))
     assert corners.lengths.tolist() == [48, 48]
     assert corners.max_len == 48
-    for each in corners.to_list():
+    for each in corners:
         assert {tuple(c) for c in each.tolist()} == {(y, x) for y in range(6) for x in range(8)}
 
 
@@ -194,7 +194,7 @@ def test_without_replacement_no_place_comes_twice_and_all_are_equally_likely():
     cutout = PatchCutout(5, (1, 12), replace=False)
     corners = cutout.positions((6000, 1, 7, 8), torch.arange(6000))  # 3 x 4 places
     place = corners.with_values(corners.values @ torch.tensor([4, 1]))
-    for each in place.to_list()[:500]:
+    for each in place[:500]:
         assert len(each.unique()) == len(each)
     first = place.values[place.lengths.cumsum(0) - place.lengths]
     second = place.values[place.numbers() == 1]
@@ -203,7 +203,7 @@ def test_without_replacement_no_place_comes_twice_and_all_are_equally_likely():
     cutout.count = 4  # a larger set begins with the smaller one
     small = cutout.positions((9, 1, 7, 8), torch.arange(9))
     cutout.count = 12
-    for few, many in zip(small.to_list(), cutout.positions((9, 1, 7, 8), torch.arange(9)).to_list(), strict=True):
+    for few, many in zip(small, cutout.positions((9, 1, 7, 8), torch.arange(9)), strict=True):
         assert torch.equal(few, many[:4])
     cutout.count = 13
     with pytest.raises(ValueError, match="patch_num=13 exceeds the 12 places"):

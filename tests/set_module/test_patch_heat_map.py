@@ -9,7 +9,7 @@ def test_a_pixel_is_the_mean_over_the_patches_that_cover_it():
     scores = corners.with_values(torch.randn(4, 5, dtype=torch.float64))
     ours = heat_map(scores, corners, patch_size=2, image_size=(5, 6))
     assert ours.shape == (2, 5, 5, 6)
-    for image, (places, values) in enumerate(zip(corners.to_list(), scores.to_list(), strict=True)):
+    for image, (places, values) in enumerate(zip(corners, scores, strict=True)):
         for y in range(5):
             for x in range(6):
                 covers = ((places <= torch.tensor([y, x])) & (torch.tensor([y, x]) < places + 2)).all(1)

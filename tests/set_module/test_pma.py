@@ -20,7 +20,7 @@ def test_weights_sum_to_one_over_each_set_for_each_seed_and_head(norm):
     weights = PMA(D, H, K, norm=norm).double().weights(random_sets())
     assert weights.values.shape == (sum(LENGTHS), K * H)
     assert (weights.values > 0).all()
-    for each in weights.to_list():
+    for each in weights:
         torch.testing.assert_close(each.sum(0), torch.ones(K * H, dtype=torch.float64))
 
 
@@ -30,7 +30,7 @@ def test_elements_without_weight_may_be_left_out_and_no_others(norm):
     pma, sets = PMA(D, heads=1, norm=norm).double(), random_sets()
     with torch.no_grad():
         pma.mab.attention.project.weight[: 2 * D] *= 100  # so sharp that most weights are 0
-    for elements, weights in zip(sets.to_list(), pma.weights(sets).to_list(), strict=True):
+    for elements, weights in zip(sets, pma.weights(sets), strict=True):
         pooled = pma(SetBatch.from_list([elements]))
         kept = weights[:, 0] > 1e-14
         torch.testing.assert_close(pma(SetBatch.from_list([elements[kept]])), pooled, rtol=1e-12, atol=1e-12)

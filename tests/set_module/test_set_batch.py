@@ -14,14 +14,14 @@ def test_list_round_trip_with_cached_index():
     assert batch.max_len == 4
     assert isinstance(batch.max_len, int)
     assert len(batch) == 3
-    for ours, theirs in zip(batch.to_list(), SETS, strict=True):
+    for ours, theirs in zip(batch, SETS, strict=True):
         assert torch.equal(ours, theirs)
 
 
 def test_a_prefix_holds_the_first_elements_of_each_set():
     prefix = SetBatch.from_list(SETS).prefix(2)
     assert prefix.max_len == 2
-    for ours, whole in zip(prefix.to_list(), SETS, strict=True):
+    for ours, whole in zip(prefix, SETS, strict=True):
         assert torch.equal(ours, whole[:2])
     with pytest.raises(ValueError, match="n=0: a set has at least one element"):
         prefix.prefix(0)
@@ -54,7 +54,7 @@ def test_no_set_is_refused():
 def test_with_values_keeps_the_sets():
     batch = SetBatch.from_list(SETS)
     other = batch.with_values(torch.arange(8))
-    assert [s.tolist() for s in other.to_list()] == [[0, 1, 2], [3], [4, 5, 6, 7]]
+    assert [s.tolist() for s in other] == [[0, 1, 2], [3], [4, 5, 6, 7]]
     with pytest.raises(ValueError, match="7 values for 8 elements"):
         batch.with_values(torch.arange(7))
 
@@ -80,7 +80,7 @@ def test_padding_and_back_whatever_the_filling():
 def test_elements_need_not_stand_at_the_front_of_a_padded_set():
     x = torch.arange(6.0).view(2, 3, 1)
     batch = SetBatch.from_padded(x, torch.tensor([[False, True, True], [True, False, False]]))
-    assert [s.flatten().tolist() for s in batch.to_list()] == [[1, 2], [3]]
+    assert [s.flatten().tolist() for s in batch] == [[1, 2], [3]]
     assert batch.max_len == 2
 
 
@@ -98,11 +98,68 @@ def test_map_acts_on_all_elements_at_once():
     assert torch.equal(batch.map(torch.Tensor.relu).values, batch.values.relu())
 
 
-def test_select_gives_the_sets_of_the_numbers_in_their_order():
-    chosen = SetBatch.from_list(SETS).select(torch.tensor([2, 0, 2]))
-    assert chosen.lengths.tolist() == [4, 3, 4]
-    for ours, theirs in zip(chosen.to_list(), (SETS[2], SETS[0], SETS[2]), strict=True):
-        assert torch.equal(ours, theirs)
+@pytest.mark.parametrize("number", [0, 1, 2, -1, -3, torch.tensor(2)])
+def test_a_number_gives_the_elements_of_one_set(number):
+    assert torch.equal(SetBatch.from_list(SETS)[number], SETS[number])
+
+
+@pytest.mark.parametrize(
+    ("key", "numbers"),
+    [
+        (torch.tensor([2, 0, 2]), [2, 0, 2]),
+        (torch.tensor([-1, 0]), [2, 0]),
+        (torch.tensor([False, True, True]), [1, 2]),
+        ([1, 0], [1, 0]),
+        ([True, False, False], [0]),
+        (slice(1, None), [1, 2]),
+        (slice(None, None, 2), [0, 2]),
+        (slice(-2, -1), [1]),
+    ],
+    ids=str,
+)
+def test_a_slice_a_mask_or_numbers_give_the_sets_in_their_order(key, numbers):
+    chosen = SetBatch.from_list(SETS)[key]
+    assert chosen.lengths.tolist() == [len(SETS[number]) for number in numbers]
+    assert chosen.max_len == max(chosen.lengths)
+    assert chosen.index.tolist() == [i for i, number in enumerate(numbers) for _ in SETS[number]]
+    for ours, number in zip(chosen, numbers, strict=True):
+        assert torch.equal(ours, SETS[number])
+
+
+def test_chosen_sets_are_copies_and_one_set_is_a_view():
+    batch = SetBatch.from_list(SETS)
+    batch[:2].values.zero_()
+    assert torch.equal(batch.values, torch.cat(SETS))
+    batch[1].zero_()
+    assert batch.values[3].tolist() == [0, 0]
+
+
+def test_gradients_reach_the_elements_that_were_chosen():
+    values = torch.randn(8, 2, requires_grad=True)
+    batch = SetBatch(values, torch.tensor([3, 1, 4]))
+    (batch[[2, 2]].values.sum() + 5 * batch[1].sum()).backward()
+    assert values.grad[:, 0].tolist() == [0, 0, 0, 5, 2, 2, 2, 2]
+
+
+def test_no_such_set_and_no_set_are_refused():
+    batch = SetBatch.from_list(SETS)
+    for key in (3, -4, [0, 3], torch.tensor([True, False]), (0, 0)):
+        with pytest.raises(IndexError):
+            batch[key]
+    for key in (slice(0, 0), [], torch.zeros(3, dtype=torch.bool)):
+        with pytest.raises(ValueError, match="no set was chosen"):
+            batch[key]
+
+
+def test_a_batch_is_true_whatever_its_values():
+    assert SetBatch(torch.zeros(1, 2), torch.tensor([1]))
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_the_repr_is_one_short_line_which_reads_no_values(device):
+    batch = SetBatch.from_list([torch.zeros(3, 1, 15, 15, dtype=torch.uint8)] * 2).to(device)
+    expected = f"SetBatch(2 sets of at most 3 elements, values [6, 1, 15, 15], torch.uint8, {device})"
+    assert repr(batch) == expected
 
 
 def test_shuffle_permutes_within_each_set_and_every_order_occurs():
@@ -110,7 +167,7 @@ def test_shuffle_permutes_within_each_set_and_every_order_occurs():
     generator = torch.Generator().manual_seed(0)
     orders = set()
     for _ in range(100):
-        first, second, third = batch.shuffle(generator).to_list()
+        first, second, third = batch.shuffle(generator)
         assert sorted(first.tolist()) == [0, 1, 2]
         assert second.tolist() == [9]
         assert sorted(third.tolist()) == [20, 21]
@@ -129,7 +186,7 @@ def test_subsample_draws_without_replacement_and_keeps_small_sets_whole():
         assert part.lengths.tolist() == [2, 1, 2]
         assert part.index.tolist() == [0, 0, 1, 2, 2]
         assert part.max_len == 2
-        first, second, third = part.to_list()
+        first, second, third = part
         assert len(set(first.tolist())) == 2
         assert second.tolist() == [9]
         assert sorted(third.tolist()) == [20, 21]

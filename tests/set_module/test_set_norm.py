@@ -50,7 +50,7 @@ def test_equals_a_loop_over_the_sets_in_value_and_gradient(sets):
 
 
 def test_every_set_has_mean_0_and_variance_1_before_it_is_scaled():
-    for each in SetNorm(D).double()(SetBatch.from_list(random_sets())).to_list():
+    for each in SetNorm(D).double()(SetBatch.from_list(random_sets())):
         torch.testing.assert_close(each.mean(), torch.zeros_like(each.mean()), rtol=0, atol=1e-12)
         torch.testing.assert_close(each.var(correction=0), torch.ones_like(each.mean()), rtol=1e-3, atol=0)
 

@@ -13,14 +13,14 @@ def test_plain_modules_act_on_each_element_by_itself():
     linear = nn.Linear(2, 3)
     out = SetSequential(linear, nn.ReLU())(SETS)
     assert torch.equal(out.lengths, SETS.lengths)
-    for set_in, set_out in zip(SETS.to_list(), out.to_list(), strict=True):
+    for set_in, set_out in zip(SETS, out, strict=True):
         torch.testing.assert_close(set_out, linear(set_in).relu())
 
 
 def test_once_pooled_they_act_on_vectors():
     head = nn.Linear(4, 5)
     network = SetSequential(SetSequential(nn.ReLU()), ReducePool(2, ["sum", "max"]), head)
-    expected = torch.stack([torch.cat([s.relu().sum(0), s.relu().amax(0)]) for s in SETS.to_list()])
+    expected = torch.stack([torch.cat([s.relu().sum(0), s.relu().amax(0)]) for s in SETS])
     torch.testing.assert_close(network(SETS), head(expected))
 
 
