@@ -1,1 +1,67 @@
-"""Library of set-input modules: packed sets, the patch cut-out, encoders, pools. Imports torch only."""
+"""Library of set-input modules: packed sets, the patch cut-out, encoders, pools. Imports torch only.
+
+- sets: SetBatch
+- patches of images: PatchCutout, cutout_patch2d, heat_map; embeddings of their places: SinusoidalPosition,
+  LearnedPosition
+- networks: SetSequential, Stack; SetModule is the base class of encoders and pools
+- encoders, which return a SetBatch: EquivariantLinear, EquivariantLayer, ResidualBlock, SAB, ISAB, SetNorm; their
+  parts: MAB, MultiheadAttention
+- pools, which return a vector for each set: ReducePool, AttentionPool, PMA, SortPool
+- functions of each set: set_sum, set_mean, set_max, set_min, set_std, set_logsumexp, set_softmax, set_softmax_sum
+- random numbers without state: random_int, FIXED
+"""
+
+from set_module.attention import MultiheadAttention
+from set_module.attention_pool import AttentionPool
+from set_module.counter_rng import FIXED, random_int
+from set_module.equivariant import EquivariantLayer, EquivariantLinear
+from set_module.isab import ISAB
+from set_module.mab import MAB
+from set_module.patch_cutout import PatchCutout, cutout_patch2d
+from set_module.patch_heat_map import heat_map
+from set_module.pma import PMA
+from set_module.position import LearnedPosition, SinusoidalPosition
+from set_module.reduce import set_logsumexp, set_max, set_mean, set_min, set_std, set_sum
+from set_module.reduce_pool import ReducePool
+from set_module.residual import ResidualBlock
+from set_module.sab import SAB
+from set_module.set_batch import SetBatch
+from set_module.set_norm import SetNorm
+from set_module.set_sequential import SetModule, SetSequential
+from set_module.softmax import set_softmax, set_softmax_sum
+from set_module.sort_pool import SortPool
+from set_module.stack import Stack
+
+__all__ = [
+    "FIXED",
+    "ISAB",
+    "MAB",
+    "PMA",
+    "SAB",
+    "AttentionPool",
+    "EquivariantLayer",
+    "EquivariantLinear",
+    "LearnedPosition",
+    "MultiheadAttention",
+    "PatchCutout",
+    "ReducePool",
+    "ResidualBlock",
+    "SetBatch",
+    "SetModule",
+    "SetNorm",
+    "SetSequential",
+    "SinusoidalPosition",
+    "SortPool",
+    "Stack",
+    "cutout_patch2d",
+    "heat_map",
+    "random_int",
+    "set_logsumexp",
+    "set_max",
+    "set_mean",
+    "set_min",
+    "set_softmax",
+    "set_softmax_sum",
+    "set_std",
+    "set_sum",
+]

@@ -3,6 +3,7 @@
 # N elements in all, B sets, K vectors of a set, D features
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -55,7 +56,7 @@ class MAB(nn.Module):
         """Return the attention of K shared vectors, per head: SetBatch of [N, K * H], which sums to 1 over a set."""
         return self.attention.weights(*(self._normed(x_KD, y) if self.normalises_first else (x_KD, y)))
 
-    def _normed(self, x: SetBatch | Tensor, y: SetBatch | Tensor):
+    def _normed(self, x: SetBatch | Tensor, y: SetBatch | Tensor) -> tuple[Any, Any]:
         normed_x = _each(self.norm_attention, x)
         return normed_x, normed_x if y is x else _each(self.norm_attention, y)
 

@@ -8,6 +8,8 @@ chunks, and the sums of the chunks likewise: one running sum of a million elemen
 
 # B sets, N elements in all, D features
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -86,7 +88,7 @@ def _sum(values_ND: Tensor, sets: SetBatch) -> Tensor:
 
 class _Max(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, values_ND: Tensor, index_N: Tensor, num_sets: int) -> Tensor:
+    def forward(ctx: Any, values_ND: Tensor, index_N: Tensor, num_sets: int) -> Tensor:
         # filled with -inf: a zero would take its share of the gradient where the max is 0
         max_BD = values_ND.new_full((num_sets, values_ND.shape[1]), -torch.inf)
         max_BD = max_BD.scatter_reduce(0, index_N[:, None].expand_as(values_ND), values_ND, "amax")
@@ -95,7 +97,7 @@ class _Max(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_BD: Tensor):
+    def backward(ctx: Any, grad_BD: Tensor) -> tuple[Tensor, None, None]:
         values_ND, index_N, max_BD = ctx.saved_tensors
         grad_ND = max_BD.index_select(0, index_N).eq_(values_ND)  # 1 for the largest, else 0
         ties_BD = torch.zeros_like(grad_BD, dtype=torch.float).index_add_(0, index_N, grad_ND.float())
@@ -104,7 +106,7 @@ class _Max(torch.autograd.Function):
 
 class _Std(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, values_ND: Tensor, index_N: Tensor, lengths_B: Tensor, max_len: int) -> Tensor:
+    def forward(ctx: Any, values_ND: Tensor, index_N: Tensor, lengths_B: Tensor, max_len: int) -> Tensor:
         def mean(x_ND: Tensor) -> Tensor:
             return add_up(x_ND, index_N, len(lengths_B), max_len) / lengths_B1
 
@@ -119,7 +121,7 @@ class _Std(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_BD: Tensor):
+    def backward(ctx: Any, grad_BD: Tensor) -> tuple[Tensor, None, None, None]:
         centred_ND, index_N, lengths_B1, std_BD = ctx.saved_tensors
         scale_BD = torch.where(std_BD > 0, grad_BD / (lengths_B1 * std_BD), 0)
         return scale_BD.index_select(0, index_N).mul_(centred_ND), None, None, None
