@@ -1,9 +1,10 @@
-# One command per task. Everything runs in .venv, which is made from requirements.txt when that changes.
+# One command per task. Everything runs in .venv, which is made from a lock when that changes: requirements.txt, or
+# requirements-cuda12.txt for older drivers and GPUs (docker/choose_lock.sh). CUDA=12, CUDA=13 and CPU=1 choose.
 PYTHON ?= python3
 # the container sets this to its own environment
 VENV ?= .venv
 BIN := $(VENV)/bin
-# a copy of the requirements.txt that is installed
+# what is installed: the lock's name, CPU=1 if torch has no CUDA, and a copy of the lock
 INSTALLED := $(VENV)/.installed
 # the main job needs no network and no data by default: scikit-learn's bundled digits
 ARGS ?= data=digits
@@ -15,10 +16,17 @@ PROCESSORS := ATEN_CPU_CAPABILITY=default/ONEDNN_MAX_CPU_ISA=SSE41/MKL_CBWR=COMP
 # the tests that compare numbers with a tolerance
 NUMERIC := tests/set_module tests/network tests/test_model.py tests/test_metrics.py \
   'tests/test_data_parallel.py::test_two_ranks_learn_what_one_process_does_with_twice_the_batch[patch_set]'
+# the other half of what CI runs on the lock for CUDA 12
+CUDA12 := $(NUMERIC) tests/task tests/test_train.py
+COMPILE = $(BIN)/uv pip compile --universal --all-extras --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-header --quiet pyproject.toml
+# $$choice is empty, or a lock and CPU=1
+FILL = { [ -z "$$choice" ] || { $(PYTHON) -m venv $(VENV) && set -- $$choice && \
+  env $$2 sh docker/install.sh $(VENV) $$1; }; }
 
-.PHONY: help train test test-all test-processors test-slow lint format mlflow explore dashboard bench faults lock clean compare install
+.PHONY: help train test test-all test-processors test-cuda12 test-slow lint format mlflow explore dashboard bench faults lock clean compare install
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 train: $(INSTALLED) ## train a network: make train ARGS="data=MNIST hparams.batch_size=64"
 	$(BIN)/python src/train.py $(ARGS)
@@ -32,6 +40,9 @@ test-all: $(INSTALLED) ## run all tests except those of the container; those on 
 test-processors: $(INSTALLED) ## run the numeric tests with the instructions of older processors
 	$(foreach variables,$(PROCESSORS),$(subst /, ,$(variables)) \
 	  $(BIN)/python -m pytest $(PARALLEL) -m 'not (long or slow)' $(NUMERIC) $(ARGS_TEST) &&) true
+
+test-cuda12: ## run the fast tests of numbers, models and trainings on the lock for CUDA 12, in .venv-cuda12
+	@$(MAKE) --no-print-directory VENV=.venv-cuda12 CUDA=12 test ARGS_TEST="$(CUDA12) $(ARGS_TEST)"
 
 test-slow: $(INSTALLED) ## run the tests of the container, from its build on
 	$(BIN)/python -m pytest -m slow $(ARGS_TEST)
@@ -63,19 +74,16 @@ bench: $(INSTALLED) ## measure every claim of speed in the README, both sides in
 faults: $(INSTALLED) ## kill runs at random and resume them: make faults KILLS=6 NETWORKS="cnn lenet"
 	PYTHONPATH=tests/support $(BIN)/python tests/faults/kills.py $(if $(KILLS),--kills $(KILLS)) $(NETWORKS)
 
-lock: $(INSTALLED) ## write requirements.txt from pyproject.toml: newest versions, Python 3.11 and later, all extras
-	$(BIN)/uv pip compile --upgrade --universal --all-extras --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --quiet pyproject.toml --output-file requirements.txt
+lock: $(INSTALLED) ## write the locks from pyproject.toml: newest versions, Python 3.11 and later, all extras
+	$(COMPILE) --upgrade --output-file requirements.txt
+	cp requirements.txt requirements-cuda12.txt # its versions are kept, except those that torch below 2.11 needs
+	echo 'torch<2.11' | $(COMPILE) --constraint - --output-file requirements-cuda12.txt
 
-clean: ## remove caches and .venv; runs and data stay
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+clean: ## remove caches, .venv and .venv-cuda12; runs and data stay
+	rm -rf .venv .venv-cuda12 .mypy_cache .pytest_cache .ruff_cache
 
-# compared by content: a checkout changes dates, and the image has installed its own copy of the lock
 $(INSTALLED): compare
-	@cmp -s requirements.txt $@ || { rm -f $@ && $(MAKE) --no-print-directory install; }
+	@choice=$$(sh docker/choose_lock.sh "$(VENV)") && $(FILL)
 
-install:
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet "$$(grep -oE '^uv==[^ ]+' requirements.txt)"
-	$(BIN)/uv pip sync --python $(BIN)/python --require-hashes --quiet requirements.txt
-	@cp requirements.txt $(INSTALLED)
+install: ## make .venv anew for this machine's GPUs: make install CUDA=12, CUDA=13 or CPU=1 for others
+	@choice=$$(sh docker/choose_lock.sh '') && $(FILL)
