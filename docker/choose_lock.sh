@@ -1,8 +1,8 @@
 #!/bin/sh
 # sh docker/choose_lock.sh [VENV]
 #
-# Prints the lock that fits this machine's GPUs, and on stderr why: requirements.txt (CUDA 13) needs a driver of 580 and
-# GPUs of compute capability 7.5; requirements-cuda12.txt (CUDA 12) is content with driver 525 and 7.0. CUDA=12 or CUDA=13
+# Prints the lock that fits this machine's GPUs, and on stderr why: requirements.txt (CUDA 13) needs driver 580 and GPUs of
+# compute capability 7.5, requirements-cuda12.txt (CUDA 12) driver 525 and compute capability 7.0. CUDA=12 or CUDA=13
 # chooses, CPU=1 means torch without CUDA; both are read from the environment, else from .env.
 #
 # With VENV, prints what has to be installed there: the lock, and CPU=1 after it; nothing if VENV has that already. VENV
@@ -19,7 +19,7 @@ ask_driver() {
       reason="$reason. CPU=1 leaves out CUDA's 4 GB; CUDA=12 is for GPUs elsewhere with a driver older than 580"
     return
   fi
-  # drivers that do not know compute_cap are older than 525
+  # a driver that does not know compute_cap is older than 525
   gpus=$(nvidia-smi --query-gpu=driver_version,compute_cap --format=csv,noheader 2>&1) ||
     gpus=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>&1) ||
     gpus="failed: $gpus"

@@ -5,7 +5,7 @@
 # what it has (docker/choose_lock.sh reads it). UV_OPTIONS may hold options too.
 #
 # With CPU=1, torch has no CUDA, which saves 4 GB: torch and torchvision come from uv's --torch-backend cpu, where they
-# have other hashes than in LOCK. All others are those of LOCK, checked by their hashes, without CUDA's own packages.
+# have other hashes than in LOCK. All other packages are installed by hash, except CUDA's own, which are left out.
 set -eu
 venv=$1 lock=$2
 shift 2
@@ -26,7 +26,7 @@ kind=cuda
 case $(ls "$venv"/lib/python*/site-packages 2>/dev/null) in *torch-*+cpu.dist-info*) kind=cpu ;; esac
 if [ "${CPU-}" = 1 ]; then
   torch=$(grep -oE '^torch(vision)?==[^ ]+' "$lock")
-  # asked for before anything is removed
+  # tried before anything is removed
   # shellcheck disable=SC2086 # two requirements
   if ! problem=$(uv_pip install "$@" --torch-backend cpu --no-deps --reinstall --dry-run $torch 2>&1); then
     reason=$(echo "$problem" | sed -n '$s/^ *\(cause: \)*//p')

@@ -56,7 +56,7 @@ def test_every_file_has_a_hash_and_no_address(lock: str) -> None:
 @pytest.mark.processes
 @pytest.mark.parametrize("lock", [CUDA13, CUDA12])
 def test_without_cuda_nothing_is_left_that_only_torch_with_cuda_needs(lock: str, tmp_path: Path) -> None:
-    """install.sh gives uv the lock without CUDA; here uv keeps what it is given."""
+    """install.sh gives uv the lock without CUDA; a fake uv keeps the file."""
     (tmp_path / "bin").mkdir()
     for program in [tmp_path / "bin/python", tmp_path / "bin/uv"]:
         program.write_text(f'#!/bin/sh\nfor file; do :; done\n[ ! -e "$file" ] || cp "$file" \'{tmp_path}/given\'\n')

@@ -15,14 +15,14 @@ UNKNOWN_FIELD = 'Field "compute_cap" is not a valid field to query.'
 NO_DRIVER = """NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest \
 NVIDIA driver is installed and running.
 """
-# what one says of a GPU, and of its driver alone, is in files beside it
+# its answers about the GPUs and about the driver alone are files beside it
 NVIDIA_SMI = """#!/bin/sh
 echo asked >>"$0.calls"
 case "$*" in *compute_cap*) file=$0.gpus ;; *) file=$0.driver ;; esac
 cat "$file" || exit 9
 test ! -e "$file.fails"
 """
-# -m venv FOLDER makes an environment of programs that record what they are asked for
+# `-m venv FOLDER` makes an environment whose uv records its arguments
 PYTHON = """#!/bin/sh
 [ "$2" = venv ] || exit 0
 mkdir -p "$3/bin"
@@ -54,7 +54,7 @@ class Machine:
         self.path = f"{self.programs}{os.pathsep}{os.environ['PATH']}"
 
     def report(self, gpus: str | None, driver: str | None = None) -> None:
-        """Make nvidia-smi print these lines about GPUs and driver; it fails where they are no numbers."""
+        """Make nvidia-smi print these lines about GPUs and driver; it fails if they do not begin with a number."""
         for suffix, text in [("gpus", gpus), ("driver", driver if driver is not None else gpus)]:
             Path(f"{self.smi}.{suffix}").write_text(text or "", encoding="utf-8")
             Path(f"{self.smi}.{suffix}.fails").unlink(missing_ok=True)
