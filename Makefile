@@ -17,7 +17,7 @@ PROCESSORS := ATEN_CPU_CAPABILITY=default/ONEDNN_MAX_CPU_ISA=SSE41/MKL_CBWR=COMP
 NUMERIC := tests/set_module tests/network tests/test_model.py tests/test_metrics.py \
   'tests/test_data_parallel.py::test_two_ranks_learn_what_one_process_does_with_twice_the_batch[patch_set]'
 # numbers, models and trainings, for the lock for CUDA 12
-CUDA12 := $(NUMERIC) tests/task tests/test_train.py
+CUDA12 := $(NUMERIC) tests/test_train.py
 COMPILE = $(BIN)/uv pip compile --universal --all-extras --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-header --quiet pyproject.toml
 # $$choice is empty, or a lock and CPU=1
