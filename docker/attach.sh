@@ -10,5 +10,6 @@ at_terminal || die "attaching needs a terminal: use docker/exec.sh to run comman
 echo "press Enter to see the prompt; Ctrl-] detaches and leaves the container running"
 docker attach --detach-keys "$DETACH_KEYS" "$CONTAINER" || {
   code=$?
-  [[ $(container_state) == running ]] || exit "$code" # Docker reports detaching as a failure
+  find_container
+  [[ $state == running ]] || exit "$code" # Docker reports detaching as a failure
 }

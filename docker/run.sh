@@ -8,9 +8,13 @@
 #   -d            run in the background: enter with docker/exec.sh, docker/attach.sh or VS Code, end with docker/stop.sh
 #   --gpus WHICH  all, none, 2 (a number), device=0,3; default: all if the engine has any
 #
+# Each clone of the repository has one container per user: exec.sh, stop.sh and the others act on that of the clone in
+# which they are, wherever they are called. PATCH_SETS_CONTAINER=another_name gives a clone a second one.
+#
 # DATASET, PORTS, BIND, GPUS and TZ are read from the environment, else from .env: see .env.default.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/settings.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/ports.sh"
 
 gpus=$(setting GPUS "")
 detached=
@@ -64,14 +68,20 @@ gpu_refusal() {
 
 require_engine
 docker image inspect "$IMAGE" >/dev/null 2>&1 || die "no image $IMAGE: run docker/build.sh first"
-case $(container_state) in
+find_container
+case $state in
   "") ;;
   running) die "container $CONTAINER is already running: use docker/exec.sh, docker/attach.sh or docker/stop.sh" ;;
   *) die "container $CONTAINER has ended but was not removed: docker rm --force $CONTAINER" ;;
 esac
 
-options=(--name "$CONTAINER" --rm --init --ipc=host --detach-keys "$DETACH_KEYS" --mount "$(mount "$PWD" /workspace)")
-[[ ! -f $ENV_FILE ]] || options+=(--env-file "$ENV_FILE")
+machine=$(docker info --format '{{.Name}}') # not the container's number: run.json records it
+options=(--name "$CONTAINER" --label "$LABEL=$OWNER" --hostname "$machine" --rm --init --ipc=host)
+options+=(--detach-keys "$DETACH_KEYS" --mount "$(mount "$PWD" /workspace)")
+if [[ -n $SETTINGS ]]; then # in no argument, which other users can see
+  exec 9<<<"$SETTINGS"
+  options+=(--env-file /dev/fd/9)
+fi
 
 dataset=$(dataset)
 if [[ -n $dataset ]]; then
@@ -83,14 +93,9 @@ tz=$(setting TZ "")
 [[ -z $tz ]] || options+=(--env "TZ=$tz")
 
 bind=$(setting BIND 127.0.0.1)
-ports=$(setting PORTS "5000 6006 8501 8888")
+ports=$(published_ports "$bind")
 for port in $ports; do
-  [[ $port =~ ^[0-9]+$ ]] || die "PORTS=\"$ports\": must be port numbers separated by spaces"
-  # a server on all addresses answers on each; the engine itself reports a port that this test misses
-  if (: <"/dev/tcp/${bind/#0.0.0.0/127.0.0.1}/$port") 2>/dev/null; then
-    die "port $port of $bind is in use: choose others, such as PORTS=\"${ports//$port/$((port + 1))}\" docker/run.sh"
-  fi
-  options+=(--publish "$bind:$port:$port")
+  options+=(--publish "$bind:$port")
 done
 
 case $gpus in

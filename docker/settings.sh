@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Sourced by the scripts of this folder: names and defaults, the reader of .env, and checks that several scripts make.
+# Sourced by the scripts of this folder: names and defaults, the settings of .env, and checks that several scripts make.
 # It also prints the comment at the top of the script for -h. It must run on Bash 3.2 (macOS).
 
-REPOSITORY=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+REPOSITORY=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 ENV_FILE=$REPOSITORY/.env
 
 die() {
@@ -17,25 +17,68 @@ case ${1-} in
     ;;
 esac
 
+# Print the settings of .env, one per line, as Docker's --env-file takes them: KEY=VALUE, or KEY alone, whose value is that
+# of the environment. As in a shell, `export`, quotes and comments are no part of a value; nor are spaces around =.
+env_settings() {
+  local line value number=0 name='^[[:space:]]*(export[[:space:]]+)?([A-Za-z_][A-Za-z0-9_]*)[[:space:]]*'
+  local comment='[[:space:]]*(#.*)?$' # Bash 3.2 takes these expressions from variables alone
+  local nothing="^$comment" key="$name$comment" assigned="$name=(.*)$" quoted="$name=[[:space:]]*[\"']"
+  local double="$name=[[:space:]]*\"([^\"]*)\"$comment" single="$name=[[:space:]]*'([^']*)'$comment"
+  while IFS= read -r line || [[ -n $line ]]; do
+    number=$((number + 1))
+    if [[ $line =~ $nothing ]]; then
+      continue
+    elif [[ $line =~ $key ]]; then
+      echo "${BASH_REMATCH[2]}"
+    elif [[ $line =~ $double || $line =~ $single ]]; then
+      echo "${BASH_REMATCH[2]}=${BASH_REMATCH[3]}"
+    elif [[ $line =~ $quoted ]]; then
+      die "line $number of $ENV_FILE: write the value of ${BASH_REMATCH[2]} in one pair of quotes, or without quotes"
+    elif [[ $line =~ $assigned ]]; then
+      value=${BASH_REMATCH[3]%%[[:space:]]#*}
+      value=${value#"${value%%[![:space:]]*}"}
+      echo "${BASH_REMATCH[2]}=${value%"${value##*[![:space:]]}"}"
+    else
+      die "line $number of $ENV_FILE is neither KEY=VALUE nor KEY"
+    fi
+  done <"$ENV_FILE"
+}
+
+SETTINGS=
+[[ ! -f $ENV_FILE ]] || SETTINGS=$(env_settings) || exit 1
+
 # setting KEY DEFAULT: print the value in the environment (it may be empty), else in .env, else the default
 setting() {
   local line value=$2
   if [[ -n ${!1+set} ]]; then
     value=${!1}
-  elif [[ -f $ENV_FILE ]]; then
-    while read -r line || [[ -n $line ]]; do # without the spaces around it, as Docker reads it
-      line=${line%$'\r'}
+  else
+    while IFS= read -r line; do
       [[ $line != "$1="* ]] || value=${line#*=}
-    done <"$ENV_FILE"
+    done <<<"$SETTINGS"
   fi
   printf '%s' "$value"
 }
 
+# An image holds its user's UID, and a container belongs to one clone and user, whom its label names. The names are
+# distinct on a host of several users and clones: the container's is that of the clone's folder, with a checksum.
+OWNER=$(id -u):$REPOSITORY
+LABEL=patch_sets.owner
+IMAGE=$(setting PATCH_SETS_IMAGE "")
+IMAGE=${IMAGE:-patch_sets:$(id -u)}
+CONTAINER=$(setting PATCH_SETS_CONTAINER "")
+default_container() {
+  local LC_ALL=C sum name=${REPOSITORY##*/}
+  name=${name//[^a-zA-Z0-9]/_}
+  name=${name#"${name%%[^_]*}"} # Docker's names begin with a letter or digit
+  sum=$(cksum <<<"$OWNER")
+  printf '%s_%08x' "${name:-patch_sets}" "${sum%% *}"
+}
+CONTAINER=${CONTAINER:-$(default_container)}
 # shellcheck disable=SC2034 # used by the scripts
-IMAGE=$(setting PATCH_SETS_IMAGE patch_sets)
-CONTAINER=$(setting PATCH_SETS_CONTAINER patch_sets)
-# shellcheck disable=SC2034
 DETACH_KEYS='ctrl-]' # not Docker's Ctrl-P Ctrl-Q: Ctrl-P is a shell's previous command
+# shellcheck disable=SC2034
+SERVER_PORTS="5000 6006 8501 8888" # in the container: MLflow, TensorBoard, the page of trained runs, JupyterLab
 
 require_engine() {
   command -v docker >/dev/null || die "Docker is not installed: https://docs.docker.com/engine/install"
@@ -47,14 +90,24 @@ require_engine() {
   esac
 }
 
-# print running, exited, ..., or nothing if there is no such container
-container_state() {
-  docker container inspect --format '{{.State.Status}}' "$CONTAINER" 2>/dev/null || true
+# Set state to running, exited, ..., or to nothing if there is no such container. Refuse a container of somebody else.
+find_container() {
+  local owner
+  local format="{{.State.Status}} {{index .Config.Labels \"$LABEL\"}}"
+  state=$(docker container inspect --format "$format" "$CONTAINER" 2>/dev/null) || state=
+  owner=${state#* } state=${state%% *}
+  case $state:$owner in
+    : | *":$OWNER") ;;
+    *:) die "container $CONTAINER is not of docker/run.sh: choose another name as PATCH_SETS_CONTAINER" ;;
+    *) die "container $CONTAINER belongs to the clone ${owner#*:} of user ${owner%%:*}: call docker/${0##*/} there, or" \
+      "choose another name as PATCH_SETS_CONTAINER" ;;
+  esac
 }
 
 require_container() {
   require_engine
-  [[ $(container_state) == running ]] || die "container $CONTAINER is not running: start it with docker/run.sh"
+  find_container
+  [[ $state == running ]] || die "container $CONTAINER is not running: start it with docker/run.sh"
 }
 
 at_terminal() {

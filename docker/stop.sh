@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # docker/stop.sh [seconds]
 #
-# Ends the container. All trainings in it receive SIGTERM, and have 30 (or the given number of) seconds to save.
+# Ends the container. All trainings in it receive SIGTERM, and have 30 (or the given number of) seconds to save; the
+# servers of docker/*.sh end at once.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/settings.sh"
 
@@ -12,7 +13,8 @@ require_container
 docker exec --interactive "$CONTAINER" sh -s "$seconds" <"$REPOSITORY/docker/end_trainings.sh" || true
 docker stop --time 0 "$CONTAINER" >/dev/null 2>&1 || true # it may have ended already, if a training was its main process
 for ((i = 0; i < 100; i++)); do # until its name is free again
-  [[ -n $(container_state) ]] || exit 0
+  find_container
+  [[ -n $state ]] || exit 0
   sleep 0.1
 done
 die "container $CONTAINER was not removed: docker rm --force $CONTAINER"

@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
@@ -18,7 +17,8 @@ from engine import Checkout, copy_repository, docker, require_engine, wait_until
 
 pytestmark = pytest.mark.processes
 
-PROGRAMS = ["bash", "cat", "cut", "date", "grep", "head", "sed", "sleep", "sort", "tail", "touch", "tr", "true", "wc"]
+PROGRAMS = ["bash", "cat", "cut", "date", "grep", "head", "hostname", "mkdir", "sed", "sleep", "sort", "tail", "touch"]
+PROGRAMS += ["tr", "true", "wc"]
 STAND_INS = {"sh": "bash", "fish": "bash", "python": "bash"}  # fish ignores SIGTERM as bash does at a terminal
 # what a training does when it is told to end
 SAVES = "trap 'sleep 1; echo saved >saved; exit 143' TERM; touch started; while :; do sleep 0.1; done"
@@ -97,6 +97,12 @@ def test_settings_and_tokens_of_env(checkout):
     code = 'echo "$TZ|$TOKEN|${ABSENT-none}|$LINE"'
     assert checkout.call("run", "bash", "-c", code, TOKEN="secret")[0] == "Asia/Tokyo|secret|none|two words\n"
     assert checkout.call("run", "bash", "-c", code, TZ="UTC")[0] == "UTC||none|two words\n"
+    (checkout.repository / ".env").write_text("export TZ='Asia/Tokyo' # there\nLINE = \"two words\"\nTOKEN # of mine\n")
+    assert checkout.call("run", "bash", "-c", code, TOKEN="secret")[0] == "Asia/Tokyo|secret|none|two words\n"
+
+
+def test_the_container_has_the_name_of_the_machine(checkout):
+    assert checkout.call("run", "hostname")[0].strip() == docker("info", "--format", "{{.Name}}")
 
 
 @pytest.mark.parametrize("script", ["run", "exec"])
@@ -108,16 +114,58 @@ def test_the_exit_code_is_the_command_s(script, checkout):
 
 def test_ports_are_published_on_this_machine_alone(running):
     published = docker("port", running.container).splitlines()
-    assert sorted(published) == sorted(f"{port}/tcp -> 127.0.0.1:{port}" for port in running.ports)
+    pairs = zip((5000, 6006, 8501, 8888), running.ports, strict=True)
+    assert sorted(published) == [f"{inside}/tcp -> 127.0.0.1:{port}" for inside, port in pairs]
 
 
-def test_a_port_in_use_is_named(checkout):
-    with socket.create_server(("127.0.0.1", checkout.ports[1])):
-        output, errors = checkout.call("run", "true", code=1)
-    assert output == ""
-    assert str(checkout.ports[1]) in errors
-    assert 'PORTS="' in errors
-    assert not checkout.runs()
+@pytest.fixture
+def other(checkout: Checkout, image: str, tmp_path: Path) -> Iterator[Checkout]:
+    """A second clone in a folder of the same name, whose .env asks for the same ports."""
+    repository = copy_repository(tmp_path / "other" / checkout.repository.name, "docker")
+    other = Checkout(repository, repository, image)
+    other.environment["PORTS"] = checkout.environment["PORTS"]
+    yield other
+    other.remove()
+
+
+def test_each_of_two_clones_has_its_container(running, other):
+    _, errors = other.call("exec", "true", code=1)
+    assert f"container {other.container} is not running" in errors
+    _, errors = other.call("run", "-d")
+    assert f"{running.ports[0]} as " in errors
+    ports = [
+        {line.rpartition(":")[2] for line in docker("port", clone.container).splitlines()} for clone in (running, other)
+    ]
+    assert len(ports[0]) == len(ports[1]) == 4
+    assert not ports[0] & ports[1]
+    for clone in (running, other):
+        clone.call("exec", "touch", "mine")
+        assert (clone.workspace / "mine").exists()
+        (clone.workspace / "mine").unlink()
+    other.call("stop")
+    assert running.runs()
+    assert not other.runs()
+
+
+@pytest.mark.parametrize("script", ["exec", "stop", "run", "tensorboard"])
+def test_the_container_of_another_clone_is_refused(script, running, other):
+    _, errors = other.call(script, code=1, PATCH_SETS_CONTAINER=running.container)
+    assert f"belongs to the clone {running.repository} of user {os.getuid()}" in errors
+    assert running.runs()
+
+
+def test_a_clone_can_have_a_second_container_and_scripts_are_called_anywhere(running, tmp_path):
+    second = {"PATCH_SETS_CONTAINER": f"{running.container}_second"}
+    try:
+        running.call("run", "-d", **second)
+        running.call("exec", "true", **second)
+        running.call("stop", **second)
+        assert running.runs()
+    finally:
+        subprocess.run(["docker", "rm", "--force", second["PATCH_SETS_CONTAINER"]], capture_output=True)
+    running.workspace = tmp_path
+    running.call("exec", "touch", "mine")
+    assert (tmp_path / "a work space" / "mine").exists()
 
 
 def test_one_container_at_a_time(running):

@@ -18,11 +18,13 @@ from runs import REPOSITORY
 
 pytestmark = pytest.mark.processes
 
-NAME = "patch_sets"  # of image and container
-SERVERS = {"tensorboard": "tensorboard", "mlflow": "mlflow", "jupyter": "jupyter", "explore": "streamlit"}  # programs
+NAME = f"patch_sets:{os.getuid()}"  # of the image
+MACHINE = "the-machine"  # that runs the engine
+PORTS = (5000, 6006, 8501, 8888)  # of the servers in the container
+SERVERS = {"mlflow": "mlflow", "tensorboard": "tensorboard", "explore": "streamlit", "jupyter": "jupyter"}  # programs
 VERBS = ["build", "run", "exec", "attach", "stop", *SERVERS]
 # the programs that the scripts may need on a host besides docker; those of the servers are in the container
-PROGRAMS = ["bash", "cat", "dirname", "grep", "head", "hostname", "id", "sed", "sleep"]
+PROGRAMS = ["bash", "cat", "cksum", "dirname", "grep", "head", "hostname", "id", "sed", "sleep"]
 IN_CONTAINER = ["ln", "mkdir", "od", "sh", "tail", "tr"]
 
 # Its answers are files in the folder $FAKE. It really runs only `exec sh -c`: stop.sh's code would end every Python.
@@ -31,25 +33,29 @@ printf '%s\0' "$#" "$@" >>"$FAKE/calls"
 refuse() { [[ ! -e $FAKE/$1 ]] || { cat "$FAKE/$1" >&2; exit 125; } }
 case "$1 ${2-}" in
   "version "*) refuse no_engine ;;
-  "info "*) cat "$FAKE/security" ;;
+  "info "*) if [[ $3 == *.Name* ]]; then echo the-machine; else cat "$FAKE/security"; fi ;;
   "build "*) printf '%s' "${DOCKER_BUILDKIT-}" >"$FAKE/buildkit" ;;
   "image inspect") [[ -e $FAKE/image ]] ;;
   "container inspect") cat "$FAKE/state" 2>/dev/null ;;
   "run --rm") refuse no_gpu ;;
   "port "*) grep -s "^$3 " "$FAKE/ports" | while read -r _ address; do echo "$address"; done ;;
-  "exec patch_sets")
-    [[ "$3 $4" == "sh -c" ]] || exit 1
+  "exec "*)
+    [[ "$3 $4" == "sh -c" ]] || { [[ ! -e $FAKE/exit ]] || exit "$(cat "$FAKE/exit")"; exit 0; }
     shift 2
     PATH=$FAKE/container exec "${@//\/tmp/$FAKE}" ;;
   "stop "*) : >"$FAKE/state" ;;
-  *) if [[ -e $FAKE/exit ]]; then exit "$(cat "$FAKE/exit")"; fi ;;
+  *)
+    while (($#)); do [[ $1 != --env-file ]] || cat "$2" >"$FAKE/env"; shift; done
+    if [[ -e $FAKE/exit ]]; then exit "$(cat "$FAKE/exit")"; fi ;;
 esac
 """
+# It listens on the port of the host to which its own port is published.
 FAKE_SERVER = """#!{python}
-import http.server, re, sys
+import http.server, os, pathlib, re, sys
 port = re.search(r"port[= ](\\d+)", " ".join(sys.argv))[1]
 print("arguments", *sys.argv, flush=True)
-http.server.HTTPServer(("127.0.0.1", int(port)), http.server.SimpleHTTPRequestHandler).serve_forever()
+published = re.search(rf"^{{port}}/tcp .*:(\\d+)$", pathlib.Path(os.environ["FAKE"], "ports").read_text(), re.MULTILINE)
+http.server.HTTPServer(("127.0.0.1", int(published[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
 """
 
 
@@ -70,6 +76,7 @@ class Host:
         self.answer("security", "[name=seccomp,profile=default]")
         self.answer("image")
         self.ports = free_ports(3)
+        self.container, _, self.owner = self.settings_of("$CONTAINER $OWNER").partition(" ")
         inherited = {
             name: value for name, value in os.environ.items() if name not in (*READ_BY_THE_SCRIPTS, "PYTHON_IMAGE")
         }
@@ -86,6 +93,11 @@ class Host:
 
     def answer(self, name: str, text: str = "") -> None:
         (self.fake / name).write_text(text)
+
+    def settings_of(self, words: str) -> str:
+        """Return what the variables of settings.sh are in the clone."""
+        code = f'source "$1"/docker/settings.sh && printf %s "{words}"'
+        return subprocess.run(["bash", "-c", code, "_", self.clone], check=True, capture_output=True, text=True).stdout
 
     def settings(self, text: str) -> None:
         (self.clone / ".env").write_text(text)
@@ -134,13 +146,13 @@ class Host:
 def host(tmp_path: Path) -> Iterator[Host]:
     host = Host(tmp_path)
     yield host
-    for file in host.fake.glob("*.pid"):  # of servers
+    for file in host.fake.glob("patch_sets_servers/*.pid"):  # of servers
         os.kill(int(file.read_text()), signal.SIGKILL)
 
 
 @pytest.fixture
 def running(host: Host) -> Host:
-    host.answer("state", "running\n")
+    host.answer("state", f"running {host.owner}\n")
     return host
 
 
@@ -206,7 +218,7 @@ def test_an_engine_that_does_not_answer(script, says, remedy, host):
 @pytest.mark.parametrize("script", [verb for verb in VERBS if verb not in ("build", "run")])
 def test_without_a_container_run_is_named(script, host):
     assert "docker/run.sh" in host.refusal(script)
-    host.answer("state", "exited\n")
+    host.answer("state", f"exited {host.owner}\n")
     assert "docker/run.sh" in host.refusal(script)
 
 
@@ -217,6 +229,100 @@ def test_the_names_can_be_changed(host):
     assert host.last()[-2:] == ["mine", "true"]
     host.call("run", "true", PATCH_SETS_CONTAINER="another")
     assert values(host.last(), "--name") == ["another"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "begin"),
+    [("PatchSets", "PatchSets_"), ("a clone.2", "a_clone_2_"), ("_x", "x_"), ("研究", "patch_sets_")],
+)
+def test_a_container_is_named_after_its_clone(folder, begin, host):
+    names = {host.container}
+    for parent in ("one", "two"):
+        host.clone = copy_repository(host.workspace / parent / folder, "docker")
+        host.call("run", "true")
+        (name,) = values(host.last(), "--name")
+        assert re.fullmatch(rf"{begin}[0-9a-f]{{8}}", name)
+        names.add(name)
+    assert len(names) == 3
+
+
+def test_a_clone_has_one_name_by_whatever_path_it_is_reached(host):
+    link = host.workspace / "link"
+    link.symlink_to(host.clone)
+    host.clone = link
+    host.call("run", "true")
+    assert values(host.last(), "--name") == [host.container]
+
+
+def test_another_user_of_a_clone_has_other_names(host):
+    (host.programs / "id").unlink()
+    host.write_program(host.programs / "id", "#!/usr/bin/env bash\necho 54321\n")
+    host.call("run", "true")
+    assert values(host.last(), "--name") != [host.container]
+    assert values(host.last(), "--label") == [f"patch_sets.owner=54321:{host.clone}"]
+    assert host.last()[-2] == "patch_sets:54321"
+
+
+@pytest.mark.parametrize("script", [verb for verb in VERBS if verb != "build"])
+def test_a_container_of_somebody_else_is_refused(script, host):
+    host.answer("state", "running 54321:/home/b/Patch Sets\n")
+    line = host.refusal(script, PATCH_SETS_CONTAINER="theirs")
+    assert "container theirs belongs to the clone /home/b/Patch Sets of user 54321" in line
+    assert f"docker/{script}.sh there" in line
+    host.answer("state", "running \n")
+    assert "container theirs is not of docker/run.sh" in host.refusal(script, PATCH_SETS_CONTAINER="theirs")
+
+
+HABITS = """\
+# a comment
+  export EXPORTED=1
+SPACES = two words  # a comment
+DOUBLE="quoted # no comment" # a comment
+\tSINGLE='it is "x"'
+APOSTROPHE=it's#1
+EMPTY= # a comment
+NONE=""
+GIVEN
+GIVEN_TOO # as in TOKEN=value
+EQUAL==x=
+URL=http://x/#/a?b=c\r
+LAST='end'"""
+
+
+def test_habits_of_other_env_files(host):
+    host.settings(HABITS)
+    host.call("run", "true")
+    assert (host.fake / "env").read_text().splitlines() == [
+        "EXPORTED=1",
+        "SPACES=two words",
+        "DOUBLE=quoted # no comment",
+        'SINGLE=it is "x"',
+        "APOSTROPHE=it's#1",
+        "EMPTY=",
+        "NONE=",
+        "GIVEN",
+        "GIVEN_TOO",
+        "EQUAL==x=",
+        "URL=http://x/#/a?b=c",
+        "LAST=end",
+    ]
+    assert not any("quoted" in word for word in host.last())  # other users can see arguments
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("A=1\nB: 2\n", "line 2 of "),
+        ("\nA b=c\n", "line 2 of "),
+        ("2=3", "line 1 of "),
+        ('A="open\n', "value of A in one pair of quotes"),
+        ("export A='a'b\n", "value of A in one pair of quotes"),
+    ],
+)
+@pytest.mark.parametrize("script", ["run", "stop"])
+def test_a_line_that_is_no_setting_is_named(script, text, complaint, host):
+    host.settings(text)
+    assert complaint in host.refusal(script)
 
 
 # build.sh
@@ -250,12 +356,18 @@ def test_another_base_image(host):
 ARGUMENTS = ["two words", "*", "it's", '"', "$HOME", "", "-d", "a=b,c"]
 
 
+def published(host: Host, address: str = "127.0.0.1") -> list[str]:
+    """Return how the host's three ports are published: they are for the servers, in their order."""
+    return [f"{address}:{port}:{inside}" for port, inside in zip(host.ports, PORTS, strict=False)]
+
+
 def test_run(host):
     host.call("run", "python", *ARGUMENTS)
     assert host.last() == [
-        *("run", "--interactive", "--name", NAME, "--rm", "--init", "--ipc=host", "--detach-keys", "ctrl-]"),
+        *("run", "--interactive", "--name", host.container, "--label", f"patch_sets.owner={os.getuid()}:{host.clone}"),
+        *("--hostname", MACHINE, "--rm", "--init", "--ipc=host", "--detach-keys", "ctrl-]"),
         *("--mount", f'type=bind,"source={host.workspace}",target=/workspace', "--env", "DATASET=/workspace/dataset"),
-        *(word for port in host.ports for word in ("--publish", f"127.0.0.1:{port}:{port}")),
+        *(word for pair in published(host) for word in ("--publish", pair)),
         *("--gpus", "all", NAME, "python", *ARGUMENTS),
     ]
 
@@ -292,8 +404,8 @@ def test_without_the_image_build_is_named(host):
 
 def test_one_container_at_a_time(running):
     assert "docker/stop.sh" in running.refusal("run")
-    running.answer("state", "exited\n")
-    assert "docker rm --force patch_sets" in running.refusal("run")
+    running.answer("state", f"exited {running.owner}\n")
+    assert f"docker rm --force {running.container}" in running.refusal("run")
 
 
 @pytest.mark.parametrize("name", ["data", "two words", "a,b:c", 'a "quoted" name'])
@@ -316,7 +428,6 @@ def test_data_named_in_env(spelling, start, host):
     host.call("run", "true")
     (mount,) = data_mounts(host.last())
     assert Path(re.findall('"source=(.*)"', mount)[0]) == folder
-    assert values(host.last(), "--env-file") == [str(host.clone / ".env")]
 
 
 def test_the_environment_comes_before_env(host):
@@ -325,7 +436,7 @@ def test_the_environment_comes_before_env(host):
     arguments = host.last()
     assert data_mounts(arguments) == []
     assert values(arguments, "--env") == ["DATASET=/workspace/dataset", "TZ=Europe/Berlin"]
-    assert values(arguments, "--publish") == [f"127.0.0.2:{port}:{port}" for port in host.ports]
+    assert values(arguments, "--publish") == published(host, "127.0.0.2")
     assert values(arguments, "--gpus") == ["all"]
 
 
@@ -333,14 +444,14 @@ def test_the_settings_of_env(host):
     host.settings(f"TZ=Asia/Tokyo\nBIND=127.0.0.3\nGPUS=none\nPORTS={host.ports[0]}")  # and no newline at the end
     host.call("run", "true", PORTS=None)
     assert values(host.last(), "--env")[1:] == ["TZ=Asia/Tokyo"]
-    assert values(host.last(), "--publish") == [f"127.0.0.3:{host.ports[0]}:{host.ports[0]}"]
+    assert values(host.last(), "--publish") == [f"127.0.0.3:{host.ports[0]}:5000"]
     assert "--gpus" not in host.last()
 
 
 def test_a_folder_of_data_that_does_not_exist_is_refused(host):
     line = host.refusal("run", DATASET="absent")
     assert f"DATASET={host.workspace}/absent" in line
-    host.settings('DATASET="~/data"\n')
+    host.settings("DATASET=$HOME/data\n")
     assert "DATASET=" in host.refusal("run")
 
 
@@ -354,28 +465,51 @@ def test_env_default_is_a_good_env(host):
     shutil.copy(REPOSITORY / ".env.default", host.clone / ".env")
     _, errors = host.call("run", "true", PORTS=None, BIND="127.0.0.77")  # where no other server is likely to listen
     assert errors == ""
-    assert values(host.last(), "--publish") == [f"127.0.0.77:{port}:{port}" for port in (5000, 6006, 8501, 8888)]
+    assert values(host.last(), "--publish") == [f"127.0.0.77:{port}:{port}" for port in PORTS]
     assert values(host.last(), "--env") == ["DATASET=/workspace/dataset", "TZ=UTC"]
 
 
 def test_default_ports_are_those_of_env_default(host):
     host.call("run", "true", PORTS=None, BIND="127.0.0.77")
-    assert values(host.last(), "--publish") == [f"127.0.0.77:{port}:{port}" for port in (5000, 6006, 8501, 8888)]
+    assert values(host.last(), "--publish") == [f"127.0.0.77:{port}:{port}" for port in PORTS]
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1", "0.0.0.0"])
-def test_a_port_in_use_is_named(bind, host):
+def test_a_port_in_use_is_replaced_by_the_next_free_one(bind, host):
+    first = host.ports[0]
+    with socket.create_server((bind, first)):
+        _, errors = host.call("run", "true", BIND=bind, PORTS=f"{first} {first}")
+    chosen = [int(pair.split(":")[1]) for pair in values(host.last(), "--publish")]
+    assert first < chosen[0] < chosen[1]
+    assert errors.splitlines()[0].endswith(f"next free ones: {first} as {chosen[0]}, {first} as {chosen[1]}")
+
+
+def test_a_port_in_use_is_named_if_its_place_in_the_container_was_chosen(host):
     taken = host.ports[1]
-    with socket.create_server((bind, taken)):
-        line = host.refusal("run", BIND=bind)
-    assert f"port {taken}" in line
-    assert f'PORTS="{host.ports[0]} {taken + 1} {host.ports[2]}" docker/run.sh' in line
+    with socket.create_server(("127.0.0.1", taken)):
+        assert f"port {taken} of 127.0.0.1 is in use" in host.refusal("run", PORTS=f"{taken}:7000")
 
 
-def test_ports(host):
-    assert "must be port numbers" in host.refusal("run", PORTS="5000,6006")
-    host.call("run", "true", PORTS="")
-    assert "--publish" not in host.last()
+@pytest.mark.parametrize(
+    ("ports", "pairs"),
+    [
+        ("", []),
+        ("5001 6007", ["5001:5000", "6007:6006"]),
+        ("5001 6006 8501 8888", ["5001:5000", "6006:6006", "8501:8501", "8888:8888"]),
+        ("6006", ["6006:6006"]),
+        ("8888 5001", ["8888:8888", "5001:5000"]),
+        ("5001:6006 7000", ["5001:6006", "7000:5000"]),
+        ("5000 6006 8501 8888 8080 7000:7001", [*(f"{port}:{port}" for port in PORTS), "8080:8080", "7000:7001"]),
+    ],
+)
+def test_ports_of_the_host_are_for_the_servers(ports, pairs, host):
+    host.call("run", "true", PORTS=ports, BIND="127.0.0.77")
+    assert values(host.last(), "--publish") == [f"127.0.0.77:{pair}" for pair in pairs]
+
+
+@pytest.mark.parametrize("ports", ["5000,6006", "http", "1:2:3", ":5000", "*"])
+def test_ports_are_numbers(ports, host):
+    assert "must be port numbers or HOST:CONTAINER" in host.refusal("run", PORTS=ports)
 
 
 # docker 20.10, docker 28, NVIDIA's runtime without a driver
@@ -434,16 +568,16 @@ def test_no_gpu_is_tried_if_none_is_requested(host):
 
 def test_exec(running):
     running.call("exec", "python", *ARGUMENTS)
-    assert running.last() == ["exec", "--interactive", NAME, "python", *ARGUMENTS]
+    assert running.last() == ["exec", "--interactive", running.container, "python", *ARGUMENTS]
     running.call("exec")
-    assert running.last() == ["exec", "--interactive", NAME, "fish"]
+    assert running.last() == ["exec", "--interactive", running.container, "fish"]
     running.answer("exit", "7")
     running.call("exec", "false", code=7)
 
 
 def test_exec_at_a_terminal(running):
     running.call("exec", terminal=True)
-    assert running.last() == ["exec", "--interactive", "--tty", "--detach-keys", "ctrl-]", NAME, "fish"]
+    assert running.last() == ["exec", "--interactive", "--tty", "--detach-keys", "ctrl-]", running.container, "fish"]
 
 
 def test_attach(running):
@@ -451,15 +585,15 @@ def test_attach(running):
     running.answer("exit", "1")  # Docker's exit code after Ctrl-]
     running.call("attach", terminal=True)
     (attach,) = [call for call in running.calls() if call[0] == "attach"]
-    assert attach == ["attach", "--detach-keys", "ctrl-]", NAME]
+    assert attach == ["attach", "--detach-keys", "ctrl-]", running.container]
 
 
 @pytest.mark.parametrize(("arguments", "seconds"), [((), "30"), (("5",), "5")])
 def test_stop_lets_trainings_end_first(arguments, seconds, running):
     running.call("stop", *arguments)
     end, stop = [call for call in running.calls() if call[0] in ("exec", "stop")]
-    assert end == ["exec", "--interactive", NAME, "sh", "-s", seconds]
-    assert stop == ["stop", "--time", "0", NAME]
+    assert end == ["exec", "--interactive", running.container, "sh", "-s", seconds]
+    assert stop == ["stop", "--time", "0", running.container]
     assert running.last()[:2] == ["container", "inspect"]  # it waited until the name was free
 
 
@@ -470,73 +604,82 @@ def test_stop_takes_seconds(running):
 # tensorboard.sh, mlflow.sh, jupyter.sh, explore.sh
 
 
-def publish(host: Host, address: str = "127.0.0.1") -> int:
-    port = host.ports[0]
-    host.answer("ports", f"{port}/tcp {address}:{port}\n{port}/tcp [::]:{port}\n")
-    return port
+def publish(host: Host, address: str = "127.0.0.1") -> dict[str, int]:
+    """Publish the servers' ports as other ports of the host; return these."""
+    pairs = dict(zip(PORTS, free_ports(4), strict=True))
+    host.answer("ports", "".join(f"{port}/tcp {address}:{other}\n" for port, other in pairs.items()))
+    return dict(zip(SERVERS, pairs.values(), strict=True))
 
 
 def install(host: Host, name: str, text: str = FAKE_SERVER.format(python=sys.executable)) -> None:
     host.write_program(host.fake / "container" / SERVERS[name], text)
 
 
+def server_file(host: Host, name: str, suffix: str) -> Path:
+    return host.fake / "patch_sets_servers" / f"{name}-{PORTS[list(SERVERS).index(name)]}.{suffix}"
+
+
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_server_starts_once_and_its_url_is_printed_each_time(name, running):
-    port = publish(running)
+    port = publish(running)[name]
     install(running, name)
-    url, errors = running.call(name, str(port))
+    url, errors = running.call(name)
     assert errors == ""
     assert url.startswith(f"http://127.0.0.1:{port}")
-    log = running.fake / f"{name}-{port}.log"
-    first = log.read_text()
-    assert "0.0.0.0" in first  # the address to which Docker publishes
-    assert running.call(name, str(port)) == (url, "")
+    log = server_file(running, name, "log")
+    assert "0.0.0.0" in log.read_text()  # the address to which Docker publishes
+    assert running.call(name) == (url, "")
     assert log.read_text().count("arguments") == 1
 
 
 def test_the_token_of_jupyter_is_random_and_no_argument(running):
-    port = publish(running)
+    publish(running)
     install(running, "jupyter")
-    url, _ = running.call("jupyter", str(port))
+    url, _ = running.call("jupyter")
     token = url.strip().partition("/lab?token=")[2]
     assert re.fullmatch("[0-9a-f]{48}", token)
     file = running.fake / "jupyter-token"
     assert file.read_text() == token
     assert file.stat().st_mode & 0o777 == 0o600
-    assert token not in (running.fake / f"jupyter-{port}.log").read_text().splitlines()[0]
+    assert token not in server_file(running, "jupyter", "log").read_text().splitlines()[0]
 
 
 def test_a_server_for_the_network_is_named_by_the_host(running):
-    port = publish(running, "0.0.0.0")
+    port = publish(running, "0.0.0.0")["tensorboard"]
     install(running, "tensorboard")
-    assert running.call("tensorboard", str(port))[0] == f"http://{socket.gethostname()}:{port}\n"
+    assert running.call("tensorboard")[0] == f"http://{socket.gethostname()}:{port}\n"
 
 
-@pytest.mark.parametrize(
-    ("name", "port"), [("tensorboard", 6006), ("mlflow", 5000), ("jupyter", 8888), ("explore", 8501)]
-)
+def test_a_server_of_another_port(running):
+    host_port = free_ports(1)[0]
+    running.answer("ports", f"7000/tcp 127.0.0.1:{host_port}\n")
+    install(running, "tensorboard")
+    assert running.call("tensorboard", "7000")[0] == f"http://127.0.0.1:{host_port}\n"
+
+
+@pytest.mark.parametrize(("name", "port"), list(zip(SERVERS, PORTS, strict=True)))
 def test_a_port_that_is_not_published(name, port, running):
-    assert f"PORTS={port} docker/run.sh" in running.refusal(name)
+    assert f'PORTS="5001 {port}:{port}" docker/run.sh' in running.refusal(name, PORTS="5001")
     assert "is not a port" in running.refusal(name, "http")
 
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_server_that_ends_shows_its_last_lines(name, running):
-    port = publish(running)
+    publish(running)
     install(running, name, "#!/bin/sh\necho no such option: --port\nexit 2\n")
-    _, errors = running.call(name, str(port), code=1)
+    _, errors = running.call(name, code=1)
     assert errors.splitlines() == [
         "no such option: --port",
         f"docker/{name}.sh: {name} has ended: see above",
     ]
-    (running.fake / f"{name}-{port}.pid").unlink()
+    server_file(running, name, "pid").unlink()
 
 
 def test_a_port_that_another_server_uses(running):
-    port = publish(running)
+    publish(running)
     install(running, "jupyter")
-    running.call("jupyter", str(port))
-    assert "another server" in running.refusal("tensorboard", str(port))
+    running.call("jupyter")
+    assert "another server" in running.refusal("tensorboard", "8888")
 
 
 # The image

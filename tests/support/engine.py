@@ -1,12 +1,12 @@
-"""The scripts of docker/ as a user calls them on a real engine, under names of their own: nobody else's is touched."""
+"""The scripts of docker/ as a user calls them on a real engine, in a clone of their own: nobody else's is touched."""
 
 import os
 import shutil
 import socket
 import subprocess
 import time
-import uuid
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +49,22 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 class Checkout:
-    """A copy of what the scripts need, called in `workspace`. The container's name and the ports are its own."""
+    """A copy of what the scripts need, called in `workspace`. The container and the ports are its own."""
 
     def __init__(self, repository: Path, workspace: Path, image: str, **process: Any) -> None:
         self.repository, self.workspace = repository, workspace
-        self.container = f"patch_sets_test_{uuid.uuid4().hex[:8]}"
         self.ports = free_ports(4)
         self.process = process
         inherited = {name: value for name, value in os.environ.items() if name not in READ_BY_THE_SCRIPTS}
-        names = {IMAGE: image, CONTAINER: self.container}
-        self.environment = inherited | names | {"PORTS": " ".join(map(str, self.ports))}
+        self.environment = inherited | {IMAGE: image, "PORTS": " ".join(map(str, self.ports))}
+
+    @cached_property
+    def container(self) -> str:
+        """The name that the clone's scripts choose."""
+        call = ["bash", "-c", 'source "$1"/docker/settings.sh && printf %s "$CONTAINER"', "_", str(self.repository)]
+        return subprocess.run(
+            call, env=self.environment, check=True, stdout=subprocess.PIPE, text=True, **self.process
+        ).stdout
 
     def start(self, script: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
         """With stdin empty, and both outputs to be read."""
