@@ -243,3 +243,22 @@ def test_stop_gives_up_after_the_seconds_that_it_is_given(running):
         assert time.monotonic() - start < 25  # without a number it gives 30
         training.communicate()
     assert not running.runs()
+
+
+# as server.sh starts them, with a helper; both need long to end
+SERVER = "trap '' TERM; (trap '' TERM; exec -a python-helper sleep 60) & exec -a python sleep 60"
+
+
+def test_stop_waits_for_no_server(running):
+    folder = "/tmp/patch_sets_servers"
+    start = f"mkdir -p {folder}; ({SERVER}) >/dev/null 2>&1 </dev/null & echo $! >{folder}/mlflow-5000.pid"
+    docker("exec", running.container, "sh", "-c", start)
+    with running.start("exec", "python", "-c", SAVES) as training:
+        wait_until((running.workspace / "started").exists)
+        start = time.monotonic()
+        _, errors = running.call("stop", "60")
+        assert time.monotonic() - start < 30
+        training.communicate()
+    assert (running.workspace / "saved").exists()
+    assert len(re.findall(r"to end:((?: \d+)+)", errors)[0].split()) == 1
+    assert not running.runs()
