@@ -632,6 +632,12 @@ def test_a_server_starts_once_and_its_url_is_printed_each_time(name, running):
     assert log.read_text().count("arguments") == 1
 
 
+def test_mlflow_s_url_shows_its_runs(running):
+    port = publish(running)["mlflow"]
+    install(running, "mlflow")
+    assert running.call("mlflow")[0] == f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning\n"
+
+
 def test_the_token_of_jupyter_is_random_and_no_argument(running):
     publish(running)
     install(running, "jupyter")
