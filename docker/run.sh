@@ -6,7 +6,7 @@
 # command, and the exit code is the command's.
 #
 #   -d            run in the background: enter with docker/exec.sh, docker/attach.sh or VS Code, end with docker/stop.sh
-#   --gpus WHICH  all, none, 2 (a number), device=0,3; default: all if the engine has any
+#   --gpus WHICH  all, none, 2 (a number), device=0,3; default: all if the engine has any that the image's torch can use
 #
 # Each clone of the repository has one container per user: exec.sh, stop.sh and the others act on that of the clone in
 # which they are, wherever they are called. PATCH_SETS_CONTAINER=another_name gives a clone a second one.
@@ -56,10 +56,11 @@ dataset() {
   printf '%s' "$path"
 }
 
-# Try these GPUs, and print why the engine cannot provide them; nothing if it can.
+# Try these GPUs in the image, and print why its torch cannot use them; nothing if it can.
 gpu_refusal() {
   local reason
-  reason=$(docker run --rm --gpus "$1" --entrypoint true "$IMAGE" 2>&1 >/dev/null) && return
+  reason=$(docker run --rm --interactive --gpus "$1" --entrypoint python3 "$IMAGE" - \
+    <"$REPOSITORY/docker/gpu_probe.py" 2>&1 >/dev/null) && return
   # join the lines of NVIDIA's runtime into one
   reason=$(grep -vE "^ERRO|^time=|^$|docker run --help" <<<"${reason#docker: Error response from daemon: }") || true
   reason=${reason:-docker run --gpus $1 failed}

@@ -37,7 +37,7 @@ case "$1 ${2-}" in
   "build "*) printf '%s' "${DOCKER_BUILDKIT-}" >"$FAKE/buildkit" ;;
   "image inspect") [[ -e $FAKE/image ]] ;;
   "container inspect") cat "$FAKE/state" 2>/dev/null ;;
-  "run --rm") refuse no_gpu ;;
+  "run --rm") refuse no_gpu; cat >"$FAKE/probe" ;;
   "port "*) grep -s "^$3 " "$FAKE/ports" | while read -r _ address; do echo "$address"; done ;;
   "exec "*)
     [[ "$3 $4" == "sh -c" ]] || { [[ ! -e $FAKE/exit ]] || exit "$(cat "$FAKE/exit")"; exit 0; }
@@ -553,7 +553,8 @@ def test_without_a_gpu_one_line_says_why(says, reason, host):
 def test_which_gpus(which, docker_s, host):
     host.call("run", "--gpus", which, "true", GPUS="none")
     trial, run = host.calls()[-2:]
-    assert trial == ["run", "--rm", "--gpus", docker_s, "--entrypoint", "true", NAME]
+    assert trial == ["run", "--rm", "--interactive", "--gpus", docker_s, "--entrypoint", "python3", NAME, "-"]
+    assert (host.fake / "probe").read_text() == (REPOSITORY / "docker" / "gpu_probe.py").read_text()
     assert values(run, "--gpus") == [docker_s]
 
 
