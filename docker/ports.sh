@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # Sourced by run.sh: the ports that a container publishes.
 
-# published_ports ADDRESS: print HOST:CONTAINER for each port of PORTS, in which a number is a port of the host. One of a
-# server's own number is for that server, and the others are for the servers that are left, in their order. A number that
-# is in use stands for the next free one.
+# published_ports ADDRESS: print HOST:CONTAINER for each port of PORTS, where a number is a port of the host. A server's
+# own number is for that server, and the others are for the servers that are left, in their order. A number that is in
+# use stands for the next free one.
 published_ports() {
   local number='^([0-9]+:)?[0-9]+$' # Bash 3.2 takes this expression from a variable alone
   local ports port host container left=" $SERVER_PORTS " used=" " moved=""
@@ -29,8 +29,8 @@ published_ports() {
   [[ -z $moved ]] || echo "docker/${0##*/}: ports in use are replaced by the next free ones: ${moved#, }" >&2
 }
 
-# in_use ADDRESS PORT: succeed if something answers. A server on all addresses answers on each; the engine itself reports
-# a port that this test misses.
+# in_use ADDRESS PORT: succeed if something answers. A server on all addresses answers on each; the engine itself
+# reports a port that this test misses.
 in_use() {
   (: <"/dev/tcp/${1/#0.0.0.0/127.0.0.1}/$2") 2>/dev/null
 }

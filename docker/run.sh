@@ -76,9 +76,12 @@ case $state in
   *) die "container $CONTAINER has ended but was not removed: docker rm --force $CONTAINER" ;;
 esac
 
-machine=$(docker info --format '{{.Name}}') # not the container's number: run.json records it
-options=(--name "$CONTAINER" --label "$LABEL=$OWNER" --hostname "$machine" --rm --init --ipc=host)
-options+=(--detach-keys "$DETACH_KEYS" --mount "$(mount "$PWD" /workspace)")
+options=(--name "$CONTAINER" --label "$LABEL=$OWNER" --rm --init --ipc=host --detach-keys "$DETACH_KEYS")
+options+=(--mount "$(mount "$PWD" /workspace)")
+# run.json records the machine's name, not the container's number. The name leads to the container first, and then still
+# to the machine, on which servers may run.
+machine=$(docker info --format '{{.Name}}')
+options+=(--hostname "$machine" --add-host "$machine:host-gateway")
 if [[ -n $SETTINGS ]]; then # in no argument, which other users can see
   exec 9<<<"$SETTINGS"
   options+=(--env-file /dev/fd/9)

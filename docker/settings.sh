@@ -17,8 +17,8 @@ case ${1-} in
     ;;
 esac
 
-# Print the settings of .env, one per line, as Docker's --env-file takes them: KEY=VALUE, or KEY alone, whose value is that
-# of the environment. As in a shell, `export`, quotes and comments are no part of a value; nor are spaces around =.
+# Print the settings of .env, one per line, as Docker's --env-file takes them: KEY=VALUE, or KEY alone, whose value is
+# that of the environment. As in a shell, `export`, quotes and comments are no part of a value; nor are spaces around =.
 env_settings() {
   local line value number=0 name='^[[:space:]]*(export[[:space:]]+)?([A-Za-z_][A-Za-z0-9_]*)[[:space:]]*'
   local comment='[[:space:]]*(#.*)?$' # Bash 3.2 takes these expressions from variables alone
@@ -99,8 +99,8 @@ find_container() {
   case $state:$owner in
     : | *":$OWNER") ;;
     *:) die "container $CONTAINER is not of docker/run.sh: choose another name as PATCH_SETS_CONTAINER" ;;
-    *) die "container $CONTAINER belongs to the clone ${owner#*:} of user ${owner%%:*}: call docker/${0##*/} there, or" \
-      "choose another name as PATCH_SETS_CONTAINER" ;;
+    *) die "container $CONTAINER belongs to the clone ${owner#*:} of user ${owner%%:*}: call docker/${0##*/} there," \
+      "or choose another name as PATCH_SETS_CONTAINER" ;;
   esac
 }
 

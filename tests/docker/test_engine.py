@@ -101,8 +101,10 @@ def test_settings_and_tokens_of_env(checkout):
     assert checkout.call("run", "bash", "-c", code, TOKEN="secret")[0] == "Asia/Tokyo|secret|none|two words\n"
 
 
-def test_the_container_has_the_name_of_the_machine(checkout):
-    assert checkout.call("run", "hostname")[0].strip() == docker("info", "--format", "{{.Name}}")
+def test_the_container_has_the_name_of_the_machine_which_still_leads_to_the_machine(checkout):
+    name, *hosts = checkout.call("run", "bash", "-c", "hostname; cat /etc/hosts")[0].splitlines()
+    assert name == docker("info", "--format", "{{.Name}}")
+    assert len({line.split()[0] for line in hosts if line.split()[1:] == [name]}) == 2
 
 
 @pytest.mark.parametrize("script", ["run", "exec"])

@@ -365,8 +365,9 @@ def test_run(host):
     host.call("run", "python", *ARGUMENTS)
     assert host.last() == [
         *("run", "--interactive", "--name", host.container, "--label", f"patch_sets.owner={os.getuid()}:{host.clone}"),
-        *("--hostname", MACHINE, "--rm", "--init", "--ipc=host", "--detach-keys", "ctrl-]"),
-        *("--mount", f'type=bind,"source={host.workspace}",target=/workspace', "--env", "DATASET=/workspace/dataset"),
+        *("--rm", "--init", "--ipc=host", "--detach-keys", "ctrl-]"),
+        *("--mount", f'type=bind,"source={host.workspace}",target=/workspace'),
+        *("--hostname", MACHINE, "--add-host", f"{MACHINE}:host-gateway", "--env", "DATASET=/workspace/dataset"),
         *(word for pair in published(host) for word in ("--publish", pair)),
         *("--gpus", "all", NAME, "python", *ARGUMENTS),
     ]
