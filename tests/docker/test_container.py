@@ -22,7 +22,8 @@ from runs import record
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # a first build downloads gigabytes
 
 UID, GID = 12345, 23456
-COPIED = [".dockerignore", "Dockerfile", "Makefile", "config", "docker", "hydra", "requirements.txt", "src"]
+BUILT_FROM = [".dockerignore", "Dockerfile", "docker", "pyproject.toml", "requirements.txt", "requirements-cuda12.txt"]
+COPIED = [*BUILT_FROM, "Makefile", "config", "hydra", "src"]
 IMAGE = "patch_sets_test"
 TRAIN = ["python", "src/train.py", "data=digits", "hparams.max_epochs=10", "hparams.seed=0"]
 
@@ -37,17 +38,30 @@ def checkout() -> Iterator[Checkout]:
         (workspace / ".env").write_text("OMP_NUM_THREADS=1\n")  # networks this small are slower on two threads
         checkout = Checkout(workspace, workspace, IMAGE)
         if os.getuid() == 0:
-            for path in [Path(folder), workspace, *workspace.rglob("*")]:
-                os.chown(path, UID, GID)
-            socket = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
-            checkout.process = {"user": UID, "group": GID, "extra_groups": [Path(socket).stat().st_gid]}
-            checkout.environment["HOME"] = folder
+            become(checkout, UID, GID)
         try:
             checkout.call("build")
             yield checkout
         finally:
             checkout.remove()
             subprocess.run(["docker", "image", "rm", "--force", IMAGE], capture_output=True)
+
+
+def become(checkout: Checkout, uid: int, gid: int) -> None:
+    """Make the checkout that of another user, in a home of its own, who may use the engine."""
+    home = checkout.workspace.parent
+    for path in [home, checkout.workspace, *checkout.workspace.rglob("*")]:
+        os.chown(path, uid, gid)
+    socket = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+    checkout.process = {"user": uid, "group": gid, "extra_groups": [Path(socket).stat().st_gid]}
+    checkout.environment["HOME"] = str(home)
+
+
+def shorten_lock(checkout: Checkout) -> None:
+    """Leave uv alone in the lock: it is quickly built."""
+    lock = checkout.repository / "requirements.txt"
+    uv_alone = re.findall(r"^uv==.*\n(?:    .*\n)*", lock.read_text(), re.MULTILINE)
+    lock.write_text(f"# {uuid.uuid4()}, which no build has seen\n" + "".join(uv_alone))
 
 
 def built(checkout: Checkout) -> list[str]:
@@ -70,14 +84,68 @@ def test_a_change_of_the_lock_builds_the_dependencies_and_nothing_else(checkout)
     lock = checkout.repository / "requirements.txt"
     text = lock.read_text()
     try:
-        uv_alone = re.findall(r"^uv==.*\n(?:    .*\n)*", text, re.MULTILINE)  # quickly built
-        lock.write_text(f"# {uuid.uuid4()}, which no build has seen\n" + "".join(uv_alone))
+        shorten_lock(checkout)
         steps = built(checkout)
     finally:
         lock.write_text(text)
         docker("image", "rm", f"{IMAGE}_again")
-    assert "uv pip sync" in steps[0]
+    assert any("venv /opt/venv" in step for step in steps)
     assert not any("apt-get" in step or "useradd" in step for step in steps)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be two other users")
+def test_two_users_of_one_host_have_an_image_and_a_container_each(checkout):
+    users = {}
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        try:
+            for uid in (UID + 1, UID + 2):
+                workspace = copy_repository(Path(folder) / str(uid) / "PatchSets", *BUILT_FROM)
+                users[uid] = Checkout(workspace, workspace, "")
+                users[uid].environment["PORTS"] = checkout.environment["PORTS"]
+                shorten_lock(users[uid])
+                become(users[uid], uid, GID)
+                users[uid].call("build")
+            for user in users.values():
+                user.call("run", "-d")
+            for uid, user in users.items():
+                assert user.call("exec", "sh", "-c", "id -u; touch mine")[0] == f"{uid}\n"
+                assert (user.workspace / "mine").stat().st_uid == uid
+            one, other = users.values()
+            _, errors = one.call("stop", code=1, PATCH_SETS_CONTAINER=other.container)
+            assert f"belongs to the clone {other.workspace} of user {UID + 2}" in errors
+            one.call("stop")
+            assert other.runs()
+        finally:
+            for uid, user in users.items():
+                user.remove()
+                subprocess.run(["docker", "image", "rm", "--force", f"patch_sets:{uid}"], capture_output=True)
+
+
+def test_the_gpu_of_an_older_driver_is_refused_in_one_line(checkout):
+    driver = checkout.workspace / "driver"
+    driver.mkdir()
+    os.chown(driver, checkout.workspace.stat().st_uid, -1)
+    code = "int cuDriverGetVersion(int *version) { *version = 11080; return 0; }"
+    shell = [
+        "docker",
+        "run",
+        "--rm",
+        "--interactive",
+        f"--volume={driver}:/driver",
+        "--env=LD_LIBRARY_PATH=/driver",
+        IMAGE,
+    ]
+    compile = ["gcc", "-shared", "-fPIC", "-o", "/driver/libcuda.so.1", "-xc", "-"]
+    subprocess.run([*shell, *compile], input=code, text=True, check=True)
+    probe = (checkout.repository / "docker" / "gpu_probe.py").read_text()
+    tried = subprocess.run([*shell, "python3", "-"], input=probe, text=True, capture_output=True)
+    shutil.rmtree(driver)
+    assert tried.returncode == 1
+    assert re.fullmatch(
+        r"the driver supports CUDA 11\.8, and the image's torch needs CUDA 1[23]: install driver \d+ or later\n",
+        tried.stderr,
+    )
 
 
 def runs(checkout: Checkout, experiment: str) -> list[Path]:
