@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # docker/explore.sh [port]
 #
-# Starts the page of trained runs (outputs/ and multirun/) in the running container and prints its URL (port 8501):
-# look at test images, add and remove patches by a click, and see the prediction.
+# Starts the page of trained runs (outputs/ and multirun/) in the running container and prints its URL: look at test
+# images, add and remove patches by a click, and see the prediction. The port is that of the container (8501), for which
+# docker/run.sh has published one of the host.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/server.sh"
 

@@ -5,7 +5,7 @@
 # $4: the folder of the code
 command -v streamlit >/dev/null || { echo "Streamlit is not installed: make install, or pip install streamlit" >&2; exit 1; }
 if python3 -c 'import socket, sys; socket.create_connection((sys.argv[2], sys.argv[1]), 1)' "$1" "$2" 2>/dev/null; then
-  echo "port $1 is taken: choose another, as in make explore PORT=$(($1 + 1)) or docker/explore.sh $(($1 + 1))" >&2
+  echo "port $1 is taken: choose another, as in make explore PORT=$(($1 + 1))" >&2
   exit 1
 fi
 export PYTHONPATH="$4${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # faster than two for one image

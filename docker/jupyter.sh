@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # docker/jupyter.sh [port]
 #
-# Starts JupyterLab in the running container, with a random token, and prints its URL (port 8888). Notebooks can import
-# the modules of src/.
+# Starts JupyterLab in the running container, with a random token, and prints its URL. Notebooks can import the modules
+# of src/. The port is that of the container (8888), for which docker/run.sh has published one of the host.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/server.sh"
 

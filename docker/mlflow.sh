@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # docker/mlflow.sh [port]
 #
-# Starts MLflow in the running container, for mlruns/mlflow.db and mlruns/artifacts, and prints its URL (port 5000).
+# Starts MLflow in the running container, for mlruns/mlflow.db and mlruns/artifacts, and prints its URL. The port is that
+# of the container (5000), for which docker/run.sh has published one of the host.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/server.sh"
 

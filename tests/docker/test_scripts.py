@@ -181,7 +181,7 @@ def test_the_page_names_another_port_if_its_port_is_taken(tmp_path):
         arguments = [str(port), "127.0.0.1", "localhost", "src"]
         refused = subprocess.run([*script, *arguments], env=search, capture_output=True, text=True)
     assert refused.returncode == 1
-    assert f"port {port} is taken: choose another, as in make explore PORT={port + 1} or" in refused.stderr
+    assert f"port {port} is taken: choose another, as in make explore PORT={port + 1}\n" in refused.stderr
     free = subprocess.run([*script, *arguments], env=search, capture_output=True, text=True)
     assert (free.returncode, free.stderr) == (0, "")
 
