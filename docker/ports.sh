@@ -29,8 +29,8 @@ published_ports() {
   [[ -z $moved ]] || echo "docker/${0##*/}: ports in use are replaced by the next free ones: ${moved#, }" >&2
 }
 
-# in_use ADDRESS PORT: succeed if something answers. A server on all addresses answers on each; the engine itself
-# reports a port that this test misses.
+# in_use ADDRESS PORT: succeed if something answers that is not the container itself, whose ports are own_ports. A server
+# on all addresses answers on each; the engine itself reports a port that this test misses.
 in_use() {
-  (: <"/dev/tcp/${1/#0.0.0.0/127.0.0.1}/$2") 2>/dev/null
+  ! grep -qx "$2" <<<"${own_ports-}" && (: <"/dev/tcp/${1/#0.0.0.0/127.0.0.1}/$2") 2>/dev/null
 }

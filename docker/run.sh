@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# docker/run.sh [-d] [--gpus WHICH] [command ...]
+# docker/run.sh [-d | --compose] [--gpus WHICH] [command ...]
 #
 # Starts the container and runs the command (default: fish) in it. The current directory is mounted at /workspace and
 # DATASET at /dataset; without DATASET, data are stored in dataset/ of the workspace. The container ends with the
 # command, and the exit code is the command's.
 #
+#   --compose     do not start the container, but print it as a Compose file; docker/devcontainer.sh uses this
 #   -d            run in the background: enter with docker/exec.sh, docker/attach.sh or VS Code, end with docker/stop.sh
 #   --gpus WHICH  all, none, 2 (a number), device=0,3; default: all if the engine has any that the image's torch can use
 #
@@ -18,9 +19,11 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/ports.sh"
 
 gpus=$(setting GPUS "")
 detached=
+compose=
 while [[ ${1-} == -* ]]; do
   case $1 in
     -d) detached=1 ;;
+    --compose) compose=1 ;;
     --gpus)
       gpus=${2-}
       [[ -n $gpus ]] || die "--gpus needs a value: all, none, 2, device=0,3"
@@ -70,8 +73,8 @@ gpu_refusal() {
 require_engine
 docker image inspect "$IMAGE" >/dev/null 2>&1 || die "no image $IMAGE: run docker/build.sh first"
 find_container
-case $state in
-  "") ;;
+case $compose$state in
+  "" | 1*) ;;
   running) die "container $CONTAINER is already running: use docker/exec.sh, docker/attach.sh or docker/stop.sh" ;;
   *) die "container $CONTAINER has ended but was not removed: docker rm --force $CONTAINER" ;;
 esac
@@ -97,6 +100,7 @@ tz=$(setting TZ "")
 [[ -z $tz ]] || options+=(--env "TZ=$tz")
 
 bind=$(setting BIND 127.0.0.1)
+[[ -z $compose ]] || own_ports=$(docker port "$CONTAINER" 2>/dev/null | sed 's/.*://') || true
 ports=$(published_ports "$bind")
 for port in $ports; do
   options+=(--publish "$bind:$port")
@@ -123,7 +127,10 @@ esac
 [[ -n $dataset || -f $ENV_FILE ]] ||
   echo "docker/run.sh: data are stored in dataset/; for another folder: cp .env.default .env, and edit it" >&2
 
-if [[ -n $detached ]]; then
+if [[ -n $compose ]]; then
+  source "$(dirname -- "${BASH_SOURCE[0]}")/compose.sh"
+  compose "${options[@]}" "$IMAGE"
+elif [[ -n $detached ]]; then
   docker run --detach --interactive --tty "${options[@]}" "$IMAGE" "$@" >/dev/null
   echo "container $CONTAINER is running: use docker/exec.sh, docker/attach.sh or docker/stop.sh"
 elif at_terminal; then

@@ -12,6 +12,7 @@ require_container
 # `docker stop` alone signals the main process: often a shell, which ignores it or ends before its trainings do.
 docker exec --interactive "$CONTAINER" sh -s "$seconds" <"$REPOSITORY/docker/end_trainings.sh" || true
 docker stop --time 0 "$CONTAINER" >/dev/null 2>&1 || true # it may have ended already, if a training was its main process
+docker rm "$CONTAINER" >/dev/null 2>&1 || true # the dev container, which does not remove itself
 for ((i = 0; i < 100; i++)); do # until its name is free again
   find_container
   [[ -n $state ]] || exit 0
