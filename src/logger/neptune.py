@@ -98,8 +98,7 @@ class Neptune(RunLogger):
             field.upload(str(path))
 
     def end(self, record: dict[str, Any]) -> None:
-        metrics = {field_name(name): value for name, value in record["metrics"].items()}
-        self._assign("final", {"status": record["status"], **metrics})
+        self._assign("final", {"status": record["status"], **record["metrics"]})
         self.experiment["sys/failed"] = record["status"] == "failed"
 
     def close(self, record: dict[str, Any]) -> None:
@@ -108,7 +107,7 @@ class Neptune(RunLogger):
     def _assign(self, name: str, values: dict[str, Any]) -> None:
         from neptune.utils import stringify_unsupported
 
-        self.experiment[name] = stringify_unsupported(values)
+        self.experiment[name] = stringify_unsupported({field_name(each): value for each, value in values.items()})
 
 
 def import_neptune() -> None:
@@ -144,6 +143,6 @@ def data_directory(folder: Path) -> Iterator[None]:
             os.environ["NEPTUNE_DATA_DIRECTORY"] = before
 
 
-def field_name(metric: str) -> str:
-    """Return the name of a metric's field: with test_accuracy there, Neptune takes no test_accuracy/n=16 below it."""
-    return metric.replace("/n=", "_n=")
+def field_name(name: str) -> str:
+    """Return the name without `/`: where there is a field `model`, Neptune refuses `model/pool` below it."""
+    return name.replace("/", ".")

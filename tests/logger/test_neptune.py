@@ -87,6 +87,21 @@ def test_a_run_is_recorded_offline(train, tmp_path, capfd):
     assert "NEPTUNE_DATA_DIRECTORY" not in os.environ
 
 
+def test_the_default_network_is_recorded_offline(train):
+    folder = train("data=digits", "loggers=[neptune]", "callbacks=[basic]", "hparams.max_epochs=1", PATIENT)
+    assert "neptune" not in (folder / "train.log").read_text(encoding="utf-8")
+    (operations,) = parts(folder)
+    recorded = {name.removeprefix("hparams/"): found for name, found in operations.items() if name[:8] == "hparams/"}
+    assert {"model", "model.pool", "model.embed", "lr", "patch_num_max"} <= recorded.keys()
+    assert recorded["model"][0]["value"] == "patch_set"
+    assert recorded["model.pool"][0]["value"] == "reduce"
+    final = {name.replace("/", "."): value for name, value in record(folder)["metrics"].items()}
+    assert "test_accuracy.n=16" in final
+    assert {name: operations[f"final/{name}"][0]["value"] for name in final} == final
+    assert operations["final/status"][0]["value"] == "finished"
+    assert {"metrics/train_loss", "metrics/valid_accuracy", "metrics/test_accuracy.n=16"} <= operations.keys()
+
+
 def test_a_resumed_run_adds_a_part_with_the_same_id(broken_off, resume):
     folder = broken_off(*SHORT, batch=15)
     assert parts(folder)[0]["sys/failed"][-1]["value"] is True
@@ -172,14 +187,17 @@ def test_one_line_where_it_is_not_installed(command, capsys, monkeypatch):
     assert "neptune is not installed: uv pip install neptune-client" in capsys.readouterr().err
 
 
-def test_the_accuracy_at_a_number_of_patches_stands_beside_the_accuracy(logger):
+def test_names_that_continue_another_name_are_recorded_beside_it(logger):
     """Neptune refuses a field below another field."""
+    logger.log_hyperparams({"model": "patch_set", "model/pool": "reduce"})
     values = {"test_accuracy": 0.5, "test_accuracy/n=4": 0.25}
     logger.log_metrics(values, 5, seconds=1e9)
     record = {"status": "finished", "metrics": values}
     logger.end(record)
     logger.close(record)
     (operations,) = parts(logger.folder)
-    assert series(operations, "metrics/test_accuracy_n=4") == {5: 0.25}
+    assert operations["hparams/model"][0]["value"] == "patch_set"
+    assert operations["hparams/model.pool"][0]["value"] == "reduce"
+    assert series(operations, "metrics/test_accuracy.n=4") == {5: 0.25}
     assert operations["final/test_accuracy"][0]["value"] == 0.5
-    assert operations["final/test_accuracy_n=4"][0]["value"] == 0.25
+    assert operations["final/test_accuracy.n=4"][0]["value"] == 0.25
