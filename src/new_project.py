@@ -16,7 +16,7 @@ from scaffold.project_name import ProjectName
 HELP = """\
 Begin another project with a clean copy of this repository: all of its code, tests and settings, renamed everywhere (the
 Docker image and container, pyproject.toml, README, project_name, environment variables), without runs, data, caches,
-.env, git history and measured results.
+.env, git history, measured results and CITATION.cff.
 
   python src/new_project.py NAME      the folder NAME beside this repository
   python src/new_project.py PATH      this folder; its last part is the name

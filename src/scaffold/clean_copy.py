@@ -1,4 +1,4 @@
-"""The copy of this repository for a new project: renamed, without runs, caches and measured results."""
+"""The copy of this repository for a new project: renamed, without runs, caches, measured results and citation."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ RESULTS = re.compile(r"^<!-- results -->\n.*?^<!-- /results -->\n+", re.M | re.S
 PICTURE = re.compile(r"^!\[[^\n]*\]\((?!https?:)[^)\n]*\)\n+", re.M)  # a picture on a page shows results
 MEASURED = re.compile(r"^#.*±.*\n", re.M)  # a line in the head of a recipe
 PICTURES = (".png", ".jpg", ".gif", ".svg")
-PAGE_OF_RESULTS = Path("docs", "results.md")
+LEFT_OUT = (Path("docs", "results.md"), Path("CITATION.cff"))  # the results and the authors are this project's
 
 
 def write_copy(repository: Path, name: ProjectName, folder: Path) -> int:
@@ -58,12 +58,12 @@ def _files(repository: Path) -> Iterator[Path]:
             if path.is_dir() and not path.is_symlink():
                 if not (path / "pyvenv.cfg").exists() and not (path / ".git").exists():  # an environment, a repository
                     folders.append(path)
-            elif (path.is_file() or (path.is_symlink() and path.exists())) and not _shows_results(relative):
+            elif (path.is_file() or (path.is_symlink() and path.exists())) and not _is_left_out(relative):
                 yield relative
 
 
-def _shows_results(path: Path) -> bool:
-    return path == PAGE_OF_RESULTS or (path.parts[0] == "docs" and path.suffix in PICTURES)
+def _is_left_out(path: Path) -> bool:
+    return path in LEFT_OUT or (path.parts[0] == "docs" and path.suffix in PICTURES)
 
 
 def _text(path: Path) -> str | None:

@@ -32,6 +32,7 @@ KEPT = {
     "config/experiment/fast.yaml": "# Fast.\n# One core: 3 s, 0.9 ± 0.1\n# 0.95 ± 0.1 with two\nlr: 1 # ± 0\n",
     "config/hydra/frog_legs.yaml": "# FrogLegs\n",
     "LICENSE": "Copyright The FrogLegs authors\n",
+    ".github/workflows/ci.yml": "name: FrogLegs\n",
     "CHANGELOG.md": "# Changelog\n\nOf FrogLegs.\n\n## Unreleased\n\n- frogs\n\n## 1.0\n",
     "README.md": PAGE,
     "docs/empty.md": "",
@@ -48,6 +49,8 @@ LEFT = [
         "src/best.ckpt",
         ".git/config",
         "docs/frog.png",
+        "docs/results.md",
+        "CITATION.cff",
     ),
     *("environment/pyvenv.cfg", "environment/lib/a.py", "another/.git/config", "another/a.py"),
 ]
@@ -102,7 +105,11 @@ def test_gitignore_is_read_as_git_does(repository, tmp_path):
         for path in (tmp_path / "new").rglob("*")
         if not path.is_dir() or path.is_symlink()
     }
-    assert new == {name.replace("frog_legs", "big_toes") for name in listed} - {"docs/frog.png", "docs/results.md"}
+    assert new == {name.replace("frog_legs", "big_toes") for name in listed} - {
+        "docs/frog.png",
+        "docs/results.md",
+        "CITATION.cff",
+    }
 
 
 def test_a_word_of_the_code_is_no_name(repository, tmp_path):
