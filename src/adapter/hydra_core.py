@@ -1,5 +1,7 @@
 """Private names of Hydra, and of the argparse parser that it makes."""
 
+import argparse
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import CodeType
@@ -10,6 +12,15 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.utils import run_job
 
 RUN_JOB: CodeType = run_job.__code__
+
+if sys.version_info >= (3, 14):  # argparse checks the help text of each option; one of Hydra's is not a str
+    check_help = argparse.ArgumentParser._check_help
+
+    def check_text(self: argparse.ArgumentParser, action: argparse.Action) -> None:
+        if isinstance(action.help, str):
+            check_help(self, action)
+
+    argparse.ArgumentParser._check_help = check_text
 
 
 def option_names() -> list[str]:
