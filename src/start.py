@@ -6,9 +6,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from ask import gpus, questions
+from ask import questions
 from ask.interview import arguments, ask
 from command import plain_command
+from process import gpus
 from process.errors import UserError
 from run.folder import REPOSITORY
 
@@ -35,9 +36,10 @@ def main(words: list[str]) -> int:
             "start.py needs a terminal; without one: python src/train.py data=MNIST model=patch_set, for example "
             "(--help lists all options)"
         )
-    found, answers = gpus.list_gpus(), dict[str, str]()
+    found, answers = gpus.usable_gpus(), dict[str, str]()
     if not found:
-        print("No NVIDIA GPU was found: src/train.py uses another accelerator, or the processor.")
+        none = "No NVIDIA GPU was found: src/train.py uses another accelerator, or the processor."
+        print(gpus.unusable_gpu() or none)
     while True:
         answers = ask(found, answers)
         command = [min(os.path.relpath(TRAIN), str(TRAIN), key=len), *arguments(answers)]

@@ -13,6 +13,7 @@ from command.job import job, record
 from command.trained_run import refuse_other_classes
 from process import ranks
 from process.console import print_summary
+from process.gpus import choose_accelerator
 from run.checkpoint import init_from, resume_point
 from run.record import Run
 from run.result import Best, Result, best_of
@@ -37,6 +38,7 @@ def train(config: DictConfig, run: Run) -> float | None:
 
     from training_log import count_parameters
 
+    accelerator = choose_accelerator(config.trainer.get("accelerator", "auto"))
     seed_everything(config.hparams.seed, workers=True, verbose=False)
     loggers = cli.build_loggers(config)
     if not config.debug:  # with fast_dev_run Lightning replaces the loggers by ones that do nothing
@@ -51,7 +53,8 @@ def train(config: DictConfig, run: Run) -> float | None:
     state.settings = run.settings  # Hydra would resolve the interpolations in an argument
     callbacks = [*build_callbacks(config, validates(config, data), model), state]
     bar = OmegaConf.select(config, "callbacks.progress_bar") is not None  # else Lightning adds its own
-    trainer = cli.build(config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=bar)
+    own = {"accelerator": accelerator, "callbacks": callbacks, "logger": loggers, "enable_progress_bar": bar}
+    trainer = cli.build(config.trainer, **own)
     refuse_unusable_limits(trainer, data)
 
     run.announce(checkpoint)

@@ -29,6 +29,10 @@ def nvmlDeviceGetHandleByIndex(index): return index
 def nvmlDeviceGetName(index): return ["Old", "New"][index]
 def nvmlDeviceGetMemoryInfo(index): return Memory
 def nvmlDeviceGetUtilizationRates(index): return Rates
+def nvmlDeviceGetUUID(index): return f"GPU-{index}"
+def nvmlDeviceGetCudaComputeCapability(index): return 9, 0
+def nvmlSystemGetDriverVersion(): return "580.95"
+def nvmlSystemGetCudaDriverVersion_v2(): return 13020
 """
 
 
@@ -137,6 +141,16 @@ def test_a_change_proposes_the_answers_and_nothing_runs_before_the_last(tmp_path
         terminal.answer("Run it?", DOWN, DOWN, DOWN, ENTER)
         assert terminal.code() == 0
     assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.processes
+def test_a_gpu_that_torch_cannot_use_is_not_offered(tmp_path, two_gpus):
+    driver = tmp_path / "pynvml.py"
+    driver.write_text(driver.read_text().replace("return 13020", "return 11040"))
+    with Terminal(tmp_path, **two_gpus) as terminal:
+        terminal.until(r"torch \S+ cannot use Old, New: .* 580.95 has CUDA 11.4; install driver 5\d\d or later")
+        terminal.answer("A recipe?", CTRL_C)
+        assert terminal.code() == 130
 
 
 @pytest.mark.processes

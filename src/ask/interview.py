@@ -3,7 +3,7 @@
 import re
 
 from ask import choices, questions
-from ask.gpus import GPU
+from process.gpus import GPU
 from settings import quote, quoted
 
 OWN, ALL, CPU = "none", "all GPUs", "processor"

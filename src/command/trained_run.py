@@ -17,6 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from command.cli import build
 from process.errors import UserError
+from process.gpus import choose_accelerator
 from run.checkpoint import find_checkpoint, restore
 from run.folder import read_run_json
 
@@ -83,8 +84,10 @@ class TrainedRun:
         bars = [] if bar is None else [build(bar)]
         one = {"num_nodes": 1, "strategy": "auto", "enable_checkpointing": False, "fast_dev_run": False}
         logging = {"logger": list(loggers) or False, "enable_progress_bar": bool(bars)}
-        devices = _one_device(self.config.trainer)
-        return build(self.config.trainer, devices=devices, **one, **logging, **settings, callbacks=[*bars, *callbacks])
+        accelerator = choose_accelerator(self.config.trainer.get("accelerator", "auto"))
+        device = {"accelerator": accelerator, "devices": _one_device(self.config.trainer, accelerator)}
+        settings = device | one | logging | settings
+        return build(self.config.trainer, **settings, callbacks=[*bars, *callbacks])
 
 
 def open_run(folder: Path, config: DictConfig, which: str) -> TrainedRun:
@@ -147,11 +150,11 @@ def _refuse_other_models(model: Any, purpose: str, needed: Sequence[str]) -> Non
         raise UserError(f"{purpose} a classifier: {kind} has no {' and no '.join(missing)}")
 
 
-def _one_device(trainer: DictConfig) -> int | list[int]:
+def _one_device(trainer: DictConfig, accelerator: str) -> int | list[int]:
     """Return the first device listed, or 1 (any) if this machine has no such GPU: the run may be from another."""
     import torch
 
     listed = trainer.get("devices")
-    if not isinstance(listed, ListConfig) or not listed or trainer.get("accelerator") == "cpu":
+    if not isinstance(listed, ListConfig) or not listed or accelerator == "cpu":
         return 1
     return [listed[0]] if listed[0] in range(torch.cuda.device_count()) else 1

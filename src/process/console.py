@@ -23,6 +23,7 @@ HARMLESS_WARNINGS = (
     r"The number of training batches .* is smaller than the logging interval",  # epochs are logged all the same
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 with torch 2.15
     r"torch.distributed.nn.functional.all_gather is deprecated",  # Lightning 2.6 with torch 2.15
+    r"CUDA initialization: |GPU available but not used",  # process.gpus says why; trainer=cpu is a choice
     r"The `srun` command is available on your system but is not used",  # Lightning, on any machine of a cluster
     r"It is recommended to use `self.log\(.*sync_dist=True",  # torchmetrics has gathered the ranks
     r"ReduceLROnPlateau conditioned on metric .* which is not available",  # before the first validation

@@ -15,9 +15,10 @@ from itertools import count
 from pathlib import Path
 
 import psutil
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from command.job import JOBLIB, LOCAL, launcher_kind
+from process.gpus import report_once, unusable_gpu, usable_gpus
 from process.interruption import Interrupted
 
 # environment variable with one CUDA_VISIBLE_DEVICES per slot, empty without a GPU. The sweep's own process sets it, as
@@ -43,17 +44,12 @@ def at_once(cpus: int = 1) -> int:
 
 
 def gpus() -> list[str]:
-    """Return the GPUs that CUDA_VISIBLE_DEVICES names, if it is set, else the UUIDs of all."""
+    """Return the GPUs that CUDA_VISIBLE_DEVICES names, if it is set, else the UUIDs of all that torch can use."""
+    if unusable_gpu():
+        return []
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-        return [pynvml.nvmlDeviceGetUUID(handle) for handle in handles]
-    except pynvml.NVMLError:  # no driver
-        return []
+    return [gpu.uuid for gpu in usable_gpus()]
 
 
 def gpus_per_job() -> int:
@@ -64,6 +60,8 @@ def offer(config: DictConfig) -> None:
     """Tell workers which slots there are. The sweep's own process calls it before Hydra builds the launcher."""
     launcher = config.hydra.launcher
     if launcher_kind(launcher) in (JOBLIB, LOCAL):
+        if OmegaConf.select(config, "trainer.accelerator") == "auto" and (reason := unusable_gpu()):
+            report_once(reason)  # once for all workers
         os.environ[SLOTS] = ",".join(gpus() or [""] * at_once(launcher.get("cpus_per_task") or 1))
     if launcher_kind(launcher) == LOCAL:
         with read_write(config), open_dict(config):  # submitit knows `setup`, the plugin's config does not

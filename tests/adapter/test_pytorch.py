@@ -19,3 +19,9 @@ def test_conv_forward_takes_another_weight():
     conv, x = nn.Conv2d(2, 3, 3, stride=2, padding=1, padding_mode="reflect"), torch.randn(1, 2, 8, 8)
     assert torch.equal(pytorch.convolve(conv, x, conv.weight), conv(x))
     assert torch.equal(pytorch.convolve(conv, x, 0 * conv.weight), conv.bias[:, None, None].expand(1, 3, 4, 4))
+
+
+def test_the_build_is_read_without_importing_torch():
+    assert pytorch.build() == (torch.__version__, torch.version.cuda)
+    if torch.version.cuda:
+        assert pytorch.architectures() == torch._C._cuda_getArchFlags().split()

@@ -5,9 +5,9 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ask import interview, questions
-from ask.gpus import GIB, GPU
 from ask.interview import arguments, ask
 from command.arguments import expand_short_options, prepare_argv
+from process.gpus import GIB, GPU
 
 COMMENTS = [
     "plain",
@@ -22,7 +22,10 @@ COMMENTS = [
     "1e3",
     "'ends in \\'",
 ]
-GPUS = [GPU(0, "A", 10 * GIB, 80 * GIB, 99), GPU(1, "A", 70 * GIB, 80 * GIB, 0)]
+GPUS = [
+    GPU(0, "A", 10 * GIB, 80 * GIB, 99, "GPU-a", (9, 0)),
+    GPU(1, "A", 70 * GIB, 80 * GIB, 0, "GPU-b", (9, 0)),
+]
 
 
 def as_hydra_reads(argument: str) -> object:

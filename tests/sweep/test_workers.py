@@ -1,4 +1,4 @@
-"""Slots of a machine: who gets which GPU, who waits. GPUs are those that a faked NVML has."""
+"""Slots of a machine: who gets which GPU, who waits. The list of GPUs is faked."""
 
 import os
 import select
@@ -7,11 +7,11 @@ import subprocess
 import sys
 from contextlib import ExitStack
 
-import pynvml
 import pytest
 from omegaconf import OmegaConf
 from runs import REPOSITORY
 
+from process.gpus import GPU, REPORTED
 from process.interruption import Interrupted
 from sweep import workers
 
@@ -43,18 +43,15 @@ def nothing_is_set(monkeypatch):
 
 @pytest.fixture
 def two_gpus(monkeypatch):
-    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 2)
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", lambda handle: f"GPU-{'ab'[handle]}")
+    found = [GPU(number, "A", None, None, None, f"GPU-{'ab'[number]}", None) for number in range(2)]
+    monkeypatch.setattr(workers, "usable_gpus", lambda: found)
+    monkeypatch.setattr(workers, "unusable_gpu", lambda: None)
 
 
 @pytest.fixture
 def no_gpu(monkeypatch):
-    def fail():
-        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
-
-    monkeypatch.setattr(pynvml, "nvmlInit", fail)
+    monkeypatch.setattr(workers, "usable_gpus", list)
+    monkeypatch.setattr(workers, "unusable_gpu", lambda: None)
 
 
 @pytest.fixture
@@ -84,6 +81,20 @@ def test_gpus_are_named_by_uuid_or_as_they_are_given(two_gpus, monkeypatch):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
         assert workers.gpus() == expected
     assert workers.gpus_per_job() == 0
+
+
+@pytest.mark.parametrize("visible", [None, "0"])
+def test_gpus_that_torch_cannot_use_are_no_slots_and_one_line_says_why(two_gpus, monkeypatch, caplog, visible):
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(workers, "unusable_gpu", lambda: "torch cannot use A")
+    monkeypatch.setenv(REPORTED, "")
+    monkeypatch.delenv(REPORTED)
+    assert (workers.gpus(), workers.gpus_per_job()) == ([], 0)
+    for accelerator, said in (("cpu", 0), ("auto", 1), ("auto", 1)):
+        workers.offer(OmegaConf.merge(JOBLIB, {"trainer": {"accelerator": accelerator}}))
+        assert len(caplog.messages) == said
+    assert set(os.environ[workers.SLOTS].split(",")) == {""}
 
 
 def test_without_a_gpu_cores_and_memory_limit(no_gpu, monkeypatch):
