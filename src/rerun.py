@@ -10,8 +10,10 @@ from typing import Any
 
 from command import plain_command
 from command.arguments import recorded_overrides
+from process.gpus import usable_gpus
 from process.interruption import SIGNALS
 from run.folder import make_run_folder, read_run_json, source_differences
+from run.record import versions
 from run.resume import not_a_run
 
 HELP = """\
@@ -19,8 +21,8 @@ Repeat a run with the code, config and settings in its folder, in a new run fold
 
   python src/rerun.py FOLDER [SETTING=VALUE ...]
 
-First it lists what has changed since: versions of packages and of Python, and the files of this repository that differ
-from the recorded code, which is the code that runs.
+First it lists what has changed since: versions of packages, of Python, of torch's CUDA and the driver, the GPUs, and
+the files of this repository that differ from the recorded code, which is the code that runs.
 
 == Examples ==
   python src/rerun.py outputs/Default/2026-11-20/09-00-00
@@ -60,9 +62,16 @@ def run(command: list[str]) -> int:
 def differences(folder: Path, record: dict[str, Any]) -> list[str]:
     """Return a line for each difference in code and versions between the recorded run and now."""
     lines = []
-    for package, old in {**record["versions"], "python": record["python"]}.items():
-        if (new := platform.python_version() if package == "python" else installed(package)) != old:
-            lines.append(f"{package}: {old} -> {new}")
+    now = {**versions(), "python": platform.python_version()}
+    for name, old in {**record["versions"], "python": record["python"]}.items():
+        new = now[name] if name in now else installed(name)
+        if name == "torch" and "+" not in old:  # a run of an older version: it recorded no build
+            new = str(new).partition("+")[0]
+        if new != old:
+            lines.append(f"{name}: {old or 'none'} -> {new or 'none'}")
+    here = [gpu.name for gpu in usable_gpus()]
+    if (there := record.get("gpus", here)) != here:
+        lines.append(f"GPUs: {', '.join(there) or 'none'} -> {', '.join(here) or 'none'}")
     if files := source_differences(folder / "source", "src", "config"):
         lines.append(f"the code in this repository has changed; the recorded code runs. Differing: {', '.join(files)}")
     for part in record.get("resumed", []):

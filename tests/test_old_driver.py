@@ -45,7 +45,9 @@ def test_auto_trains_on_the_processor_and_one_line_says_why(run, tmp_path):
     ]
     (folder,) = tmp_path.glob("outputs/*/*/*")
     facts = record(folder)
-    assert (facts["status"], facts["device"]) == ("finished", "cpu")
+    assert (facts["status"], facts["device"], facts["gpus"]) == ("finished", "cpu", [])
+    found = [facts["versions"][name] for name in ("torch", "CUDA", "driver")]
+    assert found == [torch.__version__, torch.version.cuda, "550.54"]
 
 
 def test_the_processor_that_was_asked_for_is_used_in_silence(run):

@@ -1,5 +1,6 @@
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,9 @@ import pytest
 from module_run import trained
 from resumed import SHORT
 from runs import REPOSITORY, record
+
+import rerun
+from process.gpus import GPU
 
 OPTIONS = (*SHORT, "model=cnn", "hparams.max_epochs=1", "loggers=none", "comment=a, b=c")
 
@@ -56,6 +60,27 @@ def test_the_recorded_code_runs_and_what_differs_is_said(old, command, tmp_path,
     assert "the metrics differ" in said
     (new,) = set(tmp_path.glob("outputs/*/*/*")) - {old}
     assert record(new)["settings"]["trainer.precision"] == "64-true"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "gpus", "lines"),
+    [
+        ({"torch": "2.15.0+cu132", "CUDA": "13.2", "driver": "580.95"}, ["A"], []),
+        ({"torch": "2.15.0"}, None, []),  # a run of an older version recorded no build
+        ({"torch": "2.14.0"}, None, ["torch: 2.14.0 -> 2.15.0"]),
+        (
+            {"torch": "2.10.0+cu128", "CUDA": "12.8", "driver": None},
+            [],
+            ["torch: 2.10.0+cu128 -> 2.15.0+cu132", "CUDA: 12.8 -> 13.2", "driver: none -> 580.95", "GPUs: none -> A"],
+        ),
+    ],
+)
+def test_the_build_of_torch_the_driver_and_the_gpus_are_compared(tmp_path, monkeypatch, recorded, gpus, lines):
+    here = {"torch": "2.15.0+cu132", "CUDA": "13.2", "driver": "580.95"}
+    monkeypatch.setattr(rerun, "versions", lambda: here)
+    monkeypatch.setattr(rerun, "usable_gpus", lambda: [GPU(0, "A", None, None, None, "GPU-a", None)])
+    facts = {"versions": recorded, "python": platform.python_version()} | ({} if gpus is None else {"gpus": gpus})
+    assert [line for line in rerun.differences(tmp_path, facts) if " -> " in line] == lines
 
 
 def test_a_folder_that_is_no_run(command, tmp_path, capsys):

@@ -16,7 +16,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 import settings
-from process import interruption
+from adapter import pytorch
+from process import gpus, interruption
 from process.console import print_start
 from process.errors import UserError, find_user_error
 from process.files import remove_temporary_files, replacing, write_json
@@ -110,7 +111,7 @@ class Run:
         """Write the first record of a new run; in that of a resumed run, note the resumption and its settings."""
         self.recording = True
         self.seconds_before = self.facts.get("seconds") or 0.0
-        start = {**describe_start(), "versions": {package: version(package) for package in PACKAGES}}
+        start = {**describe_start(), "versions": versions(), "gpus": [gpu.name for gpu in gpus.usable_gpus()]}
         if self.in_sweep:  # the jobs run the sweep's copy of the code
             start |= sweep_record.latest_start(self.folder.parent)
         if self.resumed:
@@ -228,6 +229,12 @@ class Run:
             for name, text in self.composed.items():
                 with replacing(self.folder / name) as file:
                     file.write(text)
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of packages, that of torch with its build (2.15.0+cu132), of its CUDA and of the driver."""
+    torch, cuda = pytorch.build()
+    return {**{name: version(name) for name in PACKAGES}, "torch": torch, "CUDA": cuda, "driver": gpus.driver_version()}
 
 
 def used_hparams(config: DictConfig) -> dict[str, Any]:
