@@ -13,7 +13,6 @@ from command.job import job, record
 from command.trained_run import refuse_other_classes
 from process import ranks
 from process.console import print_summary
-from process.gpus import choose_accelerator
 from run.checkpoint import init_from, resume_point
 from run.record import Run
 from run.result import Best, Result, best_of
@@ -36,6 +35,7 @@ def train(config: DictConfig, run: Run) -> float | None:
     """Train and test. Return the best value of hparams.monitor, which a sweep optimises; None if there is none."""
     from pytorch_lightning import seed_everything
 
+    from process.gpus import choose_accelerator
     from training_log import count_parameters
 
     accelerator = choose_accelerator(config.trainer.get("accelerator", "auto"))

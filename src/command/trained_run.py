@@ -17,7 +17,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from command.cli import build
 from process.errors import UserError
-from process.gpus import choose_accelerator
 from run.checkpoint import find_checkpoint, restore
 from run.folder import read_run_json
 
@@ -80,6 +79,8 @@ class TrainedRun:
 
         `settings` replace those of the config.
         """
+        from process.gpus import choose_accelerator
+
         bar = OmegaConf.select(self.config, "callbacks.progress_bar")
         bars = [] if bar is None else [build(bar)]
         one = {"num_nodes": 1, "strategy": "auto", "enable_checkpointing": False, "fast_dev_run": False}

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import settings
 from adapter import pytorch
-from process import gpus, interruption
+from process import interruption
 from process.console import print_start
 from process.errors import UserError, find_user_error
 from process.files import remove_temporary_files, replacing, write_json
@@ -109,9 +109,11 @@ class Run:
 
     def begin_record(self) -> None:
         """Write the first record of a new run; in that of a resumed run, note the resumption and its settings."""
+        from process.gpus import usable_gpus  # NVML's module, which --help need not wait for
+
         self.recording = True
         self.seconds_before = self.facts.get("seconds") or 0.0
-        start = {**describe_start(), "versions": versions(), "gpus": [gpu.name for gpu in gpus.usable_gpus()]}
+        start = {**describe_start(), "versions": versions(), "gpus": [gpu.name for gpu in usable_gpus()]}
         if self.in_sweep:  # the jobs run the sweep's copy of the code
             start |= sweep_record.latest_start(self.folder.parent)
         if self.resumed:
@@ -233,8 +235,10 @@ class Run:
 
 def versions() -> dict[str, str | None]:
     """Return the versions of packages, that of torch with its build (2.15.0+cu132), of its CUDA and of the driver."""
+    from process.gpus import driver_version
+
     torch, cuda = pytorch.build()
-    return {**{name: version(name) for name in PACKAGES}, "torch": torch, "CUDA": cuda, "driver": gpus.driver_version()}
+    return {**{name: version(name) for name in PACKAGES}, "torch": torch, "CUDA": cuda, "driver": driver_version()}
 
 
 def used_hparams(config: DictConfig) -> dict[str, Any]:

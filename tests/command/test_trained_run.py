@@ -13,6 +13,7 @@ from own_module import MaskedPatches
 from runs import record
 
 from command.trained_run import TrainedRun, open_run, refuse_other_classes
+from process import gpus
 from process.errors import UserError
 
 
@@ -149,6 +150,13 @@ def test_the_first_of_the_devices_listed(monkeypatch, accelerator, devices, gpus
     built = of_trainer(_target_="builtins.dict", accelerator=accelerator, devices=devices).trainer()
     assert built["devices"] == expected
     assert built["strategy"] == "auto"
+
+
+def test_the_processor_replaces_a_gpu_that_torch_cannot_use(monkeypatch):
+    monkeypatch.setattr(gpus, "choose_accelerator", lambda asked: {"auto": "cpu"}[asked])
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)  # as NVML counts
+    built = of_trainer(_target_="builtins.dict", accelerator="auto", devices=[2]).trainer()
+    assert (built["accelerator"], built["devices"]) == ("cpu", 1)
 
 
 def test_a_list_of_devices_is_accepted_on_the_processor():
