@@ -1,7 +1,7 @@
 """An MNIST epoch of one small CNN at batch 128: ours, a plain loop on the same tensors, the usual template."""
 
-from sides import RandomBytes, UsualModel, optimizer, our_model, quiet, trainer, usual_loader
-from timing import EpochTimer, cpu_seconds, in_turn, ratio, row
+from sides import RandomBytes, UsualModel, our_model, plain_epoch, quiet, trainer, usual_loader
+from timing import EpochTimer, in_turn, ratio, row
 from torch import nn
 
 from network.normalize import Normalize
@@ -34,19 +34,7 @@ def main() -> None:
     def plain() -> float:
         data = RandomBytes((1, 28, 28), COUNT)
         data.setup()
-        network, loss = SmallCNN(normalize=True), nn.CrossEntropyLoss()
-        step = optimizer()(network.parameters(), lr=1e-3, fused=True)
-        loader = data.train_dataloader()
-
-        def epoch() -> None:
-            for images, labels, _ in loader:
-                value = loss(network(images), labels)
-                step.zero_grad()
-                value.backward()
-                step.step()
-
-        epoch()
-        return cpu_seconds(epoch)
+        return plain_epoch(SmallCNN(normalize=True), data.train_dataloader())
 
     def ours() -> float:
         timer = EpochTimer()

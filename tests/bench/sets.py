@@ -1,11 +1,11 @@
 """Packed sets of 1 to 64 patches, 256 of them, against a list of tensors, padding, and PyTorch Geometric."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
-from timing import cpu_seconds, in_turn, ratio, row
+from timing import CPU, Pair, cpu_seconds, in_turn, ratio, row
 from torch import nn
 
 from network.mlp_embed import MLPEmbed
@@ -21,29 +21,31 @@ BATCH, SIZE = 256, 15
 
 def main() -> None:
     for width in (64, 256):
-        step(width)
-    attention()
+        compare(step(width))
+    compare(attention())
     for features in (64, 256):
-        pools(features)
+        for pair in pools(features):
+            compare(pair)
 
 
-def compare(label: str, theirs: Callable[[], object], ours: Callable[[], object], goal: str, times: int = 3) -> None:
+def compare(pair: Pair) -> None:
     def repeated(function: Callable[[], object]) -> float:
-        return cpu_seconds(lambda: [function() for _ in range(times)])
+        return cpu_seconds(lambda: [function() for _ in range(pair.times)])
 
-    figures = in_turn({"theirs": lambda: repeated(theirs), "ours": lambda: repeated(ours)})
-    row(label, ratio(figures["theirs"], figures["ours"]), f"goal >= {goal}")
+    figures = in_turn({"theirs": lambda: repeated(pair.theirs), "ours": lambda: repeated(pair.ours)})
+    row(pair.label, ratio(figures["theirs"], figures["ours"]), f"goal >= {pair.goal}")
 
 
-def random_sets(features: int) -> SetBatch:
+def random_sets(features: int, device: torch.device, batch: int) -> SetBatch:
     torch.manual_seed(0)
-    lengths_B = torch.randint(1, 65, (BATCH,))
-    return SetBatch(torch.randn(int(lengths_B.sum()), features), lengths_B)
+    lengths_B = torch.randint(1, 65, (batch,))
+    return SetBatch(torch.randn(int(lengths_B.sum()), features), lengths_B).to(device)
 
 
-def step(width: int) -> None:
-    """Compare whole training steps, from uint8 images to new weights; wider layers are mostly the same products."""
-    images, labels = torch.randint(0, 256, (BATCH, 1, 28, 28), dtype=torch.uint8), torch.randint(0, 10, (BATCH,))
+def step(width: int, device: torch.device = CPU, batch: int = BATCH) -> Pair:
+    """Return whole training steps, from uint8 images to new weights; wider layers are mostly the same products."""
+    images = torch.randint(0, 256, (batch, 1, 28, 28), dtype=torch.uint8).to(device)
+    labels = torch.randint(0, 10, (batch,)).to(device)
     network = PatchSet(
         channels=1,
         image_size=[28, 28],
@@ -56,7 +58,7 @@ def step(width: int) -> None:
         seed=0,
         embed=partial(MLPEmbed, widths=[width, width]),
         pool=partial(ReducePool, reductions=["mean", "max", "std"]),
-    )
+    ).to(device)
     optimizer = torch.optim.Adam(network.parameters(), fused=True)
     normalize, embed = network.embed
 
@@ -75,7 +77,7 @@ def step(width: int) -> None:
             vectors.append(torch.cat([features.mean(0), features.amax(0), std]))
         return network.head(torch.stack(vectors))
 
-    compare(
+    return Pair(
         f"training step, embedding {width} wide, list of tensors / packed",
         lambda: train(as_a_list()),
         lambda: train(network(images)),
@@ -98,12 +100,12 @@ class PaddedBlock(nn.Module):
         return self.norms[1](x_BSD + self.feed_forward(x_BSD))
 
 
-def attention() -> None:
-    sets = random_sets(128)
+def attention(device: torch.device = CPU, batch: int = BATCH) -> Pair:
+    sets = random_sets(128, device, batch)
     x_BSD, mask_BS = sets.pad()
-    block, padded = SAB(128, heads=4), PaddedBlock(128, heads=4)
+    block, padded = SAB(128, heads=4).to(device), PaddedBlock(128, heads=4).to(device)
     values, x_BSD = sets.values.requires_grad_(), x_BSD.requires_grad_()
-    compare(
+    return Pair(
         "SAB forward and backward, padded nn.MultiheadAttention / packed",
         lambda: padded(x_BSD, ~mask_BS)[mask_BS].sum().backward(),
         lambda: block(sets.with_values(values)).values.sum().backward(),
@@ -111,14 +113,14 @@ def attention() -> None:
     )
 
 
-def pools(features: int) -> None:
+def pools(features: int, device: torch.device = CPU, batch: int = BATCH) -> Iterator[Pair]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from torch_geometric.nn import aggr
 
-    sets = random_sets(features)
+    sets = random_sets(features, device, batch)
     values, index = sets.values.requires_grad_(), sets.index
-    gradient = torch.randn(BATCH, features)
+    gradient = torch.randn(batch, features).to(device)
     gate = nn.Sequential(nn.Linear(features, 128), nn.Tanh(), nn.Linear(128, 1, bias=False))
     both = {
         "sum": (ReducePool(features, ["sum"]), aggr.SumAggregation()),
@@ -136,10 +138,10 @@ def pools(features: int) -> None:
         return lambda: pool().backward(gradient)
 
     for name, (ours, theirs) in both.items():
-        compare(
+        yield Pair(
             f"{name} of {features} features, forward and backward, PyG / ours",
-            backward(partial(theirs, values, index, dim_size=BATCH)),
-            backward(partial(ours, sets)),
+            backward(partial(theirs.to(device), values, index, dim_size=batch)),
+            backward(partial(ours.to(device), sets)),
             "1",
             times=20,
         )

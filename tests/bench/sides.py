@@ -2,13 +2,16 @@
 
 import os
 import tempfile
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 import torchmetrics
-from torch import nn
+from timing import CPU, seconds
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import CIFAR10, MNIST
@@ -23,13 +26,27 @@ from model import Classifier
 BATCH = 128
 
 
-class RandomBytes(ImageDataModule):
-    """Random images: their content costs no time."""
+class Noise(ImageDataModule):
+    """Random images for training, in the place of a data set of a config: their content costs no time."""
 
     class_names = [str(label) for label in range(10)]
 
-    def __init__(self, shape: tuple[int, int, int], count: int, augmented: bool = False) -> None:
+    def __init__(self, count: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        torch.manual_seed(0)
+        self.images = torch.randint(0, 256, (count, self.channels, *self.image_size), dtype=torch.uint8)
+        self.targets = torch.randint(0, 10, (count,))
+
+    def load(self, part: str) -> MemorySource | None:
+        return MemorySource(self.images, self.targets) if part == "train" else None
+
+
+class RandomBytes(Noise):
+    """Random images with all settings but these."""
+
+    def __init__(self, shape: tuple[int, int, int], count: int, augmented: bool = False, workers: int = 0) -> None:
         super().__init__(
+            count,
             num_classes=10,
             channels=shape[0],
             image_size=shape[1:],
@@ -43,16 +60,38 @@ class RandomBytes(ImageDataModule):
             num_folds=5,
             limit_train=None,
             balanced=False,
-            num_workers=0,
+            num_workers=workers,
             crop_padding=4 if augmented else 0,
             flip=augmented,
         )
-        torch.manual_seed(0)
-        self.images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8)
-        self.labels = torch.randint(0, 10, (count,))
 
-    def load(self, part: str) -> MemorySource | None:
-        return MemorySource(self.images, self.labels) if part == "train" else None
+
+class Shuffled:
+    """The batches of a plain loop whose data set is two tensors on the device."""
+
+    def __init__(self, data: Noise, device: torch.device) -> None:
+        self.images, self.labels = data.images.to(device), data.targets.to(device)
+        self.augment = data.augment and data.augment.to(device)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for index in torch.randperm(len(self.labels), device=self.labels.device).split(BATCH):
+            images = self.images[index]
+            yield images if self.augment is None else self.augment(images, index, 0), self.labels[index]
+
+
+def plain_epoch(network: nn.Module, batches: Iterable[Any], device: torch.device = CPU) -> float:
+    """Train for two epochs in a plain loop, and return the seconds of the second."""
+    loss, step = nn.CrossEntropyLoss(), optimizer()(network.parameters(), lr=1e-3, fused=True)
+
+    def epoch() -> None:
+        for images, labels, *_ in batches:
+            value = loss(network(images), labels)
+            step.zero_grad()
+            value.backward()
+            step.step()
+
+    epoch()
+    return seconds(epoch, device)
 
 
 def usual_loader(data: RandomBytes, count: int) -> DataLoader:
@@ -64,7 +103,7 @@ def usual_loader(data: RandomBytes, count: int) -> DataLoader:
     steps += [transforms.ToTensor(), transforms.Normalize([0.5] * data.channels, [0.5] * data.channels)]
     usual = (MNIST if gray else CIFAR10).__new__(MNIST if gray else CIFAR10)  # without looking for files
     usual.data = data.images[:count, 0] if gray else data.images[:count].permute(0, 2, 3, 1).contiguous().numpy()
-    usual.targets = data.labels[:count] if gray else data.labels[:count].tolist()
+    usual.targets = data.targets[:count] if gray else data.targets[:count].tolist()
     usual.transform, usual.target_transform = transforms.Compose(steps), None
     return DataLoader(usual, BATCH, shuffle=True)
 
@@ -101,11 +140,11 @@ class UsualModel(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-3)
 
 
-def trainer(epochs: int, *callbacks: pl.Callback, ours: bool) -> pl.Trainer:
+def trainer(epochs: int, *callbacks: pl.Callback, ours: bool, accelerator: str = "cpu") -> pl.Trainer:
     folder = tempfile.mkdtemp()
     tensorboard = pl.loggers.TensorBoardLogger(folder)
     return pl.Trainer(
-        accelerator="cpu",
+        accelerator=accelerator,
         devices=1,
         max_epochs=epochs,
         default_root_dir=folder,

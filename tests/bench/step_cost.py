@@ -1,8 +1,8 @@
 """Extra CPU time per training step over a plain loop: our LightningModule, and metric objects on every step."""
 
 import torch
-from sides import RandomBytes, UsualModel, optimizer, our_model, quiet, trainer
-from timing import EpochTimer, cpu_seconds, in_turn, row
+from sides import RandomBytes, UsualModel, our_model, plain_epoch, quiet, trainer
+from timing import EpochTimer, in_turn, row
 from torch import nn
 
 from adapter import lightning
@@ -28,19 +28,7 @@ def main() -> None:
     def plain() -> float:
         data = RandomBytes((1, 8, 8), STEPS * 128)
         data.setup()
-        network, loss = Tiny(), nn.CrossEntropyLoss()
-        step = optimizer()(network.parameters(), lr=1e-3, fused=True)
-        loader = data.train_dataloader()
-
-        def epoch() -> None:
-            for images, labels, _ in loader:
-                value = loss(network(images), labels)
-                step.zero_grad()
-                value.backward()
-                step.step()
-
-        epoch()
-        return cpu_seconds(epoch)
+        return plain_epoch(Tiny(), data.train_dataloader())
 
     def ours() -> float:
         timer = EpochTimer()

@@ -1,10 +1,14 @@
-"""The timing of the benchmarks: CPU seconds, the sides in turn, medians and the ratio pair by pair."""
+"""The timing of the benchmarks: CPU seconds, the sides in turn, medians and the ratio pair by pair.
+
+On a GPU, which works while the processor goes on, seconds by the clock until it has finished.
+"""
 
 import gc
 import logging
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import median
 
 import pytorch_lightning as pl
@@ -15,10 +19,35 @@ warnings.filterwarnings("ignore")
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
 
-def cpu_seconds(function: Callable[[], object]) -> float:
-    start = time.process_time()
+CPU = torch.device("cpu")
+
+
+def now(device: torch.device) -> float:
+    if device.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def seconds(function: Callable[[], object], device: torch.device) -> float:
+    start = now(device)
     function()
-    return time.process_time() - start
+    return now(device) - start
+
+
+def cpu_seconds(function: Callable[[], object]) -> float:
+    return seconds(function, CPU)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two ways to do one thing, `theirs` and `ours`; a goal for the ratio of their times, and repetitions, on a CPU."""
+
+    label: str
+    theirs: Callable[[], object]
+    ours: Callable[[], object]
+    goal: str
+    times: int = 3
 
 
 def in_turn(sides: dict[str, Callable[[], float]], runs: int = 5) -> dict[str, list[float]]:
@@ -43,10 +72,12 @@ def row(label: str, figure: str, goal: str = "") -> None:
 
 
 class EpochTimer(pl.Callback):
-    """CPU seconds of the last training epoch, without the start of the training, which occurs once."""
+    """Seconds of the last training epoch, without the start of the training, which occurs once."""
 
-    def on_train_epoch_start(self, *_: object) -> None:
-        self.start = time.process_time()
+    latest = 0.0  # of whichever training ended last, for one that a config has started
 
-    def on_train_epoch_end(self, *_: object) -> None:
-        self.seconds = time.process_time() - self.start
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: object) -> None:
+        self.start = now(trainer.strategy.root_device)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        self.seconds = EpochTimer.latest = now(trainer.strategy.root_device) - self.start
