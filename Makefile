@@ -24,7 +24,7 @@ COMPILE = $(BIN)/uv pip compile --universal --all-extras --python-version 3.11 -
 FILL = { [ -z "$$choice" ] || { $(PYTHON) -m venv $(VENV) && set -- $$choice && \
   env $$2 sh docker/install.sh $(VENV) $$1; }; }
 
-.PHONY: help train test test-all test-processors test-cuda12 test-slow lint format mlflow explore dashboard bench faults lock clean compare install
+.PHONY: help train test test-all test-processors test-cuda12 test-slow lint format mlflow explore dashboard bench check-gpu faults lock clean compare install
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
@@ -70,6 +70,9 @@ dashboard: $(INSTALLED) ## serve Optuna's pages of the searches in multirun/optu
 
 bench: $(INSTALLED) ## measure every claim of speed in the README, both sides in one run
 	PYTHONPATH=src:tests/support $(BIN)/python tests/bench/bench.py $(PARTS)
+
+check-gpu: $(INSTALLED) ## check and measure on a GPU, 3 minutes: make check-gpu ARGS_GPU="--seconds 600"
+	PYTHONPATH=src:tests/support:tests/set_module $(BIN)/python tests/bench/check_gpu.py $(ARGS_GPU)
 
 faults: $(INSTALLED) ## kill runs at random and resume them: make faults KILLS=6 NETWORKS="cnn lenet"
 	PYTHONPATH=tests/support $(BIN)/python tests/faults/kills.py $(if $(KILLS),--kills $(KILLS)) $(NETWORKS)

@@ -1,0 +1,131 @@
+"""`make check-gpu` without a GPU: all of it at tiny sizes, and how it reports what fails, lacks or takes too long."""
+
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from runs import REPOSITORY
+from torch import nn
+
+FOLDERS = [str(REPOSITORY / folder) for folder in ("src", "tests/support", "tests/set_module", "tests/bench")]
+
+
+@pytest.fixture
+def modules(monkeypatch) -> Any:
+    """The modules check_gpu and gpu_checks, imported as the script imports them."""
+    for folder in FOLDERS:
+        monkeypatch.syspath_prepend(folder)
+    import check_gpu
+    import gpu_checks
+
+    return check_gpu, gpu_checks
+
+
+@pytest.fixture
+def place(modules, tmp_path) -> Any:
+    return modules[1].Place(torch.device("cpu"), True, str(tmp_path), time.monotonic() + 600, 60)
+
+
+@pytest.mark.processes
+@pytest.mark.long
+def test_every_check_and_every_ratio_on_the_processor():
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(FOLDERS)}
+    command = [sys.executable, FOLDERS[-1] + "/check_gpu.py", "--device", "cpu", "--quick", "--seconds", "500"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    machine, checks, ratios, end = done.stdout.strip().split("\n\n")
+    assert machine.startswith(f"no GPU, torch {torch.__version__}, CUDA ")
+    results = [row.split(" | ")[1] for row in checks.splitlines()[2:]]
+    assert len(results) == 12
+    assert all(result.startswith("ok: ") for result in results), checks
+    figures = [row.strip("| ").split(" | ") for row in ratios.splitlines()[2:]]
+    assert len(figures) == 23
+    for label, theirs, ours, ratio, *memory in figures:
+        assert min(float(theirs), float(ours)) >= 0, label
+        assert float(ratio.partition(" (")[0]) > 0, label
+        assert memory == ["-", "-"], label
+    assert end.endswith(" s, 0 failed")
+
+
+def test_the_lines_of_what_fails_lacks_or_comes_too_late(modules, place, monkeypatch, capsys):
+    check_gpu, gpu_checks = modules
+
+    def fail(_: Any) -> str:
+        raise AssertionError("0.5 > 0.1\nmore")
+
+    def lack(_: Any) -> str:
+        raise gpu_checks.MissingError("no triton")
+
+    monkeypatch.setattr(check_gpu, "CHECKS", {"a": fail, "b": lack, "c": lambda _: "fine"})
+    assert check_gpu.check(place) == ["a"]
+    rows = [row.rpartition(" | ")[0] for row in capsys.readouterr().out.splitlines()[2:]]
+    assert rows == ["| a | FAILED: 0.5 > 0.1", "| b | skipped: no triton", "| c | ok: fine"]
+
+    late = gpu_checks.Place(place.device, True, place.folder, time.monotonic() - 1, 0)
+    assert check_gpu.check(late) == check_gpu.measure(late) == []
+    said = capsys.readouterr().out
+    assert said.count("skipped: the time is over") == 3
+    assert "rows are left out, from `training step, 64 wide` on" in said
+
+
+def test_a_ratio_that_fails_is_a_line_and_the_next_is_measured(modules, place, monkeypatch, capsys):
+    check_gpu, gpu_checks = modules
+
+    def rows(_: Any) -> Any:
+        yield "bad", lambda: str(1 / 0)
+        yield "good", lambda: "| good | 1 |"
+        raise gpu_checks.MissingError("no torch-geometric")
+
+    monkeypatch.setattr(check_gpu, "rows", rows)
+    assert check_gpu.measure(place) == ["bad"]
+    _, _, *lines = capsys.readouterr().out.strip().splitlines()
+    assert lines == ["| good | 1 |", "", "FAILED: bad: division by zero", "no torch-geometric"]
+
+
+class Rough(nn.Linear):
+    """A linear layer whose values, or whose gradients, have an error of 1 % in fp32."""
+
+    def __init__(self, in_features: int, forward: bool) -> None:
+        super().__init__(in_features, in_features)
+        self.wrong_forward = forward
+
+    def forward(self, sets: Any) -> Any:
+        out = sets.map(super().forward)
+        if sets.values.dtype == torch.float64:
+            return out
+        off = 0.01 * out.values
+        return out.with_values(out.values + (off.detach() if self.wrong_forward else off - off.detach()))
+
+
+@pytest.mark.parametrize(("forward", "kind"), [(True, "values"), (False, "gradients")])
+def test_an_error_of_a_percent_is_found_by_name(modules, place, monkeypatch, forward, kind):
+    gpu_checks = modules[1]
+    monkeypatch.setattr(gpu_checks, "MODULES", {"rough": partial(Rough, forward=forward)})
+    with pytest.raises(AssertionError, match=rf"^rough, {kind}: \d\.\de-0[23] > \d\.\de-06$"):
+        gpu_checks.set_modules(torch.float32, place)
+
+
+def test_nan_is_an_error(modules, place, monkeypatch):
+    class NaN(nn.Linear):
+        def forward(self, sets: Any) -> Any:
+            return sets.map(
+                lambda values: super(NaN, self).forward(values) * (torch.nan if values.dtype != torch.float64 else 1)
+            )
+
+    monkeypatch.setattr(modules[1], "MODULES", {"nan": lambda in_features: NaN(in_features, in_features)})
+    with pytest.raises(AssertionError, match="nan, values: inf > "):
+        modules[1].set_modules(torch.float16, place)
+
+
+def test_without_a_gpu_one_line_says_so(modules, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["check_gpu.py"])
+    assert modules[0].main() == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert "torch sees no GPU" in said.err
