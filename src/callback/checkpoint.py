@@ -351,14 +351,14 @@ def stateful(trainer: Trainer) -> list[Any]:
 
 
 def random_state() -> dict[str, Any]:
-    """Return the states of Python, NumPy and torch on all its devices, in plain values and tensors."""
+    """Return the states of Python, NumPy and torch, also on this process's GPU, in plain values and tensors."""
     state: Any = numpy.random.get_state()
     kind, keys, *rest = state
     return {
         "python": random.getstate(),
         "numpy": [kind, torch.from_numpy(keys.astype("int64")), *rest],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],
     }
 
 
@@ -368,8 +368,8 @@ def set_random_state(state: dict[str, Any]) -> None:
     kind, keys, *rest = state["numpy"]
     numpy.random.set_state((kind, keys.numpy().astype("uint32"), *rest))
     torch.set_rng_state(state["torch"])
-    if len(state["cuda"]) == torch.cuda.device_count() > 0:
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if state["cuda"] and torch.cuda.is_available():  # older versions saved the states of all GPUs
+        torch.cuda.set_rng_state(state["cuda"][torch.cuda.current_device() % len(state["cuda"])])
 
 
 def replay_schedule(trainer: Trainer, model: LightningModule, plateau_lr: float | None) -> None:

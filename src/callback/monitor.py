@@ -129,8 +129,8 @@ class SystemMetrics(Callback):
     """Logs `system/cpu_percent` (100: one core) and `system/memory_GiB` of this process and its workers.
 
     Logs also `system/gpu_memory_GiB`, reserved by torch, and `system/gpu_percent`, the share of time in which the GPU
-    was busy (needs the package nvidia-ml-py). Shows whether the processor is busy, memory is leaking, or the GPU waits
-    for data. Logs with a row, at most every 5 s.
+    was busy (needs the package nvidia-ml-py, and a GPU whose load the driver knows: no slice of one). Shows whether the
+    processor is busy, memory is leaking, or the GPU waits for data. Logs with a row, at most every 5 s.
     """
 
     needs = ("step_metrics",)
@@ -153,7 +153,10 @@ class SystemMetrics(Callback):
         if device.type == "cuda":
             metrics["system/gpu_memory_GiB"] = torch.cuda.memory_reserved(device) / GIB
             if self.pynvml:
-                metrics["system/gpu_percent"] = float(torch.cuda.utilization(device))
+                try:
+                    metrics["system/gpu_percent"] = float(torch.cuda.utilization(device))
+                except Exception:  # each driver has its own: it knows no load of a slice (MIG)
+                    self.pynvml = False
 
     def _processes(self) -> list[psutil.Process]:
         return [self.process, *self.process.children(recursive=True)]

@@ -161,6 +161,7 @@ class ImageDataModule(LightningDataModule, ABC):
         order = EpochOrder(len(part), self.seed, progressed.processed if self.trainer else 0, *ranks, labels)
         single = len(order) > self.batch_size > 1 and len(order) % self.batch_size == 1
         batches = ResumableBatches(order, self.batch_size, drop_last=single)
+        batches.device = part.position_M.device
 
         def progress() -> tuple[int, int]:
             assert self.trainer is not None

@@ -185,14 +185,19 @@ def balance(order_M: Tensor, labels_M: Tensor, generator: torch.Generator) -> Te
 
 
 class ResumableBatches(BatchSampler):
-    """BatchSampler of torch that yields arrays; in the epoch `resumed[0]` it begins with the batch `resumed[1]`."""
+    """BatchSampler of torch that yields arrays; in the epoch `resumed[0]` it begins with the batch `resumed[1]`.
+
+    For images on a GPU, `device`, it yields tensors there: to copy an array would wait for the step before it.
+    """
 
     sampler: EpochOrder
     resumed = (0, 0)
+    device = torch.device("cpu")
 
     def __iter__(self) -> Iterator[Any]:
+        order, (epoch, batch) = self.sampler.permutation(), self.resumed
         # an array becomes an index tensor in 1 us where a list of 128 takes 10
-        array, (epoch, batch) = self.sampler.permutation().numpy(), self.resumed
+        array: Any = order.numpy() if self.device.type == "cpu" else order.to(self.device)
         for i in range(batch if self.sampler.epoch == epoch else 0, len(self)):
             yield array[i * self.batch_size : (i + 1) * self.batch_size]
 

@@ -3,7 +3,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from callback.checkpoint import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from callback.checkpoint import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, random_state, set_random_state
 
 
 class Unwritable:
@@ -18,6 +18,37 @@ def test_a_failure_in_the_middle_leaves_the_previous_checkpoint(tmp_path):
         AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(1000), "last": Unwritable()}, path)
     assert torch.load(path, weights_only=True)["epoch"] == 1
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Two faked GPUs with random states of their own, of which this process uses the second."""
+    states = [torch.tensor([10]), torch.tensor([20])]
+    fakes = {
+        "is_initialized": lambda: True,
+        "is_available": lambda: True,
+        "device_count": lambda: 2,
+        "current_device": lambda: 1,
+        "get_rng_state": lambda: states[1].clone(),
+        "set_rng_state": states[1].copy_,
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    return states
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_the_random_state_of_the_gpu_goes_on_also_with_another_number_of_gpus(gpus, monkeypatch, older):
+    state = random_state()
+    assert state["cuda"] == [torch.tensor([20])]
+    if older:
+        state["cuda"] = [torch.tensor([10]), torch.tensor([20])]  # of all GPUs
+    else:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    gpus[1].fill_(99)
+    set_random_state(state)
+    assert gpus == [torch.tensor([10]), torch.tensor([20])]
 
 
 class Scripted(pl.LightningModule):

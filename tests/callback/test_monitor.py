@@ -87,6 +87,26 @@ def test_a_gpu(monkeypatch):
         assert found == (expected or {"system/gpu_memory_GiB": 3.0})
 
 
+def test_a_gpu_whose_load_the_driver_does_not_know_is_asked_once(monkeypatch):
+    asked = []
+
+    def utilization(device):
+        asked.append(device)
+        raise RuntimeError("Not Supported")
+
+    monkeypatch.setattr("callback.monitor.INTERVAL", 0)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3 * 2**30)
+    monkeypatch.setattr(torch.cuda, "utilization", utilization)
+    trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("cuda", 0)))
+    model, callback = SimpleNamespace(logs_now=True, step_metrics={}), SystemMetrics()
+    callback.pynvml = True
+    callback.on_train_start(trainer, model)
+    for batch in range(2):
+        callback.on_train_batch_end(trainer, model, None, None, batch)
+    assert len(asked) == 1
+    assert {*model.step_metrics} - {*CPU} == {"system/gpu_memory_GiB"}
+
+
 def test_the_rate_of_the_logged_step_not_of_the_next(tmp_path):
     halving = {"scheduler": partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5), "interval": "step"}
     _, rows = fit([LearningRate()], [4] * 4, tmp_path, classifier(scheduler=halving), log_every_n_steps=2)

@@ -131,6 +131,12 @@ def test_batches_are_those_of_torch():
         assert ours == list(BatchSampler(order, 3, drop_last))
 
 
+def test_batches_of_images_on_another_device_are_tensors_there():
+    batches = ResumableBatches(EpochOrder(10, seed=0), 3, False)
+    batches.device = torch.device("meta")  # in the place of a GPU
+    assert [(batch.device.type, len(batch)) for batch in batches] == [("meta", 3)] * 3 + [("meta", 1)]
+
+
 def test_ranks_share_each_epoch():
     for size, world_size in ((10, 2), (11, 2), (3, 4)):
         orders = [EpochOrder(size, 0, 1, rank, world_size) for rank in range(world_size)]
