@@ -16,7 +16,7 @@ pytestmark = [
 LINE = (
     f"torch {torch.__version__} cannot use Card: its CUDA {torch.version.cuda} needs driver 580 or later, "
     "and 550.54 has CUDA 12.4; `CUDA=12 make install` (for the container: `CUDA=12 docker/build.sh`) "
-    "installs one that can, and so does driver 580 or later"
+    "installs one that can, or install driver 580 or later"
 )
 
 

@@ -111,7 +111,7 @@ def _refusal(capability: tuple[int, int] | None) -> str | None:
     """Return why the installed torch cannot use a GPU of this compute capability; None if it can, or for all known."""
     cuda = build()[1]
     if cuda is None:
-        return "this build has no CUDA"
+        return "this build has no CUDA (made with CPU=1?)"
     needed, driver = int(cuda.partition(".")[0]), _cuda_of_driver()
     if driver is not None and driver < (needed, 0):
         oldest = f"driver {LOCKS[needed][0]} or later" if needed in LOCKS else "a newer driver"
@@ -151,7 +151,7 @@ def _remedy(capability: tuple[int, int] | None) -> str:
     update = f"driver {LOCKS[newest][0]} or later"
     if newest != own:
         return f"install {update}, then {install.format(newest)}"
-    return f"{install.format(max(ready))}, and so does {update}" if ready else f"install {update}"
+    return f"{install.format(max(ready))}, or install {update}" if ready else f"install {update}"
 
 
 def _cuda_of_driver() -> tuple[int, int] | None:

@@ -155,7 +155,7 @@ def test_a_gpu_that_torch_can_use(one, torch, capability, cuda):
 @pytest.mark.parametrize(
     ("torch", "capability", "cuda", "why", "remedy"),
     [
-        (TORCH_13, (9, 0), 12040, "CUDA 13.2 needs driver 580 or later", f"{TO_12}, and so does driver 580 or later"),
+        (TORCH_13, (9, 0), 12040, "CUDA 13.2 needs driver 580 or later", f"{TO_12}, or install driver 580 or later"),
         (TORCH_13, (7, 0), 12040, "580.95 has CUDA 12.4", TO_12),  # a newer driver would not help
         (TORCH_13, (7, 0), 13000, f"capability 7.0 is not in this build ({' '.join(IN_13)})", TO_12),
         (TORCH_13, (9, 0), 11040, "has CUDA 11.4", "install driver 580 or later"),
