@@ -1,1 +1,1 @@
-"""One process among others: signals, ranks, files, secrets, errors, terminal. Knows neither Hydra nor run folders."""
+"""One process among others: signals, ranks, GPUs, files, secrets, errors, terminal; no Hydra and no run folders."""
