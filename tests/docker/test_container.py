@@ -255,7 +255,7 @@ def rows(folder: Path) -> list[str]:
 def test_a_stopped_training_says_so_and_resumes_as_if_nothing_had_been(checkout, trained):
     with checkout.start("run", *TRAIN, "experiment_name=stopped") as training:
         wait_until(lambda: any(len(rows(folder)) > 3 for folder in runs(checkout, "stopped")))
-        docker("stop", checkout.container)
+        docker("stop", "--time", "60", checkout.container)  # 10 s are too few on a busy machine
         output, errors = training.communicate()
     assert training.returncode == 143, output + errors
     (folder,) = runs(checkout, "stopped")
