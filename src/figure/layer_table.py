@@ -16,6 +16,7 @@ from pytorch_lightning import Trainer
 from rich import get_console
 from rich.table import Table
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from adapter.pytorch import map_tensors
@@ -80,8 +81,12 @@ def layers_of(network: nn.Module, *inputs: Any) -> list[Layer]:
     with ExitStack() as hooks:
         for name, module in modules.items():
             hooks.enter_context(module.register_forward_hook(partial(keep_shape, name)))
-        # FlopCounterMode needs gradients, as it reads grad_fn of every input of a module
-        with torch.inference_mode(False), torch.enable_grad(), FlopCounterMode(display=False) as counter:
+        # FlopCounterMode needs gradients, as it reads grad_fn of every input of a module; that of torch 2.10 does not
+        # know the processor's fused attention, so attention is computed as matrix products
+        hooks.enter_context(torch.inference_mode(False))
+        hooks.enter_context(torch.enable_grad())
+        hooks.enter_context(sdpa_kernel(SDPBackend.MATH))
+        with FlopCounterMode(display=False) as counter:
             network(*map_tensors(Tensor.clone, inputs))
     flops = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
     root = type(network).__name__
