@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import warm
 from runs import REPOSITORY
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks this small are slower on two threads than on one
@@ -64,7 +65,7 @@ def command(tmp_path, monkeypatch) -> Callable[..., int]:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
 
     def replace_process(_: str, arguments: list[str]) -> None:
-        sys.exit(subprocess.run(arguments).returncode)
+        sys.exit(warm.run(*arguments[1:]))
 
     monkeypatch.setattr(os, "execv", replace_process)
 

@@ -1,21 +1,18 @@
 """Sweeps that are started and read as a user does."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
+import warm
 from runs import REPOSITORY
 
 TINY = ("data=digits", "data.limit_train=256", "model=cnn", "hparams.max_epochs=1", "loggers=none")
 
 
-def start(folder: Path, *arguments: str, repository: Path = REPOSITORY, **options: Any) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str, repository: Path = REPOSITORY, new_session: bool = False) -> warm.Process:
     """Start `python src/train.py ARGUMENTS` in `folder`; its output is in `.stdout`."""
-    command = [sys.executable, "-u", str(repository / "src" / "train.py"), *arguments]
-    streams: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=folder, **streams, **options)
+    script = str(repository / "src" / "train.py")
+    return warm.Process(script, *arguments, cwd=folder, merged=True, new_session=new_session)
 
 
 def sweep_in(folder: Path) -> Path:

@@ -61,7 +61,7 @@ def test_ctrl_c_at_the_terminal_reaches_every_process_and_all_of_them_save(launc
     options = (*TINY, "trainer=cpu", "hparams.max_epochs=10000", "hparams.seed=range(3)", "hydra.sweep.dir=mine")
     sweep = tmp_path / "mine"
     sweep.mkdir()
-    with start(tmp_path, *options, *launcher, "-m", start_new_session=True) as process:
+    with start(tmp_path, *options, *launcher, "-m", new_session=True) as process:
         saved = "*/checkpoints/last.ckpt"
         slurm.wait(lambda: len([*sweep.glob(saved)]) == 2 or process.poll() is not None, "two of them train")
         os.killpg(process.pid, signal.SIGINT)
