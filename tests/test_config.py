@@ -23,19 +23,14 @@ def image_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_composes_resolves_and_is_valid(choice):
-    group, _, option = choice.partition("=")
-    override = f"{group}=[{option}]" if group in ("callbacks", "loggers") else choice
-    config = composed(override)
-    OmegaConf.resolve(config)
-    check(config)
-
-
-@pytest.mark.parametrize("choice", [choice for choice in CHOICES if not choice.startswith("trainer=")])
-def test_builds(choice, tmp_path, monkeypatch):
+def test_composes_resolves_is_valid_and_builds(choice, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     group, _, option = choice.partition("=")
     config = composed(f"{group}=[{option}]" if group in ("callbacks", "loggers") else choice)
+    OmegaConf.resolve(config)
+    check(config)
+    if group == "trainer":  # some need a device that may be absent
+        return
     model, data = instantiate(config.model), instantiate(config.data)
     assert model.network is not None
     assert data.num_classes == config.data.num_classes
