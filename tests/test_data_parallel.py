@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import warm
 from resumed import LAST, assert_same
 from runs import REPOSITORY, record
 
 pytestmark = pytest.mark.processes
 
-TRAIN = [sys.executable, str(REPOSITORY / "src" / "train.py")]
+TRAIN = str(REPOSITORY / "src" / "train.py")
 SHORT = ("data=digits", "data.limit_train=320", "hparams.max_epochs=2", "loggers=none", "+trainer.log_every_n_steps=5")
 SGD = (
     "hparams.optimizer=SGD",
@@ -52,7 +53,9 @@ def ended(*processes):
 
 
 def alone(folder, *options):
-    return ended(start([*TRAIN, *options], folder))[0]
+    process = warm.Process(TRAIN, *options, cwd=folder, variables=ENVIRONMENT)
+    _, stderr = process.communicate()
+    return process.returncode, stderr
 
 
 def free_port():
@@ -66,7 +69,7 @@ def torchrun(folder, *options, nodes=1):
     where = [f"--nnodes={nodes}", f"--nproc-per-node={2 // nodes}", "--master-addr=127.0.0.1"]
     where += [f"--master-port={free_port()}"]
     agents = [
-        [sys.executable, "-m", "torch.distributed.run", *where, f"--node-rank={node}", TRAIN[1], *options]
+        [sys.executable, "-m", "torch.distributed.run", *where, f"--node-rank={node}", TRAIN, *options]
         for node in range(nodes)
     ]
     return ended(*(start(agent, folder) for agent in reversed(agents)))
@@ -80,7 +83,12 @@ def srun(folder, *options):
     port = {"MASTER_PORT": free_port()}
     return ended(
         *(
-            start([*TRAIN, *options], folder, **port, **{f"SLURM_{name}": value for name, value in task.items()})
+            start(
+                [sys.executable, TRAIN, *options],
+                folder,
+                **port,
+                **{f"SLURM_{name}": value for name, value in task.items()},
+            )
             for task in tasks
         )
     )
