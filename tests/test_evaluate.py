@@ -2,11 +2,10 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
+import warm
 from module_run import trained
 from runs import REPOSITORY, record
 
@@ -137,9 +136,8 @@ def test_one_clear_line(patch_set, command, capsys, arguments, line):
 @pytest.mark.processes
 def test_a_run_on_two_processes(command, tmp_path):
     options = ("trainer.devices=2", "+trainer.strategy=ddp", "trainer.accelerator=cpu")
-    train = [sys.executable, str(REPOSITORY / "src" / "train.py"), "data=digits", "model=cnn", "hparams.max_epochs=1"]
-    done = subprocess.run([*train, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    train = (str(REPOSITORY / "src" / "train.py"), "data=digits", "model=cnn", "hparams.max_epochs=1")
+    assert warm.run(*train, *options) == 0
     (folder,) = tmp_path.glob("outputs/*/*/*")
     run = record(folder)
     assert run["status"] == "finished"

@@ -11,6 +11,7 @@ import time
 from contextlib import contextmanager, suppress
 
 import pytest
+import warm
 from module_run import trained
 from resumed import SHORT, assert_same
 from runs import REPOSITORY, record
@@ -106,9 +107,8 @@ def test_ctrl_c_in_a_terminal_says_how_to_continue(tmp_path):
 @pytest.mark.processes
 def test_a_second_signal_ends_at_once(tmp_path):
     hang = "+callbacks.fault={_target_: faults.Hang, batch: 2}"
-    start = [sys.executable, str(REPOSITORY / "src" / "train.py"), *OPTIONS, hang]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(start, cwd=tmp_path, env=ENVIRONMENT, **streams) as process:
+    command = (str(REPOSITORY / "src" / "train.py"), *OPTIONS, hang)
+    with warm.Process(*command, cwd=tmp_path, variables=ENVIRONMENT, merged=True) as process:
         while "hanging" not in process.stdout.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
@@ -116,8 +116,7 @@ def test_a_second_signal_ends_at_once(tmp_path):
         assert process.poll() is None
         while process.poll() is None:  # a machine that stalls may take two for one
             process.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=10)
+            process.wait(timeout=10)
         assert "interrupted by SIGINT, at once; to continue: python src/train.py resume=" in process.stdout.read()
     assert process.returncode == 130
     (folder,) = tmp_path.glob("outputs/*/*/*")

@@ -4,11 +4,10 @@ import json
 import random
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
+import warm
 from module_run import trained
 from resumed import LAST, SAVING, SHORT, assert_same, weights
 from runs import REPOSITORY, record
@@ -81,12 +80,10 @@ def test_killed_again_and_again(train, tmp_path):
     whole = train(*options)
     batches = random.Random(0).sample(range(1, 5), 2)
     fault = ["+callbacks.fault._target_=faults.Signal", "+callbacks.fault.name=SIGKILL"]
-    environment = {"PYTHONPATH": str(REPOSITORY / "tests" / "support"), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
     before = set(tmp_path.glob("outputs/*/*/*"))
 
     def start(*overrides):
-        command = [sys.executable, str(REPOSITORY / "src" / "train.py"), *overrides]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False).returncode
+        return warm.run(str(REPOSITORY / "src" / "train.py"), *overrides)
 
     assert start(*options, *fault, f"+callbacks.fault.batch={batches[0]}") == -9
     for batch in batches[1:]:

@@ -4,11 +4,10 @@ import json
 import re
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
+import warm
 from module_run import trained
 from runs import REPOSITORY
 
@@ -97,12 +96,12 @@ def test_weights_that_give_nan_are_written_and_end_with_an_error(sweep, command,
 
 @pytest.mark.processes
 def test_ctrl_c_keeps_what_is_measured_and_says_how_to_go_on(sweep, tmp_path):
-    words = [sys.executable, str(REPOSITORY / "src" / "evaluate.py"), f"run={sweep}", "sizes=[1,4,16,64]"]
-    process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    words = (str(REPOSITORY / "src" / "evaluate.py"), f"run={sweep}", "sizes=[1,4,16,64]")
+    process = warm.Process(*words, cwd=tmp_path)
     first = process.stdout.readline()
     assert first.startswith("1/3 runs")
     process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate()
     assert process.returncode == 130, error
     assert evaluation(sweep / "0")["test_accuracy"] > 0
     assert "test_accuracy" in out, "the table of what is done"

@@ -1,10 +1,8 @@
-import subprocess
-import sys
-
 import matplotlib
 import numpy
 import pytest
 import torch
+import warm
 from given_logits import Given, noise
 from PIL import Image, ImageDraw, ImageFont
 from pytorch_lightning import Trainer
@@ -169,11 +167,12 @@ def test_two_processes_show_what_one_does(tmp_path):
     environment = {"PYTHONPATH": str(REPOSITORY / "tests" / "support"), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
     shown = []
     for ranks in (1, 2):
-        command = [sys.executable, str(REPOSITORY / "src" / "train.py"), *options, f"trainer.devices={ranks}"]
         folder = tmp_path / str(ranks)
         folder.mkdir()
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False, timeout=300)
-        assert done.returncode == 0, done.stderr
+        command = (str(REPOSITORY / "src" / "train.py"), *options, f"trainer.devices={ranks}")
+        done = warm.Process(*command, cwd=folder, variables=environment)
+        _, error = done.communicate()
+        assert done.returncode == 0, error
         paths = {path.name.split("_at_")[0]: path for path in folder.rglob("pictures/*.png")}
         assert sorted(paths) == ["confusion_matrix", "inputs", "worst_images"]
         shown.append([paths[name].read_bytes() for name in ("confusion_matrix", "worst_images")])

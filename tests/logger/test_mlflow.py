@@ -1,13 +1,12 @@
 """MLflow's own client reads back a run: from its database, through its server, and where a server fails."""
 
 import re
-import subprocess
-import sys
 import threading
 from zipfile import ZipFile
 
 import pytest
 import torch
+import warm
 from mlflow import MlflowClient
 from runs import REPOSITORY, record
 from servers import free_port, mlflow_server, silent_server
@@ -130,15 +129,10 @@ def test_a_job_that_fails_before_its_training_is_a_failed_child(command, store):
 
 @pytest.mark.processes
 def test_four_processes_on_a_store_that_is_not_there_yet(tmp_path, store):
-    command = [sys.executable, str(REPOSITORY / "src" / "train.py"), *SHORT, "callbacks=[basic]"]
-    jobs = [
-        subprocess.Popen(
-            [*command, f"hparams.seed={seed}"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        for seed in range(4)
-    ]
+    command = (str(REPOSITORY / "src" / "train.py"), *SHORT, "callbacks=[basic]")
+    jobs = [warm.Process(*command, f"hparams.seed={seed}", cwd=tmp_path) for seed in range(4)]
     for job in jobs:
-        out, err = (text.decode() for text in job.communicate())
+        out, err = job.communicate()
         assert job.returncode == 0, err
         assert "still recorded by" not in out + err
     _, found = runs(store.uri)
