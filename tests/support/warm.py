@@ -132,6 +132,9 @@ def _run(
     libraries = set(sys.modules)
 
     def execute(words: tuple[str, ...]) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores for a background job
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
         own = [str(Path(words[0]).parent), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
         theirs = [path for path in sys.path if path not in (*own, str(REPOSITORY), str(REPOSITORY / "src"), SUPPORT)]
         sys.path[:] = [*own, *theirs]
@@ -142,9 +145,6 @@ def _run(
         """Forget all but the libraries and run another command, as os.execv does."""
         for name in set(sys.modules) - libraries:
             del sys.modules[name]
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
         execute(tuple(arguments[1:]))
         sys.exit()
 
