@@ -75,7 +75,7 @@ def test_a_wrong_choice_is_refused_in_one_line(arguments, environment, reason, c
 
 def pinned(text: str) -> dict[str, str]:
     """Return each package of a lock with its versions and hashes; the markers depend on who needs it."""
-    text = re.sub(r"^ *#.*\n| ;[^\\\n]*", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^ *#.*\n| ;[^\\\n]*(?= \\$)", "", text, flags=re.MULTILINE)
     packages: dict[str, str] = {}
     for entry in re.split(r"\n(?=\S)", text.strip()):
         name = entry.split("==")[0]
