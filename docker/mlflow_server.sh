@@ -5,7 +5,7 @@
 mkdir -p mlruns
 # MLflow's jobs are for language models, and would start a scheduler and its workers
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true
-# without workflowType, MLflow opens with its page for language models
-echo "http://localhost:$1/#/experiments?workflowType=machine_learning"
+# Without workflowType, MLflow opens with its page for language models. In the container, docker/mlflow.sh prints the URL.
+[ "$2" = 0.0.0.0 ] || echo "http://localhost:$1/#/experiments?workflowType=machine_learning"
 exec mlflow server --workers 1 --host "$2" --port "$1" --allowed-hosts "$3" \
   --backend-store-uri sqlite:///mlruns/mlflow.db --artifacts-destination mlruns/artifacts

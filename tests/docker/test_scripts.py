@@ -640,6 +640,14 @@ def test_mlflow_s_url_shows_its_runs(running):
     assert running.call("mlflow")[0] == f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning\n"
 
 
+def test_make_mlflow_prints_the_same_page(tmp_path):
+    (tmp_path / "mlflow").symlink_to("/bin/true")
+    script = ["sh", REPOSITORY / "docker" / "mlflow_server.sh", "5001", "127.0.0.1", "localhost:*"]
+    search = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(script, cwd=tmp_path, env=search, check=True, capture_output=True, text=True)
+    assert done.stdout == "http://localhost:5001/#/experiments?workflowType=machine_learning\n"
+
+
 def test_the_token_of_jupyter_is_random_and_no_argument(running):
     publish(running)
     install(running, "jupyter")
