@@ -62,7 +62,8 @@ def measure(place: Place) -> list[str]:
         notes.append(str(reason))
     if left_out:
         notes.append(f"The time is over (--seconds): {len(left_out)} rows are left out, from `{left_out[0]}` on")
-    print("".join(f"\n{note}" for note in notes))
+    for note in notes:
+        print(f"\n{note}")
     return failed
 
 

@@ -45,7 +45,7 @@ DROPOUT = "+model.network.dropout=0.5"  # its random numbers are a state of the 
 
 
 class MissingError(Exception):
-    """What a machine or its environment does not have for a check: the check is skipped, in one line."""
+    """Reason to skip a check: something that this machine or its environment does not have."""
 
 
 @dataclass(frozen=True)
