@@ -26,12 +26,14 @@ gpus() {
 
 # compose OPTION ... IMAGE: print what these options of docker run start
 compose() {
-  local line source name="" more="" environment_values="" labels_values="" ports_values="" volumes_values=""
+  local line source name="" more=""
+  local environment_values="" extra_hosts_values="" labels_values="" ports_values="" volumes_values=""
   while (($# > 1)); do
     case $1 in
       --name) name=$2 ;;
       --env) add environment "$(json "$2")" ;;
       --env-file) while IFS= read -r line; do add environment "$(json "$line")"; done <"$2" ;;
+      --add-host) add extra_hosts "$(json "$2")" ;;
       --label) add labels "$(json "$2")" ;;
       --publish) add ports "$(json "$2")" ;;
       --hostname) more+=", \"hostname\": $(json "$2")" ;;
@@ -51,6 +53,7 @@ compose() {
     "image": $(json "$1"), "container_name": $(json "$name"), "init": true, "ipc": "host",
     "network_mode": "bridge", "stdin_open": true, "tty": true,
     "environment": [$environment_values],
+    "extra_hosts": [$extra_hosts_values],
     "labels": [$labels_values],
     "ports": [$ports_values],
     "volumes": [$volumes_values]$more
