@@ -12,6 +12,7 @@ import runpy
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -151,5 +152,6 @@ def _run(
     os.execv = replace_process  # type: ignore[assignment]
     try:
         execute(command)
-    finally:
+    finally:  # as Python ends; multiprocessing would first wait for the workers of joblib, which threads end
+        threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
