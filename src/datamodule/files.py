@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodule.class_folders import is_hidden, is_image, left_out, names_in_folder, names_in_zip
 from datamodule.image_folder import FileSource, UnreadableImageError
-from datamodule.loader import identity_collate
+from datamodule.loader import identity_collate, start_method
 from process.errors import UserError
 from process.files import path_from_setting
 
@@ -81,6 +81,7 @@ class Files(Dataset[Batch]):
         # Lightning advises more workers, which are slower for few images
         warnings.filterwarnings("ignore", ".* does not have many workers")
         settings: dict[str, Any] = {"collate_fn": identity_collate, "generator": torch.Generator()}
+        settings["multiprocessing_context"] = start_method(workers)
         return DataLoader(self, self.batch_size, num_workers=workers, **settings)
 
 

@@ -27,6 +27,7 @@ from datamodule.loader import (
     identity_collate,
     split,
     split_hash,
+    start_method,
 )
 from process.errors import UserError
 
@@ -236,6 +237,7 @@ class ImageDataModule(LightningDataModule, ABC):
             # each iterator draws a seed for its workers, which must not change torch's global random state
             "generator": torch.Generator(),
             "num_workers": workers,
+            "multiprocessing_context": start_method(workers),
             "persistent_workers": workers > 0,
             "pin_memory": self._device.type == "cuda" and part.position_M.device.type == "cpu",
         }

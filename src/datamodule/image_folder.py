@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from datamodule.class_folders import entries_by_name, list_images
 from datamodule.decode import LevelsError, decode
 from datamodule.image import ImageDataModule
-from datamodule.loader import MemorySource, Part, Source, identity_collate
+from datamodule.loader import MemorySource, Part, Source, identity_collate, start_method
 from process.errors import UserError
 from process.ranks import is_rank_zero
 
@@ -99,7 +99,11 @@ class FileSource:
         workers = suggested_max_num_workers(1) if len(self) > FEW else 0
         part = Part(self, torch.arange(len(self)))
         images_NCHW = torch.empty(len(self), *self.shape, dtype=torch.uint8)
-        for images_BCHW, _, index_B in DataLoader(part, size, num_workers=workers, collate_fn=identity_collate):
+        method = start_method(workers)
+        loader = DataLoader(
+            part, size, num_workers=workers, collate_fn=identity_collate, multiprocessing_context=method
+        )
+        for images_BCHW, _, index_B in loader:
             images_NCHW[index_B[0] : index_B[-1] + 1] = images_BCHW
         return MemorySource(images_NCHW, self.labels)
 
