@@ -19,6 +19,10 @@ uv_pip() { # COMMAND OPTION ...
   "$venv/bin/uv" pip "$verb" --python "$venv/bin/python" ${UV_OPTIONS-} "$@"
 }
 
+"$venv/bin/python" -c 'import sys
+if sys.version_info < (3, 11):
+    sys.exit("Python %d.%d is older than 3.11: the README says under Start how to get another" % sys.version_info[:2])'
+
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$(grep -oE '^uv==[^ ]+' "$lock")"
 
 # torch of the other kind has the version that the lock names, so uv would keep it

@@ -231,6 +231,19 @@ def test_version_that_the_index_lacks_is_named(environment: Environment) -> None
     assert "torch==2.15.1" in done.stderr
 
 
+def test_old_python_is_refused_with_the_remedy(environment: Environment) -> None:
+    python = environment.venv / "bin/python"
+    python.unlink()
+    old = "import sys; sys.version_info = (3, 10, 13)"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$1" "{old}; exec(sys.argv[1])" "$2"\n', encoding="utf-8")
+    python.chmod(0o755)
+    done = environment.install()
+    assert (done.returncode, done.stderr) == (
+        1, "Python 3.10 is older than 3.11: the README says under Start how to get another\n"
+    )  # fmt: skip
+    assert not (environment.venv / ".installed").exists()
+
+
 def test_options_reach_uv(environment: Environment) -> None:
     assert environment.install("--dry-run", UV_OPTIONS="--compile-bytecode --link-mode copy").returncode == 0
     assert environment.versions() == {}
