@@ -39,7 +39,7 @@ def rows(place: Place) -> Iterator[tuple[str, Callable[[], str]]]:
         yield f"training step, {width} wide", lambda width=width: compare(step(width, place.device, **batch), place)
     yield "attention", lambda: compare(attention(place.device, **batch), place)
     for label, (options, count) in EPOCHS.items():
-        yield label, partial(epoch, label, 256 if place.quick else count, place, *options)
+        yield label, partial(epoch, label, 16 if place.quick else count, place, *options)
     if importlib.util.find_spec("torch_geometric") is None:
         raise MissingError("torch-geometric is not installed: its pools are left out")
     for features in (64, 256):
@@ -48,8 +48,13 @@ def rows(place: Place) -> Iterator[tuple[str, Callable[[], str]]]:
 
 
 def compare(pair: Pair, place: Place) -> str:
-    """Measure a pair, each side so often that a figure takes LEAST, after a call for its memory and one to warm up."""
+    """Measure a pair, each side so often that a figure takes LEAST.
+
+    Both sides are called before: the first call takes memory that stays (cuBLAS, gradients, Adam), also for the other.
+    """
     sides = {"theirs": pair.theirs, "ours": pair.ours}
+    for side in sides.values():
+        side()
     memory = {name: peak(side, place) for name, side in sides.items()}
     times = {
         name: 1 if place.quick else math.ceil(LEAST / max(seconds(side, place.device), 1e-5))

@@ -1,16 +1,19 @@
 """`make check-gpu` without a GPU: all of it at tiny sizes, and how it reports what fails, lacks or takes too long."""
 
 import os
-import subprocess
 import sys
 import time
 from functools import partial
 from typing import Any
 
+import psutil
 import pytest
 import torch
+import warm
 from runs import REPOSITORY
 from torch import nn
+
+from process.gpus import REPORTED
 
 FOLDERS = [str(REPOSITORY / folder) for folder in ("src", "tests/support", "tests/set_module", "tests/bench")]
 
@@ -33,13 +36,13 @@ def place(modules, tmp_path) -> Any:
 
 @pytest.mark.processes
 @pytest.mark.long
-@pytest.mark.timeout(1300)  # it trains more than twenty times, some of them in processes: minutes on a busy machine
-def test_every_check_and_every_ratio_on_the_processor():
+def test_every_check_and_every_ratio_on_the_processor(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(FOLDERS)}
-    command = [sys.executable, FOLDERS[-1] + "/check_gpu.py", "--device", "cpu", "--quick", "--seconds", "1200"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    machine, checks, ratios, end = done.stdout.strip().split("\n\n")
+    options = ("--device", "cpu", "--quick", "--seconds", "550")  # 40 s of a processor, more if it is busy
+    process = warm.Process(FOLDERS[-1] + "/check_gpu.py", *options, cwd=tmp_path, variables=environment)
+    out, error = process.communicate()
+    assert process.returncode == 0, out + error
+    machine, checks, ratios, end = out.strip().split("\n\n")
     assert machine.startswith(f"no GPU, torch {torch.__version__}, CUDA ")
     results = [row.split(" | ")[1] for row in checks.splitlines()[2:]]
     assert len(results) == 12
@@ -67,6 +70,13 @@ def test_the_lines_of_what_fails_lacks_or_comes_too_late(modules, place, monkeyp
     rows = [row.rpartition(" | ")[0] for row in capsys.readouterr().out.splitlines()[2:]]
     assert rows == ["| a | FAILED: 0.5 > 0.1", "| b | skipped: no triton", "| c | ok: fine"]
 
+    short = gpu_checks.Place(place.device, True, place.folder, time.monotonic() + 1, 0)
+    monkeypatch.setattr(check_gpu, "CHECKS", dict.fromkeys("de", lambda _: time.sleep(60)))
+    assert check_gpu.check(short) == ["d"]
+    rows = [row.rpartition(" | ")[0] for row in capsys.readouterr().out.splitlines()[2:]]
+    assert rows == ["| d | FAILED: not ready after 0.5 s", "| e | skipped: the time is over (--seconds)"]
+
+    monkeypatch.setattr(check_gpu, "CHECKS", dict.fromkeys("abc", fail))
     late = gpu_checks.Place(place.device, True, place.folder, time.monotonic() - 1, 0)
     assert check_gpu.check(late) == check_gpu.measure(late) == []
     said = capsys.readouterr().out
@@ -86,6 +96,35 @@ def test_a_ratio_that_fails_is_a_line_and_the_next_is_measured(modules, place, m
     assert check_gpu.measure(place) == ["bad"]
     _, _, *lines = capsys.readouterr().out.strip().splitlines()
     assert lines == ["| good | 1 |", "", "FAILED: bad: division by zero", "", "no torch-geometric"]
+
+
+def test_a_ratio_that_is_not_ready_in_time_is_left_out(modules, place, monkeypatch, capsys):
+    check_gpu, gpu_checks = modules
+    short = gpu_checks.Place(place.device, True, place.folder, time.monotonic() + 0.5, 0)
+    monkeypatch.setattr(check_gpu, "rows", lambda _: iter([("long", lambda: str(time.sleep(60))), ("next", str)]))
+    assert check_gpu.measure(short) == []
+    assert capsys.readouterr().out.endswith("The time is over (--seconds): 2 rows are left out, from `long` on\n")
+
+
+@pytest.mark.processes
+def test_a_training_that_is_not_ready_in_time_ends_with_its_workers(modules, place, monkeypatch, tmp_path):
+    check_gpu, gpu_checks = modules
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import pathlib, subprocess, time\n"
+        "worker = subprocess.Popen(['sleep', '600'])\n"
+        f"pathlib.Path({str(tmp_path)!r}, 'worker').write_text(str(worker.pid))\n"
+        "time.sleep(600)\n"
+    )
+    monkeypatch.setattr(gpu_checks, "TRAIN", str(script))
+    with pytest.raises(TimeoutError, match=r"not ready after 5\.0 s"), check_gpu.stopped_after(5):
+        gpu_checks.train_in_a_process(place)
+    worker = int((tmp_path / "worker").read_text())
+    for _ in range(100):  # it becomes a zombie where process 1 does not wait for orphans
+        if not psutil.pid_exists(worker) or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the worker is left")
 
 
 class Rough(nn.Linear):
@@ -130,3 +169,14 @@ def test_without_a_gpu_one_line_says_so(modules, monkeypatch, capsys):
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
     assert "torch sees no GPU" in said.err
+
+
+def test_a_gpu_that_torch_cannot_use_is_named_with_the_remedy(modules, monkeypatch, capsys):
+    monkeypatch.setenv(REPORTED, "torch 2.15.0 cannot use Card: its driver is too old; install driver 580 or later")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # as for a GPU whose code torch does not have
+    monkeypatch.setattr(sys, "argv", ["check_gpu.py"])
+    assert modules[0].main() == 1
+    assert capsys.readouterr().err == (
+        "check_gpu.py: torch 2.15.0 cannot use Card: its driver is too old; install driver 580 or later; "
+        "--device cpu --quick tries it without\n"
+    )
