@@ -11,11 +11,10 @@
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/settings.sh"
 
-cpu=$(setting CPU "")
 without=$(setting WITHOUT "")
 while (($#)); do
   case $1 in
-    --cpu) cpu=1 ;;
+    --cpu) export CPU=1 ;;
     --without)
       without=${2-}
       [[ -n $without ]] || die "--without needs a value, such as ray,notebook,dev"
@@ -42,8 +41,10 @@ uid=$(id -u) gid=$(id -g)
 # a rootless engine runs as this user, who is root inside its containers
 [[ $(docker info --format '{{.SecurityOptions}}') != *name=rootless* ]] || uid=0 gid=0
 base=$(setting PYTHON_IMAGE "")
-lock=$(CPU=$cpu sh "$REPOSITORY/docker/choose_lock.sh")
+lock=$(sh "$REPOSITORY/docker/choose_lock.sh" '')
+cpu=
+[[ $lock != *" CPU=1" ]] || cpu=1
 
 DOCKER_BUILDKIT=1 exec docker build --tag "$IMAGE" --build-arg "UID=$uid" --build-arg "GID=$gid" \
-  --build-arg "LOCK=$lock" --build-arg "CPU=$cpu" --build-arg "PARTS=${kept//$'\n'/ }" \
+  --build-arg "LOCK=${lock% CPU=1}" --build-arg "CPU=$cpu" --build-arg "PARTS=${kept//$'\n'/ }" \
   ${base:+--build-arg "PYTHON_IMAGE=$base"} "$@" "$REPOSITORY"

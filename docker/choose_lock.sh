@@ -3,7 +3,8 @@
 #
 # Prints the lock that fits this machine's GPUs, and on stderr why: requirements.txt (CUDA 13) needs driver 580 and GPUs of
 # compute capability 7.5, requirements-cuda12.txt (CUDA 12) driver 525 and compute capability 7.0. CUDA=12 or CUDA=13
-# chooses, CPU=1 means torch without CUDA; both are read from the environment, else from .env.
+# chooses, CPU=1 means torch without CUDA; both are read from the environment, else from .env. In the environment, a
+# path as CUDA (module systems set it) and the machine's name as CPU (SUSE sets it) count as not set.
 #
 # With VENV, prints what has to be installed there: the lock, and CPU=1 after it; nothing if VENV has that already. VENV
 # keeps its lock until CUDA or CPU asks for another: the driver is not asked again. '' stands for a new environment.
@@ -19,17 +20,16 @@ ask_driver() {
       reason="$reason. CPU=1 leaves out CUDA's 4 GB; CUDA=12 is for GPUs elsewhere with a driver older than 580"
     return
   fi
-  # a driver that does not know compute_cap is older than 525
-  gpus=$(nvidia-smi --query-gpu=driver_version,compute_cap --format=csv,noheader 2>&1) ||
-    gpus=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>&1) ||
-    gpus="failed: $gpus"
+  # a driver that does not know compute_cap is older than 525. The exit code is 15 too where one GPU of several is lost
+  gpus=$(nvidia-smi --query-gpu=driver_version,compute_cap --format=csv,noheader 2>&1) || true
+  case $gpus in [0-9]*) ;; *) gpus=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>&1) || true ;; esac
   driver=${gpus%%[!0-9.]*} # of the first line; all GPUs have the same
   # compute capability of the oldest GPU that torch supports, times 10; 0 if there is none, nothing if it is not known
   oldest=$(echo "$gpus" | awk -F ', *' '$2 ~ /^[0-9]+\.[0-9]+$/ { known = 1; c = int($2 * 10 + 0.5) }
     c >= 70 && (!best || c < best) { best = c } END { if (known) print best + 0 }')
   on_cpu="$reason, but training runs on the CPU"
   if [ -z "$driver" ]; then
-    reason="$reason, as nvidia-smi reports no GPU ($(echo "${gpus#failed: }" | sed 1q)). CUDA=12 is for a driver older than 580"
+    reason="$reason, as nvidia-smi reports no GPU ($(echo "$gpus" | sed 1q)). CUDA=12 is for a driver older than 580"
   elif [ "${driver%%.*}" -lt 525 ]; then
     reason="$on_cpu: driver $driver is older than 525, which CUDA 12 needs. Install a newer driver"
   elif [ "$oldest" = 0 ]; then
@@ -45,10 +45,12 @@ ask_driver() {
   fi
 }
 
+case ${CUDA-} in */*) unset CUDA ;; esac
+[ "${CPU-}" != "$(uname -m)" ] || unset CPU
 cuda=${CUDA-} cpu=${CPU-}
 if [ -f .env ]; then
-  cuda=$(bash -c 'source docker/settings.sh; setting CUDA ""')
-  cpu=$(bash -c 'source docker/settings.sh; setting CPU ""')
+  cuda=$(bash -c 'source docker/settings.sh; setting CUDA ""' choose_lock.sh)
+  cpu=$(bash -c 'source docker/settings.sh; setting CPU ""' choose_lock.sh)
 fi
 case $cuda in '' | 12 | 13) ;; *) echo "CUDA=$cuda: choose CUDA=12 or CUDA=13, or leave it out" >&2 && exit 1 ;; esac
 case $cpu in '' | 0 | 1) ;; *) echo "CPU=$cpu: choose CPU=1 (torch without CUDA) or CPU=0" >&2 && exit 1 ;; esac

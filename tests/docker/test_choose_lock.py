@@ -192,6 +192,26 @@ def test_other_values_are_refused(machine: Machine) -> None:
     assert "CUDA=12.8: choose" in machine.refuse()
 
 
+def test_variables_of_other_programs_count_as_not_set(machine: Machine) -> None:
+    of_modules_and_suse = {"CUDA": "/usr/local/cuda-12.4", "CPU": os.uname().machine}
+    assert machine.choose("", **of_modules_and_suse) == (CUDA13, f"{CUDA13}: CUDA 13, as the driver is 580.65.06\n")
+    (machine.clone / ".env").write_text("CUDA=12\nCPU=1\n", encoding="utf-8")
+    assert machine.choose("", **of_modules_and_suse)[0] == f"{CUDA12} CPU=1"
+
+
+def test_lost_gpu_does_not_hide_the_others(machine: Machine) -> None:
+    machine.report("550.54.14, 8.0\nUnable to determine the device handle for GPU 0000:02:00.0: Unknown Error")
+    Path(f"{machine.smi}.gpus.fails").touch()
+    chosen, line = machine.choose()
+    assert chosen == CUDA12
+    assert "driver 550.54.14 is older than 580" in line
+
+
+def test_wrong_line_of_env_is_reported_by_this_script(machine: Machine) -> None:
+    (machine.clone / ".env").write_text("CUDA: 12\n", encoding="utf-8")
+    assert machine.refuse() == f"docker/choose_lock.sh: line 1 of {machine.clone}/.env is neither KEY=VALUE nor KEY\n"
+
+
 @pytest.fixture
 def maker(machine: Machine) -> Machine:
     if shutil.which("make") is None:
