@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path="../config", config_name="export")
 @job
 def main(config: DictConfig) -> None:
+    from process.gpus import choose_accelerator
+
     check(config)
+    choose_accelerator("cpu")  # torch.export asks the GPU for its random state: hide one that torch cannot use
     output = path_from_setting("output", config.output, "name a folder")
     refuse_unwritable(output if output.exists() else output.parent, "output=FOLDER")
     exporter = cli.build(config.exporter)

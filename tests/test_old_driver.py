@@ -77,3 +77,17 @@ def test_workers_of_a_sweep_get_no_such_gpu_and_one_line_says_why(run, tmp_path)
     assert f"{out}{err}".count(LINE) == 1
     folders = list(tmp_path.glob("multirun/*/*/*/[01]"))
     assert [record(folder)["device"] for folder in folders] == ["cpu", "cpu"]
+
+
+def test_a_job_on_the_gpu_after_one_on_the_processor_fails_with_the_remedy(run):
+    code, out, err = run("train", *FAST, "trainer=cpu,gpu", "-m")
+    assert code == 1
+    assert f"{out}{err}".count(f"#1 failed: trainer: {LINE}") == 2  # at once, and below the table
+    assert "the processor is used" not in out + err
+
+
+def test_export_needs_no_gpu(train, run):
+    folder = train(*FAST[:3], "hparams.max_epochs=1", "+trainer.limit_train_batches=1")
+    code, out, err = run("export", f"run={folder}")
+    assert (code, "driver" in out + err) == (0, False)
+    assert (folder / "export" / "model.pt2").is_file()

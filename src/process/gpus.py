@@ -19,7 +19,9 @@ log = logging.getLogger(__name__)
 GIB = 2**30
 # CUDA of a lock (`CUDA=12 make install`) -> the oldest driver, and the compute capabilities in its torch
 LOCKS = {12: (525, (7, 0), (12, 1)), 13: (580, (7, 5), (12, 1))}
-REPORTED = "UNUSABLE_GPU"  # environment variable with the line, for later jobs and the processes that this one starts
+# environment variables, for later jobs and the processes that this one starts: why torch cannot use the GPUs, which are
+# hidden from them, and that a line has said so
+UNUSABLE, REPORTED = "UNUSABLE_GPU", "UNUSABLE_GPU_REPORTED"
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,10 @@ def unusable_gpu() -> str | None:
 
     Returns None if torch can use one, and if there is none or CUDA_VISIBLE_DEVICES hides all.
     """
-    if REPORTED in os.environ:
-        return os.environ[REPORTED]
-    gpus = list_gpus()
+    if UNUSABLE in os.environ:
+        return os.environ[UNUSABLE]
+    # the newest decides: an old card for the display needs another remedy
+    gpus = sorted(list_gpus(), key=lambda gpu: gpu.capability or (0, 0), reverse=True)
     capabilities = [gpu.capability for gpu in gpus] or ([None] if _has_gpu_without_nvml() else [])
     refusals = [_refusal(capability) for capability in capabilities]
     if not refusals or None in refusals:
@@ -82,6 +85,7 @@ def choose_accelerator(asked: str) -> str:
     """
     if (reason := unusable_gpu() or _error_of_cuda()) is None:
         return asked
+    os.environ[UNUSABLE] = reason
     if asked in ("gpu", "cuda"):
         raise UserError(f"trainer: {reason}; without a GPU: trainer=cpu")
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -95,7 +99,7 @@ def report_once(reason: str) -> None:
     """Log why the GPU is not used; ranks, workers and jobs that this process starts later do not log it again."""
     if is_rank_zero() and REPORTED not in os.environ:
         log.warning(f"{reason}; the processor is used (trainer=cpu hides this line)")
-    os.environ[REPORTED] = reason
+    os.environ[REPORTED] = "1"
 
 
 def driver_version() -> str | None:

@@ -18,7 +18,7 @@ import psutil
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from command.job import JOBLIB, LOCAL, launcher_kind
-from process.gpus import report_once, unusable_gpu, usable_gpus
+from process.gpus import UNUSABLE, report_once, unusable_gpu, usable_gpus
 from process.interruption import Interrupted
 
 # environment variable with one CUDA_VISIBLE_DEVICES per slot, empty without a GPU. The sweep's own process sets it, as
@@ -60,8 +60,10 @@ def offer(config: DictConfig) -> None:
     """Tell workers which slots there are. The sweep's own process calls it before Hydra builds the launcher."""
     launcher = config.hydra.launcher
     if launcher_kind(launcher) in (JOBLIB, LOCAL):
-        if OmegaConf.select(config, "trainer.accelerator") == "auto" and (reason := unusable_gpu()):
-            report_once(reason)  # once for all workers
+        if reason := unusable_gpu():
+            os.environ[UNUSABLE] = reason  # workers see no GPU
+            if OmegaConf.select(config, "trainer.accelerator") == "auto":
+                report_once(reason)  # once for all workers
         os.environ[SLOTS] = ",".join(gpus() or [""] * at_once(launcher.get("cpus_per_task") or 1))
     if launcher_kind(launcher) == LOCAL:
         with read_write(config), open_dict(config):  # submitit knows `setup`, the plugin's config does not

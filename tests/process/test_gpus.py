@@ -47,7 +47,7 @@ def driver(monkeypatch):
         "SystemGetCudaDriverVersion_v2": lambda: 13020,
     }.items():
         monkeypatch.setattr(pynvml, f"nvml{name}", answer)
-    for name in ("CUDA_VISIBLE_DEVICES", gpus.REPORTED):
+    for name in ("CUDA_VISIBLE_DEVICES", gpus.UNUSABLE, gpus.REPORTED):
         monkeypatch.setenv(name, "")  # restored even where the code sets it anew
         monkeypatch.delenv(name)
 
@@ -184,6 +184,17 @@ def test_of_several_kinds_those_that_it_can_use(driver, monkeypatch):
     assert gpus.unusable_gpu() is None
 
 
+def test_of_several_kinds_the_newest_is_mended(driver, monkeypatch):
+    monkeypatch.setattr(gpus, "build", lambda: TORCH_13[0])
+    monkeypatch.setattr(gpus, "architectures", lambda: IN_13)
+    monkeypatch.setattr(pynvml, "nvmlSystemGetCudaDriverVersion_v2", lambda: 12040)
+    monkeypatch.setitem(CAPABILITY, "slot 0", (6, 1))  # no lock supports it
+    assert gpus.unusable_gpu() == (
+        "torch 2.15.0+cu132 cannot use Card of slot 1, Card of slot 0: its CUDA 13.2 needs driver 580 or later, and "
+        f"580.95 has CUDA 12.4; {TO_12}, or install driver 580 or later"
+    )
+
+
 def test_hidden_ones_are_the_users_choice(one, monkeypatch):
     one(TORCH_13, (9, 0), 12040)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -201,6 +212,16 @@ def test_auto_becomes_the_processor_and_says_so_once(one, caplog):
     assert len(caplog.records) == 1
     with pytest.raises(UserError, match="cannot use Card of slot 1"):
         gpus.choose_accelerator("gpu")
+
+
+def test_a_later_job_on_the_gpu_is_refused_for_the_same_reason(one, caplog):
+    one(TORCH_13, (9, 0), 12040)
+    assert gpus.choose_accelerator("cpu") == "cpu"
+    with pytest.raises(UserError, match="cannot use Card of slot 1"):
+        gpus.choose_accelerator("gpu")
+    assert not caplog.records
+    assert gpus.choose_accelerator("auto") == "cpu"
+    assert len(caplog.records) == 1
 
 
 def test_another_rank_is_silent(one, caplog, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 from runs import REPOSITORY
 
-from process.gpus import GPU, REPORTED
+from process.gpus import GPU, REPORTED, UNUSABLE
 from process.interruption import Interrupted
 from sweep import workers
 
@@ -88,13 +88,15 @@ def test_gpus_that_torch_cannot_use_are_no_slots_and_one_line_says_why(two_gpus,
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     monkeypatch.setattr(workers, "unusable_gpu", lambda: "torch cannot use A")
-    monkeypatch.setenv(REPORTED, "")
-    monkeypatch.delenv(REPORTED)
+    for name in (REPORTED, UNUSABLE):
+        monkeypatch.setenv(name, "")  # restored even where the code sets it anew
+        monkeypatch.delenv(name)
     assert (workers.gpus(), workers.gpus_per_job()) == ([], 0)
     for accelerator, said in (("cpu", 0), ("auto", 1), ("auto", 1)):
         workers.offer(OmegaConf.merge(JOBLIB, {"trainer": {"accelerator": accelerator}}))
         assert len(caplog.messages) == said
     assert set(os.environ[workers.SLOTS].split(",")) == {""}
+    assert os.environ[UNUSABLE] == "torch cannot use A"  # which a job with trainer=gpu is told
 
 
 def test_without_a_gpu_cores_and_memory_limit(no_gpu, monkeypatch):
