@@ -39,8 +39,7 @@ class PatchCutout(nn.Module):
         test_count: int | None = None,
     ) -> None:
         super().__init__()
-        if size < 1:
-            raise ValueError(f"patch_size={size} is not a size: choose >= 1")
+        _check_size(size)
         if mode not in ("random", "grid", "all"):
             raise ValueError(f"patch_mode={mode!r}: choose random, grid or all")
         self.size, self.seed, self.mode, self.replace = size, seed, mode, replace
@@ -131,6 +130,9 @@ def cutout_patch2d(
     patch_num per image, or uniform in (lo, hi), both inclusive. [B, C, H, W] -> SetBatch of [N, C, p, p].
     """
     lo, hi = _range(patch_num)
+    _check_size(patch_size)
+    if len(images_BCHW) == 0:
+        raise ValueError("no image was given: a SetBatch has at least one set")
     rows, columns = _places(images_BCHW.shape, patch_size)
     device = generator.device if generator is not None else images_BCHW.device
     lengths_B = torch.randint(lo, hi + 1, (len(images_BCHW),), generator=generator, device=device)
@@ -174,6 +176,11 @@ def _places(images_shape: Sequence[int], size: int) -> tuple[int, int]:
         if size > length:
             raise ValueError(f"patch_size={size} exceeds the image {name} {length}: choose <= {length}")
     return images_shape[2] - size + 1, images_shape[3] - size + 1
+
+
+def _check_size(size: int) -> None:
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"patch_size={size} is not a size: choose a whole number >= 1, as patches are squares")
 
 
 def _evenly(length: int, size: int) -> list[int]:

@@ -1,9 +1,9 @@
 """The plain reductions of a set: sum, mean, max, min, std, log-sum-exp of its elements, [N, D] -> [B, D].
 
-Half precision is accumulated in fp32 and returned in half precision. Max and std have a backward of their own:
-autograd's took 3.4 and 2.1 times as long (CPU, one thread, 8,323 elements of 512 features in 256 sets). They work in
-place, as allocating a new [N, D] takes longer than the arithmetic on it. Sets of more than LONG elements are summed in
-chunks, and the sums of the chunks likewise: one running sum of a million elements in fp32 is wrong by 1 %.
+Half precision is accumulated in fp32 and returned in half precision; integers are refused. Max and std have a backward
+of their own: autograd's took 3.4 and 2.1 times as long (CPU, one thread, 8,323 elements of 512 features in 256 sets).
+They work in place, as allocating a new [N, D] takes longer than the arithmetic on it. Sets of more than LONG elements
+are summed in chunks, and the sums of the chunks likewise: one running sum of a million elements in fp32 is wrong by 1 %.
 """
 
 # B sets, N elements in all, D features
@@ -33,6 +33,7 @@ def set_mean(sets: SetBatch) -> Tensor:
 
 def set_max(sets: SetBatch) -> Tensor:
     """max_i x_i; elements that tie share the gradient equally, as in torch.amax."""
+    _refuse_integers(sets.values)
     return _Max.apply(sets.values, sets.index, len(sets))
 
 
@@ -56,8 +57,14 @@ def set_logsumexp(sets: SetBatch) -> Tensor:
 
 
 def accumulable(values_ND: Tensor) -> Tensor:
-    """Convert half precision to fp32."""
+    """Convert half precision to fp32. Raises TypeError for integers."""
+    _refuse_integers(values_ND)
     return values_ND.float() if values_ND.dtype in (torch.bfloat16, torch.float16) else values_ND
+
+
+def _refuse_integers(values_ND: Tensor) -> None:
+    if not (values_ND.is_floating_point() or values_ND.is_complex()):  # a sum would overflow, a mean be rounded
+        raise TypeError(f"the elements are {values_ND.dtype}: convert them first, sets.map(torch.Tensor.float)")
 
 
 def add_up(values_ND: Tensor, index_N: Tensor, num_sets: int, max_len: int) -> Tensor:

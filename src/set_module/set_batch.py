@@ -5,7 +5,7 @@ Without padding, no time is spent on padded elements, and their values cannot af
 
 # B sets, N elements in all, S slots of a padded set, *F shape of one element
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -30,11 +30,12 @@ class SetBatch:
     index: Tensor
     max_len: int
 
-    def __init__(self, values: Tensor, lengths: Tensor) -> None:
+    def __init__(self, values: Tensor, lengths: Tensor | Sequence[int]) -> None:
+        lengths = torch.as_tensor(lengths, device=values.device)
         if lengths.ndim != 1 or lengths.dtype != torch.int64 or len(lengths) == 0:
             raise ValueError(
                 f"lengths must be a non-empty int64 vector, one entry per set, not {lengths.dtype} of shape "
-                f"{list(lengths.shape)}: use torch.tensor([3, 1, 2])"
+                f"{list(lengths.shape)}: use [3, 1, 2]"
             )
         shortest, longest, total = torch.stack([lengths.min(), lengths.max(), lengths.sum()]).tolist()
         if shortest < 1:
@@ -53,11 +54,12 @@ class SetBatch:
         return batch
 
     @classmethod
-    def from_list(cls, sets: Sequence[Tensor]) -> "SetBatch":
-        """Pack a list of tensors [n_i, *F]."""
+    def from_list(cls, sets: Iterable[Tensor]) -> "SetBatch":
+        """Pack tensors [n_i, *F]."""
+        sets = list(sets)
         if not sets:
             raise ValueError("no set was given: a SetBatch has at least one")
-        return cls(torch.cat(list(sets)), torch.tensor([len(s) for s in sets], device=sets[0].device))
+        return cls(torch.cat(sets), [len(s) for s in sets])
 
     @classmethod
     def from_padded(cls, x_BSF: Tensor, mask_BS: Tensor) -> "SetBatch":
@@ -109,14 +111,20 @@ class SetBatch:
     def __getitem__(self, key: int) -> Tensor: ...
 
     @overload
-    def __getitem__(self, key: slice | Sequence[int] | Tensor) -> "SetBatch": ...
+    def __getitem__(self, key: slice | list[int] | range | Tensor) -> "SetBatch": ...
 
-    def __getitem__(self, key: int | slice | Sequence[int] | Tensor) -> "Tensor | SetBatch":
+    def __getitem__(self, key: int | slice | list[int] | range | Tensor) -> "Tensor | SetBatch":
         """Return one set as a view [n, *F], or a copy of the chosen sets, in the order of `key`. Waits for a GPU.
 
         The rules are those of a tensor [B]: negative numbers count from the end, IndexError for a number out of range.
         """
+        if isinstance(key, range):  # which a tensor reads as numbers of several dimensions, with a warning
+            key = list(key)
         number_S = torch.arange(len(self), device=self.lengths.device)[key]
+        if number_S.ndim > 1:
+            raise IndexError(
+                "a SetBatch has one dimension, its sets: give a number, a slice, a mask or a list of numbers"
+            )
         first_B = self.lengths.cumsum(0) - self.lengths
         if number_S.ndim == 0:
             first, length = torch.stack([first_B[number_S], self.lengths[number_S]]).tolist()
@@ -186,3 +194,4 @@ pytree.register_pytree_node(
     flatten_with_keys_fn=lambda sets: ([(pytree.GetAttrKey(name), getattr(sets, name)) for name in _FIELDS], None),
     serialized_type_name="set_module.set_batch.SetBatch",
 )
+torch.serialization.add_safe_globals([SetBatch])  # torch.load reads a saved SetBatch with weights_only=True too

@@ -125,8 +125,6 @@ def test_impossible_counts_are_refused(count):
 
 
 def test_impossible_sizes_are_refused():
-    with pytest.raises(ValueError, match="choose >= 1"):
-        PatchCutout(0, 4, seed=0)
     with pytest.raises(ValueError, match="exceeds the image height 8: choose <= 8"):
         PatchCutout(9, 4, seed=0)(images_of(1, 1, 8, 12))
     with pytest.raises(ValueError, match="exceeds the image width 8: choose <= 8"):
@@ -218,3 +216,15 @@ def test_a_mode_that_says_how_many_takes_no_count():
         PatchCutout(4, 3, mode="some")
     with pytest.raises(ValueError, match="patch_num=None"):
         PatchCutout(4)
+
+
+@pytest.mark.parametrize("size", [0, -1, (3, 5), 2.0])
+def test_a_size_that_is_none_is_refused(size):
+    for cut in (lambda: PatchCutout(size, 3), lambda: cutout_patch2d(torch.zeros(2, 1, 8, 8), 3, size)):
+        with pytest.raises(ValueError, match="choose a whole number >= 1"):
+            cut()
+
+
+def test_no_image_is_refused():
+    with pytest.raises(ValueError, match="no image was given"):
+        cutout_patch2d(torch.zeros(0, 1, 8, 8), 3, 3)

@@ -210,3 +210,10 @@ def test_logsumexp_counts_infinities_as_torch_does():
     inf = torch.inf
     sets = [torch.tensor([[1.0, inf, -inf, inf], [2.0, 1.0, 1.0, -inf]]), torch.tensor([[-inf, inf, 0.0, 1.0]])]
     assert torch.equal(set_logsumexp(SetBatch.from_list(sets)), torch.stack([s.logsumexp(0) for s in sets]))
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_integers_are_refused(reduction, dtype):
+    with pytest.raises(TypeError, match=f"the elements are {dtype}: convert them first"):
+        reduction(SetBatch.from_list([torch.ones(3, 2, dtype=dtype)]))

@@ -40,6 +40,29 @@ def test_lengths_that_do_not_add_up_are_refused(lengths):
         SetBatch(torch.randn(3, 2), torch.tensor(lengths))
 
 
+def test_lengths_may_be_a_list():
+    assert SetBatch(torch.randn(3, 2), [2, 1]).index.tolist() == [0, 0, 1]
+
+
+def test_any_iterable_of_tensors_is_packed():
+    for sets in ((s for s in SETS), tuple(SETS)):
+        assert SetBatch.from_list(sets).lengths.tolist() == [3, 1, 4]
+    assert SetBatch.from_list(torch.arange(12).view(2, 3, 2)).lengths.tolist() == [3, 3]
+
+
+def test_a_saved_batch_is_loaded_as_data(tmp_path):
+    torch.save({"train": SetBatch.from_list(SETS)}, tmp_path / "sets.pt")
+    loaded = torch.load(tmp_path / "sets.pt", weights_only=True)["train"]
+    assert torch.equal(loaded.values, torch.cat(SETS))
+    assert (loaded.lengths.tolist(), loaded.max_len) == ([3, 1, 4], 4)
+
+
+@pytest.mark.parametrize("key", [torch.tensor([[0, 1], [1, 2]]), None, True])
+def test_a_key_of_another_dimension_is_refused(key):
+    with pytest.raises(IndexError, match="one dimension"):
+        SetBatch.from_list(SETS)[key]
+
+
 @pytest.mark.parametrize("lengths", [torch.tensor([[3]]), torch.tensor([3.0]), torch.tensor([], dtype=torch.int64)])
 def test_lengths_are_an_int64_vector(lengths):
     with pytest.raises(ValueError, match="int64 vector"):
@@ -114,6 +137,7 @@ def test_a_number_gives_the_elements_of_one_set(number):
         (slice(1, None), [1, 2]),
         (slice(None, None, 2), [0, 2]),
         (slice(-2, -1), [1]),
+        (range(1, 3), [1, 2]),
     ],
     ids=str,
 )
