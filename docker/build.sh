@@ -26,17 +26,18 @@ while (($#)); do
   shift
 done
 
-parts=$(sed -n '/^\[project.optional-dependencies\]/,/^\[build-system\]/s/^\([a-z]*\) = .*/\1/p' "$REPOSITORY/pyproject.toml")
+require_engine
 kept=all
 if [[ -n $without ]]; then
+  parts=$(sed -n '/^\[project.optional-dependencies\]/,/^\[build-system\]/s/^\([a-z]*\) = .*/\1/p' "$REPOSITORY/pyproject.toml")
   kept=$parts
+  parts=$(grep -vxF train <<<"$parts") # without it there is nothing to run
   for part in ${without//,/ }; do
     grep -qxF "$part" <<<"$parts" || die "there is no part '$part' to leave out: choose from ${parts//$'\n'/,}"
-    kept=$(grep -vxF "$part" <<<"$kept") || true
+    kept=$(grep -vxF "$part" <<<"$kept")
   done
 fi
 
-require_engine
 uid=$(id -u) gid=$(id -g)
 # a rootless engine runs as this user, who is root inside its containers
 [[ $(docker info --format '{{.SecurityOptions}}') != *name=rootless* ]] || uid=0 gid=0

@@ -87,9 +87,8 @@ def test_env_and_the_scripts_are_those_of_the_dev_container(checkout):
     assert up["remoteUser"] == "user"
     machine = docker("info", "--format", "{{.Name}}")
     assert docker("exec", checkout.container, "hostname") == machine
-    assert (
-        docker("inspect", "--format", "{{.HostConfig.ExtraHosts}}", checkout.container) == f"[{machine}:host-gateway]"
-    )
+    extra_hosts = docker("inspect", "--format", "{{.HostConfig.ExtraHosts}}", checkout.container)
+    assert extra_hosts == f"[{machine}:host-gateway]"
 
     expected = f"$a#b|by the environment|inside|/workspace|{os.getuid()}"
     assert devcontainer(checkout, "exec", *PRINT).splitlines() == [expected]

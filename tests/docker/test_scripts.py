@@ -24,8 +24,8 @@ PORTS = (5000, 6006, 8501, 8888)  # of the servers in the container
 SERVERS = {"mlflow": "mlflow", "tensorboard": "tensorboard", "explore": "streamlit", "jupyter": "jupyter"}  # programs
 VERBS = ["build", "run", "exec", "attach", "stop", *SERVERS]
 # the programs that the scripts may need on a host besides docker; those of the servers are in the container
-PROGRAMS = ["bash", "cat", "cksum", "dirname", "grep", "head", "hostname", "id", "sed", "sleep"]
-IN_CONTAINER = ["ln", "mkdir", "od", "sh", "tail", "tr"]
+PROGRAMS = ["bash", "cat", "cksum", "dirname", "grep", "head", "hostname", "id", "sed", "sh", "sleep", "uname"]
+IN_CONTAINER = ["ln", "mkdir", "od", "tail", "tr"]
 
 # Its answers are files in the folder $FAKE. It really runs only `exec sh -c`: stop.sh's code would end every Python.
 FAKE_DOCKER = r"""#!/usr/bin/env bash
@@ -77,8 +77,9 @@ class Host:
         self.answer("image")
         self.ports = free_ports(3)
         self.container, _, self.owner = self.settings_of("$CONTAINER $OWNER").partition(" ")
+        read_by_build = ("PYTHON_IMAGE", "CUDA", "CPU", "WITHOUT")
         inherited = {
-            name: value for name, value in os.environ.items() if name not in (*READ_BY_THE_SCRIPTS, "PYTHON_IMAGE")
+            name: value for name, value in os.environ.items() if name not in (*READ_BY_THE_SCRIPTS, *read_by_build)
         }
         self.environment = inherited | {
             "PATH": str(self.programs),
@@ -330,24 +331,24 @@ def test_a_line_that_is_no_setting_is_named(script, text, complaint, host):
 
 def test_build(host):
     host.call("build", "--build-arg", "A=two words", "--no-cache")
-    user = ["--build-arg", f"UID={os.getuid()}", "--build-arg", f"GID={os.getgid()}"]
-    options = ["--build-arg", "A=two words", "--no-cache"]
-    assert host.last() == ["build", "--tag", NAME, *user, *options, str(host.clone)]
+    given = [f"UID={os.getuid()}", f"GID={os.getgid()}", "LOCK=requirements.txt", "CPU=", "PARTS=all", "A=two words"]
+    options = [word for argument in given for word in ("--build-arg", argument)]
+    assert host.last() == ["build", "--tag", NAME, *options, "--no-cache", str(host.clone)]
     assert (host.fake / "buildkit").read_text() == "1"
 
 
 def test_root_of_a_rootless_engine_is_the_user_who_started_it(host):
     host.answer("security", "[name=seccomp,profile=default name=rootless name=cgroupns]")
     host.call("build")
-    assert values(host.last(), "--build-arg") == ["UID=0", "GID=0"]
+    assert values(host.last(), "--build-arg")[:2] == ["UID=0", "GID=0"]
 
 
 def test_another_base_image(host):
     host.settings("PYTHON_IMAGE=of the file\n")
     host.call("build")
-    assert values(host.last(), "--build-arg")[2:] == ["PYTHON_IMAGE=of the file"]
+    assert values(host.last(), "--build-arg")[-1] == "PYTHON_IMAGE=of the file"
     host.call("build", PYTHON_IMAGE="python:3.13-slim")
-    assert values(host.last(), "--build-arg")[2:] == ["PYTHON_IMAGE=python:3.13-slim"]
+    assert values(host.last(), "--build-arg")[-1] == "PYTHON_IMAGE=python:3.13-slim"
 
 
 # run.sh
@@ -705,8 +706,11 @@ def test_the_build_sees_what_the_dockerfile_copies_and_nothing_else():
     dockerfile = (REPOSITORY / "Dockerfile").read_text()
     copied = set(re.findall(r"^COPY (?:--\S+ )*(\S+) \S+$", dockerfile, re.MULTILINE))
     copied |= set(re.findall(r"type=bind,source=([^,\s]+)", dockerfile))
+    assert "$LOCK" in copied
+    copied = copied - {"$LOCK"} | {"requirements.txt", "requirements-cuda12.txt"}
     rules = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
-    assert rules == ["*", *(f"!{path}" for path in sorted(copied, reverse=True))]
+    assert rules[0] == "*"
+    assert sorted(rules[1:]) == sorted(f"!{path}" for path in copied)
 
 
 def test_the_dockerfile_needs_no_newer_docker_than_20_10():
