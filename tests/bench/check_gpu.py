@@ -109,7 +109,8 @@ def machine(device: torch.device) -> str:
     if device.type == "cuda":
         facts = torch.cuda.get_device_properties(device)
         gpu = [f"{facts.name} ({facts.total_memory / 2**30:.0f} GiB, compute capability {facts.major}.{facts.minor})"]
-        gpu += [f"driver {version}" for version in [driver_version()] if version]
+        if version := driver_version():
+            gpu.append(f"driver {version}")
     versions = [f"torch {torch.__version__}", f"CUDA {torch.version.cuda}", f"cuDNN {torch.backends.cudnn.version()}"]
     return ", ".join([*gpu, *versions, f"Python {platform.python_version()}", f"{os.cpu_count()} cores of {processor}"])
 
@@ -118,7 +119,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="CUDA_VISIBLE_DEVICES=1: another GPU")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, whose ratios mean nothing")
-    parser.add_argument("--seconds", type=float, default=180, help="what has not begun by then is left out (180)")
+    parser.add_argument("--seconds", type=float, default=180, help="what is not ready by then is left out (180)")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and ((reason := unusable_gpu()) or not torch.cuda.is_available()):
         reason = reason or "torch sees no GPU: nvidia-smi tells more"
