@@ -3,7 +3,8 @@
 Half precision is accumulated in fp32 and returned in half precision; integers are refused. Max and std have a backward
 of their own: autograd's took 3.4 and 2.1 times as long (CPU, one thread, 8,323 elements of 512 features in 256 sets).
 They work in place, as allocating a new [N, D] takes longer than the arithmetic on it. Sets of more than LONG elements
-are summed in chunks, and the sums of the chunks likewise: one running sum of a million elements in fp32 is wrong by 1 %.
+are summed in chunks, and the sums of the chunks likewise: one running sum of a million elements in fp32 is wrong by
+1 %.
 """
 
 # B sets, N elements in all, D features

@@ -139,4 +139,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("check_gpu.py: interrupted; the rows above are complete", file=sys.stderr)
+        sys.exit(130)

@@ -1,6 +1,8 @@
 """`make check-gpu` without a GPU: all of it at tiny sizes, and how it reports what fails, lacks or takes too long."""
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from functools import partial
@@ -54,6 +56,28 @@ def test_every_check_and_every_ratio_on_the_processor(tmp_path):
         assert float(ratio.partition(" (")[0]) > 0, label
         assert memory == ["-", "-"], label
     assert end.endswith(" s, 0 failed")
+
+
+@pytest.mark.processes
+def test_ctrl_c_ends_it_in_one_line():
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(FOLDERS)}
+    command = [sys.executable, FOLDERS[-1] + "/check_gpu.py", "--device", "cpu", "--quick"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+        while not process.stdout.readline().startswith("| set modules, fp32"):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert (process.returncode, err) == (130, "check_gpu.py: interrupted; the rows above are complete\n")
+
+
+def test_a_gpu_that_torch_cannot_use_is_explained(modules, monkeypatch, capsys):
+    check_gpu = modules[0]
+    monkeypatch.setattr(check_gpu, "unusable_gpu", lambda: "torch 2.15 cannot use Card: its driver is too old")
+    monkeypatch.setattr(sys, "argv", ["check_gpu.py"])
+    assert check_gpu.main() == 1
+    line = "check_gpu.py: torch 2.15 cannot use Card: its driver is too old; --device cpu --quick tries it without\n"
+    assert capsys.readouterr().err == line
 
 
 def test_the_lines_of_what_fails_lacks_or_comes_too_late(modules, place, monkeypatch, capsys):
