@@ -46,6 +46,10 @@ lock=$(sh "$REPOSITORY/docker/choose_lock.sh" '')
 cpu=
 [[ $lock != *" CPU=1" ]] || cpu=1
 
-DOCKER_BUILDKIT=1 exec docker build --tag "$IMAGE" --build-arg "UID=$uid" --build-arg "GID=$gid" \
+DOCKER_BUILDKIT=1 docker build --tag "$IMAGE" --build-arg "UID=$uid" --build-arg "GID=$gid" \
   --build-arg "LOCK=${lock% CPU=1}" --build-arg "CPU=$cpu" --build-arg "PARTS=${kept//$'\n'/ }" \
-  ${base:+--build-arg "PYTHON_IMAGE=$base"} "$@" "$REPOSITORY"
+  ${base:+--build-arg "PYTHON_IMAGE=$base"} "$@" "$REPOSITORY" || {
+  [[ $cpu != 1 ]] || die "no image was built, see above. If torch without CUDA is out of reach, build without --cpu and" \
+    "CPU=1: torch with CUDA computes on the CPU too"
+  die "no image was built: see above"
+}

@@ -26,6 +26,7 @@ env_settings() {
   local double="$name=[[:space:]]*\"([^\"]*)\"$comment" single="$name=[[:space:]]*'([^']*)'$comment"
   while IFS= read -r line || [[ -n $line ]]; do
     number=$((number + 1))
+    line=${line#$'\xef\xbb\xbf'} # the mark with which some editors of Windows begin a file
     if [[ $line =~ $nothing ]]; then
       continue
     elif [[ $line =~ $key ]]; then
@@ -45,7 +46,10 @@ env_settings() {
 }
 
 SETTINGS=
-[[ ! -f $ENV_FILE ]] || SETTINGS=$(env_settings) || exit 1
+if [[ -e $ENV_FILE || -L $ENV_FILE ]]; then
+  [[ -f $ENV_FILE && -r $ENV_FILE ]] || die "$ENV_FILE is not a file that you can read: chmod u+r it, or remove it"
+  SETTINGS=$(env_settings) || exit 1
+fi
 
 # setting KEY DEFAULT: print the value in the environment (it may be empty), else in .env, else the default
 setting() {

@@ -34,7 +34,7 @@ refuse() { [[ ! -e $FAKE/$1 ]] || { cat "$FAKE/$1" >&2; exit 125; } }
 case "$1 ${2-}" in
   "version "*) refuse no_engine ;;
   "info "*) if [[ $3 == *.Name* ]]; then echo the-machine; else cat "$FAKE/security"; fi ;;
-  "build "*) printf '%s' "${DOCKER_BUILDKIT-}" >"$FAKE/buildkit" ;;
+  "build "*) printf '%s' "${DOCKER_BUILDKIT-}" >"$FAKE/buildkit"; refuse no_build ;;
   "image inspect") [[ -e $FAKE/image ]] ;;
   "container inspect") cat "$FAKE/state" 2>/dev/null ;;
   "run --rm") refuse no_gpu; cat >"$FAKE/probe" ;;
@@ -326,6 +326,18 @@ def test_a_line_that_is_no_setting_is_named(script, text, complaint, host):
     assert complaint in host.refusal(script)
 
 
+def test_env_of_an_editor_of_windows(host):
+    host.settings("\ufeffTZ=Asia/Tokyo\r\n")
+    host.call("run", "true")
+    assert "TZ=Asia/Tokyo" in values(host.last(), "--env")
+
+
+@pytest.mark.parametrize("script", ["build", "run", "stop"])
+def test_env_that_is_no_file_is_refused(script, host):
+    (host.clone / ".env").symlink_to("absent")
+    assert f"{host.clone}/.env is not a file that you can read" in host.refusal(script)
+
+
 # build.sh
 
 
@@ -335,6 +347,14 @@ def test_build(host):
     options = [word for argument in given for word in ("--build-arg", argument)]
     assert host.last() == ["build", "--tag", NAME, *options, "--no-cache", str(host.clone)]
     assert (host.fake / "buildkit").read_text() == "1"
+
+
+def test_a_failed_build_ends_with_one_line(host):
+    host.answer("no_build", "#11 ERROR: executor failed running [/bin/sh -c python3 -m venv]: exit code: 1\n")
+    _, errors = host.call("build", code=1)
+    assert errors.splitlines()[-1] == "docker/build.sh: no image was built: see above"
+    _, errors = host.call("build", "--cpu", code=1)
+    assert "build without --cpu and CPU=1" in errors.splitlines()[-1]
 
 
 def test_root_of_a_rootless_engine_is_the_user_who_started_it(host):
