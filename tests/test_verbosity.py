@@ -1,9 +1,7 @@
 """verbosity=0, 1, 2: how much the commands print on the terminal; train.log has all of it."""
 
-import subprocess
-import sys
-
 import pytest
+import warm
 from runs import REPOSITORY
 
 SHORT = ("data=digits", "model=cnn", "data.limit_train=100", "hparams.max_epochs=2", "loggers=none", "trainer=cpu")
@@ -55,11 +53,12 @@ def test_2_says_the_whole_config_and_what_libraries_say(said):
 @pytest.mark.processes
 @pytest.mark.parametrize(("verbosity", "noisy"), [(1, False), (2, True)])
 def test_a_pipe_gets_plain_lines(tmp_path, verbosity, noisy):
-    command = [sys.executable, str(REPOSITORY / "src" / "train.py"), *SHORT, f"verbosity={verbosity}"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    assert "epoch 2/2  loss" in done.stdout
-    assert not {"\x1b", "\r"} & set(done.stdout)
+    options = (*SHORT, f"verbosity={verbosity}")
+    process = warm.Process(str(REPOSITORY / "src" / "train.py"), *options, cwd=tmp_path)
+    stdout, stderr = process.communicate()
+    assert (process.returncode, stderr) == (0, "")
+    assert "epoch 2/2  loss" in stdout
+    assert not {"\x1b", "\r"} & set(stdout)
     (log,) = tmp_path.glob("outputs/*/*/*/train.log")
     assert NOISE in log.read_text()
-    assert (NOISE in done.stdout) == noisy
+    assert (NOISE in stdout) == noisy

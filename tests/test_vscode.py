@@ -5,11 +5,11 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ARGUMENTS = ["debug=True", "experiment_name=__debug__"]
@@ -40,14 +40,12 @@ def test_launched_program_succeeds(number: int, tmp_path: Path) -> None:
     configuration = read(".vscode/launch.json")["configurations"][number]
     variables = {"${workspaceFolder}": str(REPOSITORY), "${file}": str(REPOSITORY / "src/train.py")}
     program = re.sub(r"\$\{\w+\}", lambda match: variables[match[0]], configuration["program"])
-    done = subprocess.run(
-        [sys.executable, program, *configuration["args"], "data=digits"],
-        cwd=tmp_path,
-        env=os.environ | configuration["env"],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    environment = os.environ | configuration["env"]
+    with warm.Process(
+        program, *configuration["args"], "data=digits", cwd=tmp_path, variables=environment, merged=True
+    ) as process:
+        said = process.stdout.read()
+    assert process.returncode == 0, said
     (folder,) = tmp_path.glob("outputs/__debug__/*/*")
     assert json.loads((folder / "run.json").read_text(encoding="utf-8"))["status"] == "finished"
 
