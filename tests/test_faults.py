@@ -3,10 +3,10 @@
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 import torch
+import warm
 from resumed import LAST, SAVING, SHORT, weights
 from runs import REPOSITORY, record
 
@@ -133,8 +133,10 @@ def test_or_is_reported_and_never_the_best(train, epoch, best):
 @pytest.mark.processes
 def test_a_clock_that_jumps(command, tmp_path):
     """Durations are measured with a clock that nobody can set."""
-    code = f"""
+    script = tmp_path / "jumping.py"
+    script.write_text(f"""
 import datetime, runpy, sys
+sys.path.insert(0, {str(REPOSITORY / "src")!r})
 from run import folder
 class Jumping(datetime.datetime):
     calls = 0
@@ -145,10 +147,10 @@ class Jumping(datetime.datetime):
 folder.datetime = Jumping
 sys.argv = ["train.py", *{[*OPTIONS, "hparams.max_epochs=1"]!r}]
 runpy.run_path({str(REPOSITORY / "src" / "train.py")!r}, run_name="__main__")
-"""
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
+""")
+    process = warm.Process(str(script), cwd=tmp_path, merged=True)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
     (folder,) = tmp_path.glob("outputs/*/*/*")
     assert record(folder)["ended"] < record(folder)["started"]
     assert 0 < record(folder)["seconds"] < 600

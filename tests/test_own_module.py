@@ -5,12 +5,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import textwrap
 
 import pytest
 import torch
+import warm
 from resumed import SHORT, assert_same
 from runs import REPOSITORY, record
 
@@ -92,17 +91,13 @@ def project(tmp_path_factory):
 def said(project):
     """Return the output of each training on the terminal."""
     path = os.pathsep.join([str(project / "src"), str(REPOSITORY / "tests" / "support")])
-    done = subprocess.run(
-        [sys.executable, "-c", SEVERAL, json.dumps(TRAININGS)],
-        cwd=project,
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    parts = done.stdout.split("=== ")[1:]
+    script = project / "several.py"
+    script.write_text(SEVERAL)
+    variables = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    process = warm.Process(str(script), json.dumps(TRAININGS), cwd=project, variables=variables, merged=True)
+    stdout, _ = process.communicate()
+    assert process.returncode == 0, stdout
+    parts = stdout.split("=== ")[1:]
     return {name: text for name, _, text in (part.partition("\n") for part in parts)}
 
 
