@@ -4,7 +4,6 @@ import csv
 import os
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -35,27 +34,21 @@ ENVIRONMENT = {
 }
 
 
-def start(command, folder, **environment):
-    return subprocess.Popen(
-        command, cwd=folder, env=ENVIRONMENT | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
 def ended(*processes):
     """Return [(exit code, stderr)]; no process outlives the test, nor do those that an agent of torchrun started."""
     try:
-        return [(process.communicate(timeout=200)[1], process.returncode)[::-1] for process in processes]
+        return [(process.communicate()[1], process.returncode)[::-1] for process in processes]
     finally:
         for process in processes:
-            process.terminate()
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
         for process in processes:
-            process.communicate()
+            process.wait()
 
 
 def alone(folder, *options):
-    process = warm.Process(TRAIN, *options, cwd=folder, variables=ENVIRONMENT)
-    _, stderr = process.communicate()
-    return process.returncode, stderr
+    (result,) = ended(warm.Process(TRAIN, *options, cwd=folder, variables=ENVIRONMENT))
+    return result
 
 
 def free_port():
@@ -68,30 +61,22 @@ def torchrun(folder, *options, nodes=1):
     """Return the results of all agents, which start two processes together."""
     where = [f"--nnodes={nodes}", f"--nproc-per-node={2 // nodes}", "--master-addr=127.0.0.1"]
     where += [f"--master-port={free_port()}"]
-    agents = [
-        [sys.executable, "-m", "torch.distributed.run", *where, f"--node-rank={node}", TRAIN, *options]
-        for node in range(nodes)
-    ]
-    return ended(*(start(agent, folder) for agent in reversed(agents)))
+    command = ("-m", "torch.distributed.run", *where)
+    return ended(
+        *(
+            warm.Process(*command, f"--node-rank={node}", TRAIN, *options, cwd=folder, variables=ENVIRONMENT)
+            for node in reversed(range(nodes))
+        )
+    )
 
 
 def srun(folder, *options):
     """Start two processes with the variables that srun would give them."""
     step = {"JOB_ID": "4711", "STEP_ID": "0", "JOB_NAME": "test", "NTASKS": "2", "NTASKS_PER_NODE": "2", "NODEID": "0"}
-    step |= {"NNODES": "1", "NODELIST": "127.0.0.1"}
-    tasks = [{**step, "PROCID": rank, "LOCALID": rank} for rank in ("1", "0")]
-    port = {"MASTER_PORT": free_port()}
-    return ended(
-        *(
-            start(
-                [sys.executable, TRAIN, *options],
-                folder,
-                **port,
-                **{f"SLURM_{name}": value for name, value in task.items()},
-            )
-            for task in tasks
-        )
-    )
+    step = {f"SLURM_{name}": value for name, value in {**step, "NNODES": "1", "NODELIST": "127.0.0.1"}.items()}
+    step["MASTER_PORT"] = free_port()
+    tasks = [step | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank} for rank in ("1", "0")]
+    return ended(*(warm.Process(TRAIN, *options, cwd=folder, variables=ENVIRONMENT | task) for task in tasks))
 
 
 def only_run(folder):

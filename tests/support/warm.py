@@ -56,7 +56,7 @@ class Process:
     """A warm `python COMMAND`, with the names that subprocess.Popen has. Its stdout is a pipe, its stderr a file.
 
     Args:
-        command: the path of a script and its arguments.
+        command: the path of a script, or -m and a module, and its arguments.
         variables: the whole environment, that of this process by default.
         merged: whether stderr goes into stdout.
     """
@@ -136,11 +136,18 @@ def _run(
         signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores for a background job
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
-        own = [str(Path(words[0]).parent), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        own = [
+            cwd if words[0] == "-m" else str(Path(words[0]).parent),
+            *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)),
+        ]
         theirs = [path for path in sys.path if path not in (*own, str(REPOSITORY), str(REPOSITORY / "src"), SUPPORT)]
         sys.path[:] = [*own, *theirs]
         sys.argv, sys.orig_argv = list(words), [sys.executable, *words]
-        runpy.run_path(words[0], run_name="__main__")
+        if words[0] == "-m":
+            del sys.argv[0]
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(words[0], run_name="__main__")
 
     def replace_process(_: str, arguments: list[str]) -> None:
         """Forget all but the libraries and run another command, as os.execv does."""
