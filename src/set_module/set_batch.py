@@ -21,8 +21,9 @@ class SetBatch:
     `SetBatch(values, lengths)` computes index and max_len and checks lengths, which waits for a GPU;
     `SetBatch.trusted` takes all four. `sets[3]` is the tensor [n, *F] of one set; a slice, a mask or numbers give a
     SetBatch; iteration yields one tensor per set. Not frozen, as Lightning moves batches from device to device.
-    torch.export and torch.compile take it as an argument. Raises ValueError if a set is empty, if no set is left, or
-    if the lengths do not add up to N.
+    torch.export and torch.compile take it as an argument. Lightning cannot tell how many sets it has: in your own
+    module write self.log(..., batch_size=len(sets)). Raises ValueError if a set is empty, if no set is left, or if the
+    lengths do not add up to N.
     """
 
     values: Tensor
