@@ -17,7 +17,7 @@ ask_driver() {
   if ! command -v nvidia-smi >/dev/null; then
     reason="$reason, as there is no nvidia-smi"
     [ "$(uname -s)" = Darwin ] ||
-      reason="$reason. CPU=1 leaves out CUDA's 4 GB; CUDA=12 is for GPUs elsewhere with a driver older than 580"
+      reason="$reason. CPU=1 leaves out CUDA's 4 GB; choose CUDA=12 for another machine whose driver is older than 580"
     return
   fi
   # a driver that does not know compute_cap is older than 525. The exit code is 15 too where one GPU of several is lost

@@ -23,7 +23,8 @@ uv_pip() { # COMMAND OPTION ...
 if sys.version_info < (3, 11):
     sys.exit("Python %d.%d is older than 3.11: the README says under Start how to get another" % sys.version_info[:2])'
 
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$(grep -oE '^uv==[^ ]+' "$lock")"
+awk '/^uv==/ { found = 1 } found { print } found && !/\\$/ { exit }' "$lock" |
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement /dev/stdin
 
 # torch of the other kind has the version that the lock names, so uv would keep it
 kind=cuda

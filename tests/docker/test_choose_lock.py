@@ -11,6 +11,7 @@ from runs import REPOSITORY
 pytestmark = pytest.mark.processes
 
 CUDA12, CUDA13 = "requirements-cuda12.txt", "requirements.txt"
+UV = "uv==0.13.8 \\\n    --hash=sha256:11 \\\n    --hash=sha256:22\n"
 UNKNOWN_FIELD = 'Field "compute_cap" is not a valid field to query.'
 NO_DRIVER = """NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest \
 NVIDIA driver is installed and running.
@@ -22,8 +23,9 @@ case "$*" in *compute_cap*) file=$0.gpus ;; *) file=$0.driver ;; esac
 cat "$file" || exit 9
 test ! -e "$file.fails"
 """
-# `-m venv FOLDER` makes an environment whose uv records its arguments
+# `-m venv FOLDER` makes an environment whose pip records its arguments and requirements, and whose uv its arguments
 PYTHON = """#!/bin/sh
+[ "$2" != pip ] || { echo "$*" && cat; } >"$0.pip"
 [ "$2" = venv ] || exit 0
 mkdir -p "$3/bin"
 ln -sf "$0" "$3/bin/python"
@@ -48,7 +50,7 @@ class Machine:
         for name in ["Makefile", "docker/choose_lock.sh", "docker/install.sh", "docker/settings.sh"]:
             shutil.copy(REPOSITORY / name, self.clone / name)
         for lock, torch in [(CUDA13, "2.15.0"), (CUDA12, "2.10.0")]:
-            (self.clone / lock).write_text(f"torch=={torch} \\\n    --hash=sha256:00\nuv==0.13.8\n", encoding="utf-8")
+            (self.clone / lock).write_text(f"torch=={torch} \\\n    --hash=sha256:00\n{UV}zipp==1\n", encoding="utf-8")
         self.smi = write_program(self.programs / "nvidia-smi", NVIDIA_SMI)
         self.report("580.65.06, 9.0")
         self.path = f"{self.programs}{os.pathsep}{os.environ['PATH']}"
@@ -230,6 +232,13 @@ def test_make_is_silent_and_asks_nothing_once_installed(maker: Machine) -> None:
     assert maker.make(CUDA="12", CPU="0") == ""
     assert not maker.asked()
     assert len((maker.venv / "calls").read_text().splitlines()) == 1
+
+
+def test_uv_itself_is_checked_by_its_hash(maker: Machine) -> None:
+    maker.make()
+    arguments, requirements = (maker.venv / "bin/python.pip").read_text().split("\n", 1)
+    assert "--require-hashes" in arguments
+    assert requirements == UV
 
 
 def test_make_installs_again_what_cuda_or_cpu_change(maker: Machine) -> None:
