@@ -68,6 +68,7 @@ def test_four_files_that_agree_with_the_network(patch_set, images, command, tmp_
 
     session = onnxruntime.InferenceSession(tmp_path / "files" / "model_patches.onnx")
     assert [node.name for node in session.get_inputs()] == ["patches", "mask", "corners"]
+    assert all(node.shape[:2] == ["batch", "slots"] for node in session.get_inputs())
     padded = [torch.nn.functional.pad(patches.pad()[0], (0, 0) * 3 + (0, 2), value=9), torch.zeros(5, 18).bool()]
     padded[1][:, :16] = True
     padded.append(torch.nn.functional.pad(corners.pad()[0], (0, 0, 0, 2), value=3))

@@ -32,12 +32,11 @@ class ONNX:
         self.runtime = onnxruntime
 
     def write(self, program: ExportedProgram, interface: Any, facts: Mapping[str, Any]) -> bytes:
-        names = {"input_names": interface.names, "output_names": ["logits"]}
+        names = {"input_names": interface.names, "output_names": ["logits"], "dynamic_shapes": interface.axes}
         onnx_program: Any = torch.onnx.export(program, verbose=False, **names)
-        model = onnx_program.model
-        for node, axes in zip(model.graph.inputs, interface.axes, strict=True):
-            onnx_program.rename_axes({node.shape[axis]: name for axis, name in axes.items()})
-        model.metadata_props.update({k: v if isinstance(v, str) else json.dumps(v) for k, v in facts.items()})
+        onnx_program.model.metadata_props.update(
+            {k: v if isinstance(v, str) else json.dumps(v) for k, v in facts.items()}
+        )
         return onnx_program.model_proto.SerializeToString()
 
     def open(self, content: bytes, names: Sequence[str]) -> Callable[..., Tensor]:
