@@ -7,7 +7,7 @@
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/server.sh"
 
-name=$(setting BIND 127.0.0.1)
+name=$ADDRESS
 [[ $name != 0.0.0.0 ]] || name=$(hostname)
 serve explore "${1-8501}" "set -- \"\$1\" 0.0.0.0 '$name' src
 $(<"$(dirname -- "${BASH_SOURCE[0]}")/explore_server.sh")"

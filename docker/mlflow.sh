@@ -6,7 +6,7 @@
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/server.sh"
 
-hosts="localhost:*,127.0.0.1:*,$(setting BIND 127.0.0.1):*,$(hostname):*"
+hosts="localhost:*,127.0.0.1:*,$ADDRESS:*,$(hostname):*"
 serve mlflow "${1-5000}" "set -- \"\$1\" 0.0.0.0 '$hosts'
 $(<"$(dirname -- "${BASH_SOURCE[0]}")/mlflow_server.sh")"
 # without workflowType, MLflow opens with its page for language models

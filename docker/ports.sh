@@ -5,7 +5,7 @@
 # own number is for that server, and the others are for the servers that are left, in their order. A number that is in
 # use stands for the next free one.
 published_ports() {
-  local number='^([0-9]+:)?[0-9]+$' # Bash 3.2 takes this expression from a variable alone
+  local number='^([0-9]{1,5}:)?[0-9]{1,5}$' # Bash 3.2 takes this expression from a variable alone
   local ports port host container left=" $SERVER_PORTS " used=" " moved=""
   ports=$(setting PORTS "$SERVER_PORTS")
   for port in $ports; do
@@ -30,7 +30,12 @@ published_ports() {
 }
 
 # in_use ADDRESS PORT: succeed if something answers that is not the container itself, whose ports are own_ports. A server
-# on all addresses answers on each; the engine itself reports a port that this test misses.
+# on all addresses answers on each; the engine itself reports a port that this test misses. An address of another
+# machine is not asked, as that may wait for minutes.
 in_use() {
+  case $1 in
+    0.0.0.0 | 127.*) ;;
+    *) [[ " $(hostname -I 2>/dev/null) " == *" $1 "* ]] || return ;;
+  esac
   ! grep -qx "$2" <<<"${own_ports-}" && (: <"/dev/tcp/${1/#0.0.0.0/127.0.0.1}/$2") 2>/dev/null
 }

@@ -99,11 +99,12 @@ fi
 tz=$(setting TZ "")
 [[ -z $tz ]] || options+=(--env "TZ=$tz")
 
-bind=$(setting BIND 127.0.0.1)
+ipv4='^[0-9]+([.][0-9]+){3}$'
+[[ $ADDRESS =~ $ipv4 ]] || die "BIND=$ADDRESS is not an IPv4 address of this machine, such as 127.0.0.1 or 0.0.0.0"
 [[ -z $compose ]] || own_ports=$(docker port "$CONTAINER" 2>/dev/null | sed 's/.*://') || true
-ports=$(published_ports "$bind")
+ports=$(published_ports "$ADDRESS")
 for port in $ports; do
-  options+=(--publish "$bind:$port")
+  options+=(--publish "$ADDRESS:$port")
 done
 
 case $gpus in

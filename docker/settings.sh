@@ -79,6 +79,9 @@ default_container() {
   printf '%s_%08x' "${name:-patch_sets}" "${sum%% *}"
 }
 CONTAINER=${CONTAINER:-$(default_container)}
+# no empty address, with which Docker would publish on all
+ADDRESS=$(setting BIND "")
+ADDRESS=${ADDRESS:-127.0.0.1}
 # shellcheck disable=SC2034 # used by the scripts
 DETACH_KEYS='ctrl-]' # not Docker's Ctrl-P Ctrl-Q: Ctrl-P is a shell's previous command
 # shellcheck disable=SC2034

@@ -529,7 +529,23 @@ def test_ports_of_the_host_are_for_the_servers(ports, pairs, host):
     assert values(host.last(), "--publish") == [f"127.0.0.77:{pair}" for pair in pairs]
 
 
-@pytest.mark.parametrize("ports", ["5000,6006", "http", "1:2:3", ":5000", "*"])
+@pytest.mark.parametrize("address", ["::1", "[::1]", "localhost"])
+def test_bind_is_an_ipv4_address(address, host):
+    assert f"BIND={address} is not an IPv4 address" in host.refusal("run", BIND=address)
+
+
+def test_an_empty_bind_opens_nothing_to_the_network(host):
+    host.call("run", "true", BIND="")
+    assert values(host.last(), "--publish") == published(host)
+
+
+@pytest.mark.timeout(60)
+def test_an_address_of_another_machine_is_not_waited_for(host):
+    host.call("run", "true", BIND="192.0.2.1")  # answers nobody
+    assert values(host.last(), "--publish") == published(host, "192.0.2.1")
+
+
+@pytest.mark.parametrize("ports", ["500000", "5000,6006", "http", "1:2:3", ":5000", "*"])
 def test_ports_are_numbers(ports, host):
     assert "must be port numbers or HOST:CONTAINER" in host.refusal("run", PORTS=ports)
 
