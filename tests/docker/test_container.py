@@ -100,7 +100,8 @@ def test_two_users_of_one_host_have_an_image_and_a_container_each(checkout):
         Path(folder).chmod(0o755)
         try:
             for uid in (UID + 1, UID + 2):
-                workspace = copy_repository(Path(folder) / str(uid) / "PatchSets", *BUILT_FROM)
+                clone = Path(folder) / str(uid) / "PatchSets"
+                workspace = copy_repository(clone, *BUILT_FROM)
                 users[uid] = Checkout(workspace, workspace, "")
                 users[uid].environment["PORTS"] = checkout.environment["PORTS"]
                 shorten_lock(users[uid])
@@ -119,7 +120,8 @@ def test_two_users_of_one_host_have_an_image_and_a_container_each(checkout):
         finally:
             for uid, user in users.items():
                 user.remove()
-                subprocess.run(["docker", "image", "rm", "--force", f"patch_sets:{uid}"], capture_output=True)
+                image = f"patch_sets:{uid}"
+                subprocess.run(["docker", "image", "rm", "--force", image], capture_output=True)
 
 
 def test_the_gpu_of_an_older_driver_is_refused_in_one_line(checkout):

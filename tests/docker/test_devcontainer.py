@@ -56,9 +56,11 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
 
 
 def write_env(checkout: Checkout, *lines: str) -> None:
-    names = [f"PATCH_SETS_IMAGE={IMAGE}", f"PATCH_SETS_CONTAINER=Patch.Sets_test_{checkout.ports[0]}"]
+    image = f"PATCH_SETS_IMAGE={IMAGE}"
+    container = f"PATCH_SETS_CONTAINER=Patch.Sets_test_{checkout.ports[0]}"
     ports = f"PORTS={' '.join(map(str, checkout.ports))}"
-    (checkout.repository / ".env").write_text("\n".join([*names, ports, "GPUS=none", *lines]) + "\n")
+    text = "\n".join([image, container, ports, "GPUS=none", *lines])
+    (checkout.repository / ".env").write_text(f"{text}\n")
 
 
 def devcontainer(checkout: Checkout, command: str, *arguments: str, code: int = 0) -> str:

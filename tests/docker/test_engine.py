@@ -157,14 +157,15 @@ def test_the_container_of_another_clone_is_refused(script, running, other):
 
 
 def test_a_clone_can_have_a_second_container_and_scripts_are_called_anywhere(running, tmp_path):
-    second = {"PATCH_SETS_CONTAINER": f"{running.container}_second"}
+    name = f"{running.container}_second"
+    second = {"PATCH_SETS_CONTAINER": name}
     try:
         running.call("run", "-d", **second)
         running.call("exec", "true", **second)
         running.call("stop", **second)
         assert running.runs()
     finally:
-        subprocess.run(["docker", "rm", "--force", second["PATCH_SETS_CONTAINER"]], capture_output=True)
+        subprocess.run(["docker", "rm", "--force", name], capture_output=True)
     running.workspace = tmp_path
     running.call("exec", "touch", "mine")
     assert (tmp_path / "a work space" / "mine").exists()

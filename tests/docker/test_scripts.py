@@ -234,7 +234,12 @@ def test_the_names_can_be_changed(host):
 
 @pytest.mark.parametrize(
     ("folder", "begin"),
-    [("PatchSets", "PatchSets_"), ("a clone.2", "a_clone_2_"), ("_x", "x_"), ("研究", "patch_sets_")],
+    [
+        ("PatchSets", "PatchSets_"),
+        ("a clone.2", "a_clone_2_"),
+        ("_x", "x_"),
+        ("研究", "patch_sets_"),
+    ],
 )
 def test_a_container_is_named_after_its_clone(folder, begin, host):
     names = {host.container}
@@ -271,7 +276,8 @@ def test_a_container_of_somebody_else_is_refused(script, host):
     assert "container theirs belongs to the clone /home/b/Patch Sets of user 54321" in line
     assert f"docker/{script}.sh there" in line
     host.answer("state", "running \n")
-    assert "container theirs is not of docker/run.sh" in host.refusal(script, PATCH_SETS_CONTAINER="theirs")
+    line = host.refusal(script, PATCH_SETS_CONTAINER="theirs")
+    assert "container theirs is not of docker/run.sh" in line
 
 
 HABITS = """\
@@ -385,7 +391,8 @@ def published(host: Host, address: str = "127.0.0.1") -> list[str]:
 def test_run(host):
     host.call("run", "python", *ARGUMENTS)
     assert host.last() == [
-        *("run", "--interactive", "--name", host.container, "--label", f"patch_sets.owner={os.getuid()}:{host.clone}"),
+        *("run", "--interactive", "--name", host.container),
+        *("--label", f"patch_sets.owner={os.getuid()}:{host.clone}"),
         *("--rm", "--init", "--ipc=host", "--detach-keys", "ctrl-]"),
         *("--mount", f'type=bind,"source={host.workspace}",target=/workspace'),
         *("--hostname", MACHINE, "--add-host", f"{MACHINE}:host-gateway", "--env", "DATASET=/workspace/dataset"),
@@ -655,7 +662,8 @@ def install(host: Host, name: str, text: str = FAKE_SERVER.format(python=sys.exe
 
 
 def server_file(host: Host, name: str, suffix: str) -> Path:
-    return host.fake / "patch_sets_servers" / f"{name}-{PORTS[list(SERVERS).index(name)]}.{suffix}"
+    port = PORTS[list(SERVERS).index(name)]
+    return host.fake / "patch_sets_servers" / f"{name}-{port}.{suffix}"
 
 
 @pytest.mark.parametrize("name", SERVERS)
