@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from runs import REPOSITORY
 
+from process import gpus
+
 CUDA13, CUDA12 = "requirements.txt", "requirements-cuda12.txt"
 FAMILY = re.compile(r"torch|torchvision|triton|cuda-.+|nvidia-(?!ml-py).+")
 
@@ -76,3 +78,12 @@ def test_without_cuda_nothing_is_left_that_only_torch_with_cuda_needs(lock: str,
         else:
             assert not FAMILY.fullmatch(name(requirement))
             assert rest == before[requirement]
+
+
+def test_the_oldest_drivers_are_the_same_wherever_they_are_stated():
+    drivers = {cuda: driver for cuda, (driver, _, _) in gpus.LOCKS.items()}
+    probe = (REPOSITORY / "docker" / "gpu_probe.py").read_text()
+    assert f"DRIVERS = {drivers}\n" in probe  # which runs in the image, without src/
+    script = (REPOSITORY / "docker" / "choose_lock.sh").read_text()
+    compared = re.findall(r'"\$\{driver%%\.\*\}" -(?:lt|ge) (\d+)', script)
+    assert set(map(int, compared)) == set(drivers.values())
