@@ -1,11 +1,10 @@
 """A folder in which processes train one run, each after the one before was killed, as a user would restart it."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
+import warm
 from resumed import LAST
 from runs import REPOSITORY, record
 
@@ -53,13 +52,13 @@ class Place:
             "KILL_BATCH": str(batch[1]),
         }
         options = ("resume=last",) if self.run else (*self.options, FAULT)
-        command = [sys.executable, str(REPOSITORY / "src" / "train.py"), *options]
         # a file, not a pipe, which workers that outlive a killed process would keep open
         with (self.folder / "terminal.log").open("a") as log:
-            process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            return process.wait(HANGS if seconds is None else seconds)
-        except subprocess.TimeoutExpired:
+            command = str(REPOSITORY / "src" / "train.py"), *options
+            process = warm.start(command, self.folder, log.fileno(), log.fileno(), environment)
+        process.join(HANGS if seconds is None else seconds)
+        if process.exitcode is None:
             process.kill()
-            code = process.wait()
-            return HUNG if seconds is None else code
+            process.join()
+            return HUNG if seconds is None else KILLED
+        return process.exitcode

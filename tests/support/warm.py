@@ -24,6 +24,7 @@ from runs import REPOSITORY
 
 SUPPORT = str(REPOSITORY / "tests" / "support")
 context = multiprocessing.get_context("forkserver")
+one_at_a_time = threading.Lock()
 context.set_forkserver_preload(["torch", "torch._dynamo", "torchvision", "pytorch_lightning", "sklearn.datasets"])
 
 
@@ -34,13 +35,14 @@ def start(
     sys.audit("subprocess.Popen", sys.executable, command, cwd, None)  # conftest.py notes it as any other start
     ends = [Connection(os.dup(number), readable=False) for number in (out, error)]  # which can be sent
     process = context.Process(target=_run, args=(command, str(cwd), dict(variables), new_session, *ends))
-    main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")  # or it would be imported there
-    try:
-        process.start()
-    finally:
-        sys.modules["__main__"] = main
-        for end in ends:
-            end.close()
+    with one_at_a_time:
+        main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")  # or it would be imported there
+        try:
+            process.start()
+        finally:
+            sys.modules["__main__"] = main
+            for end in ends:
+                end.close()
     return process
 
 
