@@ -218,6 +218,7 @@ TABLE = (
     Setting("run_state", _PART),
     Setting("guard", _PART, comparable=True),
     Setting("guard.patience", _number(0), comparable=True),
+    Setting("guard.limit", _number(0), comparable=True),
     Setting("hydra", comparable=True),
     Setting("hydra.launcher", comparable=True, replaced=True),
     Setting("hydra.sweeper", comparable=True, replaced=True),

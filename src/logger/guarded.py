@@ -12,7 +12,9 @@ from numpy import ndarray
 from pytorch_lightning import LightningModule
 from pytorch_lightning.loggers import Logger
 
+from logger.countdown import Countdown
 from logger.metrics_csv import MetricsCSV
+from logger.progress import Progress
 from logger.run_logger import LightningLogger, RunLogger, flatten, read_rows
 from process.ranks import is_rank_zero
 from process.secrets import scrub
@@ -20,13 +22,15 @@ from process.secrets import scrub
 log = logging.getLogger(__name__)
 
 INTERVAL = 2.0  # seconds between two bursts of calls: a thread that wakes for every call slows the training more
-TIMEOUT = 60.0  # seconds that one call may take during the run before its logger is disabled; the training goes on
+TIMEOUT = 60.0  # seconds without progress in one call, after which its logger is disabled; the training goes on
+LOOK = 0.2  # seconds between two looks at the progress of loggers that are waited for
 
 
 def guard(
     loggers: Sequence[Logger],
     names: Sequence[str],
     patience: float,
+    limit: float,
     folder: str,
     artifacts: Mapping[str, Sequence[str]],
     images_only: bool = False,
@@ -35,13 +39,15 @@ def guard(
 
     Args:
         names: the names of the loggers in the config, in the same order.
-        patience: seconds that the end of the run waits for its loggers, all together.
+        patience: seconds that the end of the run waits for loggers that make no progress, all together.
+        limit: seconds that it waits for loggers that do, all together, and that one call may take during the run; the
+            patience if that is more, or if the run was interrupted.
         folder: the run folder.
         artifacts: files and folders of the run folder that loggers get at the `start` and at the `end`, if they exist.
         images_only: the run has ended. Return only the loggers that can add images to it, and let them do nothing else.
     """
     files = {when: [Path(folder, name) for name in names] for when, names in artifacts.items()}
-    group = Group(patience, files, images_only)
+    group = Group(patience, limit, files, images_only)
     guarded: list[Logger] = []
     if images_only:
         rows = read_rows(Path(folder, "metrics.csv"))
@@ -60,16 +66,48 @@ def guard(
 class Group:
     """The guards of one run, the files that they pass on, and the time until which the run's end waits for them."""
 
-    def __init__(self, patience: float, files: Mapping[str, list[Path]], images_only: bool) -> None:
-        self.patience, self.files, self.images_only = patience, files, images_only
+    def __init__(self, patience: float, limit: float, files: Mapping[str, list[Path]], images_only: bool) -> None:
+        self.patience, self.limit = patience, max(patience, limit)
+        self.files, self.images_only = files, images_only
         self.guards: list[Guarded] = []
         self.deadline: float | None = None
+        self.too_late = ""  # what is said of a logger that is not done at the deadline
 
-    def wait(self) -> None:
-        """Wait until all guards have closed, or until the deadline."""
+    def end(self, record: dict[str, Any]) -> None:
+        """End all loggers with the run's record, once; wait for those that make progress, and disable the others."""
+        if self.deadline is None:
+            self._begin_to_end(record)
+        try:
+            self._wait()
+        except BaseException:  # a signal: wait one more second at most
+            self.deadline, self.too_late = time.monotonic() + 1, "when the wait was interrupted"
+            self._wait()
+            raise
+        finally:
+            late = [guard for guard in self.guards if guard.is_working()]
+            for guard in late:
+                guard.disable_late(self.too_late, late)
+
+    def _begin_to_end(self, record: dict[str, Any]) -> None:
+        # a cluster kills an interrupted run, often 30 s after its signal
+        is_urgent = record["status"] == "interrupted" and not self.images_only
+        name = "patience" if is_urgent or self.limit == self.patience else "limit"
+        seconds = getattr(self, name)
+        self.deadline, self.too_late = time.monotonic() + seconds, f"{seconds:g} s after the end (guard.{name})"
         for guard in self.guards:
-            if guard.thread is not None and self.deadline is not None:
-                guard.thread.join(max(0.0, self.deadline - time.monotonic()))
+            guard.begin_to_close(record, Progress(self.patience))
+
+    def _wait(self) -> None:
+        """Wait until each guard has closed or stalled, or until the deadline."""
+        assert self.deadline is not None
+        with Countdown() as countdown:
+            while (seconds := self.deadline - time.monotonic()) > 0:
+                working = [guard for guard in self.guards if guard.is_working()]
+                looks = [guard.look() for guard in working]
+                if all(looks):
+                    return
+                countdown.show([guard.name for guard in working], seconds)
+                working[0].wait(min(LOOK, seconds))
 
     def still_recorded_by(self, without: Sequence["Guarded"] = ()) -> str:
         """Return a clause that says where the run, or its figures, are still recorded."""
@@ -94,10 +132,12 @@ class Guarded(Logger):
         group.guards.append(self)
         self.calls: deque[tuple[Any, tuple[Any, ...]]] = deque()
         self.thread: threading.Thread | None = None
+        self.completed, self.progress, self.next_look = 0, Progress(TIMEOUT), 0.0
         self.closing, self.disabling = threading.Event(), threading.Lock()
         self.busy_since: float | None = None
         self.current_call = "open"
         self.disabled = not is_rank_zero()
+        self.left = False  # its thread hangs and is not waited for
         self.last_step = -1
 
     @property
@@ -140,27 +180,11 @@ class Guarded(Logger):
 
     def close(self, record: dict[str, Any]) -> None:
         """End the logger with the run's record; the first call closes all guards of the run together."""
-        if self.group.deadline is None:
-            self.group.deadline = time.monotonic() + self.group.patience
-            for guard in self.group.guards:
-                guard._begin_to_close(record)
-        try:
-            self.group.wait()
-        except BaseException:  # a signal: wait one more second at most
-            self.group.deadline = min(self.group.deadline, time.monotonic() + 1)
-            self.group.wait()
-            raise
-        finally:
-            late = [guard for guard in self.group.guards if guard.thread is not None and guard.thread.is_alive()]
-            for guard in late:
-                seconds = f"{self.group.patience:g} s after the end (guard.patience)"
-                guard._disable(f"still at `{guard.current_call}` {seconds}", late)
+        self.group.end(record)
 
     def enqueue(self, call: Any, *arguments: Any) -> None:
         """Have the guard's thread make this call."""
-        since = self.busy_since
-        if since is not None and time.monotonic() - since > TIMEOUT:
-            self._disable(f"no answer for {TIMEOUT:g} s")
+        self._check_current_call()
         if self.disabled or self.closing.is_set():
             return
         if self.thread is None:
@@ -169,7 +193,8 @@ class Guarded(Logger):
             self.thread.start()
         self.calls.append((call, arguments))
 
-    def _begin_to_close(self, record: dict[str, Any]) -> None:
+    def begin_to_close(self, record: dict[str, Any], progress: Progress) -> None:
+        """Have the guard's thread make its last calls; `progress` is looked at from now on."""
         # a job of a sweep is recorded even if it ended before it logged anything
         if self.thread is not None or record.get("sweep"):
             self.enqueue(self.logger.flush)
@@ -177,7 +202,41 @@ class Guarded(Logger):
                 self.enqueue(self.logger.end, record)
             self._enqueue_artifacts("end")
             self.enqueue(self.logger.close, record)
+        self.progress = progress
         self.closing.set()
+
+    def is_working(self) -> bool:
+        """Return whether the end of the run may have to wait for this guard."""
+        return self.thread is not None and self.thread.is_alive() and not self.left
+
+    def look(self) -> bool:
+        """Return whether the guard's thread has stalled."""
+        assert self.thread is not None
+        return self.progress.look(self.thread.native_id, self.completed, self.logger.in_line)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the end of the guard's thread, and no longer than so many seconds."""
+        assert self.thread is not None
+        self.thread.join(seconds)
+
+    def disable_late(self, too_late: str, together: Sequence["Guarded"]) -> None:
+        """Disable the logger, which is not done when the end of the run stops waiting for all in `together`."""
+        if self.progress.stalled:
+            why = f"no progress at `{self.current_call}` for {self.progress.seconds:g} s (guard.patience)"
+        else:
+            why = f"still at `{self.current_call}` {too_late}"
+        self._disable(", ".join(filter(None, [why, self.logger.remedy])), together)
+
+    def _check_current_call(self) -> None:
+        """Disable the logger if its current call makes no progress or takes longer than the limit."""
+        since, now = self.busy_since, time.monotonic()
+        if since is None or now - since < TIMEOUT or now < self.next_look:
+            return
+        self.next_look = now + LOOK
+        if self.look():  # the thread worked before: the first look may take that for progress of this call
+            self._disable(f"no progress at `{self.current_call}` for {TIMEOUT:g} s")
+        elif now - since > max(TIMEOUT, self.group.limit):
+            self._disable(f"still at `{self.current_call}` after {self.group.limit:g} s (guard.limit)")
 
     def _enqueue_artifacts(self, when: str) -> None:
         for path in self.group.files[when]:
@@ -203,13 +262,14 @@ class Guarded(Logger):
         self.busy_since, self.current_call = time.monotonic(), call.__name__
         call(*arguments)
         self.busy_since = None
+        self.completed += 1
 
     def _disable(self, why: str, together: Sequence["Guarded"] = ()) -> None:
         """Disable the logger and report that once; the guards in `together` are about to be disabled too."""
         with self.disabling:
             if self.disabled:
                 return
-            self.disabled = True
+            self.disabled, self.left = True, threading.current_thread() is not self.thread
         self.busy_since = None
         self.calls.clear()
         where = f" ({scrub(self.logger.where)})" if self.logger.where else ""

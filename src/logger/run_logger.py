@@ -24,6 +24,8 @@ class RunLogger(Logger):
     version = ""
     experiment: Any  # the library's own object for the run, available once it is open
     ended = False  # the run ended earlier: only images are added, `end` is not called
+    in_line = False  # it waits for another process of this machine; the guard takes that for progress
+    remedy = ""  # how to send the rest later, for the message that the guard does not wait any longer
 
     def __init__(self, folder: str) -> None:
         super().__init__()

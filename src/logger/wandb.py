@@ -105,7 +105,7 @@ class WandB(RunLogger):
             group=record["sweep"] or record["experiment_name"],
             notes=record["comment"],
             tags=record["tags"],
-            settings=wandb.Settings(**RUN, finish_timeout=self.patience / 2),  # less than the guard's patience
+            settings=wandb.Settings(**RUN, finish_timeout=self.patience),
         )
         self.known = 0 if self.ended else self.experiment.step
         facts = {name: record[name] for name in ("command", "git", "host", "settings")}

@@ -75,7 +75,7 @@ def test_a_module_of_ones_own_is_recorded_whole(tmp_path, batches):
     mlflow = MLflow(str(folder), "own", str(tmp_path / "mlruns"))
     loggers = [MetricsCSV(str(folder)), TensorBoard(str(folder)), mlflow, watching]
     names = ["csv", "tensorboard", "mlflow", "wandb"]
-    guards = guard(loggers, names, 120.0, str(folder), {"start": [], "end": []})
+    guards = guard(loggers, names, 120.0, 120.0, str(folder), {"start": [], "end": []})
     for logger in guards:
         logger.log_hyperparams({"lr": 0.1, "width": 3})
     model = Reconstruction(3, 1000 * [nn.ReLU()], {"a": {"b": 2}})

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 import threading
 import time
 
@@ -64,10 +66,10 @@ def quick(monkeypatch):
     monkeypatch.setattr("logger.guarded.INTERVAL", 0.01)
 
 
-def guarded(tmp_path, *loggers, patience=10.0, artifacts=(), names=None):
+def guarded(tmp_path, *loggers, patience=10.0, limit=120.0, artifacts=(), names=None):
     files = {"start": [], "end": list(artifacts)}
     names = names or [f"number{i}" for i in range(len(loggers))]
-    return guard(list(loggers), names, patience, str(tmp_path), files)
+    return guard(list(loggers), names, patience, limit, str(tmp_path), files)
 
 
 def test_every_call_arrives_in_order_in_another_thread(tmp_path):
@@ -125,7 +127,7 @@ def test_system_exit_of_a_library_disables_only_the_logger(tmp_path, caplog):
     assert "SystemExit: no" in caplog.text
 
 
-def test_the_end_waits_for_all_hanging_loggers_together_no_longer_than_its_patience(tmp_path, caplog):
+def test_the_end_waits_for_all_loggers_that_hang_together_no_longer_than_its_patience(tmp_path, caplog):
     silent = [Recorder(tmp_path, hangs_at="open"), Recorder(tmp_path, hangs_at="log_metrics")]
     loggers = guarded(tmp_path, *silent, patience=0.5)
     for logger in loggers:
@@ -135,17 +137,114 @@ def test_the_end_waits_for_all_hanging_loggers_together_no_longer_than_its_patie
     start = time.monotonic()
     for logger in loggers:
         logger.close(RECORD)
-    assert time.monotonic() - start >= 0.5
+    assert 0.5 <= time.monotonic() - start < 60  # and not the limit
     lines = [record.getMessage() for record in caplog.records]
-    assert len(lines) == 2
-    assert lines[0].startswith("number0: still at `open` 0.5 s after the end (guard.patience); ")
-    assert lines[1].startswith("number1: still at `log_metrics` 0.5 s after the end (guard.patience); ")
-    assert all(line.endswith("recorded by metrics.csv") for line in lines)
+    assert lines == [
+        f"number{i}: no progress at `{call}` for 0.5 s (guard.patience); this run is still recorded by metrics.csv"
+        for i, call in enumerate(["open", "log_metrics"])
+    ]
     for inner in silent:
         inner.freed.set()
     for logger in loggers:
         logger.thread.join()
     assert all(call[0] != "close" for inner in silent for call in inner.called)
+
+
+class Slow(Recorder):
+    """Logger that needs many times the patience to close, and does something all the time."""
+
+    def __init__(self, folder, seconds):
+        super().__init__(folder)
+        self.seconds, self.freed = seconds, threading.Event()
+
+    def close(self, record):
+        end = time.monotonic() + self.seconds
+        while time.monotonic() < end and not self.freed.is_set():
+            self.work()
+        super().close(record)
+
+    def work(self):
+        """Compute."""
+
+
+class SlowInAnotherProcess(Slow):
+    def work(self):
+        code = "import time\nend = time.monotonic() + 1\nwhile time.monotonic() < end: pass"
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class SlowReader(Slow):
+    def work(self):
+        (self.folder / "a file").write_bytes(bytes(100_000))
+        time.sleep(0.1)
+
+
+class InLine(Slow):
+    def work(self):
+        self.in_line = True
+        time.sleep(0.1)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("kind", [Slow, SlowInAnotherProcess, SlowReader, InLine])
+def test_the_end_waits_for_a_logger_that_makes_progress(tmp_path, caplog, kind):
+    slow, silent = kind(tmp_path, seconds=3), Recorder(tmp_path, hangs_at="open")
+    loggers = guarded(tmp_path, slow, silent, patience=0.5, names=["slow", "silent"])
+    for logger in loggers:
+        logger.log_metrics({}, 0)
+    for logger in loggers:
+        logger.close(RECORD)
+    assert slow.called[-1] == ("close", "finished")
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert line.startswith("silent: no progress at `open` for 0.5 s (guard.patience); ")
+    assert line.endswith("recorded by metrics.csv and slow")
+    silent.freed.set()
+
+
+def test_calls_that_are_completed_are_progress(tmp_path, caplog):
+    class Steps(Recorder):
+        def log_metrics(self, metrics, step, seconds):
+            super().log_metrics(metrics, step, seconds)
+            time.sleep(0.1)
+
+    inner = Steps(tmp_path)
+    (logger,) = guarded(tmp_path, inner, patience=1.0)
+    for step in range(30):
+        logger.log_metrics({}, step)
+    logger.close(RECORD)
+    assert inner.called[-1] == ("close", "finished")
+    assert not caplog.records or "no progress" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("status", "limit", "words"), [("finished", 1.5, "1.5 s {}limit)"), ("interrupted", 600, "0.5 s {}patience)")]
+)
+def test_a_logger_that_spins_is_left_at_the_limit_and_in_an_interrupted_run_after_the_patience(
+    tmp_path, caplog, status, limit, words
+):
+    spinning = Slow(tmp_path, seconds=600)
+    spinning.remedy = "`sync` sends the rest"
+    (logger,) = guarded(tmp_path, spinning, patience=0.5, limit=limit)
+    logger.log_metrics({}, 0)
+    start = time.monotonic()
+    logger.close({**RECORD, "status": status})
+    assert time.monotonic() - start < 60
+    line = caplog.records[-1].getMessage()
+    where = "this run is still recorded by metrics.csv"
+    assert line == f"number0: still at `close` {words.format('after the end (guard.')}, `sync` sends the rest; {where}"
+    spinning.freed.set()
+    logger.thread.join()
+
+
+def test_one_message_says_for_what_the_end_waits(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("logger.countdown.SILENT", 0.0)
+    caplog.set_level(logging.INFO)
+    loggers = guarded(tmp_path, Slow(tmp_path, 1), Slow(tmp_path, 1), names=["mlflow", "wandb"])
+    for logger in loggers:
+        logger.log_metrics({}, 0)
+    loggers[0].close(RECORD)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == "waiting for mlflow and wandb, 120 s at most; Ctrl-C leaves now"
 
 
 def test_a_logger_that_hangs_during_the_run_is_disabled_and_its_queue_is_freed(tmp_path, caplog, monkeypatch):
@@ -154,12 +253,34 @@ def test_a_logger_that_hangs_during_the_run_is_disabled_and_its_queue_is_freed(t
     (logger,) = guarded(tmp_path, inner)
     logger.log_metrics({}, 0)
     inner.wait_until_it_hangs()
-    time.sleep(0.2)
-    for step in range(3):
+    for step in range(1000):
         logger.log_metrics({}, step)
-    assert "no answer for 0.1 s" in caplog.text
+        if logger.disabled:
+            break
+        time.sleep(0.1)
+    assert "no progress at `open` for 0.1 s" in caplog.text
     assert len(caplog.records) == 1
     assert not logger.calls
+    inner.freed.set()
+    logger.close(RECORD)
+
+
+class SpinsAtOpen(Slow):
+    def open(self):
+        while not self.freed.is_set():
+            pass
+
+
+def test_a_logger_that_makes_progress_in_a_long_call_stays_until_the_limit(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("logger.guarded.TIMEOUT", 0.1)
+    inner = SpinsAtOpen(tmp_path, 0)
+    (logger,) = guarded(tmp_path, inner, patience=0.0, limit=2.0)
+    start = time.monotonic()
+    while not logger.disabled:
+        logger.log_metrics({}, 0)
+        time.sleep(0.01)
+    assert time.monotonic() - start >= 2
+    assert "number0: still at `open` after 2 s (guard.limit); " in caplog.text
     inner.freed.set()
     logger.close(RECORD)
 
@@ -290,7 +411,7 @@ def ended_run(tmp_path):
 
 def guard_ended(folder, *loggers):
     names = [f"number{i}" for i in range(len(loggers))]
-    return guard(list(loggers), names, 5.0, str(folder), {"start": [], "end": []}, images_only=True)
+    return guard(list(loggers), names, 5.0, 5.0, str(folder), {"start": [], "end": []}, images_only=True)
 
 
 def test_a_run_that_has_ended_receives_images_at_its_last_step_and_nothing_else(ended_run):
