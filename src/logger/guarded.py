@@ -40,8 +40,8 @@ def guard(
     Args:
         names: the names of the loggers in the config, in the same order.
         patience: seconds that the end of the run waits for loggers that make no progress, all together.
-        limit: seconds that it waits for loggers that do, all together, and that one call may take during the run; the
-            patience if that is more, or if the run was interrupted.
+        limit: seconds that it waits for loggers that do, all together; the patience if that is more, or if the run was
+            interrupted. Also the seconds on a core that one call may take during the run.
         folder: the run folder.
         artifacts: files and folders of the run folder that loggers get at the `start` and at the `end`, if they exist.
         images_only: the run has ended. Return only the loggers that can add images to it, and let them do nothing else.
@@ -107,7 +107,7 @@ class Group:
                 if all(looks):
                     return
                 countdown.show([guard.name for guard in working], seconds)
-                working[0].wait(min(LOOK, seconds))
+                working[0].done.wait(min(LOOK, seconds))
 
     def still_recorded_by(self, without: Sequence["Guarded"] = ()) -> str:
         """Return a clause that says where the run, or its figures, are still recorded."""
@@ -134,6 +134,9 @@ class Guarded(Logger):
         self.thread: threading.Thread | None = None
         self.completed, self.progress, self.next_look = 0, Progress(TIMEOUT), 0.0
         self.closing, self.disabling = threading.Event(), threading.Lock()
+        self.done = (
+            threading.Event()
+        )  # of the thread; Python 3.11 takes a thread for ended if a signal interrupts `join`
         self.busy_since: float | None = None
         self.current_call = "open"
         self.disabled = not is_rank_zero()
@@ -207,17 +210,12 @@ class Guarded(Logger):
 
     def is_working(self) -> bool:
         """Return whether the end of the run may have to wait for this guard."""
-        return self.thread is not None and self.thread.is_alive() and not self.left
+        return self.thread is not None and not (self.done.is_set() or self.left)
 
     def look(self) -> bool:
         """Return whether the guard's thread has stalled."""
         assert self.thread is not None
         return self.progress.look(self.thread.native_id, self.completed, self.logger.in_line)
-
-    def wait(self, seconds: float) -> None:
-        """Wait for the end of the guard's thread, and no longer than so many seconds."""
-        assert self.thread is not None
-        self.thread.join(seconds)
 
     def disable_late(self, too_late: str, together: Sequence["Guarded"]) -> None:
         """Disable the logger, which is not done when the end of the run stops waiting for all in `together`."""
@@ -228,15 +226,15 @@ class Guarded(Logger):
         self._disable(", ".join(filter(None, [why, self.logger.remedy])), together)
 
     def _check_current_call(self) -> None:
-        """Disable the logger if its current call makes no progress or takes longer than the limit."""
+        """Disable the logger if its current call makes no progress, or has computed for longer than the limit."""
         since, now = self.busy_since, time.monotonic()
         if since is None or now - since < TIMEOUT or now < self.next_look:
             return
         self.next_look = now + LOOK
         if self.look():  # the thread worked before: the first look may take that for progress of this call
             self._disable(f"no progress at `{self.current_call}` for {TIMEOUT:g} s")
-        elif now - since > max(TIMEOUT, self.group.limit):
-            self._disable(f"still at `{self.current_call}` after {self.group.limit:g} s (guard.limit)")
+        elif self.progress.computed > self.group.limit:
+            self._disable(f"`{self.current_call}` has computed for {self.group.limit:g} s (guard.limit)")
 
     def _enqueue_artifacts(self, when: str) -> None:
         for path in self.group.files[when]:
@@ -257,6 +255,8 @@ class Guarded(Logger):
                     self._call(self.logger.flush)
         except BaseException as error:  # also SystemExit, which some libraries raise
             self._disable(describe_error(error))
+        finally:
+            self.done.set()
 
     def _call(self, call: Any, *arguments: Any) -> None:
         self.busy_since, self.current_call = time.monotonic(), call.__name__

@@ -4,7 +4,7 @@ import fcntl
 import os
 import re
 import sqlite3
-import time
+from datetime import datetime
 from pathlib import Path
 from shutil import make_archive
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from numpy import ndarray
 from PIL import Image
 
+from logger.markdown import escape_markdown
 from logger.run_logger import RunLogger
 from run.folder import slug
 
@@ -58,17 +59,20 @@ class MLflow(RunLogger):
         if not self.uri:
             if self.ended and not self.store.database.exists():
                 raise RuntimeError(UNKNOWN_RUN)
+            self.in_line = True  # behind another job that creates the database
             self.store.prepare()
+            self.in_line = False
         self.experiment = MlflowClient(self.uri or self.store.uri)
         self.experiment_id, record = self._experiment_id(), self.read_record()
         run = self._find(record["id"]) if self.ended or "resumed" in record else None
         if self.ended and run is None:
             raise RuntimeError(UNKNOWN_RUN)
         in_sweep = record["sweep"] and not self.ended
-        self.sweep = sweep_run(self.experiment, self.experiment_id, self.folder.parent) if in_sweep else None
+        start = milliseconds(record["started"])
+        self.sweep = sweep_run(self.experiment, self.experiment_id, self.folder.parent, start) if in_sweep else None
         if run is None:
             tags = {RUN_ID: record["id"], **describe(record)} | ({PARENT: self.sweep} if self.sweep else {})
-            run = self.experiment.create_run(self.experiment_id, tags=tags, run_name=self.folder.name)
+            run = self.experiment.create_run(self.experiment_id, start, tags, run_name=self.folder.name)
         location = run.info.artifact_uri if self.uri else self.store.location(run.info.artifact_uri)
         self.run_id, self.params = run.info.run_id, set(run.data.params)
         self.files = get_artifact_repository(location, tracking_uri=self.uri or None)
@@ -136,11 +140,11 @@ class MLflow(RunLogger):
     def end(self, record: dict[str, Any]) -> None:
         if "error" in record:
             self.experiment.set_tag(self.run_id, "error", record["error"])
-        milliseconds = int(1000 * time.time())
+        ended = milliseconds(record["ended"])
         for name, value in record["metrics"].items():
-            self.metrics.append(Metric(NOT_IN_NAMES.sub("_", f"final/{name}"), value, milliseconds, 0))
+            self.metrics.append(Metric(NOT_IN_NAMES.sub("_", f"final/{name}"), value, ended, 0))
         self.flush()
-        self.experiment.set_terminated(self.run_id, STATUS[record["status"]])
+        self.experiment.set_terminated(self.run_id, STATUS[record["status"]], ended)
         if self.sweep:
             end_job(self.experiment, self.experiment_id, self.sweep)
 
@@ -151,7 +155,7 @@ def describe(record: dict[str, Any]) -> dict[str, str]:
     own = [word for word in record["tags"] if not word.startswith("mlflow.")]
     tags = {
         **dict.fromkeys(own, "true"),
-        "mlflow.note.content": record["comment"],
+        "mlflow.note.content": record["comment"] and escape_markdown(record["comment"]),
         "mlflow.source.name": record["command"],
         "mlflow.source.git.commit": git.get("commit"),
         "git.dirty": git.get("dirty"),
@@ -160,8 +164,13 @@ def describe(record: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in tags.items() if value is not None}
 
 
-def sweep_run(client: MlflowClient, experiment_id: str, folder: Path) -> str:
-    """Return the id of the MLflow run that stands for the sweep in `folder`; the first job creates it.
+def milliseconds(time: str) -> int:
+    """Return a time of run.json as MLflow counts it, from 1970 on."""
+    return round(1000 * datetime.fromisoformat(time).timestamp())
+
+
+def sweep_run(client: MlflowClient, experiment_id: str, folder: Path, start: int) -> str:
+    """Return the id of the MLflow run that stands for the sweep in `folder`; the first job creates it, at its start.
 
     A file in the folder keeps the id.
     """
@@ -172,7 +181,7 @@ def sweep_run(client: MlflowClient, experiment_id: str, folder: Path) -> str:
         try:
             client.update_run(run_id, status="RUNNING")
         except MlflowException:  # there is none yet, or it is in another store
-            run_id = client.create_run(experiment_id, run_name=f"sweep {folder.name}").info.run_id
+            run_id = client.create_run(experiment_id, start, run_name=f"sweep {folder.name}").info.run_id
             file.truncate(0)
             file.write(run_id)
     return run_id
@@ -184,7 +193,7 @@ def end_job(client: MlflowClient, experiment_id: str, run_id: str) -> None:
     statuses = {job.info.status for job in jobs}
     if "RUNNING" not in statuses:
         worst = next((status for status in ("FAILED", "KILLED") if status in statuses), "FINISHED")
-        client.set_terminated(run_id, worst)
+        client.set_terminated(run_id, worst, max(job.info.end_time for job in jobs))
 
 
 class Store:

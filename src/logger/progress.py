@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")  # elsewhere than on Linux, and where it lacks a file, only completed calls are progress
@@ -24,7 +25,9 @@ class Progress:
         self.seconds = seconds
         self.stalled = False  # the answer of the last look
         self.since = time.monotonic()
-        self.calls, self.worked, self.bytes = 0, 0.0, 0
+        self.work = Work()
+        self.calls = -1
+        self.computed = self.computed_before = 0.0  # seconds on a core, in the current call and before
 
     def look(self, thread: int | None, calls: int, in_line: bool = False) -> bool:
         """Return whether the thread has stalled; look often.
@@ -34,31 +37,40 @@ class Progress:
             calls: how many it has completed.
             in_line: whether it waits for another process of this machine, which counts as progress.
         """
-        now = time.monotonic()
-        worked, read_and_written = (0.0, 0) if thread is None else work(thread)
-        if (
-            in_line
-            or calls != self.calls
-            # a difference of either sign: the sums become smaller when a process ends
-            or abs(worked - self.worked) > WORK * self.seconds
-            or abs(read_and_written - self.bytes) > BYTES * self.seconds
-        ):
-            self.since, self.calls, self.worked, self.bytes = now, calls, worked, read_and_written
+        now, work = time.monotonic(), Work() if thread is None else work_of(thread)
+        if calls != self.calls:
+            self.computed_before = work.computed
+        # differences of either sign: the sums become smaller when a process ends
+        is_active = abs(work.active - self.work.active) > WORK * self.seconds
+        moves = abs(work.bytes - self.work.bytes) > BYTES * self.seconds
+        if in_line or calls != self.calls or is_active or moves:
+            self.since, self.calls, self.work = now, calls, work
         self.stalled = now - self.since >= self.seconds
+        self.computed = work.computed - self.computed_before
         return self.stalled
 
 
-def work(thread: int) -> tuple[float, int]:
-    """Return the seconds and bytes of work of a thread of this process, and of the processes that it started."""
-    seconds, size = 0.0, 0
+@dataclass
+class Work:
+    """Work of threads: seconds on a core, these and the seconds of waiting for one, and bytes read and written."""
+
+    computed: float = 0.0
+    active: float = 0.0
+    bytes: int = 0
+
+
+def work_of(thread: int) -> Work:
+    """Return the work of a thread of this process, and of the processes that it started."""
+    work = Work()
     for task in _tasks(PROC / "self" / "task" / str(thread)):
         with suppress(OSError, ValueError):  # it has ended
-            on_a_core, waited, _ = (task / "schedstat").read_text().split()
-            seconds += (int(on_a_core) + int(waited)) / 1e9
+            computed, waited, _ = map(int, (task / "schedstat").read_text().split())
+            work.computed += computed / 1e9
+            work.active += (computed + waited) / 1e9
         with suppress(OSError, ValueError, IndexError):
             lines = (task / "io").read_text().split()
-            size += int(lines[1]) + int(lines[3])  # rchar, wchar
-    return seconds, size
+            work.bytes += int(lines[1]) + int(lines[3])  # rchar, wchar
+    return work
 
 
 def _tasks(task: Path) -> Iterator[Path]:

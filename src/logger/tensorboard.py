@@ -10,6 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from adapter.tensorboard import silence_writer_thread
+from logger.markdown import escape_markdown
 from logger.run_logger import RunLogger
 
 TEXTS = (".yaml", ".json")
@@ -59,7 +60,8 @@ class TensorBoard(RunLogger):
         self.experiment.file_writer.add_summary(start)
         record = self.read_record()
         facts = {name: record[name] for name in ("comment", "tags", "command", "git", "host") if record.get(name)}
-        self.experiment.add_text("run", "\n".join(f"- **{name}**: {value}" for name, value in facts.items()))
+        lines = [f"- **{name}**: {escape_markdown(str(value))}" for name, value in facts.items()]
+        self.experiment.add_text("run", "\n".join(lines))
 
     def log_metrics(self, metrics: dict[str, float], step: int, seconds: float) -> None:  # type: ignore[override]
         self._begin_session()

@@ -55,7 +55,7 @@ class WandB(RunLogger):
         x_axis: optimizer `step`s, or the training `examples` seen so far.
         watch: gradients, parameters, all, or None; as histograms.
         watch_every: batches between two histograms.
-        patience: seconds that the end of the run waits for the last uploads.
+        patience: seconds that the end of the run waits for the last uploads while they make progress.
     """
 
     def __init__(
@@ -107,6 +107,7 @@ class WandB(RunLogger):
             tags=record["tags"],
             settings=wandb.Settings(**RUN, finish_timeout=self.patience),
         )
+        self.remedy = f"`wandb sync {Path(self.experiment.dir).parent}` sends the rest"
         self.known = 0 if self.ended else self.experiment.step
         facts = {name: record[name] for name in ("command", "git", "host", "settings")}
         self.experiment.config.update({"run": facts}, allow_val_change=True)
@@ -155,8 +156,7 @@ class WandB(RunLogger):
         try:
             self.experiment.finish(exit_code=EXIT_CODES.get(record["status"], 1))  # `running`: the process was killed
         except TimeoutError as error:
-            folder = Path(self.experiment.dir).parent
-            raise RuntimeError(f"the uploads did not finish; `wandb sync {folder}` sends the rest") from error
+            raise RuntimeError(f"the uploads did not finish; {self.remedy}") from error
         atexit.unregister(adapter.cancel_exit_wait)
 
     def _log(self, values: dict[str, Any], step: int) -> None:

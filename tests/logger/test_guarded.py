@@ -280,7 +280,7 @@ def test_a_logger_that_makes_progress_in_a_long_call_stays_until_the_limit(tmp_p
         logger.log_metrics({}, 0)
         time.sleep(0.01)
     assert time.monotonic() - start >= 2
-    assert "number0: still at `open` after 2 s (guard.limit); " in caplog.text
+    assert "number0: `open` has computed for 2 s (guard.limit); " in caplog.text
     inner.freed.set()
     logger.close(RECORD)
 
@@ -304,14 +304,14 @@ def test_a_signal_at_the_end_shortens_the_wait_and_spares_the_other_loggers(tmp_
     loggers = guarded(tmp_path, silent, healthy)
     for logger in loggers:
         logger.log_metrics({}, 0)
-    join, signals = loggers[0].thread.join, [KeyboardInterrupt]
+    wait, signals = loggers[0].done.wait, [KeyboardInterrupt]
 
     def interrupted_once(seconds):
         if signals:
             raise signals.pop()
-        join(seconds)
+        return wait(seconds)
 
-    monkeypatch.setattr(loggers[0].thread, "join", interrupted_once)
+    monkeypatch.setattr(loggers[0].done, "wait", interrupted_once)
     with pytest.raises(KeyboardInterrupt):
         loggers[0].close(RECORD)
     loggers[1].thread.join()
