@@ -7,10 +7,10 @@ PUNCTUATION = r"""[!-/:-@\[-`{-~]"""
 MARKS = re.compile(
     rf"""[&<>`*\[\]|~]
     | \\(?={PUNCTUATION})
-    | (?<!\w)_ | _(?!\w)
-    | :(?=[+\-\w]+:)                # an emoji's name
-    | ^[#+\-=]                      # a heading, a list, a line
-    | (?<=^\d)[.)] | (?<=^\d\d)[.)] # a numbered list""",
+    | (?<![^\W_])_ | _(?![^\W_])  # at the edge of a word
+    | (?<!\w)@(?=\w)              # a name at GitHub
+    | :(?=[+\-\w]+:)              # an emoji's name
+    | ^[#+\-=] | ^\d(?=\d*[.)])   # a heading, a list, a line""",
     re.VERBOSE | re.MULTILINE,
 )
 INDENTATION = re.compile(r"^[ \t]+", re.MULTILINE)  # a block of code

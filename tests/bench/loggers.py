@@ -67,7 +67,7 @@ def side(build) -> float:
     folder = tempfile.mkdtemp()
     write_json(Path(folder, "run.json"), RECORD)
     loggers = build(folder)
-    loggers = guard(loggers, [logger.name for logger in loggers], 10, folder, {"start": [], "end": []})
+    loggers = guard(loggers, [logger.name for logger in loggers], 10, 120, folder, {"start": [], "end": []})
     timer = Drained()
     trainer = pl.Trainer(
         accelerator="cpu",

@@ -22,6 +22,8 @@ TYPED = [
     "+ item",
     "1. item",
     "12) item",
+    "123. item",
+    "@name :smile: 12:30:45",
     "> quote",
     "    code",
     "a | b\n--|--\n1 | 2",
@@ -41,7 +43,7 @@ def test_the_page_shows_the_text_as_it_was_typed(typed):
 
 
 def test_words_and_web_addresses_are_as_they_were():
-    for typed in (TYPED[0], "see http://127.0.0.1:6006/a_b-c?d=1#e", ""):
+    for typed in (TYPED[0], "see http://127.0.0.1:6006/a_b-c?d=1#e, a@b.org", ""):
         assert escape_markdown(typed) == typed
 
 
