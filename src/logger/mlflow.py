@@ -56,12 +56,11 @@ class MLflow(RunLogger):
         return self.uri or str(self.store.folder)
 
     def open(self) -> None:
+        self.in_line = not self.uri  # jobs that share the database wait for the one that creates it, or the sweep's run
         if not self.uri:
             if self.ended and not self.store.database.exists():
                 raise RuntimeError(UNKNOWN_RUN)
-            self.in_line = True  # behind another job that creates the database
             self.store.prepare()
-            self.in_line = False
         self.experiment = MlflowClient(self.uri or self.store.uri)
         self.experiment_id, record = self._experiment_id(), self.read_record()
         run = self._find(record["id"]) if self.ended or "resumed" in record else None
@@ -76,6 +75,7 @@ class MLflow(RunLogger):
         location = run.info.artifact_uri if self.uri else self.store.location(run.info.artifact_uri)
         self.run_id, self.params = run.info.run_id, set(run.data.params)
         self.files = get_artifact_repository(location, tracking_uri=self.uri or None)
+        self.in_line = False
         if not self.ended:
             self._continue(run)
 

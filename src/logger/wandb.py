@@ -25,7 +25,8 @@ X_AXES = ("step", "examples")
 WATCHED = (None, "gradients", "parameters", "all")
 BINS = 64  # of a histogram, as in wandb.watch
 EXIT_CODES = {"finished": 0, "failed": 1, "interrupted": 130}
-QUIET: dict[str, Any] = {"silent": True, "quiet": True, "console": "off"}
+PATIENCE = 300.0  # seconds that wandb waits for its service and its server; the guard disables it where nothing happens
+QUIET: dict[str, Any] = {"silent": True, "quiet": True, "console": "off", "x_service_wait": PATIENCE}
 RUN: dict[str, Any] = {
     **QUIET,
     # run.json, source/ and system.csv have all this; and the URL of git's remote may contain a password
@@ -35,7 +36,7 @@ RUN: dict[str, Any] = {
     "x_disable_stats": True,
     "x_disable_machine_info": True,
     "x_save_requirements": False,
-    "init_timeout": 30,  # seconds; the training does not wait
+    "init_timeout": PATIENCE,
     "finish_timeout_raises": True,
     "x_transaction_log_flush_interval": 2,  # seconds; `wandb sync` finds what was flushed before a kill
     "symlink": False,
