@@ -11,7 +11,7 @@ VALID = {
     "project_name": "PatchSets",
     "comment": None,
     "tags": [],
-    "guard": {"patience": 10},
+    "guard": {"patience": 10, "limit": 120},
     "run_state": {"_target_": "RunState"},
     "hparams": {
         "batch_size": 1,
