@@ -357,10 +357,8 @@ def check(config: DictConfig) -> None:
 
 
 def refuse_secrets(config: DictConfig) -> None:
-    """Raise a UserError for a secret that a YAML file contains or fetches from the environment."""
-    for name, value in leaves(OmegaConf.to_container(config, resolve=False), into_lists=True):
-        if isinstance(value, str):
-            secrets.refuse(name, value)
+    """Raise a UserError for a secret that a YAML file or an argument contains or fetches from the environment."""
+    secrets.refuse(leaves(OmegaConf.to_container(config, resolve=False), into_lists=True))
 
 
 def _check_monitor(config: DictConfig) -> None:

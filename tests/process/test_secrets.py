@@ -100,6 +100,13 @@ def test_a_traceback_is_hidden(key):
         f"comment=my key is {KEY}",
         "+loggers.mlflow.uri=https://me:pw@host",
         f"hparams.lr=0.1,{KEY}",
+        "+x.password=12345678",
+        "+x.api_key.value=hunter22",
+        "+x.secrets.me=hunter22",
+        f"+{KEY}x=1",
+        "comment=${oc.env:'WANDB_API_KEY'}",
+        '+x="${ oc.env : WANDB_API_KEY , none}"',
+        "+x=${oc.decode:${oc.env:WANDB_API_KEY}}",
     ],
 )
 def test_a_secret_in_a_setting_is_refused_without_saying_it(key, monkeypatch, argument):
@@ -107,12 +114,38 @@ def test_a_secret_in_a_setting_is_refused_without_saying_it(key, monkeypatch, ar
     with pytest.raises(UserError) as refused:
         refuse_in_arguments(["-m", "data=digits", argument])
     (line,) = str(refused.value).splitlines()
-    assert line.startswith(argument.lstrip("+").partition("=")[0] + "=***: ")
+    assert line.startswith(argument.lstrip("+").partition("=")[0].replace(KEY, "***") + "=***: ")
     assert ".env" in line
     assert not [word for word in (KEY, "abcdef", "hunter22", "me:pw") if word in line]
     name, _, value = argument.lstrip("+").partition("=")
     with pytest.raises(UserError):
         refuse_secrets(OmegaConf.create({"a": [{name: value}]}))
+    with pytest.raises(UserError):
+        refuse_secrets(OmegaConf.from_dotlist([f"{name}={value}"]))
+
+
+@pytest.mark.parametrize(
+    ("argument", "name"),
+    [
+        ("+x={api_key: abcdef}", "x.api_key"),
+        ("+x={a: 1, b: {'password': 'hunter22'}}", "x.password"),
+        ('+model.foo=[{a: {}}, {"token": hunter22}]', "model.foo.token"),
+        ("+x={a: 1},{client_secret: hunter22}", "x.client_secret"),
+    ],
+)
+def test_a_secret_inside_braces_is_refused(argument, name):
+    with pytest.raises(UserError) as refused:
+        refuse_in_arguments([argument])
+    assert str(refused.value).startswith(f"{name}=***: ")
+
+
+@pytest.mark.parametrize(
+    "value", ["${oc.env:${n}}", "${oc.env:WANDB_${n}}", "${oc.${n}:WANDB_API_KEY}", "${${n}:WANDB_API_KEY}"]
+)
+def test_the_name_of_a_variable_is_not_computed(key, value):
+    with pytest.raises(UserError, match="name of the environment variable") as refused:
+        refuse_secrets(OmegaConf.create({"n": "x", "a": [value]}))
+    assert KEY not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +158,13 @@ def test_a_secret_in_a_setting_is_refused_without_saying_it(key, monkeypatch, ar
         "data.root=${oc.env:DATASET,dataset}",
         "+loggers.mlflow.uri=http://host:5000",
         "comment=a@b: 10:30",
+        "+x={tokenizer: sentences, key_dim: 128000, class_token: learned}",
+        "+model.network.token={_target_: network.tokens.Learned, number: 128000}",
+        "+model.secret={_target_: network.secret.Sharing}",
+        "data.root=${oc.env:DATASET,${hparams.root}}",
+        "+x=${data.${hparams.name}}:1",
+        "comment=oc.env: nothing",
+        "+x.password_file=/run/secrets/wandb",
     ],
 )
 def test_other_settings_pass(key, argument):
