@@ -9,7 +9,9 @@ from typing import Any, NoReturn
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import run_job
+from omegaconf import DictConfig
 
 RUN_JOB: CodeType = run_job.__code__
 
@@ -37,6 +39,11 @@ def parse_options(argv: list[str]) -> dict[str, Any]:
 
     parser.error = refuse  # type: ignore[method-assign]
     return vars(parser.parse_args(argv))
+
+
+def apply_overrides(overrides: list[Override], config: DictConfig) -> None:
+    """Apply overrides that choose no option of a group to a composed config, as Hydra does."""
+    ConfigLoaderImpl._apply_overrides_to_config(overrides, config)
 
 
 def inside_job(error: Exception) -> Exception:

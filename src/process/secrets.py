@@ -22,6 +22,10 @@ COMPUTED = re.compile(r"\$\{[\s\w.]*\$\{[^{}]*\}[\w.]*\s*:")  # a resolver whose
 SHORTEST, SURE = 6, 16  # characters: a shorter secret may be a part of ordinary words; one so long cannot be a word
 
 
+class SecretError(UserError):
+    """A setting that contains a secret, which the message does not show."""
+
+
 class Formatter(logging.Formatter):
     """A log formatter that removes secrets from messages and tracebacks."""
 
@@ -50,7 +54,7 @@ def refuse(settings: Iterable[tuple[str, Any]]) -> None:
     for name, value in settings:
         text = str(value) if isinstance(value, str) or type(value) is int else ""
         if _is_named(name, text) or _is_fetched(name, text) or any(s in f"{name}={text}" for s in known):
-            raise UserError(
+            raise SecretError(
                 f"{scrub(name)}=***: a secret, and settings are written to files: set it in the environment, or in "
                 ".env (.env.default lists WANDB_API_KEY and the others)"
             )

@@ -1,16 +1,25 @@
 """Plan of a sweep: the settings that it varies, and a check of their values before its folder exists."""
 
+import copy
+from collections.abc import Iterator
+from itertools import chain, islice, product
+from math import prod
 from typing import Any
 
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
-from command import hints
+from adapter import hydra_core
+from command import cli, hints
 from process.errors import UserError
-from settings import check_value
+from process.secrets import SecretError
+from settings import check, check_value, refuse_secrets
+
+MOST = 200  # jobs that are checked one by one, each of which takes some hundredths of a second
 
 
 def varied(config: DictConfig) -> dict[str, list[str] | None]:
@@ -23,48 +32,124 @@ def varied(config: DictConfig) -> dict[str, list[str] | None]:
 
 
 def refuse_impossible(config: DictConfig, config_name: str) -> None:
-    """Raise a UserError for a value that its setting cannot have, and Hydra's own error for what cannot be composed.
+    """Raise a UserError for the first job whose settings a single run refuses, and Hydra's own error for an override.
 
-    Each option of a group is composed with the first values of the others; the jobs themselves find settings
-    that do not go together.
+    A search chooses the values of a trial together: it is refused if no trial is possible, or none with one value.
     """
     _refuse_hydra_settings(config.hydra)
-    parser = _parser()
-    fixed: list[str] = list(OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False))  # type: ignore[arg-type]
-    firsts, options = {}, []
-    for override in _overrides(config):
-        name = _name(override)
-        if not override.is_sweep_override():
-            fixed.append(str(override.input_line))
-            values = [] if override.is_delete() else [override.value()]
-        elif override.is_discrete_sweep():
-            lines = [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-            values = [parser.parse_override(line).value() for line in lines]
-            firsts[name] = lines[0]
-            options += [(name, line) for line in lines[1:] if name in config.hydra.runtime.choices]
-        elif "n_trials" not in config.hydra.sweeper:
-            raise UserError(
-                f"{override.input_line}: a grid needs values, a,b,c; hparams_search=tpe searches an interval"
-            )
-        else:
-            interval: Any = override.value()
-            values = [interval.start]
-            firsts[name] = f"{override.get_key_element()}={values[0]}"
-        for value in values:
-            check_value(name, value)
-    if "n_trials" in config.hydra.sweeper and not firsts:
+    is_search = "n_trials" in config.hydra.sweeper
+    choices = [_choices(override, is_search) for override in _overrides(config)]
+    if is_search and not any(len(each) > 1 for each in choices):
         raise UserError(
             "each setting has one value: there is nothing to search; a range: 'hparams.lr=interval(0.001,0.1)'"
         )
-    for chosen in [firsts, *({**firsts, name: line} for name, line in options)]:
-        composed = compose(config_name, overrides=[*fixed, *chosen.values()], return_hydra_config=True)
+    for override in chain.from_iterable(choices):
+        if not override.is_delete():
+            check_value(_name(override), override.value())
+    with hydra_core.shared_repository():
+        (_refuse_trials if is_search else _refuse_jobs)(_Jobs(config, config_name, choices))
+
+
+def _choices(override: Override, is_search: bool) -> list[Override]:
+    """Return an override as it stands in each job; of an interval its two ends."""
+    if not override.is_sweep_override():
+        return [override]
+    if override.is_discrete_sweep():
+        values = list(override.sweep_string_iterator())
+    elif is_search:
+        interval: Any = override.value()
+        values = [str(interval.start), str(interval.end)]
+    else:
+        raise UserError(f"{override.input_line}: a grid needs values, a,b,c; hparams_search=tpe searches an interval")
+    return _parser().parse_overrides([f"{override.get_key_element()}={value}" for value in values])
+
+
+class _Jobs:
+    """The jobs of a sweep, each given by its overrides: one of each list in `choices`."""
+
+    def __init__(self, config: DictConfig, config_name: str, choices: list[list[Override]]) -> None:
+        self.config, self.name, self.choices = config, config_name, choices
+        self.hydra: list[str] = list(OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False))  # type: ignore[arg-type]
+        self.number = prod(map(len, choices))
+        loader = GlobalHydra.instance().config_loader()
+        names = {_name(each[0]) for each in choices}
+        self.groups = {name for name in names if loader.get_group_options(name, None, config_name, self.hydra)}
+        self.composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def all(self) -> Iterator[tuple[Override, ...]]:
+        """Yield the first MOST jobs."""
+        return islice(product(*self.choices), MOST)
+
+    def each_value(self, place: int) -> Iterator[tuple[Override, ...]]:
+        """Yield a job for each value, with the first (place 0) or the last (place -1) values of the other settings."""
+        common = [each[place] for each in self.choices]
+        for position, each in enumerate(self.choices):
+            yield from ((*common[:position], override, *common[position + 1 :]) for override in each)
+
+    def varied(self, job: tuple[Override, ...]) -> list[str]:
+        """Return the settings of the job in which the jobs differ."""
+        return [_line(override) for override, each in zip(job, self.choices, strict=True) if len(each) > 1]
+
+    def check(self, job: tuple[Override, ...]) -> None:
+        """Raise a UserError for settings that a single run refuses; it names those in which the jobs differ."""
+        varied = " ".join(self.varied(job))
+        config = self._compose(job, varied)
+        try:
+            check(config)
+        except (UserError, OmegaConfBaseException) as error:
+            if isinstance(error, SecretError) or not varied:  # the line below shows values
+                raise
+            raise UserError(f"{varied}: {cli.describe(error)}") from error
+        OmegaConf.copy_cache(config, self.config)  # what was counted in the data
+
+    def _compose(self, job: tuple[Override, ...], varied: str) -> DictConfig:
+        """Return the config of the job; the YAML files are combined once for each choice of options."""
+        options = tuple(_line(override) for override in job if _name(override) in self.groups)
+        if options not in self.composed:
+            composed = compose(self.name, [*self.hydra, *options], return_hydra_config=True)
+            refuse_secrets(composed)
+            self._refuse_other_launcher(composed, varied)
+            with open_dict(composed):
+                del composed["hydra"]
+            self.composed[options] = composed
+        config = copy.deepcopy(self.composed[options])
+        hydra_core.apply_overrides([override for override in job if _name(override) not in self.groups], config)
+        OmegaConf.copy_cache(self.config, config)
+        return config
+
+    def _refuse_other_launcher(self, composed: DictConfig, varied: str) -> None:
         launcher = composed.hydra.runtime.choices["hydra/launcher"]
-        if launcher != config.hydra.runtime.choices["hydra/launcher"]:  # a recipe chose it
+        if launcher != self.config.hydra.runtime.choices["hydra/launcher"]:  # a recipe chose it
             command = hints.command([*hints.typed, f"hydra/launcher={launcher}"])
             raise UserError(
-                f"{' '.join(chosen.values())} would choose hydra/launcher={launcher}, but all jobs of a sweep have the "
-                f"same: choose it yourself; type: {command}"
+                f"{varied} would choose hydra/launcher={launcher}, but all jobs of a sweep have the same: choose it "
+                f"yourself; type: {command}"
             )
+
+
+def _refuse_jobs(jobs: _Jobs) -> None:
+    """Raise a UserError for the first impossible job of a grid."""
+    for job in chain(jobs.all(), jobs.each_value(0) if jobs.number > MOST else ()):
+        jobs.check(job)
+
+
+def _refuse_trials(jobs: _Jobs) -> None:
+    """Raise a UserError if no trial of a search is possible, or if one of its values makes all trials impossible."""
+    possible: set[str] = set()
+    refused: dict[str, UserError | OmegaConfBaseException] = {}
+    for job in chain(jobs.each_value(0), jobs.each_value(-1), jobs.all() if jobs.number <= MOST else ()):
+        varied = jobs.varied(job)
+        if possible.issuperset(varied):
+            continue
+        try:
+            jobs.check(job)
+            possible.update(varied)
+        except UserError as error:
+            for line in varied:
+                refused.setdefault(line, error)
+    if refused and (not possible or jobs.number <= MOST):
+        for line in refused.keys() - possible:
+            raise refused[line]
 
 
 def _refuse_hydra_settings(hydra: Any) -> None:
@@ -94,3 +179,7 @@ def _overrides(config: DictConfig) -> list[Override]:
 
 def _name(override: Override) -> str:
     return str(override.key_or_group)
+
+
+def _line(override: Override) -> str:
+    return str(override.input_line)

@@ -4,10 +4,12 @@ import argparse
 
 import pytest
 from configs import CONFIG
-from hydra import initialize_config_dir
+from hydra import compose, initialize_config_dir
 from hydra._internal import config_loader_impl, utils
 from hydra.core import utils as core
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from adapter import hydra_core
 
@@ -66,3 +68,13 @@ def test_parse_overrides_and_create_caching_repo_is_called_for_each_question(mon
     assert len(made) == 3
     assert ask() == expected
     assert len(made) == 5
+
+
+def test_apply_overrides_to_config():
+    with initialize_config_dir(str(CONFIG), version_base="1.3"):
+        config = compose("config", ["data=digits"])
+        lines = ["hparams.lr=0.5", "+optimizer.nesterov=true", "~hparams.patience"]
+        hydra_core.apply_overrides(OverridesParser.create().parse_overrides(lines), config)
+        assert config == compose("config", ["data=digits", *lines])
+    with pytest.raises(HydraException, match=r"Could not override 'hparams\.absent'"):
+        hydra_core.apply_overrides(OverridesParser.create().parse_overrides(["hparams.absent=1"]), config)

@@ -12,6 +12,7 @@ from process.errors import UserError
 from sweep import plan
 
 JOBLIB = "# @package _global_\ndefaults:\n  - override /hydra/launcher: joblib\n"
+SECRET = "# @package _global_\nloggers: {x: {list: [{token: hunter22}]}}\n"
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +28,7 @@ def composed(tmp_path, monkeypatch):
     cli.register_resolvers()
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
     (tmp_path / "mine" / "experiment" / "parallel.yaml").write_text(JOBLIB)
+    (tmp_path / "mine" / "experiment" / "secret.yaml").write_text(SECRET)
 
     def build(act, *overrides):
         overrides = [*overrides, f"hydra.searchpath=[file://{tmp_path}/mine]"]
@@ -65,6 +67,16 @@ def test_a_search_varies_its_space_less_what_is_named(composed):
         ("experiment=parallel", "hparams.seed=0,1"),  # one recipe for all jobs
         ("experiment=parallel,mnist_cnn", "hydra/launcher=joblib"),
         ("hparams_search=random",),
+        ("data=digits", "hparams.patch_num_min=1,2", "hparams.patch_num_max=2,4"),
+        ("+optimizer.weight_decay=0,0.1", "+model.network.own={a: 1}", "model.network.own.a=1,2"),
+        ("~callbacks.throughput", "hparams.pool=[mean],[max,std]", "+callbacks=histograms,figures"),
+        # a search chooses values that go together
+        ("hparams_search=tpe", "hparams.patch_num_min=8,16", "hparams.patch_num_max=8,16"),
+        (
+            "hparams_search=tpe",
+            "hparams.patch_num_min=int(interval(1,16))",
+            "hparams.patch_num_max=int(interval(8,16))",
+        ),
     ],
 )
 def test_possible_sweeps(composed, overrides):
@@ -74,6 +86,41 @@ def test_possible_sweeps(composed, overrides):
 @pytest.mark.parametrize(
     ("overrides", "error", "words"),
     [
+        (
+            ("data=digits", "hparams.patch_num_min=2,8", "hparams.patch_num_max=8,4", "hparams.seed=1,2"),
+            UserError,
+            "hparams.patch_num_min=8 hparams.patch_num_max=4 hparams.seed=1: hparams.patch_num_min=8 exceeds "
+            "hparams.patch_num_max=4: ",
+        ),
+        (
+            ("hparams.seed=1,2", "data=digits", "data.fold=9"),
+            UserError,
+            "hparams.seed=1: data.fold=9: choose 0 to 4",
+        ),
+        (("data=digits", "data.fold=9"), UserError, "data.fold=9: choose 0 to 4"),  # one job
+        (("hparams.seed=range(300)", "data=MNIST,image_folder", "data.root=/absent"), UserError, "/absent: no such "),
+        (("hparams.seed=1,2", "init_from=absent"), UserError, "init_from=absent: there is no such file"),
+        (("hparams.seed=1,2", "hparams.monitor=speed"), UserError, "hparams.monitor=speed: no such metric"),
+        (("hparams.seed=1,2", "callbacks.best=3"), UserError, "callbacks.best=3: must be the settings in its YAML"),
+        (("+x={a: 1},{api_key: hunter22}",), UserError, "x.api_key=***: a secret"),
+        (("+x=1,2", "+y=[{password: hunter22}]"), UserError, "y.password=***: a secret"),
+        (
+            ("hparams_search=tpe", "+hydra.sweeper.params={comment: 'choice(https://u:p@h, b)'}"),
+            UserError,
+            "hydra.sweeper.params.comment=***: a secret",
+        ),
+        (("experiment=secret,null",), UserError, "loggers.x.list.token=***: a secret"),
+        (("hparams_search=tpe", "hparams.lr=interval(-1,1)"), UserError, "hparams.lr=-1.0: must be a number >= 0"),
+        (
+            ("hparams_search=tpe", "hparams.label_smoothing=interval(0,2)"),
+            UserError,
+            "hparams.label_smoothing=2.0: must",
+        ),
+        (
+            ("hparams_search=tpe", "hparams.patch_num_min=2,32", "hparams.patch_num_max=4,16"),
+            UserError,
+            "hparams.patch_num_min=32 exceeds hparams.patch_num_max=4",
+        ),
         (("hparams.lr=0.1,high",), UserError, "hparams.lr=high: must be a number >= 0"),
         (("hparams.lr=0.1,0.2", "hparams.batch_size=0"), UserError, "hparams.batch_size=0: must be a whole number"),
         (("hparams.lr=interval(0,1)",), UserError, "a grid needs values, a,b,c"),
@@ -91,7 +138,9 @@ def test_possible_sweeps(composed, overrides):
         ),
     ],
 )
-def test_impossible_sweeps(composed, overrides, error, words):
+def test_impossible_sweeps(composed, tmp_path, overrides, error, words):
     with pytest.raises(error) as raised:
         composed(refuse, *overrides)
     assert words in str(raised.value)
+    assert "hunter22" not in str(raised.value)
+    assert not (tmp_path / "multirun").exists()
