@@ -16,13 +16,13 @@ from scaffold.project_name import ProjectName
 HELP = """\
 Begin another project with a clean copy of this repository: all of its code, tests and settings, renamed everywhere (the
 Docker image and container, pyproject.toml, README, project_name, environment variables), without runs, data, caches,
-.env, git history, measured results and CITATION.cff.
+git history, measured results, CITATION.cff, and files that may hold a secret: .env, keys, certificates, passwords.
 
   python src/new_project.py NAME      the folder NAME beside this repository
   python src/new_project.py PATH      this folder; its last part is the name
 
 A name may be typed as LeafShapes, leaf_shapes or leaf-shapes; each occurrence keeps its form. Your own files that
-.gitignore does not name are copied too.
+.gitignore does not name are copied too; what is left out is listed.
 
 == Examples ==
   python src/new_project.py LeafShapes
@@ -43,7 +43,7 @@ def main(words: list[str]) -> int:
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as unfinished:
             folder = Path(unfinished) / target.name
-            files = write_copy(REPOSITORY, name, folder)
+            found = write_copy(REPOSITORY, name, folder)
             begin_history(folder)
             folder.rename(target)
     except OSError as error:
@@ -55,7 +55,8 @@ def main(words: list[str]) -> int:
             f"cannot write {target}: {error.strerror or error}; choose another place: python src/new_project.py "
             f"FOLDER/{target.name}"
         ) from error
-    print(f"{name.camel}: {files} files in {target}\n")
+    print(f"{name.camel}: {len(found.files)} files in {target}")
+    print(f"left out: {found.describe()}\n" if found.left_out else "")
     print(f"  cd {shlex.quote(os.path.relpath(target))}")
     print("  make test                       # creates its .venv first")
     print(f"  git add --all && git commit --quiet --message '{name.camel} begins'")

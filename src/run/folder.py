@@ -6,6 +6,7 @@ Two starts in the same second never share a folder, and two processes never writ
 import fcntl
 import filecmp
 import json
+import logging
 import os
 import re
 import shlex
@@ -14,9 +15,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from fnmatch import fnmatch
 from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +25,9 @@ from process.errors import UserError
 from process.files import explain_os_errors
 from process.ranks import agree_on
 from process.secrets import scrub
+from process.source_files import SourceFiles, printable
+
+log = logging.getLogger(__name__)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("src", "config", "requirements.txt")  # enough to run again: `python source/src/train.py`
@@ -155,16 +158,27 @@ def shown(folder: Path) -> str:
 
 
 def copy_source(folder: Path) -> None:
-    """Copy code and config, uncommitted changes included, to `folder`, which exists only once it is complete."""
+    """Copy code and config, uncommitted changes included, to `folder`, which exists only once it is complete.
+
+    Says in one line what is left out: what may hold a secret, what git ignores, and what cannot be copied.
+    """
     partial = folder.with_name(f".{folder.name}")
+    found = SourceFiles(REPOSITORY, COPIED, IGNORED, avoid=folder.parent)
     with explain_os_errors(folder):
         partial.mkdir()
-        for name in COPIED:
-            if (REPOSITORY / name).is_dir():
-                shutil.copytree(REPOSITORY / name, partial / name, ignore=shutil.ignore_patterns(*IGNORED))
-            elif (REPOSITORY / name).exists():
-                shutil.copy2(REPOSITORY / name, partial / name)
+        for path in found.files:
+            new = partial / path
+            new.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # an editor's temporary file that is gone
+                shutil.copy2(REPOSITORY / path, new)
         partial.rename(folder)
+    if lost := found.lost_code():
+        log.warning(
+            f"source/ lacks {found.describe()}; resume=, sweeps and src/rerun.py run that copy: if they need "
+            f"{lost[0]}, take it out of .gitignore"
+        )
+    elif found.left_out:
+        log.info(f"source/ lacks {found.describe()}")
 
 
 def run_copy(source: Path, arguments: list[str]) -> NoReturn:
@@ -182,18 +196,14 @@ def source_differences(folder: Path, *parts: str) -> list[str]:
     `parts` are the folders or files to compare; the default is all that is copied.
     """
 
-    def files(root: Path) -> set[Path]:
-        found = {
-            path.relative_to(root) for part in parts or COPIED for path in [root / part, *(root / part).rglob("*")]
-        }
-        ignored = {path for path in found if any(fnmatch(part, each) for part in path.parts for each in IGNORED)}
-        return {path for path in found - ignored if (root / path).is_file()}
-
     def same(path: Path) -> bool:
-        here, there = REPOSITORY / path, folder / path
-        return here.is_file() and there.is_file() and filecmp.cmp(here, there, shallow=False)
+        try:
+            return filecmp.cmp(REPOSITORY / path, folder / path, shallow=False)
+        except OSError:  # absent on one side, or unreadable
+            return False
 
-    return sorted(str(path) for path in files(REPOSITORY) | files(folder) if not same(path))
+    found = [SourceFiles(root, parts or COPIED, IGNORED, avoid=folder.parent) for root in (REPOSITORY, folder)]
+    return sorted(printable(path) for path in {path for each in found for path in each.files} if not same(path))
 
 
 def describe_start() -> dict[str, Any]:

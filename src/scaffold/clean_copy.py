@@ -2,12 +2,10 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec
-
 from process.errors import UserError
+from process.source_files import SourceFiles, printable
 from scaffold.project_name import ProjectName, renamer
 
 RESULTS = re.compile(r"^<!-- results -->\n.*?^<!-- /results -->\n+", re.M | re.S)  # a section of a page
@@ -17,21 +15,23 @@ PICTURES = (".png", ".jpg", ".gif", ".svg")
 LEFT_OUT = (Path("docs", "results.md"), Path("CITATION.cff"))  # the results and the authors are this project's
 
 
-def write_copy(repository: Path, name: ProjectName, folder: Path) -> int:
-    """Write the copy and return its number of files.
+def write_copy(repository: Path, name: ProjectName, folder: Path) -> SourceFiles:
+    """Write the copy and return the files that it was made from, with what is left out of it.
 
     Raises a UserError, before anything is written, for a name that the code already contains.
     """
-    files = list(_files(repository))
+    # git is not asked: a download has no git history
+    found = SourceFiles(repository, keeps_links=True)
+    files = found.files = [path for path in found.files if not _is_left_out(path)]
     texts = {path: text for path in files if (text := _text(repository / path)) is not None}
     cleaned = {path: _clean(path, text) for path, text in texts.items()}
     for path in files:
         if name.is_example or path.name == "LICENSE":
             continue
-        if found := name.pattern().search(f"{path}\n{cleaned.get(path, '')}"):
+        if word := name.pattern().search(f"{printable(path)}\n{cleaned.get(path, '')}"):
             raise UserError(
-                f"{found[0]} is already a word of this repository ({path}), so that the copy could not be renamed: "
-                f"choose another, such as {name.snake}_project"
+                f"{word[0]} is already a word of this repository ({printable(path)}), so that the copy could not be "
+                f"renamed: choose another, such as {name.snake}_project"
             )
     rename = renamer(ProjectName.of(repository), name)
     for path in files:
@@ -42,24 +42,7 @@ def write_copy(repository: Path, name: ProjectName, folder: Path) -> int:
             shutil.copymode(old, new)
         else:
             shutil.copy(old, new, follow_symlinks=False)
-    return len(files)
-
-
-def _files(repository: Path) -> Iterator[Path]:
-    """Yield the relative paths that .gitignore does not name. Git is not asked: a download has no git history."""
-    file = repository / ".gitignore"
-    ignored = GitIgnoreSpec.from_lines(file.read_text(encoding="utf-8").splitlines() if file.is_file() else [])
-    folders = [repository]
-    while folders:
-        for path in sorted(folders.pop().iterdir()):
-            relative = path.relative_to(repository)
-            if path.name == ".git" or ignored.match_file(f"{relative}/" if path.is_dir() else relative):
-                continue
-            if path.is_dir() and not path.is_symlink():
-                if not (path / "pyvenv.cfg").exists() and not (path / ".git").exists():  # an environment, a repository
-                    folders.append(path)
-            elif (path.is_file() or (path.is_symlink() and path.exists())) and not _is_left_out(relative):
-                yield relative
+    return found
 
 
 def _is_left_out(path: Path) -> bool:

@@ -73,7 +73,7 @@ def test_parse_overrides_and_create_caching_repo_is_called_for_each_question(mon
 def test_apply_overrides_to_config():
     with initialize_config_dir(str(CONFIG), version_base="1.3"):
         config = compose("config", ["data=digits"])
-        lines = ["hparams.lr=0.5", "+optimizer.nesterov=true", "~hparams.patience"]
+        lines = ["hparams.lr=0.5", "+optimizer.nesterov=true", "~hparams.lr"]
         hydra_core.apply_overrides(OverridesParser.create().parse_overrides(lines), config)
         assert config == compose("config", ["data=digits", *lines])
     with pytest.raises(HydraException, match=r"Could not override 'hparams\.absent'"):

@@ -124,6 +124,36 @@ def test_a_copy_differs_in_nothing_but_what_was_changed(tmp_path, monkeypatch):
     assert folder.source_differences(copy, "config") == ["config/a.yaml"]
 
 
+def test_a_copy_says_what_it_leaves_out(tmp_path, monkeypatch, caplog):
+    repository, runs = tmp_path / "repository", tmp_path / "repository" / "outputs"
+    for file in ("src/model.py", "src/local/net.py", "src/.env", "config/tls.key"):
+        (repository / file).parent.mkdir(parents=True, exist_ok=True)
+        (repository / file).write_text("1")
+    (repository / "src" / "nothing").symlink_to("absent")
+    (repository / "src" / "runs").symlink_to("../outputs")
+    os.mkfifo(repository / "src" / "pipe")
+    (runs / "1").mkdir(parents=True)
+    monkeypatch.setattr(folder, "REPOSITORY", repository)
+    with caplog.at_level("INFO"):
+        folder.copy_source(runs / "1" / "source")
+    (line,) = caplog.messages
+    assert line == (
+        "source/ lacks config/tls.key (may hold a secret), src/.env (may hold a secret), src/nothing (a link to "
+        "nothing), src/pipe (no regular file), src/runs (a link that leads in circles)"
+    )
+    assert folder.source_differences(runs / "1" / "source") == []
+    assert {path.name for path in (runs / "1" / "source").rglob("*")} == {"src", "model.py", "local", "net.py"}
+    caplog.clear()
+    (repository / ".gitignore").write_text("local/\n")
+    (runs / "2").mkdir()
+    folder.copy_source(runs / "2" / "source")
+    (entry,) = caplog.records
+    assert entry.levelname == "WARNING"
+    assert entry.message.endswith("if they need src/local, take it out of .gitignore")
+    assert not (runs / "2" / "source" / "src" / "local").exists()
+    assert folder.source_differences(runs / "2" / "source") == []
+
+
 def test_the_commit_is_that_of_the_code_that_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "REPOSITORY", tmp_path)
     assert folder.git_state() is None

@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 
@@ -72,10 +73,20 @@ def repository(tmp_path):
 
 def test_what_is_copied_and_in_which_words(repository, tmp_path):
     new = tmp_path / "new"
-    number = write_copy(repository, NEW, new)
+    (repository / "src" / "deploy.pem").write_text("FrogLegs")
+    (repository / ".env.default").touch()
+    os.mkfifo(repository / "pipe")
+    copied = write_copy(repository, NEW, new)
     files = {str(path.relative_to(new)): path for path in new.rglob("*") if not path.is_dir() or path.is_symlink()}
-    assert number == len(files)
+    assert len(copied.files) == len(files)
+    assert {str(path): reason for path, reason in copied.left_out.items()} == {
+        **dict.fromkeys(("outputs", "src/best.ckpt"), "git ignores it"),
+        **dict.fromkeys((".env", "src/deploy.pem"), "may hold a secret"),
+        **{"nothing": "a link to nothing", "pipe": "no regular file"},
+        **{"environment": "a Python environment", "another": "another repository"},
+    }
     assert set(files) == {name.replace("frog_legs", "big_toes") for name in KEPT} | {
+        ".env.default",
         "tool",
         "docs/link",
         "docs/tests",
