@@ -224,6 +224,7 @@ def resumed_sweep(argv: list[str]) -> tuple[Path, list[str]] | None:
     named = [argument.partition("=")[2] for argument in argv if argument.startswith("resume_sweep=")]
     if not named:
         return None
+    refuse_in_arguments(argv)  # before the start is recorded
     folder = sweep_record.find(named[-1])
     record = sweep_record.read(folder)
     new = [argument for argument in argv if not argument.startswith("resume_sweep=") and argument not in SWEEPS]

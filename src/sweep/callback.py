@@ -17,6 +17,7 @@ from process.console import quiet_shared_terminal
 from process.errors import PastHydraError, UserError, first_line
 from run import sweep_record
 from run.folder import REPOSITORY, copy_source, locked, shown
+from settings import check
 from sweep import plan, study, workers
 from sweep.progress import Progress, print_table
 
@@ -35,10 +36,14 @@ class Sweep(Callback):
         return in_worker, ()
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Refuse a folder that holds a run or a sweep, before Hydra writes into it."""
+        """Refuse settings that cannot be run, and a folder that holds a run or a sweep, before Hydra writes there."""
         with passing_hydra():
             if config.get("resume") is not None or "run" in config or not ranks.is_rank_zero():
                 return
+            if (
+                config.hydra.output_subdir is not None
+            ):  # where Hydra writes them; a named folder has no check of its own
+                check(config)
             folder = Path(config.hydra.run.dir).absolute()
             if (folder / sweep_record.NAME).exists():
                 raise UserError(f"hydra.run.dir={shown(folder)} holds a sweep: name another folder, or leave this out")
@@ -59,6 +64,8 @@ class Sweep(Callback):
             folder = Path(config.hydra.sweep.dir).absolute()  # made by its resolver
             if (folder / sweep_record.NAME).exists():
                 raise UserError(f"{folder} holds a sweep already: resume_sweep={folder} runs what is left of it")
+            if (folder / "run.json").exists():
+                raise UserError(f"hydra.sweep.dir={shown(folder)} holds a run: name another folder, or leave this out")
             folder.mkdir(parents=True, exist_ok=True)
             copy_source(folder / "source")
             sweep_record.write_start(folder, sys.argv[1:])
