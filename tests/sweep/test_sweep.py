@@ -23,11 +23,13 @@ def written(sweep, *names):
 
 @pytest.mark.processes
 def test_one_that_fails_is_said_the_others_go_on_and_only_it_is_run_again(command, tmp_path, capfd):
-    assert command("train", *TINY, "hparams.lr=0.01,0.003", "hparams.patch_size=3,9", "model=patch_set", "-m") == 1
+    assert (
+        command("train", *TINY, "hparams.lr=0.01,0.003", "hparams.pool=[mean],[absent]", "model=patch_set", "-m") == 1
+    )
     sweep = sweep_in(tmp_path)
     assert statuses(sweep) == ["finished", "failed", "finished", "failed"]
     captured = capfd.readouterr()
-    why = "hparams.patch_size=9 exceeds the 8x8 images of this data set: choose <= 8"
+    why = "model.network: no such reduction: 'absent'; choose from sum, mean, max, min, std, logsumexp, softmax"
     at_once = captured.out.splitlines()
     failed, later = (
         next(i for i, line in enumerate(at_once) if words in line) for words in (f"#1 failed: {why}", "#2 ")
