@@ -131,7 +131,7 @@ _INTERVAL = Rule(f"{_LIMIT.words}, or {_TIME.words}", lambda v: _LIMIT.test(v) o
 _END = Rule("a whole number >= 1, or -1 for no end", lambda v: type(v) is int and (v >= 1 or v == -1))
 _COMMENT = Rule("a text", lambda v: isinstance(v, str | int | float)).or_null()
 _BITS = Rule("a whole number from 2 to 8", lambda v: type(v) is int and 2 <= v <= 8)
-_WHITE = Rule("a number > 0", lambda v: type(v) in (int, float) and 0 < v < float("inf")).or_null()
+_POSITIVE = Rule("a number > 0", lambda v: type(v) in (int, float) and 0 < v < float("inf"))
 _DIGIT = Rule("a digit, 0 to 9", lambda v: type(v) is int and 0 <= v <= 9)
 
 TABLE = (
@@ -186,7 +186,8 @@ TABLE = (
     Setting("data.crop_padding", _integer(0)),
     Setting("data.flip", _SWITCH),
     Setting("data.memory_limit_gib", _number(0), optional=True),
-    Setting("data.white", _WHITE, optional=True, fixed=True),
+    Setting("data.max_megapixels", _POSITIVE, optional=True, comparable=True),
+    Setting("data.white", _POSITIVE.or_null(), optional=True, fixed=True),
     Setting("data.target_digit", _DIGIT, optional=True, fixed=True),
     Setting("data.bag_size_mean", _number(1), optional=True, fixed=True),
     Setting("data.bag_size_std", _number(0), optional=True, fixed=True),

@@ -18,14 +18,45 @@ from typing import NoReturn
 
 from process.errors import UserError
 
-# what Pillow decodes by itself; to ask Pillow takes 0.2 s
-EXTENSIONS = frozenset(
-    """.apng .avif .avifs .blp .bmp .bw .cur .dcx .dds .dib .fit .fits .flc .fli .ftc .ftu .gbr .gif .icb .icns .ico
-    .iim .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .msp .pbm .pcd .pcx .pfm .pgm .png .pnm .ppm .psd
-    .pxr .qoi .ras .rgb .rgba .sgi .tga .tif .tiff .vda .vst .webp .xbm .xpm""".split()  # noqa: SIM905 a list literal would take 56 lines
-)
+# endings by Pillow's name, in the order in which Pillow tries them; left out is what starts a program (EPS) or holds a
+# file of any format (IPTC)
+FORMATS = {
+    "BMP": ".bmp",
+    "DIB": ".dib",
+    "GIF": ".gif",
+    "JPEG": ".jfif .jpe .jpeg .jpg .mpo",  # MPO is opened as JPEG
+    "PPM": ".pbm .pfm .pgm .pnm .ppm",
+    "PNG": ".apng .png",
+    "TIFF": ".tif .tiff",
+    "WEBP": ".webp",
+    "JPEG2000": ".j2c .j2k .jp2 .jpc .jpf .jpx",
+    "AVIF": ".avif .avifs",
+    "BLP": ".blp",
+    "CUR": ".cur",
+    "DCX": ".dcx",
+    "DDS": ".dds",
+    "FITS": ".fit .fits",
+    "FLI": ".flc .fli",
+    "FTEX": ".ftc .ftu",
+    "GBR": ".gbr",
+    "ICNS": ".icns",
+    "ICO": ".ico",
+    "MSP": ".msp",
+    "PCD": ".pcd",
+    "PCX": ".pcx",
+    "PIXAR": ".pxr",
+    "PSD": ".psd",
+    "QOI": ".qoi",
+    "SGI": ".bw .rgb .rgba .sgi",
+    "SUN": ".ras",
+    "TGA": ".icb .tga .vda .vst",
+    "XBM": ".xbm",
+    "XPM": ".xpm",
+}
+EXTENSIONS = frozenset(" ".join(FORMATS.values()).split())
 LAYOUT = "set data.root to a folder or .zip with train/<class>/<image>, and optionally valid/ and test/ likewise"
 PARTS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}  # by folder
+COMPRESSIONS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard"}  # of a .zip, by their number
 SHOWN = 8  # names in one message, at most
 
 
@@ -195,8 +226,8 @@ def names_in_zip(path: Path) -> list[str]:
 def entries_by_name(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     r"""Return the entries of a .zip by their names, with / in place of \ and without ./ and what macOS adds.
 
-    Raises UserError for names that lead out of the archive, for encrypted files, and for two different files of one
-    name; of two equal files, one counts.
+    Raises UserError for names that lead out of the archive, for files that are encrypted or compressed by anything but
+    deflate, and for two different files of one name; of two equal files, one counts.
     """
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
@@ -209,6 +240,12 @@ def entries_by_name(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
             continue
         if entry.flag_bits & 1:
             raise UserError(f"{archive.filename}: {name} is encrypted: unzip it, and name the folder instead")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # bzip2 and LZMA, where zipfile cannot limit how much a few bytes become, and what it cannot decompress
+            method = COMPRESSIONS.get(entry.compress_type, f"method {entry.compress_type}")
+            raise UserError(
+                f"{archive.filename}: {name} is compressed by {method}: make it anew by deflate, or unzip it"
+            )
         same = entries.setdefault(name, entry)
         if (same.CRC, same.file_size) != (entry.CRC, entry.file_size):
             raise UserError(f"{archive.filename}: two different files are named {name}: remove one of them")

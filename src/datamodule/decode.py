@@ -4,10 +4,16 @@ Pillow: torchvision's decoders (2.5 times as fast on small JPEGs, same pixels) a
 """
 
 import io
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from datamodule.class_folders import FORMATS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,13 +34,31 @@ TURNS = {  # by its value; 1 is upright
 BITS_PER_SAMPLE, WHITE_IS_ZERO, PLANES, SAMPLE_FORMAT = 258, 262, 284, 339  # TIFF tags
 TWELVE_BITS, SIXTEEN_BITS = 2**12 - 1, 2**16 - 1
 TO_EIGHT_BITS = "convert it to 8 bits"
+MAX_MEGAPIXELS = 1000
+BLOCK = 2**20  # pixels that are converted at once
+# of the formats that are read, AVIF alone is missing in the oldest Pillow
+READ = [name for name in FORMATS if name != "AVIF" or find_spec("PIL.AvifImagePlugin")]
+
+
+class TooManyPixelsError(ValueError):
+    """Error for an image, or a part of its file, with more pixels than the limit."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__(pixels)
+        self.pixels = pixels
 
 
 class LevelsError(ValueError):
     """Error for an image whose levels cannot be converted to 8 bits; its message contains the remedy."""
 
 
-def decode(data: bytes, channels: int, image_size: tuple[int, int], white: float | None = None) -> Tensor:
+def decode(
+    data: bytes,
+    channels: int,
+    image_size: tuple[int, int],
+    white: float | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> Tensor:
     """Decode to grey (channels=1) or RGB (3), stretched to image_size with antialiased bilinear interpolation.
 
     The first frame is read and turned upright by its EXIF orientation. Palettes and colour spaces are converted,
@@ -42,28 +66,40 @@ def decode(data: bytes, channels: int, image_size: tuple[int, int], white: float
     what the file states (the maximum of PGM, 4095 for TIFF of 12 bits), else the argument, else 65535 for unsigned
     16 bits. A level below 0 or above white raises LevelsError, and so do, without the argument, levels of 32 bits or
     floating point, and 16 bits that contain no level above 4095: these may be 12 bits, or a dark image. Colours of 16
-    bits become level // 256; they may be dark only with white=65535. Raises ValueError, or Pillow's own exceptions
-    for data that are no image.
+    bits become level // 256; they may be dark only with white=65535. Raises TooManyPixelsError, mostly before anything
+    is decoded, and ValueError, or Pillow's own exceptions, for data that are no image.
+
+    An image takes 1 to 4 bytes per pixel once decoded, and at most 4 more while it is converted.
     """
     import numpy as np
     from PIL import Image
 
-    with Image.open(io.BytesIO(data)) as opened:
-        deep = opened.mode[0] in "IF"
-        image = _grey(opened, white) if deep else _opaque(opened, white)
-        if image.mode == "LAB":  # converts to RGB only
-            image = image.convert("RGB")
-        mode = "L" if channels == 1 else "RGB"
-        if image.mode != mode:  # else convert() would copy it
-            image = image.convert(mode)
-        image.load()
-        if turn := TURNS.get(_orientation(opened)):
-            image = image.transpose(Image.Transpose[turn])
+    # Pillow has one limit for the process; it checks what is embedded too: the tiles of a TIFF, the image in an icon
+    Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
+    warnings.simplefilter("error", Image.DecompressionBombWarning)  # up to twice the limit, Pillow would only warn
+    try:
+        image = _upright(data, "L" if channels == 1 else "RGB", white)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise TooManyPixelsError(int(re.findall(r"\d+", str(error))[0])) from error
     height, width = image_size
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
+    if channels == 3 and image.mode == "L":  # only now: before, it would take four times the memory
+        image = image.convert("RGB")
     pixels_HWC = torch.from_numpy(np.array(image)).view(height, width, channels)
     return pixels_HWC.permute(2, 0, 1).contiguous()
+
+
+def _upright(data: bytes, mode: str, white: float | None) -> "Image.Image":
+    """Decode to L, or to a colour image of the mode, and turn upright."""
+    from PIL import Image
+
+    file = Image.open(io.BytesIO(data), formats=READ)  # no `with`: nothing is to be closed
+    image = _grey(file, white) if file.mode[0] in "IF" else _eight_bits(file, mode, white)
+    image.load()
+    turn = TURNS.get(_orientation(file))
+    del file  # if it was converted, it is in no one's memory while the image is turned
+    return image.transpose(Image.Transpose[turn]) if turn else image
 
 
 def _orientation(image: "ImageFile") -> Any:
@@ -75,8 +111,28 @@ def _orientation(image: "ImageFile") -> Any:
         return None
 
 
-def _opaque(file: "ImageFile", white: float | None) -> "Image.Image":
-    """Return an image of 8 bits on white. Raises LevelsError for levels that Pillow reads wrongly."""
+def _blocks(image: "Image.Image") -> Iterator[tuple[int, int, int, int]]:
+    """Yield boxes (left, top, right, bottom) of at most BLOCK pixels that cover the image."""
+    width, height = image.size
+    columns = min(width, BLOCK)
+    rows = max(1, BLOCK // columns)
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield left, top, min(left + columns, width), min(top + rows, height)
+
+
+def _by_blocks(image: "Image.Image", mode: str, convert: Callable[["Image.Image"], "Image.Image"]) -> "Image.Image":
+    """Return the image converted pixel by pixel to the mode, with no memory but that of the result."""
+    from PIL import Image
+
+    result = Image.new(mode, image.size)
+    for box in _blocks(image):
+        result.paste(convert(image.crop(box)), box[:2])
+    return result
+
+
+def _eight_bits(file: "ImageFile", mode: str, white: float | None) -> "Image.Image":
+    """Return an image of 8 bits on white, L or of the mode. Raises LevelsError for levels that Pillow reads wrongly."""
     from PIL import Image
 
     tags, raw = getattr(file, "tag_v2", {}), {_raw_mode(tile.args) for tile in file.tile}
@@ -84,13 +140,23 @@ def _opaque(file: "ImageFile", white: float | None) -> "Image.Image":
         _check_sixteen_bits(file, tags, white)
     if tags.get(SAMPLE_FORMAT) and 2 in tags[SAMPLE_FORMAT]:
         raise LevelsError(f"signed levels of 8 bits: {TO_EIGHT_BITS} without a sign")
-    if not file.has_transparency_data:
-        return file
+    transparent = file.has_transparency_data
     if file.mode == "L" and isinstance(level := file.info.get("transparency"), int):
         # Pillow stretches 2 and 4 bits to 0 .. 255, but not the transparent level
         file.info["transparency"] = level * {"L;2": 85, "L;4": 17}.get(next(iter(raw), ""), 1)
-    image = file.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    if not transparent and file.mode in ("1", "L"):
+        mode = "L"
+    if not transparent and file.mode == mode:
+        return file
+
+    def convert(block: "Image.Image") -> "Image.Image":
+        if transparent:
+            block = Image.alpha_composite(Image.new("RGBA", block.size, "white"), block.convert("RGBA"))
+        elif block.mode == "LAB":  # converts to RGB only
+            block = block.convert("RGB")
+        return block.convert(mode)
+
+    return _by_blocks(file, mode, convert)
 
 
 def _raw_mode(arguments: Any) -> str:
@@ -103,8 +169,7 @@ def _check_sixteen_bits(image: "Image.Image", tags: Any, white: float | None) ->
         raise LevelsError(f"colours of 16 bits in planes or with a transparent colour: {TO_EIGHT_BITS}")
     if white not in (None, SIXTEEN_BITS):
         raise LevelsError(f"colours of 16 bits are read with data.white={SIXTEEN_BITS} only: {TO_EIGHT_BITS}")
-    bands = image.split()[:-1] if image.mode in ("RGBA", "LA") else image.split()
-    highest: Any = max(band.getextrema()[1] for band in bands)
+    highest: Any = max(image.getchannel(band).getextrema()[1] for band in image.getbands() if band != "A")
     if white is None and 0 < highest < 16:
         raise LevelsError(
             f"colours of 16 bits, none above level {highest} of 255: {TO_EIGHT_BITS}, "
@@ -119,10 +184,17 @@ def _grey(image: "Image.Image", white: float | None) -> "Image.Image":
 
     if image.format == "FITS":  # Pillow reads its signed levels as unsigned
         raise LevelsError(f"FITS of more than 8 bits: {TO_EIGHT_BITS} in another format")
-    levels_HW = np.asarray(image).astype(np.float64)
-    transparent_HW = levels_HW == image.info.get("transparency", np.nan)
-    seen = levels_HW[~transparent_HW]
-    low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
+    transparent = image.info.get("transparency", np.nan)
+
+    def levels(block: "Image.Image") -> Any:
+        return np.asarray(block).astype(np.float64)
+
+    extremes = []
+    for box in _blocks(image):
+        levels_HW = levels(image.crop(box))
+        if (seen := levels_HW[levels_HW != transparent]).size:
+            extremes += [seen.min(), seen.max()]
+    low, high = (float(np.min(extremes)), float(np.max(extremes))) if extremes else (0.0, 0.0)
     white = _white(image, high, white)
     if white is None or not -0.5 <= 255 / white * low <= 255 / white * high < 255.5:
         kind = {"F": "floating-point levels", "I": "integer levels"}[image.mode[0]]
@@ -130,11 +202,19 @@ def _grey(image: "Image.Image", white: float | None) -> "Image.Image":
         raise LevelsError(
             f"{kind} from {low:g} to {high:g}{setting}: {TO_EIGHT_BITS}, or set data.white to the level that is white"
         )
-    pixels_HW = (levels_HW * (255 / white)).round().clip(0, 255)
-    if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(WHITE_IS_ZERO) == 0:  # Pillow: in 8 bits only
-        pixels_HW = 255 - pixels_HW
-    pixels_HW[transparent_HW] = 255
-    return Image.fromarray(pixels_HW.astype(np.uint8))
+    scale = 255 / white
+    # Pillow heeds it in 8 bits only
+    inverted = image.format == "TIFF" and getattr(image, "tag_v2", {}).get(WHITE_IS_ZERO) == 0
+
+    def convert(block: "Image.Image") -> "Image.Image":
+        levels_HW = levels(block)
+        pixels_HW = (levels_HW * scale).round().clip(0, 255)
+        if inverted:
+            pixels_HW = 255 - pixels_HW
+        pixels_HW[levels_HW == transparent] = 255
+        return Image.fromarray(pixels_HW.astype(np.uint8))
+
+    return _by_blocks(image, "L", convert)
 
 
 def _white(image: "Image.Image", high: float, white: float | None) -> float | None:

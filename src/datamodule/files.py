@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodule.class_folders import is_hidden, is_image, left_out, names_in_folder, names_in_zip
+from datamodule.decode import MAX_MEGAPIXELS
 from datamodule.image_folder import FileSource, UnreadableImageError
 from datamodule.loader import identity_collate, start_method
 from process.errors import UserError
@@ -44,6 +45,7 @@ class Files(Dataset[Batch]):
         batch_size: int,
         num_workers: int | None,
         white: float | None = None,
+        max_megapixels: float = MAX_MEGAPIXELS,
     ) -> None:
         if channels not in (1, 3):
             raise UserError(f"the network takes {channels} channels: files are read as grey (1) or RGB (3)")
@@ -53,7 +55,8 @@ class Files(Dataset[Batch]):
         if not names:
             why = self.others[0] if closed else f"no image there ({left_out(others) or 'no files'})"
             raise UserError(f"input={input}: {why}: {KINDS}")
-        self.source = FileSource(root, {"": names}, [0], (channels, image_size[0], image_size[1]), white)
+        shape = (channels, image_size[0], image_size[1])
+        self.source = FileSource(root, {"": names}, [0], shape, white, max_megapixels, "files.max_megapixels")
         self.names = [printable(root / name) for name in names]
         if others:
             self.others.append(f"{printable(left_out(others))}; a pattern such as 'photos/*.dat' takes them")

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodule.class_folders import entries_by_name, list_images
-from datamodule.decode import LevelsError, decode
+from datamodule.decode import MAX_MEGAPIXELS, LevelsError, TooManyPixelsError, decode
 from datamodule.image import ImageDataModule
 from datamodule.loader import MemorySource, Part, Source, identity_collate, start_method
 from process.errors import UserError
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 GIB = 2**30
 CHUNK = 2**22  # bytes that a worker sends at once: containers often have 64 MiB of shared memory
+BYTES_PER_PIXEL = 3  # in a file that is not compressed
+SLACK = 2**26  # bytes of profiles, thumbnails and the like in a file, beside its pixels
 FEW = 4_000  # images; for fewer, starting workers takes longer than they save
 
 
@@ -47,8 +49,11 @@ class FileSource:
         labels: list[int],
         shape: tuple[int, int, int],
         white: float | None = None,
+        max_megapixels: float = MAX_MEGAPIXELS,
+        limit_setting: str = "data.max_megapixels",
     ) -> None:
         self.root, self.shape, self.white = root, shape, white
+        self.max_megapixels, self.limit_setting = max_megapixels, limit_setting
         self.names = [name for names in classes.values() for name in names]
         counts = torch.tensor([len(names) for names in classes.values()])
         self.labels = torch.tensor(labels).repeat_interleave(counts)
@@ -65,21 +70,38 @@ class FileSource:
         """Decode one image. Raises UnreadableImageError."""
         name = self.names[i]
         try:
-            return decode(self._read(name), self.shape[0], self.shape[1:], self.white)
+            return decode(self._read(name), self.shape[0], self.shape[1:], self.white, self.max_megapixels)
+        except TooManyPixelsError as error:
+            raise self._too_large(name, f"{error.pixels:,} pixels", error.pixels) from error
+        except UnreadableImageError:
+            raise
         except LevelsError as error:
             raise UnreadableImageError(f"{self.root / name}: {error}") from error
         except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, and others
             message = getattr(error, "strerror", None) or str(error)
-            reason = " ".join(message.partition("<_io.BytesIO")[0].split()) or type(error).__name__
+            reason = " ".join(message.partition("<_io.")[0].split()) or type(error).__name__
             raise UnreadableImageError(
                 f"{self.root / name}: cannot be read as an image ({reason}): replace or remove it"
             ) from error
+
+    def _too_large(self, name: str, size: str, pixels: float) -> UnreadableImageError:
+        limit, raised = f"{self.limit_setting}={self.max_megapixels:g}", math.ceil(pixels / 1e6)
+        return UnreadableImageError(
+            f"{self.root / name}: {size} are more than {limit} allows: reduce the image, or set "
+            f"{self.limit_setting}={raised} if memory suffices for it"
+        )
+
+    def _check_size(self, name: str, size: int) -> None:
+        """Raise UnreadableImageError for a file larger than the largest image would be without compression."""
+        if size > SLACK + BYTES_PER_PIXEL * self.max_megapixels * 1e6:
+            raise self._too_large(name, f"{size:,} bytes", (size - SLACK) / BYTES_PER_PIXEL)
 
     def _read(self, name: str) -> bytes:
         if not self._zipped:
             path = Path(f"{self.root}/{name}")
             if not path.is_file():  # a pipe, whose reading would block, or a link to nothing
                 raise OSError("no file")
+            self._check_size(name, path.stat().st_size)
             return path.read_bytes()
         # a handle has one position in the file: threads and forked workers must not share it
         reader = (os.getpid(), threading.get_ident())
@@ -87,7 +109,10 @@ class FileSource:
             archive = zipfile.ZipFile(self.root)
             self._archives[reader] = archive, entries_by_name(archive)
         archive, entries = self._archives[reader]
-        return archive.read(entries[name])
+        entry = entries[name]
+        self._check_size(name, entry.file_size)
+        with archive.open(entry) as file:
+            return file.read(entry.file_size)  # not archive.read, which decompresses more than is stated
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_archives": {}}
@@ -113,11 +138,20 @@ class ImageFolder(ImageDataModule):
 
     A part of at most memory_limit_gib GiB as uint8 is decoded once, at setup; a larger one is decoded batch by batch.
     `white` is the level that is white in images of more than 8 bits; None: 65535 in 16 bits, others are refused.
+    An image of more than `max_megapixels` is refused.
     """
 
-    def __init__(self, root: str, memory_limit_gib: float, white: float | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        root: str,
+        memory_limit_gib: float,
+        white: float | None = None,
+        max_megapixels: float = MAX_MEGAPIXELS,  # of runs recorded before the setting existed, too
+        **settings: Any,
+    ) -> None:
         super().__init__(**settings)
         self.root, self.memory_limit_gib, self.white = Path(root).absolute(), memory_limit_gib, white
+        self.max_megapixels = max_megapixels
         if self.channels not in (1, 3):
             raise UserError(f"data.channels={self.channels}: choose 1 (grey) or 3 (RGB)")
 
@@ -134,6 +168,7 @@ class ImageFolder(ImageDataModule):
         if len(names) != self.num_classes:
             raise UserError(f"data.num_classes={self.num_classes}, but {self.root} has {len(names)} in train/")
         labels = [names.index(name) for name in classes]
-        source = FileSource(self.root, classes, labels, (self.channels, *self.image_size), self.white)
+        shape = (self.channels, *self.image_size)
+        source = FileSource(self.root, classes, labels, shape, self.white, self.max_megapixels)
         size = len(source) * math.prod(source.shape)
         return source.in_memory() if size <= self.memory_limit_gib * GIB else source

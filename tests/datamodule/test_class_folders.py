@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from datamodule.class_folders import EXTENSIONS, count_classes, list_images
+from datamodule.class_folders import EXTENSIONS, FORMATS, count_classes, list_images
 from process.errors import UserError
 
 NAMES = ["train/cat/a.PNG", "train/cat/deep/er/b.jpg", "train/dog/c.Jpeg", "valid/dog/d.bmp"]
@@ -102,10 +102,13 @@ def test_endings_are_those_that_pillow_decodes_by_itself():
         "EPS",  # needs Ghostscript
         "MPEG",  # is identified only
         "IM",  # is deprecated
+        "IPTC",  # holds a file of any format, also one that needs Ghostscript
     }
     endings = Image.registered_extensions()
     known = {ending for ending, kind in endings.items() if kind in Image.OPEN and kind not in others}
     assert known | {".mpo"} == EXTENSIONS  # MPO is opened as JPEG
+    assert set(Image.OPEN) >= FORMATS.keys()  # else Image.open would raise KeyError
+    assert all(endings[ending] == kind for kind, text in FORMATS.items() for ending in text.split() if ending != ".mpo")
 
 
 @pytest.mark.parametrize("make", [make_folder, make_zip])
@@ -190,6 +193,20 @@ def test_refuses_an_encrypted_zip(tmp_path):
     data[entry + 8] |= 1
     root.write_bytes(data)
     with pytest.raises(UserError, match=r"x.zip: train/cat/a.PNG is encrypted: unzip it, and name the folder"):
+        count_classes(str(root))
+
+
+@pytest.mark.parametrize(
+    ("method", "words"), [(9, "Deflate64"), (12, "bzip2"), (14, "LZMA"), (93, "Zstandard"), (99, "method 99")]
+)
+def test_refuses_a_zip_whose_decompression_has_no_limit(tmp_path, method, words):
+    root = Path(make_zip(tmp_path / "x.zip", NAMES))
+    data = bytearray(root.read_bytes())
+    data[data.index(b"PK\x01\x02") + 10] = method
+    root.write_bytes(data)
+    with pytest.raises(
+        UserError, match=rf"train/cat/a.PNG is compressed by ({words}): make it anew by deflate, or unzi"
+    ):
         count_classes(str(root))
 
 
