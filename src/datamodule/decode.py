@@ -76,6 +76,7 @@ def decode(
 
     # Pillow has one limit for the process; it checks what is embedded too: the tiles of a TIFF, the image in an icon
     Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata: the image counts
     warnings.simplefilter("error", Image.DecompressionBombWarning)  # up to twice the limit, Pillow would only warn
     try:
         image = _upright(data, "L" if channels == 1 else "RGB", white)

@@ -1,13 +1,18 @@
 import io
+import os
+import re
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from datamodule.decode import LevelsError, decode
+from datamodule import decode as decode_module
+from datamodule.class_folders import FORMATS
+from datamodule.decode import LevelsError, TooManyPixelsError, decode
 
 UPRIGHT = {  # from the stored pixels, by the EXIF orientation, as the standard defines it
     1: lambda stored: stored,
@@ -302,3 +307,123 @@ def test_refuses_a_truncated_file(pixels, kind):
     for share in (0.5, 0.95):
         with pytest.raises(OSError, match=r"(?i)truncated|broken|decoder"):
             decode(data[: int(len(data) * share)], 3, (64, 64))
+
+
+def test_an_image_above_the_limit_is_refused_before_it_is_decoded():
+    data = png(60_000, 1, 0, bytes(7500))
+    assert decode(data, 1, (1, 4), max_megapixels=0.06).tolist() == [[[0] * 4]]
+    for limit in (0.059999, 0.01):  # Pillow by itself warns up to twice its limit
+        with pytest.raises(TooManyPixelsError) as caught:
+            decode(data[:60], 1, (1, 4), max_megapixels=limit)  # all but the header is missing
+        assert caught.value.pixels == 60_000
+
+
+def test_pillow_itself_limits_no_scan():
+    data = encode(Image.new("1", (20_000, 20_000)), format="png")  # 400 megapixels; Pillow's own limit is 179
+    with pytest.raises(TooManyPixelsError):
+        decode(data, 1, (2, 2), max_megapixels=399)
+
+
+@pytest.mark.parametrize("kind", ["ico", "icns"])
+def test_an_image_inside_of_an_icon_is_limited_too(kind):
+    icon = encode(Image.new("RGBA", (32, 32)), format=kind)
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 100, 8, 6, 0, 0, 0)
+    header += struct.pack(">I", zlib.crc32(header))
+    data = re.sub(b"IHDR.{17}", lambda _: header, icon, flags=re.DOTALL)
+    with pytest.raises(TooManyPixelsError) as caught:
+        decode(data, 1, (2, 2), max_megapixels=2)
+    assert caught.value.pixels == 6_000_000
+
+
+@pytest.fixture
+def ghostscript(tmp_path, monkeypatch):
+    """Put a gs on PATH that leaves a file; return its path."""
+    started = tmp_path / "started"
+    for name in ("gs", "djpeg"):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\ntouch {started}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    return started
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+IPTC = b"\x1c\x03\x3c\0\2\1\0" + b"\x1c\x03\x14\0\1\x0a" + b"\x1c\x03\x1e\0\1\x0a" + b"\x1c\x03\x78\0\1\5"
+IPTC += b"\x1c\x08\x0a" + struct.pack(">H", len(EPS)) + EPS + b"\0" * 5
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("data", [EPS, IPTC], ids=["EPS", "EPS in IPTC"])
+def test_no_image_starts_a_program(data, ghostscript):
+    Image.init()
+    with pytest.raises(OSError, match="cannot identify image file"):
+        decode(data, 3, (4, 4))
+    assert not ghostscript.exists()
+
+
+def test_every_format_is_one_of_pillow():
+    Image.init()
+    with pytest.raises(OSError, match="cannot identify image file"):  # KeyError if one was unknown
+        decode(b"nothing", 3, (4, 4))
+    assert set(decode_module.READ) == FORMATS.keys() & set(Image.OPEN)
+
+
+def sample(mode, transparent):
+    """Return a PNG, TIFF or GIF of 24 x 18 random pixels."""
+    rng = np.random.default_rng(0)
+    if mode.startswith(("I", "F")):
+        kind = {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
+        image = Image.fromarray(rng.integers(0, 65536, (18, 24)).astype(kind))
+        return encode(image, format="png" if mode == "I;16" else "tiff", **transparent)
+    colours = Image.fromarray(rng.integers(0, 256, (18, 24, 4), dtype=np.uint8))
+    image = colours.convert("RGB").quantize(40) if mode == "P" else colours.convert("RGB").convert(mode)
+    if mode in ("RGBA", "LA"):
+        image = colours.convert(mode)
+    return encode(image, format="png" if mode in ("1", "L", "LA", "P", "RGB", "RGBA") else "tiff", **transparent)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("mode", "transparent"),
+    [
+        *((mode, {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F")),
+        ("L", {"transparency": 9}),
+        ("P", {"transparency": 3}),
+        ("P", {"transparency": bytes(range(0, 240, 6))}),
+        ("RGB", {"transparency": (0, 0, 0)}),
+        ("I;16", {"transparency": 700}),
+    ],
+)
+def test_blocks_make_no_difference(mode, transparent, channels, monkeypatch):
+    data, white = sample(mode, transparent), 65535 if mode[0] in "IF" else None
+    whole = decode(data, channels, (18, 24), white)
+    for block in (1, 7, 24, 50):  # pixels; a row has 24
+        monkeypatch.setattr(decode_module, "BLOCK", block)
+        assert torch.equal(decode(data, channels, (18, 24), white), whole)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux to measure memory")
+@pytest.mark.parametrize(
+    ("mode", "transparent", "own"),
+    [
+        ("I;16", {}, 2),
+        ("F", {}, 4),
+        ("P", {"transparency": bytes(range(0, 240, 6))}, 1),
+        ("L", {}, 1),
+        ("RGBA", {}, 4),
+        ("CMYK", {}, 4),
+    ],
+)
+def test_memory_is_at_most_four_bytes_a_pixel_over_the_mode(mode, transparent, own, monkeypatch):
+    monkeypatch.setattr(decode_module, "BLOCK", 2**14)
+    image, side = Image.open(io.BytesIO(sample(mode, transparent))), 3000
+    data = encode(image.resize((side, side), Image.Resampling.NEAREST), format=image.format, **transparent)
+    decode(data, 3, (8, 8), 65535 if mode[0] in "IF" else None)  # loads the libraries
+
+    def resident(name):
+        return int(re.findall(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())[0]) * 1024
+
+    Path("/proc/self/clear_refs").write_text("5")  # restarts the peak
+    before = resident("VmRSS")
+    decode(data, 3, (8, 8), 65535 if mode[0] in "IF" else None)
+    assert (resident("VmHWM") - before) / side**2 <= own + 4.5

@@ -130,6 +130,18 @@ def test_levels_are_read_by_the_setting(folder):
     assert without[0][2][0].startswith("12.png: 16 bits, but no level above 1000: set data.white=4095 if")
 
 
+def test_an_image_above_the_limit_is_unreadable(folder):
+    Image.new("1", (300, 200)).save("large.png")
+    for limit, count in ((0.05, 0), (0.06, 1)):
+        settings = {"channels": 3, "image_size": [2, 2], "batch_size": 2, "num_workers": 0, "max_megapixels": limit}
+        ((images, _, unreadable),) = Files("large.png", **settings).loader()
+        assert len(images) == count
+        assert list(unreadable.values()) == (1 - count) * [
+            "large.png: 60,000 pixels are more than files.max_megapixels=0.05 allows: reduce the image, or set "
+            "files.max_megapixels=1 if memory suffices for it"
+        ]
+
+
 def test_prediction_takes_the_white_level_of_the_run():
     files = OmegaConf.load(REPOSITORY / "config" / "predict.yaml").files
     assert OmegaConf.create({"files": files, "data": {"white": 4095}}).files.white == 4095

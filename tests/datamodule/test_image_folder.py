@@ -1,13 +1,18 @@
 import pickle
+import re
+import struct
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
+from runs import REPOSITORY
 
 from datamodule import image_folder
+from datamodule.decode import MAX_MEGAPIXELS
 from datamodule.image_folder import ImageFolder
 from datamodule.loader import MemorySource
 from process.errors import UserError
@@ -173,3 +178,75 @@ def test_what_is_left_out_is_said_once(root, folder, caplog):
         "not used: more/ (only train/, valid/ and test/ are)",
         "train/: left out by their ending: 1 (.heic)",
     ]
+
+
+def save_large(path):
+    """Save a PNG of 60,000 pixels."""
+    Image.new("1", (300, 200)).save(path, format="png")
+
+
+@pytest.mark.parametrize("top", [None, "animals/"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_above_the_limit_is_named(root, folder, top, workers):
+    save_large(root / "train" / "dog" / "02.png")
+    place = root if top is None else zipped(root, top)
+    options = {"num_workers": workers, "memory_limit_gib": 0, "valid": 0}
+    words = (
+        r"dog/02.png: 60,000 pixels are more than data.max_megapixels=0.05 allows: reduce the image, or set "
+        r"data.max_megapixels=1 if memory suffices for it$"
+    )
+    with pytest.raises(UserError, match=words) as caught:
+        list(folder(place, max_megapixels=0.05, **options).train_dataloader())
+    assert "\n" not in str(caught.value)
+    assert len(list(folder(place, max_megapixels=0.06, **options).train_dataloader())) > 0
+    assert len(list(folder(place, **options).train_dataloader())) > 0
+
+
+@pytest.mark.parametrize("top", [None, "animals/"])
+def test_a_file_larger_than_any_image_of_the_limit_is_not_read(root, folder, top):
+    path = root / "train" / "dog" / "02.png"
+    with path.open("wb") as file:
+        file.truncate(2**26 + 30_001)  # a hole, which takes no room on the disk
+    place = root if top is None else zipped(root, top)
+    words = r"02.png: 67,138,865 bytes are more than data.max_megapixels=0.01 allows: reduce the image, or set"
+    with pytest.raises(UserError, match=words):
+        folder(place, max_megapixels=0.01).source("train")
+    with pytest.raises(UserError, match=r"02.png: cannot be read as an image \(cannot identify image file\)"):
+        folder(place, max_megapixels=0.02).source("train")
+
+
+def test_no_file_of_three_gibibytes_is_read_by_default(root, folder):
+    with (root / "train" / "dog" / "02.png").open("wb") as file:
+        file.truncate(3 * 2**30)
+    with pytest.raises(UserError, match=r"3,221,225,472 bytes .* set data.max_megapixels=1052 if memory suffices"):
+        folder(root).source("train")
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux to measure memory")
+def test_a_zip_entry_is_not_decompressed_further_than_it_states(root, folder):
+    size, stated = 2**28 + 12_345, 1000
+    path = root / "train" / "dog" / "02.png"
+    with path.open("wb") as file:
+        file.truncate(size)  # a hole
+    place = root.parent / "data.zip"
+    with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(root.rglob("*.png")):
+            archive.write(file, file.relative_to(root).as_posix())
+    data = place.read_bytes()
+    assert data.count(struct.pack("<I", size)) == 2
+    place.write_bytes(data.replace(struct.pack("<I", size), struct.pack("<I", stated)))
+    del data
+    status = Path("/proc/self/status")
+    Path("/proc/self/clear_refs").write_text("5")  # restarts the peak
+    before = int(re.findall(r"VmRSS:\s+(\d+)", status.read_text())[0])
+    with pytest.raises(UserError, match=r"02.png: cannot be read as an image \(Bad CRC-32"):
+        folder(place).source("train")
+    assert int(re.findall(r"VmHWM:\s+(\d+)", status.read_text())[0]) - before < 2**15  # KiB
+
+
+def test_the_default_limit_is_said_in_yaml():
+    data = OmegaConf.load(REPOSITORY / "config" / "data" / "image_folder.yaml")
+    files = OmegaConf.load(REPOSITORY / "config" / "predict.yaml").files
+    assert data.max_megapixels == MAX_MEGAPIXELS
+    assert OmegaConf.create({"files": files, "data": {}}).files.max_megapixels == MAX_MEGAPIXELS  # an older run
+    assert OmegaConf.create({"files": files, "data": {"max_megapixels": 7}}).files.max_megapixels == 7
