@@ -93,6 +93,8 @@ def main(words: list[str]) -> None:
         print(describe_hidden(hidden), file=sys.stderr)
     elif not runs and (hint := why_none(found, query)):
         print(hint, file=sys.stderr)
+    if warnings := [run.warning for run in found if run.warning]:
+        print(warnings[0], f"(and {len(warnings) - 1:,} others)" * (len(warnings) > 1), file=sys.stderr)
     for path in query.outputs:
         is_whole = path.suffix == ".csv" and not (query.columns or curve or query.compare)
         written = listing(runs, replace(query, columns=["*"]), None) if is_whole else table

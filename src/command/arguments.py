@@ -5,6 +5,7 @@ replaced by the settings of a YAML file, and `run=` or `resume=` adds the record
 """
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,11 +23,13 @@ from process.errors import UserError
 from process.ranks import SWEEPS
 from process.secrets import refuse_in_arguments
 from run import sweep_record
+from run.data_file import DEEPEST, DamagedFileError, read_yaml
 from run.folder import REPOSITORY
 from run.resume import find_run, not_a_run
 from settings import leaves, quote, quoted
 
 SHOW = ("--cfg", "-c", "--info", "-i")
+LONGEST_OVERRIDE = 100_000  # characters of a recorded setting, such as one that lists files
 HELP = ("--help", "-h", "--hydra-help")
 SHOWN_BY_CFG = ("job", "hydra", "all")  # -c with one of these is Hydra's --cfg
 PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[A-Za-z_][\w./-]*", re.IGNORECASE)  # what Hydra reads as a text
@@ -240,10 +243,20 @@ def recorded_overrides(folder: Path, new: list[str]) -> list[str]:
     """Return the overrides of the run in `folder`, without those that `new` sets again."""
     path = folder / ".hydra" / "overrides.yaml"
     try:
-        recorded = [quote(override) for override in yaml.safe_load(path.read_text(encoding="utf-8"))]
-    except (OSError, yaml.YAMLError, AttributeError, TypeError, UnicodeDecodeError) as error:
+        recorded = read_yaml(path)
+    except (OSError, DamagedFileError) as error:
         raise UserError(f"{path} is missing or damaged: restore it, or name another run") from error
-    return without(recorded, new)
+    if not isinstance(recorded, list) or not all(map(_is_override, recorded)):
+        raise UserError(f"{path} is damaged: restore it, or name another run")
+    return without([quote(override) for override in recorded], new)
+
+
+def _is_override(word: Any) -> bool:
+    """Return whether Hydra's parser can take the word in a short time, and without thousands of nested calls."""
+    if not isinstance(word, str) or not 0 < len(word) <= LONGEST_OVERRIDE:
+        return False
+    depths = itertools.accumulate({"[": 1, "{": 1, "(": 1, "]": -1, "}": -1, ")": -1}.get(letter, 0) for letter in word)
+    return max(depths) <= DEEPEST
 
 
 def without(recorded: list[str], new: list[str]) -> list[str]:

@@ -8,17 +8,19 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from command.cli import build
 from process.errors import UserError
 from run.checkpoint import find_checkpoint, restore
-from run.folder import read_run_json
+from run.data_file import DamagedFileError, read_yaml
+from run.fields import MANY
+from run.folder import MissingRecordError, RecordError, read_run_json
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ class TrainedRun:
         """Return the class names in run.json; if it has none, those of the data, else the labels 0, 1, ..."""
         names = None
         try:
-            names = read_run_json(self.folder).get("class_names") or build(self.config.data).class_names
+            names = read_intact_record(self.folder).get("class_names") or build(self.config.data).class_names
         except UserError as error:
             log.info(f"the classes are given by number, as their names are unknown: {error}")
         numbers = [str(label) for label in range(self.config.data.num_classes)]
@@ -97,9 +99,10 @@ def open_run(folder: Path, config: DictConfig, which: str) -> TrainedRun:
     Sets data.num_classes in `config` to the recorded number, where the config would count classes in the data.
     """
     checkpoint = find_checkpoint(folder, which)
-    with suppress(OSError, ValueError, yaml.YAMLError, KeyError, TypeError):  # if damaged, the data are counted
-        recorded = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        config.data.num_classes = recorded["data"]["num_classes"]
+    with suppress(OSError, DamagedFileError, KeyError, TypeError):  # if damaged, the data are counted
+        number = read_yaml(folder / "config.yaml")["data"]["num_classes"]
+        if type(number) is int and 0 < number <= MANY:  # more would be a network of gigabytes
+            config.data.num_classes = number
     return TrainedRun(folder, config, checkpoint)
 
 
@@ -134,10 +137,19 @@ def refuse_other_classes(folder: Path, names: Sequence[str]) -> None:
 
 
 def read_intact_record(folder: Path) -> dict[str, Any]:
-    """Return what run.json records, nothing if it is missing or damaged."""
-    with suppress(UserError):
+    """Return what run.json records; nothing if it is missing or, with a warning, damaged."""
+    try:
         return read_run_json(folder)
+    except MissingRecordError:
+        pass
+    except RecordError as error:
+        _warn_once(f"{folder}: {error.reason}: it is ignored")
     return {}
+
+
+@cache
+def _warn_once(line: str) -> None:
+    log.warning(line)
 
 
 def _refuse_other_models(model: Any, purpose: str, needed: Sequence[str]) -> None:

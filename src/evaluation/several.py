@@ -1,13 +1,11 @@
 """The measurement of several runs in one process: a line for each, at the end a table as report.py shows it."""
 
-import json
 import shlex
 import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from command import arguments, cli
@@ -16,7 +14,8 @@ from process import interruption
 from process.console import format_duration, format_number, open_console, quiet_terminal
 from process.errors import PastHydraError, UserError
 from process.isolation import isolated
-from table.collect import EVALUATION, RunRecord, measured, plain_name
+from table.collect import EVALUATION as EVALUATION  # evaluate.py writes it
+from table.collect import RunRecord, measured, plain_name, read_evaluation
 from table.rows import make_table, sizes_of
 from table.terminal import show
 
@@ -83,6 +82,7 @@ class Several:
         try:
             with isolated():
                 cli.call(main)
+            metrics = measured(read_evaluation(folder) or {})
         except (Exception, PastHydraError) as failure:
             reason = cli.describe(failure)
             if reason not in self.reported:
@@ -90,7 +90,6 @@ class Several:
             self.reported.add(reason)
             self.measured.append(replace(run, facts={**run.facts, "status": "failed", "error": reason}, metrics={}))
             return
-        metrics = measured(json.loads((Path(folder) / EVALUATION).read_text(encoding="utf-8")))
         self.measured.append(replace(run, metrics=metrics))  # before the line: a signal may come while it is printed
         words = f"{len(self.measured)}/{len(self.runs)} runs", folder, *_main_numbers(metrics)
         self.console.print("  ".join(words), highlight=False, markup=False, soft_wrap=True)

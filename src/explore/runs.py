@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from command.trained_run import open_run, open_test_data
 from process.errors import UserError
 from run.checkpoint import find_checkpoint
+from run.data_file import read_yaml
 from set_module.set_network import cuts_images, draws_patches, patch_num_limit, patch_num_range
 from table.collect import RunRecord, known_as, read_runs
 from table.rows import short_folder
@@ -114,7 +115,7 @@ def read_config(folder: Path) -> DictConfig:
     """Return the composed config of the run with its interpolations, so that $DATASET is that of this machine."""
     path = folder / ".hydra" / "config.yaml"
     try:
-        config = OmegaConf.load(path)
+        config = OmegaConf.create(read_yaml(path))
         if not isinstance(config, DictConfig) or not (config.data._target_ and config.model._target_):
             raise ValueError("neither data nor model")
         return config

@@ -2,7 +2,6 @@
 
 # M images of the subset, K classes
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ from explore.test_set_logits import cached_logits, evenly_spaced, predicted_clas
 from figure.picture import drawable_names, drawn, fitted, legend_of_numbers, mosaic
 from process.errors import UserError
 from run.checkpoint import find_checkpoint
+from table.collect import EVALUATION, measured, read_evaluation
+from table.rows import AT_SIZE
 
 COLUMNS, MOST_IMAGES = 6, 36
 PATCH_NUMS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -182,15 +183,15 @@ def numbers_view(runs: Iterable[OpenedRun], names: list[str]) -> None:
 
 def recorded_accuracy(run: OpenedRun) -> dict[int, float]:
     """Return the accuracy by number of patches that evaluate.py measured with these weights on these test images."""
-    path = run.folder / "evaluation.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_evaluation(str(run.folder)) or {}
         same_weights = Path(found["checkpoint"]).parts[-3:] == find_checkpoint(run.folder, "best").parts[-3:]
-        outdated = path.stat().st_mtime < checkpoint_time(run.folder)
+        outdated = (run.folder / EVALUATION).stat().st_mtime < checkpoint_time(run.folder)
         if not same_weights or outdated or found["images"] != len(run.source):
             return {}
-        return {int(name.rpartition("=")[2]): float(value) for name, value in found["sizes"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
+        sizes = [(AT_SIZE.fullmatch(name), value) for name, value in measured({"sizes": found["sizes"]}).items()]
+        return {int(name["n"]): value for name, value in sizes if name and 0 <= value <= 1}
+    except (OSError, KeyError, UserError):
         return {}
 
 

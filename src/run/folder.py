@@ -5,7 +5,6 @@ Two starts in the same second never share a folder, and two processes never writ
 
 import fcntl
 import filecmp
-import json
 import logging
 import os
 import re
@@ -26,19 +25,14 @@ from process.files import explain_os_errors
 from process.ranks import agree_on
 from process.secrets import scrub
 from process.source_files import SourceFiles, printable
+from run.data_file import DamagedFileError, read_json
+from run.fields import RUN, wrong_entry
 
 log = logging.getLogger(__name__)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("src", "config", "requirements.txt")  # enough to run again: `python source/src/train.py`
 IGNORED = ("__pycache__", ".*", "outputs", "multirun")  # the last two exist in src if a run was started there
-TYPES = {
-    "status": str,
-    "started": str,
-    "settings": dict,
-    "composed": dict,
-    "metrics": dict,
-}  # entries of run.json
 
 
 class RecordError(UserError):
@@ -59,17 +53,17 @@ class MissingRecordError(RecordError):
 def read_run_json(folder: str | Path) -> dict[str, Any]:
     """Return the content of run.json, the record of a run. Raises a RecordError if there is none that can be used."""
     try:
-        with open(os.path.join(folder, "run.json"), "rb") as file:  # noqa: PTH118, PTH123 - pathlib takes twice as long
-            record = json.loads(file.read())
+        record = read_json(os.path.join(folder, "run.json"))  # noqa: PTH118 - pathlib takes twice as long
     except FileNotFoundError as error:
         raise MissingRecordError(folder, "no run.json") from error
     except OSError as error:
         raise RecordError(folder, f"run.json: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise RecordError(folder, "run.json is no JSON") from error
-    is_run = isinstance(record, dict) and "status" in record
-    if not is_run or not all(isinstance(record.get(name, kind()), kind) for name, kind in TYPES.items()):
+    except DamagedFileError as error:
+        raise RecordError(folder, f"run.json {error}") from error
+    if not isinstance(record, dict) or "status" not in record:
         raise RecordError(folder, "run.json is not that of a run")
+    if wrong := wrong_entry(record, RUN):
+        raise RecordError(folder, f"run.json is damaged: {wrong}")
     return record
 
 
@@ -143,10 +137,10 @@ def _describe_process(folder: Path) -> str:
     """Return the recorded process and host of the run or sweep in the folder."""
     for name in ("run.json", "sweep.json"):
         try:
-            record = json.loads((folder / name).read_text(encoding="utf-8"))
+            record = read_json(folder / name)
             start = [record, *record.get("resumed", [])][-1]
             return f" (process {start['pid']} on {start['host']})"
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        except (OSError, DamagedFileError, LookupError, TypeError, AttributeError):
             pass
     return ""
 

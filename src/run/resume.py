@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import settings
 from process.errors import UserError
 from process.ranks import is_rank_zero
 from run import sweep_record
+from run.data_file import DamagedFileError, read_yaml
 from run.folder import RecordError, read_run_json
 from settings import leaves
 
@@ -112,9 +111,12 @@ def changes(folder: Path, config: Mapping[str, Any], file: str) -> list[Change]:
     """Return the settings in which `config` differs from that in a file of the run in `folder`."""
     path = folder / file
     try:
-        recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged: restore it, or start a new run with init_from={folder}") from error
+        recorded = read_yaml(path)
+        if not isinstance(recorded, dict):
+            raise DamagedFileError("is no mapping")
+    except (OSError, DamagedFileError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} is damaged ({why}): restore it, or start a new run with init_from={folder}") from error
     return compare(recorded, config)
 
 

@@ -1,12 +1,13 @@
 """The record of a sweep, sweep.json in the folder of its jobs: how it was started. Jobs and resume_sweep= read it."""
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from process.errors import UserError
 from process.files import write_json
+from run.data_file import DamagedFileError, read_json
+from run.fields import SWEEP, wrong_entry
 from run.folder import describe_start
 
 NAME = "sweep.json"
@@ -30,14 +31,14 @@ def read(folder: Path) -> dict[str, Any]:
     if not path.exists() and (folder / "run.json").is_file():
         raise UserError(f"{folder}: a run, no sweep: resume={folder} continues it")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        record["resumed"], record["command"]
-        arguments = [argument.strip() for argument in record["arguments"] if isinstance(record["arguments"], list)]
-        whole = (folder / "source" / "src" / "sweep" / "callback.py").is_file() and bool(arguments)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        record = read_json(path)
+    except (OSError, DamagedFileError) as error:
         raise UserError(NO_SWEEP.format(folder)) from error
-    if not whole:
+    is_sweep = isinstance(record, dict) and {"arguments", "command", "git", "resumed"} <= record.keys()
+    if not is_sweep or not record["arguments"] or not (folder / "source" / "src" / "sweep" / "callback.py").is_file():
         raise UserError(NO_SWEEP.format(folder))
+    if wrong := wrong_entry(record, SWEEP):
+        raise UserError(f"{path} is damaged: {wrong}: restore it, or start a new sweep")
     return record
 
 
@@ -71,4 +72,5 @@ def refusal(folder: Path) -> str | None:
 def latest_start(folder: Path) -> dict[str, Any]:
     """Return the command that started or resumed the sweep last, and the commit of its copy of the code."""
     record = read(folder)
-    return {"command": [record, *record["resumed"]][-1]["command"], "git": record["git"]}
+    latest = [record, *record["resumed"]][-1]
+    return {"command": latest.get("command", record["command"]), "git": record["git"]}

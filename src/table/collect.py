@@ -1,15 +1,19 @@
 """Find run folders and read their run.json and evaluation.json, and nothing else: ten thousand runs take a second."""
 
 import fcntl
-import json
 import os
 import re
 import socket
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from process.errors import UserError
+from run import fields
+from run.data_file import MIB, DamagedFileError, read_json
+from run.fields import wrong_entry
 from run.folder import MissingRecordError, RecordError, read_run_json
 
 # the entries of run.json, besides settings and metrics, that a report shows, filters or sorts by
@@ -29,6 +33,7 @@ FACTS = (
     "best_epoch",
 )
 EVALUATION = "evaluation.json"
+MOST_BYTES = 256 * MIB  # of evaluation.json: the confusion matrix of 5,000 classes
 IMAGES = ("images", "nan_images")  # its counts, which are no metrics
 LOSSES = frozenset({"loss", "calibration_error"})  # lower is better; for records without `lower_is_better`
 LAST = "last_"  # begins the names of metrics of the last epoch, which are not those of the tested checkpoint
@@ -47,6 +52,7 @@ class RunRecord:
     composed: dict[str, Any] = field(default_factory=dict)  # all chosen options and used hparams, set or not
     metrics: dict[str, float] = field(default_factory=dict)
     lower_is_better: frozenset[str] = LOSSES  # results without their stage, such as loss
+    warning: str | None = None  # why evaluation.json is ignored
 
     @property
     def known(self) -> dict[str, Any]:
@@ -71,38 +77,43 @@ class RunRecord:
 
 def read_runs(folders: Iterable[str]) -> list[RunRecord]:
     """Return every run in or under the folders, the newest last; runs without a start time come first."""
-    runs = (run for folder in folders for run in _walk(folder))
+    runs = [run for folder in folders for run in _walk(folder)]
     return sorted(runs, key=lambda run: (run.facts.get("started", ""), _natural(run.facts["folder"])))
 
 
-def _walk(folder: str) -> Iterator[RunRecord]:
-    try:
-        yield _read(folder)
-        return
-    except MissingRecordError:
-        pass
-    except RecordError as error:
-        yield _damaged(folder, error.reason)
-        return
+def _walk(top: str) -> Iterator[RunRecord]:
+    """Yield the runs in a folder; a loop, as folders may be nested deeper than Python's calls."""
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            yield _read(folder)
+        except MissingRecordError:
+            inside, why = _inside(folder)
+            waiting += inside
+            if why:
+                yield _damaged(folder, why)
+        except RecordError as error:
+            yield _damaged(folder, error.reason)
 
+
+def _inside(folder: str) -> tuple[list[str], str | None]:
+    """Return the folders inside one that holds no run, and why there should be a run, if there should."""
     dated = DATED.search(os.path.abspath(folder))  # noqa: PTH100
     if dated and dated["job"]:
-        yield _damaged(folder, "no run.json")
-        return
+        return [], "no run.json"
     try:
         with os.scandir(folder) as found:
             entries = list(found)
     except OSError as error:
-        yield _damaged(folder, error.strerror or "unreadable")
-        return
+        return [], error.strerror or "unreadable"
     # no links: they would show a run twice, or lead in circles
     inside = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name[0] != "."]
     if dated:
         inside = [name for name in inside if name.isdecimal()]  # the jobs of a sweep
-        if not inside and not any(entry.name == "multirun.yaml" for entry in entries):
-            yield _damaged(folder, "no run.json")
-    for name in inside:
-        yield from _walk(os.path.join(folder, name))  # noqa: PTH118
+    is_sweep = inside or any(entry.name == "multirun.yaml" for entry in entries)
+    why = "no run.json" if dated and not is_sweep else None
+    return [os.path.join(folder, name) for name in inside], why  # noqa: PTH118
 
 
 def _read(folder: str) -> RunRecord:
@@ -112,12 +123,17 @@ def _read(folder: str) -> RunRecord:
         return _read(folder)
     facts = {"folder": folder, **{name: record[name] for name in FACTS if record.get(name) is not None}}
     facts |= {"status": "dead"} if is_dead else {}
-    measured = _evaluation(folder, record) | _numbers(record.get("metrics"))
+    evaluated, warning = dict[str, float](), None
+    try:
+        evaluated = _evaluation(folder, record)
+    except UserError as error:
+        warning = str(error)
+    measured = evaluated | _numbers(record.get("metrics"))
     if last := record.get("last_metrics"):
         measured |= {LAST + name: number for name, number in _numbers(last).items()}
     lower = record.get("lower_is_better")
-    directions = frozenset(map(str, lower)) if isinstance(lower, list) else LOSSES
-    return RunRecord(facts, record.get("settings", {}), record.get("composed", {}), measured, directions)
+    directions = LOSSES if lower is None else frozenset(lower)
+    return RunRecord(facts, record.get("settings", {}), record.get("composed", {}), measured, directions, warning)
 
 
 def _damaged(folder: str, why: str) -> RunRecord:
@@ -125,26 +141,39 @@ def _damaged(folder: str, why: str) -> RunRecord:
 
 
 def _evaluation(folder: str, record: dict[str, Any]) -> dict[str, float]:
-    """Return what evaluate.py measured, named as in run.json; nothing if it is older than the run or damaged.
+    """Return what evaluate.py measured, named as in run.json; nothing if it is older than the run.
 
     The metrics of last.ckpt begin with `last_`; those of a checkpoint that is neither this nor the best are left out.
+    Raises a UserError if the file is damaged.
     """
-    try:
-        with open(os.path.join(folder, EVALUATION), "rb") as file:  # noqa: PTH118, PTH123
-            written = os.fstat(file.fileno()).st_mtime
-            found = json.loads(file.read())
-        metrics = measured(found)
-        checkpoint = str(found.get("checkpoint", ""))
-        ended = record.get("ended")
+    found = read_evaluation(folder)
+    if found is None:
+        return {}
+    metrics, checkpoint, ended = measured(found), found.get("checkpoint", ""), record.get("ended")
+    with suppress(OSError, ValueError, OverflowError):  # no date, or none that a clock can show
+        written = os.stat(os.path.join(folder, EVALUATION)).st_mtime  # noqa: PTH116, PTH118
         if ended and datetime.fromisoformat(ended).timestamp() > written + 1:  # resumed since
             return {}
-    except (OSError, ValueError, RecursionError, AttributeError, TypeError):
-        return {}
-    tested = str(record.get("best_checkpoint") or "")
+    tested = record.get("best_checkpoint") or ""
     if checkpoint.endswith(tested):
         return metrics
     is_last = os.path.basename(checkpoint) == "last.ckpt"  # noqa: PTH119
     return {LAST + name: number for name, number in metrics.items()} if is_last else {}
+
+
+def read_evaluation(folder: str) -> dict[str, Any] | None:
+    """Return the content of evaluation.json, None if there is no such file. Raises a UserError if it is damaged."""
+    path = os.path.join(folder, EVALUATION)  # noqa: PTH118
+    try:
+        found = read_json(path, MOST_BYTES)
+        wrong = wrong_entry(found, fields.EVALUATION) if isinstance(found, dict) else "it is no mapping"
+    except FileNotFoundError:
+        return None
+    except (OSError, DamagedFileError) as error:
+        wrong = getattr(error, "strerror", None) or f"it {error}"
+    if wrong:
+        raise UserError(f"{path} is damaged, {wrong}: measure again, python src/evaluate.py run={folder}")
+    return found
 
 
 def measured(evaluation: dict[str, Any]) -> dict[str, float]:

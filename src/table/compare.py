@@ -9,7 +9,7 @@ from process.errors import UserError
 from settings import find
 from table.collect import RunRecord
 from table.query import as_text
-from table.rows import Cell, Column, Interval, Spread, Table, is_lower_better, is_repeat, repeat_of
+from table.rows import Cell, Column, Interval, Spread, Table, is_lower_better, is_repeat, mean, repeat_of
 
 LEVEL = 0.95  # of the confidence intervals; a difference is shown if its corrected p is below 1 - LEVEL
 FEWEST = 3  # pairs that can show a difference
@@ -81,18 +81,25 @@ def paired(differences: Sequence[float]) -> tuple[Interval, float] | None:
     from scipy.special import stdtr, stdtrit  # a tenth of the start of scipy.stats
 
     n = len(differences)
-    if n < 2 or not all(map(math.isfinite, differences)) or (std := statistics.stdev(differences)) == 0:
+    if n < 2 or not all(map(math.isfinite, differences)) or not math.isfinite(std := _std(differences)) or std == 0:
         return None
-    mean, error = statistics.fmean(differences), std / math.sqrt(n)
+    center, error = mean(differences), std / math.sqrt(n)
     half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * error
-    return Interval(mean - half, mean + half), 2 * float(stdtr(n - 1, -abs(mean) / error))
+    return Interval(center - half, center + half), 2 * float(stdtr(n - 1, -abs(center) / error))
+
+
+def _std(values: Sequence[float]) -> float:
+    try:
+        return statistics.stdev(values)
+    except OverflowError:
+        return math.inf
 
 
 def _block_rows(
     block: dict[Key, dict[Key, RunRecord]], names: list[str], metric: str, reference: str | None, lower: bool
 ) -> list[dict[str, Cell]]:
     """Return a row per value, the best first: its difference from the reference, without a judgement."""
-    means = {value: statistics.fmean(run.metrics[metric] for run in runs.values()) for value, runs in block.items()}
+    means = {value: mean([run.metrics[metric] for run in runs.values()]) for value, runs in block.items()}
     order = sorted(means, key=lambda value: (math.isnan(means[value]), means[value] if lower else -means[value]))
     named = [value for value in order if reference is not None and ",".join(value) == reference]
     base = next(iter(named), None) if reference is not None else order[0]
@@ -110,7 +117,7 @@ def _block_rows(
             ]
             differences = [own - other for own, other in pairs]
             row["n"], row["result"] = len(pairs), "none shown"
-            row["difference"] = statistics.fmean(differences) if differences else None
+            row["difference"] = mean(differences) if differences else None
             if measured := paired(differences):
                 row["95% interval"], row["p (Holm)"] = measured
         rows.append(row)

@@ -6,7 +6,7 @@ import math
 import re
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from table.query import as_text
 NAMED_ELSEWHERE = ("comment", "experiment_name")  # in columns of their own, and in the folder's name
 METRIC_ORDER = ("test_", "valid_", "train_")
 ERRORS = [f"{stage}error" for stage in METRIC_ORDER]  # computed from the accuracy, see `collect.with_errors`
-AT_SIZE = re.compile(r"(?P<metric>.*)/n=(?P<n>\d+)")  # a metric at a number of patches
+AT_SIZE = re.compile(r"(?P<metric>.*)/n=(?P<n>[1-9][0-9]{0,8})", re.DOTALL)  # a metric at a number of patches
 FOLD = "data.fold"
 
 
@@ -30,7 +30,7 @@ class Spread:
 
     @cached_property
     def mean(self) -> float:
-        return statistics.fmean(self.values)
+        return mean(self.values)
 
     @cached_property
     def std(self) -> float | None:
@@ -39,8 +39,19 @@ class Spread:
             return None
         if not all(map(math.isfinite, self.values)):
             return math.nan
-        squares = math.fsum((value - self.mean) ** 2 for value in self.values)  # statistics.stdev takes 60x as long
+        try:  # statistics.stdev takes 60x as long
+            squares = math.fsum((value - self.mean) ** 2 for value in self.values)
+        except OverflowError:  # the values differ by more than 1e154
+            return math.inf
         return math.sqrt(squares / (len(self.values) - 1))
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean, NaN if the values hold both infinities; of numbers near 1e308 too, whose sum is no float."""
+    try:
+        return statistics.fmean(values)
+    except (OverflowError, ValueError):
+        return sum(value / len(values) for value in values)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"status": 1}', '{"status": "failed", "composed": []}'])
 def test_a_damaged_record_is_refused_with_a_remedy(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
-    with pytest.raises(RecordError, match=f"{tmp_path}: run.json is n.*: restore it, or .* init_from={tmp_path}"):
+    with pytest.raises(RecordError, match=f"{tmp_path}: run.json is .*: restore it, or .* init_from={tmp_path}"):
         read_run_json(tmp_path)
 
 

@@ -34,7 +34,7 @@ def test_a_sweep_that_is_resumed_keeps_its_arguments_and_its_first_start(tmp_pat
 def test_a_record_without_its_arguments_is_refused(tmp_path, arguments):
     record = json.loads((sweep(tmp_path) / "sweep.json").read_text())
     (tmp_path / "sweep.json").write_text(json.dumps(record | {"arguments": arguments}))
-    with pytest.raises(UserError, match="no folder of a sweep"):
+    with pytest.raises(UserError, match=r"no folder of a sweep|sweep\.json is damaged: arguments must be a list"):
         sweep_record.read(tmp_path)
 
 

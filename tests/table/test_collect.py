@@ -10,6 +10,8 @@ import pytest
 from run_records import make_run
 
 from table.collect import RunRecord, read_runs, with_errors
+from table.rows import make_table
+from table.terminal import show
 
 
 def found(folder):
@@ -53,14 +55,16 @@ def test_a_link_shows_no_run_twice_and_leads_in_no_circle(tmp_path):
         (None, "no run.json"),
         (b"", "run.json is no JSON"),
         (b'{"status": "fini', "run.json is no JSON"),
-        (b"\xff\xfe\x00", "run.json is no JSON"),
+        (b"\xff\xfe\x00", "run.json is no UTF-8 text"),
         (b"[" * 100_000, "run.json is no JSON"),
         (b"[1, 2]", "run.json is not that of a run"),
         (b"null", "run.json is not that of a run"),
         (b'{"name": "package", "version": "1.0"}', "run.json is not that of a run"),
-        (b'{"status": "finished", "settings": [], "metrics": {}}', "run.json is not that of a run"),
-        (b'{"status": "finished", "settings": {}, "metrics": 3}', "run.json is not that of a run"),
-        (b'{"status": "finished", "settings": {}, "metrics": {}, "started": 3}', "run.json is not that of a run"),
+        (b'{"status": "done"}', "run.json is damaged: status must be one of running, finished, failed, interrupted"),
+        (
+            b'{"status": "finished", "started": 3}',
+            "run.json is damaged: started must be a text of at most 10,000 characters",
+        ),
     ],
 )
 @pytest.mark.parametrize("place", ["outputs/Default/2026-11-20/09-00-00", "multirun/Default/2026-11-20/09-00-00/0"])
@@ -97,7 +101,7 @@ def test_a_sweep_that_has_not_started_a_job_is_not_damaged(tmp_path):
 
 
 def test_metrics_are_numbers_nan_included(tmp_path):
-    metrics = {"a": 1, "b": "nan", "c": "-inf", "d": "text", "e": None, "f": True, "g": 10**400, "h": [1]}
+    metrics = {"a": 1, "b": "nan", "c": "-inf", "d": None}
     make_run(tmp_path / "run", metrics=metrics)
     (run,) = read_runs([str(tmp_path)])
     assert {name: str(value) for name, value in run.metrics.items()} == {"a": "1.0", "b": "nan", "c": "-inf"}
@@ -119,7 +123,6 @@ def test_the_newest_comes_last_and_job_10_after_job_9(tmp_path):
         ({"host": "elsewhere"}, False, "running"),
         ({"host": "elsewhere", "resumed": [{"host": socket.gethostname()}]}, False, "dead"),
         ({"host": socket.gethostname(), "resumed": [{"host": "elsewhere"}]}, False, "running"),
-        ({"host": socket.gethostname(), "resumed": ["foreign"]}, False, "running"),
     ],
 )
 def test_a_running_run_whose_process_is_gone_is_dead(tmp_path, facts, held, status):
@@ -170,8 +173,35 @@ def test_an_evaluation_older_than_the_end_of_the_run_is_outdated(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", '{"sizes": 3, "per_class": []}', "[" * 100_000])
-def test_a_damaged_evaluation_hides_no_run(tmp_path, content):
+def test_a_damaged_evaluation_hides_no_run_and_is_named(tmp_path, content):
     assert evaluated(tmp_path / "a", content) == {"test_accuracy": 0.9}
+    (run,) = read_runs([str(tmp_path)])
+    path = tmp_path / "a" / "evaluation.json"
+    assert run.warning.startswith(f"{path} is damaged, ")
+    assert run.warning.endswith(f": measure again, python src/evaluate.py run={tmp_path / 'a'}")
+
+
+def test_folders_may_be_nested_deeper_than_python_calls(tmp_path):
+    here, depth = os.getcwd(), 1200
+    try:
+        os.chdir(tmp_path)
+        for _ in range(depth):
+            os.mkdir("d")
+            os.chdir("d")
+        make_run(Path("2026-11-20/09-00-00"))
+    finally:
+        os.chdir(here)
+    (run,) = read_runs([str(tmp_path)])
+    assert run.facts["folder"] == f"{tmp_path}/{'d/' * depth}2026-11-20/09-00-00"
+
+
+def test_a_name_that_is_no_text_and_one_of_255_bytes_are_listed(tmp_path, capfd):
+    make_run(tmp_path / ("x" * 255))
+    make_run(tmp_path / os.fsdecode(b"caf\xe9"))
+    runs = read_runs([str(tmp_path)])
+    assert len(runs) == 2
+    show(make_table(runs))
+    assert "caf\ufffd" in capfd.readouterr().out
 
 
 def test_metrics_of_the_last_epoch_have_names_that_say_so(tmp_path):
