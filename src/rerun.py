@@ -12,7 +12,7 @@ from command import plain_command
 from command.arguments import recorded_overrides
 from process.gpus import usable_gpus
 from process.interruption import SIGNALS
-from run.folder import make_run_folder, read_run_json, source_differences
+from run.folder import RecordError, make_run_folder, read_run_json, source_differences
 from run.record import versions
 from run.resume import not_a_run
 
@@ -29,6 +29,8 @@ the files of this repository that differ from the recorded code, which is the co
   python src/rerun.py multirun/Default/2026-11-20/09-00-00/3 trainer=cpu
 """
 
+NEEDED = ("experiment_name", "comment", "versions", "python", "metrics")  # entries of run.json
+
 
 def main(words: list[str]) -> int:
     if not words or {"-h", "--help"} & set(words):
@@ -39,6 +41,8 @@ def main(words: list[str]) -> int:
     if not (old / "source" / "src" / "train.py").is_file() or not (old / "run.json").is_file():
         raise not_a_run("", old)
     record = read_run_json(old)
+    if missing := [name for name in NEEDED if name not in record]:
+        raise RecordError(old, f"run.json has no {missing[0]}")
     for line in differences(old, record):
         print(line)
     again = Path(make_run_folder("outputs", record["experiment_name"], record["comment"])).absolute()
@@ -65,7 +69,7 @@ def differences(folder: Path, record: dict[str, Any]) -> list[str]:
     now = {**versions(), "python": platform.python_version()}
     for name, old in {**record["versions"], "python": record["python"]}.items():
         new = now[name] if name in now else installed(name)
-        if name == "torch" and "+" not in old:  # a run of an older version: it recorded no build
+        if name == "torch" and "+" not in (old or "+"):  # a run of an older version: it recorded no build
             new = str(new).partition("+")[0]
         if new != old:
             lines.append(f"{name}: {old or 'none'} -> {new or 'none'}")
@@ -75,12 +79,10 @@ def differences(folder: Path, record: dict[str, Any]) -> list[str]:
     if files := source_differences(folder / "source", "src", "config"):
         lines.append(f"the code in this repository has changed; the recorded code runs. Differing: {', '.join(files)}")
     for part in record.get("resumed", []):
-        if part["changes"]:
-            lines.append(
-                f"it was resumed with other settings, which now apply from the start: {', '.join(part['changes'])}"
-            )
-        if part["other_code"]:
-            lines.append(f"it was resumed with other code: {', '.join(part['other_code'])}")
+        if changes := part.get("changes"):
+            lines.append(f"it was resumed with other settings, which now apply from the start: {', '.join(changes)}")
+        if files := part.get("other_code"):
+            lines.append(f"it was resumed with other code: {', '.join(files)}")
     return lines or ["code and versions are those of the run"]
 
 
@@ -88,7 +90,7 @@ def installed(package: str) -> str:
     """Return the installed version of a package."""
     try:
         return version(package)
-    except PackageNotFoundError:
+    except (PackageNotFoundError, ValueError):  # no name of a package
         return "not installed"
 
 

@@ -13,7 +13,7 @@ from command.job import job, record
 from command.trained_run import refuse_other_classes
 from process import ranks
 from process.console import print_summary
-from run.checkpoint import init_from, resume_point
+from run.checkpoint import explain_failed_restore, init_from, resume_point
 from run.record import Run
 from run.result import Best, Result, best_of
 from settings import lower_is_better
@@ -65,6 +65,8 @@ def train(config: DictConfig, run: Run) -> float | None:
     log.info(f"{parameters:,} parameters on {device}; examples: {sizes}")
     for logger in trainer.loggers:
         logger.log_hyperparams(run.hyperparameters)
+    if checkpoint is not None:
+        explain_failed_restore(trainer, checkpoint)
 
     trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
     best, training, last_metrics = best_of(trainer), state.seconds, state.last_metrics(trainer)

@@ -1,5 +1,6 @@
 """Private names of pytorch_lightning, and workarounds for its cost per step."""
 
+import copy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -85,6 +86,55 @@ def replace_weights_by_averages(trainer: "Trainer") -> None:
     """Do what `keep_weights_at_end` has put off: the test without a best.ckpt is that of the averages."""
     for callback in averaging_callbacks(trainer):
         callback._copy_average_to_current(trainer.lightning_module)
+
+
+def check_restore(
+    trainer: "Trainer",
+    compare: Callable[[Any, Any, str], str | None],
+    explained: Callable[[str | Exception], Exception],
+) -> None:
+    """Have an error while Lightning restores a checkpoint raised as the error that `explained` makes of it.
+
+    Likewise for a restored value of another kind than before, whose name `compare` returns: Lightning copies most
+    values unread, and would fail later.
+    """
+    connector: Any = trainer._checkpoint_connector
+    for method in ("_restore_modules_and_callbacks", "restore_training_state"):
+        setattr(connector, method, _checked(trainer, getattr(connector, method), compare, explained))
+
+
+def _checked(
+    trainer: "Trainer",
+    restore: Callable[..., None],
+    compare: Callable[[Any, Any, str], str | None],
+    explained: Callable[[str | Exception], Exception],
+) -> Callable[..., None]:
+    def checked(*arguments: Any) -> None:
+        before = _plain_states(trainer)
+        try:
+            restore(*arguments)
+            after = _plain_states(trainer)
+        except Exception as error:
+            raise explained(error) from error
+        if other := next((name for name in before if compare(before[name], after[name], name)), None):
+            raise explained(f"{compare(before[other], after[other], other)} is of another type")
+
+    return checked
+
+
+def _plain_states(trainer: "Trainer") -> dict[str, Any]:
+    """Return copies of the states that a checkpoint replaces, except weights and optimizer's moments."""
+    callbacks: Any = trainer.callbacks  # type: ignore[attr-defined]
+    states = {type(callback).__name__: callback.state_dict() for callback in callbacks}
+    for number, optimizer in enumerate(trainer.optimizers):
+        states[f"optimizer {number}"] = [_without_weights(group) for group in optimizer.param_groups]
+    for number, config in enumerate(trainer.lr_scheduler_configs):
+        states[f"scheduler {number}"] = config.scheduler.state_dict()
+    return copy.deepcopy(states)
+
+
+def _without_weights(group: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name != "params"}
 
 
 def correct_resumed_loops(trainer: "Trainer") -> None:

@@ -107,6 +107,6 @@ def read_curve(path: Path, monitor: str, best: Callable[[float, float], float]) 
                     value = float(text)
                     so_far = best(so_far, worst if math.isnan(value) else value)
                     curve[int(row["epoch"])] = so_far
-    except (OSError, ValueError, KeyError, csv.Error):  # UnicodeDecodeError is a ValueError
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):  # UnicodeDecodeError is a ValueError
         return {}
     return curve

@@ -14,6 +14,8 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from logger.run_logger import read_table
+from process.errors import UserError
 from process.files import explain_os_errors, replacing
 
 log = logging.getLogger(__name__)
@@ -83,11 +85,10 @@ class Table:
                 csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
 
     def read(self) -> None:
-        """Read the rows of the file, as text; if it is missing or unreadable, keep the rows in memory."""
-        with suppress(OSError, UnicodeDecodeError, csv.Error), self.path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            self.rows = list(reader)
-            self.columns = list(reader.fieldnames or self.columns)
+        """Read the rows of the file, as text, without damaged ones; if it is unreadable, keep the rows in memory."""
+        with suppress(UserError):
+            columns, self.rows = read_table(self.path)
+            self.columns = list(dict.fromkeys([*columns, *self.columns]))
 
     def rewrite(self) -> None:
         with replacing(self.path) as file:

@@ -1,15 +1,21 @@
 """The interface of this project's loggers: Lightning's metrics, and images, histograms, files, a start and an end."""
 
 import csv
+import io
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from numpy import ndarray
 from pytorch_lightning.loggers import Logger
 
+from process.errors import UserError
+from run.data_file import MIB, DamagedFileError, read_bytes
 from run.folder import read_run_json
 
+MOST_BYTES = 512 * MIB  # of metrics.csv, which are some million rows
+REST = "\0"  # the name of values for which a row of metrics.csv has no column
 STATUS = {"finished": "success", "failed": "failed", "interrupted": "aborted"}  # ours: Lightning's
 
 
@@ -135,8 +141,38 @@ def is_plain(value: Any) -> bool:
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
-    """Return the rows of metrics.csv, each with the columns that have a value; none if there is no file."""
+    """Return the rows of metrics.csv, each with the columns that have a value; none if there is no file.
+
+    Damaged rows are left out: those without a step, and what is no number.
+    """
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    _, texts = read_table(path)
+    rows = [{name: number for name, text in row.items() if (number := _number(text)) is not None} for row in texts]
+    return [row for row in rows if 0 <= row.get("step", -1) < 2**63]
+
+
+def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the columns of a CSV file and its rows as text; bytes that are no UTF-8 are replaced.
+
+    Rows with more values than columns, and what follows a row that is no CSV, are left out. Raises a UserError if the
+    file cannot be read.
+    """
+    try:
+        text = read_bytes(path, MOST_BYTES).removeprefix(b"\xef\xbb\xbf").decode(errors="replace")
+    except (OSError, DamagedFileError) as error:
+        raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}: restore it, or remove it") from error
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey=REST)
+    rows: list[dict[str, str]] = []
+    with suppress(csv.Error):
+        rows.extend(row for row in reader if REST not in row)
+    columns = [] if reader.fieldnames is None else list(reader.fieldnames)
+    return columns, rows
+
+
+def _number(text: str | None) -> float | None:
+    """Return a value of metrics.csv; None if there is none, or a damaged one."""
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
