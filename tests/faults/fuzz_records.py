@@ -423,7 +423,7 @@ class Readers:
                 str(change)
         overrides = arguments.recorded_overrides(self.folder, ["hparams.lr=0.1"])
         for override in overrides if sum(map(len, overrides)) < 20_000 else ():  # Hydra reads 1 MB in 3 s
-            OverridesParser.create().parse_override(override)
+            OverridesParser.create().parse_overrides([override])
         read_config(self.folder)
 
     def checkpoint(self, rng: random.Random) -> None:

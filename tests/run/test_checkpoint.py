@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -99,3 +101,72 @@ def test_init_from_takes_the_weights_that_fit(folder):
     assert torch.equal(model[1].weight, head)
     with pytest.raises(UserError, match="no weight fits this network"):
         init_from(nn.Linear(9, 9), str(folder))
+
+
+def other_types():
+    """Return (value in place of a weight, what the one line says)."""
+    dense = torch.ones(4, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch will remove quantised tensors
+        quantised = torch.quantize_per_tensor(dense, 0.1, 0, torch.qint8)
+    return [
+        ([[1.0] * 3] * 4, r"no dense tensor in the checkpoint \(list\)"),
+        (None, r"no dense tensor in the checkpoint \(NoneType\)"),
+        ("text", r"no dense tensor in the checkpoint \(str\)"),
+        (dense.to_sparse(), r"no dense tensor in the checkpoint \(Tensor\)"),
+        (dense.to("meta"), r"no dense tensor in the checkpoint \(Tensor\)"),
+        (quantised, r"no dense tensor in the checkpoint \(Tensor\)"),
+        (dense.to(torch.int64), "int64 in the checkpoint, and floating point in the network"),
+        (dense.to(torch.complex64), "complex64 in the checkpoint, and floating point in the network"),
+        (dense.to(torch.float8_e4m3fn), "float8_e4m3fn in the checkpoint, and floating point in the network"),
+        (torch.ones(()).expand(10**6, 10**6), r"\[1000000, 1000000\] in the checkpoint, \[4, 3\] in the network"),
+    ]
+
+
+@pytest.mark.parametrize("case", range(10))
+def test_a_weight_of_another_type_is_refused_by_its_name(folder, case):
+    value, words = other_types()[case]
+    model = network()
+    path = save(folder / "checkpoints" / "best.ckpt", **(model.state_dict() | {"0.weight": value}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(UserError, match=rf"does not fit \(0\.weight is {words}\)") as caught:
+            restore(model, path)
+        init_from(model, str(folder))  # takes the others
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_precision_and_nan_are_loaded(folder):
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    weights = {name: w.half() if w.is_floating_point() else w.int() for name, w in model.state_dict().items()}
+    weights["0.bias"] = torch.full((4,), torch.nan, dtype=torch.float64)
+    restore(model, save(folder / "a.ckpt", **weights))
+    assert model[0].bias.isnan().all()
+    assert model[0].weight.dtype == torch.float32
+
+
+def endless():
+    value = {}
+    value["again"] = value
+    return value
+
+
+def shared():
+    value = [1]
+    for _ in range(30):
+        value = [value] * 9
+    return value
+
+
+@pytest.mark.parametrize("make", [endless, shared])
+def test_a_checkpoint_that_stands_for_endless_values_is_refused(folder, make):
+    torch.save({"state_dict": {}, "callbacks": make()}, folder / "a.ckpt")
+    with pytest.raises(UserError, match=r"is damaged: .* it holds too many values"):
+        load(folder / "a.ckpt")
+
+
+@pytest.mark.parametrize("weights", [[], "text", {3: torch.ones(2)}, torch.ones(2)])
+def test_weights_without_names_are_refused(folder, weights):
+    torch.save({"state_dict": weights}, folder / "a.ckpt")
+    with pytest.raises(UserError, match=r"the checkpoint .* is damaged"):
+        load(folder / "a.ckpt")
