@@ -80,6 +80,7 @@ def test_a_whole_checkpoint_has_no_wrong_state():
         (("run_state", "settings"), b"data"),
         (("training_log", "sums"), [{}]),
         (("training_log", "sums"), []),
+        (("training_log", "sums"), [{"step": torch.ones(2).to_sparse(), "epoch": {}}]),
     ],
 )
 def test_a_state_of_another_type_is_refused_by_its_name(path, value):
