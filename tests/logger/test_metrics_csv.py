@@ -1,9 +1,13 @@
 import csv
+import os
 from datetime import datetime
 
+import pytest
 import torch
 
 from logger.metrics_csv import MetricsCSV
+from logger.run_logger import read_rows
+from process.errors import UserError
 
 
 def read(path):
@@ -59,3 +63,23 @@ def test_a_resumed_run_writes_metrics_again_and_continues_system_csv(tmp_path):
         ("2", "1.0"),
         ("2", ""),
     ]
+
+
+def test_a_damaged_file_keeps_its_whole_rows(tmp_path):
+    path = tmp_path / "metrics.csv"
+    rows = b"0,1,0.5", b"0,\xff,0.4", b"0,3,0.3,9,9", b"0,4", b"1,x,0.2", b"1,nan,0.1", b"1,6,high", b"1,7,nan"
+    path.write_bytes(b"\n".join([b"\xef\xbb\xbfepoch,step,loss", *rows]))
+    rows = read_rows(path)
+    assert [row["step"] for row in rows] == [1, 4, 6, 7]
+    assert rows[0] == {"epoch": 0, "step": 1, "loss": 0.5}
+    assert "loss" not in rows[2]
+    logger = MetricsCSV(str(tmp_path))
+    logger.load_state_dict({"rows": 1})
+    logger.log_metrics({"epoch": 1, "loss": 0.25}, 8)
+    assert path.read_text() == "epoch,step,loss\n0,1,0.5\n1,8,0.25\n"
+
+
+def test_a_pipe_in_place_of_the_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "metrics.csv")
+    with pytest.raises(UserError, match=r"metrics\.csv: is no regular file: restore it, or remove it"):
+        read_rows(tmp_path / "metrics.csv")

@@ -181,3 +181,14 @@ def test_no_interval_without_spread():
     measured = paired([0.0, 1.0])
     assert measured is not None
     assert measured[0] == Interval(pytest.approx(0.5 - 6.3531023), pytest.approx(0.5 + 6.3531023))
+
+
+def test_differences_that_are_no_float_are_not_judged():
+    assert paired([1.7e308, -1.7e308]) is None
+    huge = {"a": (1.7e308, 1.6e308, 1.5e308), "b": (-1.7e308, -1.6e308, -1.5e308)}
+    table = compare(
+        [run(pool, seed, v) for pool, values in huge.items() for seed, v in enumerate(values)],
+        ["hparams.pool"],
+        "test_accuracy",
+    )
+    assert {row["result"] for row in table.rows} == {"reference", "none shown"}

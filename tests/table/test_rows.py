@@ -1,5 +1,7 @@
 """Means, standard deviations and ranks are those of the runs that count."""
 
+import math
+
 import pytest
 
 from table.collect import RunRecord, known_as
@@ -280,3 +282,26 @@ def test_a_metric_of_sets_of_mixed_sizes_is_shown_and_found_by_its_plain_name():
     assert column(table, "folder") == ["b", "a"], "the best first"
     assert known_as("test_accuracy", {"test_accuracy", "test_accuracy/n=1-64"}) == "test_accuracy"
     assert known_as("test_loss", {"test_accuracy/n=1-64"}) == "test_loss"
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "std"),
+    [
+        ((1.5e308, 1.7e308), 1.6e308, math.inf),
+        ((1e200, 3e200), 2e200, math.inf),
+        ((math.inf, -math.inf), math.nan, math.nan),
+        ((math.inf, 1.0), math.inf, math.nan),
+        ((0.25, 0.75), 0.5, math.sqrt(0.125)),
+    ],
+)
+def test_numbers_whose_sum_or_square_is_no_float_have_a_mean(values, mean, std):
+    spread = Spread(values)
+    assert spread.mean == pytest.approx(mean, nan_ok=True)
+    assert spread.std == pytest.approx(std, nan_ok=True)
+
+
+def test_a_number_of_patches_has_nine_digits_at_most():
+    names = ["test_accuracy/n=0", "test_accuracy/n=16", "test_accuracy/n=" + "9" * 5000, "test_accuracy/n=04"]
+    record = RunRecord({"folder": "a", "status": "finished"}, metrics=dict.fromkeys(names, 0.5))
+    assert sizes_of("test_accuracy", [record]) == ["test_accuracy/n=16"]
+    assert make_table([record], columns=["*"]).rows[0]["test_accuracy/n=16"] == 0.5
