@@ -22,7 +22,7 @@ from run.fields import (
 
 MOST_VALUES = 1_000_000  # of a checkpoint, a tensor counted as one: lists that share their parts stand for 10^9
 NEEDED = ("state_dict", "loops", "run_state", "callbacks", "optimizer_states", "lr_schedulers")
-NEEDED_OF_RUN = ("loggers", "metrics", "random", "settings", "should_stop")
+NEEDED_OF_RUN = ("loggers", "random", "settings", "should_stop")
 
 
 def wrong_state(checkpoint: dict[str, Any]) -> str | None:
@@ -81,10 +81,22 @@ def is_dense(value: Any) -> bool:
 def _is_progress(value: Any) -> bool:
     """Return whether a value holds nothing but counts, flags, and lists and mappings of them."""
     if isinstance(value, dict):
-        return all(map(_is_progress, value.values()))
+        return all(
+            _is_loop_state(part) if str(name).endswith("state_dict") else _is_progress(part)
+            for name, part in value.items()
+        )
     if isinstance(value, list):
         return all(map(_is_progress, value))
     return value is None or isinstance(value, bool) or COUNT.test(value)
+
+
+def _is_loop_state(state: Any) -> bool:
+    """Return whether a value has the position of this project's loaders; a loader of one's own may save anything."""
+    if not isinstance(state, dict) or not COUNT.test(state.get("_batches_that_stepped", 0)):
+        return False
+    loaders = state.get("combined_loader", [])
+    own = [each for each in loaders if isinstance(each, dict) and each.keys() <= {"epoch", "batch"}]
+    return isinstance(loaders, list) and all(map(_is_progress, own))
 
 
 def _is_random_state(states: Any) -> bool:
@@ -159,9 +171,11 @@ def _safely(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return tested
 
 
+# -1: nothing was logged yet
+POSITION = Kind("a whole number >= -1", lambda value: value == -1 or COUNT.test(value))
 RUN_STATE = {
     "random": Kind("a list of states of random generators", _is_random_state),
-    "loggers": mapping_of(mapping_of(COUNT)),
+    "loggers": mapping_of(mapping_of(POSITION)),
     "metrics": SCORES,
     "validated_epoch": COUNT.or_null(),
     "should_stop": FLAG,
@@ -173,7 +187,7 @@ CHECKPOINT = {
     "epoch": COUNT,
     "global_step": COUNT,
     "pytorch-lightning_version": text(100),
-    "loops": Kind("counts of epochs and batches", lambda value: type(value) is dict and _is_progress(value)),
+    "loops": Kind("counts of epochs and batches", _safely(lambda value: type(value) is dict and _is_progress(value))),
     "callbacks": mapping_of(Kind("the state of a callback", _safely(_is_callback))),
     "optimizer_states": list_of(Kind("the state of an optimizer", _safely(_is_optimizer))),
     "lr_schedulers": list_of(Kind("a mapping", lambda value: isinstance(value, dict))),

@@ -51,6 +51,14 @@ def test_a_whole_checkpoint_has_no_wrong_state():
     assert wrong_state(checkpoint()) is None
 
 
+def test_a_run_that_has_logged_nothing_and_a_loader_of_ones_own_can_be_resumed():
+    own = checkpoint()
+    own["run_state"]["loggers"]["tensorboard"] = {"last_step": -1}
+    own["loops"]["fit_loop"]["state_dict"] = {"combined_loader": [{"worker": b"state", "seen": (1, "a")}]}
+    del own["run_state"]["metrics"], own["run_state"]["seconds"]  # as in checkpoints of older versions
+    assert wrong_state(own) is None
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -59,6 +67,8 @@ def test_a_whole_checkpoint_has_no_wrong_state():
         (("loops",), None),
         (("loops", "fit_loop", "epoch_progress"), {"current": "2"}),
         (("loops", "fit_loop", "epoch_progress", "current", "ready"), -5),
+        (("loops", "fit_loop", "state_dict"), {"combined_loader": [{"epoch": 2, "batch": "3"}]}),
+        (("loops", "fit_loop", "epoch_loop.state_dict"), {"_batches_that_stepped": None}),
         (("callbacks",), []),
         (("callbacks", "Best"), 3),
         (("callbacks", "Best", "best_k_models"), {3: 0.9}),
