@@ -40,9 +40,7 @@ def main(words: list[str]) -> int:
     old = Path(folder).absolute()
     if not (old / "source" / "src" / "train.py").is_file() or not (old / "run.json").is_file():
         raise not_a_run("", old)
-    record = read_run_json(old)
-    if missing := [name for name in NEEDED if name not in record]:
-        raise RecordError(old, f"run.json has no {missing[0]}")
+    record = read_needed(old)
     for line in differences(old, record):
         print(line)
     again = Path(make_run_folder("outputs", record["experiment_name"], record["comment"])).absolute()
@@ -52,6 +50,14 @@ def main(words: list[str]) -> int:
         return code
     compare(record["metrics"], read_run_json(again)["metrics"])
     return 0
+
+
+def read_needed(folder: Path) -> dict[str, Any]:
+    """Return run.json. Raises a RecordError if an entry is missing that repeating the run needs."""
+    record = read_run_json(folder)
+    if missing := [name for name in NEEDED if name not in record]:
+        raise RecordError(folder, f"run.json has no {missing[0]}")
+    return record
 
 
 def run(command: list[str]) -> int:

@@ -360,7 +360,7 @@ class Readers:
             lambda: refuse_other_classes(self.folder, [str(digit) for digit in range(10)]),
             lambda: trained_commit(self.folder),
             lambda: open_run(self.folder, self.config, "best").class_names(),
-            lambda: rerun.differences(self.folder, read_run_json(self.folder)),
+            lambda: rerun.differences(self.folder, rerun.read_needed(self.folder)),
             lambda: earlier_record(self.folder),
             lambda: find_run("last"),
             self.resume,
