@@ -163,10 +163,10 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     except (OSError, DamagedFileError) as error:
         raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}: restore it, or remove it") from error
     reader = csv.DictReader(io.StringIO(text, newline=""), restkey=REST)
-    rows: list[dict[str, str]] = []
+    columns, rows = list[str](), list[dict[str, str]]()
     with suppress(csv.Error):
+        columns += reader.fieldnames or []
         rows.extend(row for row in reader if REST not in row)
-    columns = [] if reader.fieldnames is None else list(reader.fieldnames)
     return columns, rows
 
 

@@ -83,3 +83,8 @@ def test_a_pipe_in_place_of_the_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "metrics.csv")
     with pytest.raises(UserError, match=r"metrics\.csv: is no regular file: restore it, or remove it"):
         read_rows(tmp_path / "metrics.csv")
+
+
+def test_a_header_that_is_no_csv_leaves_no_rows(tmp_path):
+    (tmp_path / "metrics.csv").write_text("epoch," + "x" * 200_000 + "\n0,1\n")
+    assert read_rows(tmp_path / "metrics.csv") == []
