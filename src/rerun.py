@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from command import plain_command
+from command import plain_command, trust
 from command.arguments import recorded_overrides
 from process.gpus import usable_gpus
 from process.interruption import SIGNALS
@@ -22,7 +22,8 @@ Repeat a run with the code, config and settings in its folder, in a new run fold
   python src/rerun.py FOLDER [SETTING=VALUE ...]
 
 First it lists what has changed since: versions of packages, of Python, of torch's CUDA and the driver, the GPUs, and
-the files of this repository that differ from the recorded code, which is the code that runs.
+the files of this repository that differ from the recorded code, which is the code that runs. Code in a folder that you
+have not made here runs only with trust=true.
 
 == Examples ==
   python src/rerun.py outputs/Default/2026-11-20/09-00-00
@@ -36,10 +37,11 @@ def main(words: list[str]) -> int:
     if not words or {"-h", "--help"} & set(words):
         print(HELP, end="")
         return 0 if words else 1
-    folder, *new = words
+    folder, *new = trust.take_switch(words)
     old = Path(folder).absolute()
     if not (old / "source" / "src" / "train.py").is_file() or not (old / "run.json").is_file():
         raise not_a_run("", old)
+    trust.check_code(old)
     record = read_needed(old)
     for line in differences(old, record):
         print(line)

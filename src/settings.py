@@ -51,7 +51,7 @@ class Setting:
         replaced: a group whose settings belong to the chosen option, and are dropped when another one is chosen.
         path: TAB completes paths.
         free_text: may be typed without the quotes that Hydra's grammar asks for.
-        before_hydra: read before Hydra starts, by src/train.py alone; part of no config.
+        before_hydra: read before Hydra starts; part of no config.
     """
 
     name: str
@@ -132,6 +132,7 @@ _END = Rule("a whole number >= 1, or -1 for no end", lambda v: type(v) is int an
 _COMMENT = Rule("a text", lambda v: isinstance(v, str | int | float)).or_null()
 _BITS = Rule("a whole number from 2 to 8", lambda v: type(v) is int and 2 <= v <= 8)
 _POSITIVE = Rule("a number > 0", lambda v: type(v) in (int, float) and 0 < v < float("inf"))
+_OPTIMIZER = Rule("the name of a class of torch.optim", lambda v: isinstance(v, str) and v.isidentifier())
 _DIGIT = Rule("a digit, 0 to 9", lambda v: type(v) is int and 0 <= v <= 9)
 
 TABLE = (
@@ -146,12 +147,13 @@ TABLE = (
     Setting("init_from", path=True, free_text=True),
     Setting("resume_sweep", path=True, before_hydra=True),
     Setting("settings_file", path=True, before_hydra=True),
+    Setting("trust", before_hydra=True),
     # what people sweep
     Setting("hparams", _PART),
     Setting("hparams.seed", _SEED, fixed=True, repeats=True),
     Setting("hparams.batch_size", _integer(1), fixed_in_epoch=True, new_schedule=True),
     Setting("hparams.max_epochs", _integer(1), new_patience=True, new_schedule=True),
-    Setting("hparams.optimizer", _TEXT, fixed=True),
+    Setting("hparams.optimizer", _OPTIMIZER, fixed=True),
     Setting("hparams.lr", _number(0), new_schedule=True),
     Setting("hparams.label_smoothing", _number(0, 1)),
     Setting("hparams.monitor", _TEXT, new_patience=True),

@@ -47,6 +47,14 @@ def nothing_is_ignored():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def own_key(tmp_path_factory):
+    """Keep the key that signs run folders out of the home of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_mlflow_store(tmp_path_factory):
     """Create one MLflow store for all runs that do not name another, since to create one takes seconds."""
     from logger.mlflow import Store

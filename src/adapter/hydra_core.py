@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType
 from typing import Any, NoReturn
@@ -74,3 +74,25 @@ def shared_repository() -> Iterator[None]:
         yield
     finally:
         ConfigLoaderImpl._parse_overrides_and_create_caching_repo = make  # type: ignore[method-assign]
+
+
+@contextmanager
+def passing_configs_to(examine: Callable[[DictConfig], None]) -> Iterator[None]:
+    """Pass each config that Hydra composes within the block to `examine`, before Hydra uses anything in it.
+
+    The search path in a primary config is not followed: its packages would be imported before that.
+    """
+    load, follow = ConfigLoaderImpl.load_configuration, ConfigLoaderImpl._process_config_searchpath
+
+    def load_examined(self: ConfigLoaderImpl, *arguments: Any, **options: Any) -> DictConfig:
+        config = load(self, *arguments, **options)
+        examine(config)
+        return config
+
+    ConfigLoaderImpl.load_configuration = load_examined  # type: ignore[method-assign]
+    ConfigLoaderImpl._process_config_searchpath = lambda *_: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
+        ConfigLoaderImpl._process_config_searchpath = follow  # type: ignore[method-assign]

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import settings as table
 from adapter import hydra_core
-from command import hints
+from command import hints, trust
 from process.errors import UserError
 from process.ranks import SWEEPS
 from process.secrets import refuse_in_arguments
@@ -123,7 +123,9 @@ def expand_settings_files(argv: list[str]) -> list[str]:
     named = [argument.partition("=")[2] for argument in argv if argument.startswith("settings_file=")]
     new = [argument for argument in argv if not argument.startswith("settings_file=")]
     for file in reversed(named):
-        new = [*without(read_settings_file(Path(file)), new), *new]
+        found = read_settings_file(Path(file))
+        trust.check_settings(Path(file), found)
+        new = [*without(found, new), *new]
     return new
 
 
@@ -211,6 +213,16 @@ def prepare_argv(argv: list[str]) -> list[str]:
     return options_first([*configs, *recorded, *same_folder, *new])
 
 
+def opened_run(argv: list[str]) -> Path | None:
+    """Return the run folder whose config prepare_argv has put into the arguments, None if there is none."""
+    for word in argv:
+        option, _, path = word.partition("=")
+        folder = Path(path).parents[1] if option == "--config-path" and path.endswith("/source/config") else None
+        if folder is not None and quote(f"hydra.run.dir={folder}") in argv:
+            return folder
+    return None
+
+
 def has_option(argv: list[str], options: tuple[str, ...]) -> bool:
     """Return whether one of these options is given, as `--cfg job` or `--cfg=job`."""
     return any(word.partition("=")[0] in options for word in argv)
@@ -248,6 +260,8 @@ def recorded_overrides(folder: Path, new: list[str]) -> list[str]:
         raise UserError(f"{path} is missing or damaged: restore it, or name another run") from error
     if not isinstance(recorded, list) or not all(map(_is_override, recorded)):
         raise UserError(f"{path} is damaged: restore it, or name another run")
+    for override in recorded:
+        trust.refuse_unrecordable(path, override)
     return without([quote(override) for override in recorded], new)
 
 

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adapter import hydra_core
-from command import arguments, completion, hints
+from command import arguments, completion, hints, trust
 from command.hints import CONFIG
 from process import interruption, ranks
 from process.console import discard_stdout
@@ -76,6 +76,7 @@ def complete(main: Callable[[], Any]) -> None:
 
 def prepare_arguments() -> None:
     """Turn the typed arguments into Hydra's; `resume_sweep=` replaces this process by that sweep's."""
+    sys.argv[1:] = trust.take_switch(sys.argv[1:])
     if _command() == "train":
         sys.argv[1:] = arguments.expand_settings_files(arguments.expand_short_options(sys.argv[1:]))
     else:
@@ -83,6 +84,7 @@ def prepare_arguments() -> None:
         arguments.refuse_sweeps(sys.argv[1:], f"{_command()}.py")
     ranks.refuse_unsupported_launch(sys.argv[1:])
     if sweep := arguments.resumed_sweep(sys.argv[1:]):
+        trust.check_code(sweep[0])
         resume_sweep(*sweep)
     sys.argv[1:] = ranks.agree_on("arguments", lambda: arguments.prepare_argv(sys.argv[1:]))
     arguments.refuse_misused_options(sys.argv[1:])
@@ -95,10 +97,10 @@ def prepare_arguments() -> None:
 def run_hydra(main: Callable[[], Any]) -> None:
     """Have Hydra compose the config and call the command's function, or print help or the config."""
     register_resolvers()
-    only_asks = arguments.has_option(sys.argv, arguments.HELP)
+    only_asks, opened = arguments.has_option(sys.argv, arguments.HELP), arguments.opened_run(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing and exiting
     try:
-        with hydra_core.shared_repository() if only_asks else nullcontext():
+        with hydra_core.shared_repository() if only_asks else nullcontext(), trust.guard(opened, _own_hydra):
             main()
         sys.stdout.flush()
     except BrokenPipeError:
@@ -153,10 +155,18 @@ def _own_config() -> str:
     return name
 
 
+def _own_hydra() -> DictConfig:
+    """Compose what config/ of this repository says about Hydra itself."""
+    command = _command()
+    with initialize_config_dir(str(CONFIG), version_base="1.3"):
+        name = command if (CONFIG / f"{command}.yaml").exists() else "config"
+        return compose(name, return_hydra_config=True).hydra
+
+
 def build(config: DictConfig, **arguments: Any) -> Any:
     """Instantiate what a config node describes. Raises a UserError for what a constructor refuses."""
     try:
-        return instantiate(config, **arguments)
+        return instantiate(trust.checked_again(config), **arguments)
     except InstantiationException as error:
         raise find_user_error(error) or UserError(hints.for_instantiation(error)) from error
 
@@ -195,6 +205,7 @@ def _name_only(kind: str, experiment_name: str, comment: str | None) -> str:
 
 
 def _call(name: str, *arguments: Any) -> Any:
+    trust.check_call(name)
     return get_method(name)(*arguments)
 
 

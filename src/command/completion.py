@@ -9,6 +9,7 @@ from typing import Any
 import settings as table
 from command import arguments
 
+OF_A_RUN = ("evaluate", "export", "predict", "visualize")  # commands that open one
 HYDRAS = ("--cfg", "--help", "--hydra-help", "--multirun")
 
 
@@ -33,5 +34,6 @@ def answer(command: str, ask_hydra: Callable[[], Any]) -> None:
     with redirect_stdout(answers):
         ask_hydra()
     print(*(each.removeprefix(beginning) for each in answers.getvalue().splitlines()), sep="\n")
-    if options and last and not beginning:
-        print(*(f"{name}=" for name in table.names("before_hydra") if f"{name}=".startswith(last)), sep="\n")
+    before_hydra = table.names("before_hydra") if options else ("trust",) if command in OF_A_RUN else ()
+    if last and not beginning:
+        print(*(f"{name}=" for name in before_hydra if f"{name}=".startswith(last)), sep="\n")

@@ -14,11 +14,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from command import trust
 from process import interruption, ranks, requeue
 from process.console import log_warnings
 from process.errors import PastHydraError
 from process.isolation import isolated
-from run import sweep_record
+from run import signature, sweep_record
 from run.folder import REPOSITORY
 from run.record import Run, describe_error, is_recorded, used_hparams
 from run.resume import earlier_record
@@ -59,6 +60,8 @@ def _job_of_sweep(function: Callable[[DictConfig], Any], config: DictConfig) -> 
         try:
             sweep_record.refuse(folder, None)
             facts = earlier_record(folder)
+            if facts is not None and ranks.is_rank_zero():
+                signature.sign_config(folder)  # Hydra has just written it anew
             if facts is not None and facts["status"] == "finished":
                 return _objective(facts["best_score"])
             if facts is not None:
@@ -115,6 +118,7 @@ def relaunch_command(hydra: Any, resumed: bool) -> list[str]:
         arguments += [quote(f"resume={folder}")] if resumed else []
     else:
         arguments = [str(Path(hydra.runtime.cwd, sys.argv[0])), *sys.argv[1:]]
+        arguments += [trust.SWITCH] if trust.is_switched_on() else []
     return [sys.executable, *arguments, quote(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
 
 

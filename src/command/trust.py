@@ -7,18 +7,28 @@ folder by trust=true, or on the page of `make explore`.
 
 import ast
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
+from hydra.core.utils import JobRuntime
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+import settings as table
+from adapter import hydra_core
 from process.errors import UserError, first_line
+from process.ranks import is_rank_zero
 from run.folder import REPOSITORY, shown
-from run.signature import is_own
+from run.signature import CONFIG, NAME, is_own, remove_compiled
+from settings import leaves
 
 # packages of src/ whose classes are no parts of a training: they start programs, or write where they are told to
 NO_PARTS = {"adapter", "ask", "command", "explore", "process", "run", "scaffold", "sweep", "table"}
@@ -62,7 +72,13 @@ ENVIRONMENT = re.compile(r"(?<!\\)\$\{oc\.env:\s*\w+(,[^${}]*)?\}")
 RESOLVER = re.compile(r"\$\{\s*([\w.]+)\s*:\s*([\w.]*)")
 OURS, FROM_ENVIRONMENT = "\0ours", "\0environment"  # what stands for these texts while a config is checked
 
+SWITCH = "trust=true"
+LOGGING = {f"logging.{name}" for name in ("StreamHandler", "FileHandler", "NullHandler", "Formatter")}
+KEPT = {"mode", "run", "output_subdir", "overrides", "runtime"}  # what the command line says about Hydra itself
+
 _trusted: set[Path] = set()
+_switched_on = False
+_guarded: Path | None = None  # the stranger's folder out of which Hydra composes now
 
 
 def is_trusted(folder: Path) -> bool:
@@ -73,6 +89,39 @@ def is_trusted(folder: Path) -> bool:
 def trust(folder: Path) -> None:
     """Trust the folder from now on in this process, because the user said so."""
     _trusted.add(folder.resolve())
+
+
+def take_switch(words: list[str]) -> list[str]:
+    """Return the command line without trust=true, which is_switched_on returns from now on."""
+    global _switched_on
+    typed = [word for word in words if word.startswith("trust=")]
+    if wrong := [word for word in typed if word.lower() not in (SWITCH, "trust=false")]:
+        raise UserError(f"{wrong[0]}: must be true or false")
+    _switched_on = typed[-1:] != [] and typed[-1].lower() == SWITCH
+    return [word for word in words if word not in typed]
+
+
+def is_switched_on() -> bool:
+    """Return whether the user has typed trust=true."""
+    return _switched_on
+
+
+def check_code(folder: Path) -> None:
+    """Raise a UserError for a folder whose own copy of the code is to run, if it is neither own nor trusted."""
+    if is_own(folder):
+        remove_compiled(folder)
+    elif _switched_on:
+        _announce(f"runs the code in {shown(folder / 'source')}")
+    elif not is_trusted(folder):
+        raise UserError(
+            f"{shown(folder)} was not made by you here, and the code in it would run: read {shown(folder / 'source')}, "
+            f"then add {SWITCH}"
+        )
+
+
+def _announce(line: str) -> None:
+    if is_rank_zero():
+        print(line, file=sys.stderr, flush=True)
 
 
 def check(folder: Path, config: DictConfig) -> None:
@@ -87,13 +136,152 @@ def strange_names(config: DictConfig) -> list[str]:
     Imports nothing but torch and its libraries. Interpolations count with what they lead to.
     """
     found: set[str] = set()
+    texts: Any = OmegaConf.to_container(config, resolve=False)
+    found |= set(_strange_about_hydra(texts.pop("hydra", None) or {}))
     try:
-        texts: Any = OmegaConf.to_container(config, resolve=False)
         with_marks = OmegaConf.create(_marked(texts, found))
         resolved: Any = OmegaConf.to_container(with_marks, resolve=True)
     except (OmegaConfBaseException, RecursionError, ValueError) as error:
         return sorted(found | {f"an interpolation that cannot be resolved ({first_line(error)})"})
     return sorted(found | set(_strange(resolved)))
+
+
+def _strange_about_hydra(node: dict[str, Any]) -> Iterator[str]:
+    """Yield what a config would have Hydra itself build, log, set or search, if it is not this repository's."""
+    job = node.get("job") or {}
+    for name in ("callbacks", "job_logging", "hydra_logging"):
+        for key, value in leaves(node.get(name) or {}, into_lists=True):
+            if key.rpartition(".")[2] in ("_target_", "class", "()") and value not in (*_own_texts(), *LOGGING):
+                yield str(value)
+    yield from (f"hydra.job.env_set.{name}" for name in job.get("env_set") or {})
+    yield from (f"hydra.searchpath={path}" for path in node.get("searchpath") or [])
+    if job.get("chdir"):
+        yield "hydra.job.chdir"
+
+
+@contextmanager
+def guard(folder: Path | None, own_hydra: Callable[[], DictConfig]) -> Iterator[None]:
+    """Have Hydra compose the config of a run in the block only if it may: the folder is own or trusted, or data alone.
+
+    What a stranger's config says about Hydra itself (callbacks, logging, variables) is replaced by `own_hydra`.
+    """
+    global _guarded
+    if folder is None or is_own(folder):
+        yield
+        return
+    if _switched_on:
+        trust(folder)
+    hydra_node, announced = None if is_trusted(folder) else own_hydra(), False
+
+    def examine(config: DictConfig) -> None:
+        nonlocal announced
+        names = strange_names(config)
+        if hydra_node is not None:
+            if names:
+                raise UserError(_refusal(folder, names))
+            _replace_hydra(config, hydra_node)
+        elif not announced:
+            announced = True
+            _announce(f"trusts {shown(folder)}: its config names {', '.join(names) or 'nothing that is not listed'}")
+
+    _guarded = folder if hydra_node is not None else None
+    try:
+        with hydra_core.passing_configs_to(examine):
+            yield
+    finally:
+        _guarded = None
+
+
+def _replace_hydra(config: DictConfig, own: DictConfig) -> None:
+    with read_write(config), open_dict(config):
+        for name in own.keys() - KEPT:
+            config.hydra[name] = own[name]
+        config.hydra.job.name = JobRuntime.instance().get("name")
+
+
+def checked_again(config: DictConfig) -> DictConfig:
+    """Return the config of a part that is built now, resolved and checked, if it is out of a stranger's folder."""
+    if _guarded is None:
+        return config
+    resolved = OmegaConf.to_container(config, resolve=True)
+    if found := set(_strange(resolved, paths=False)):
+        raise UserError(_refusal(_guarded, sorted(found)))
+    return OmegaConf.create(resolved)  # type: ignore[return-value]
+
+
+def check_call(name: str) -> None:
+    """Raise a UserError for ${call:...} of another function than this repository calls, in a stranger's folder."""
+    if _guarded is not None and name not in functions_called():
+        raise UserError(_refusal(_guarded, [name]))
+
+
+def refuse_unrecordable(path: Path, word: Any) -> None:
+    """Raise a UserError for a recorded word that no run records: an option, or a setting of Hydra or of the folder."""
+    name = str(word).lstrip("+~").partition("=")[0]
+    unknown = not isinstance(word, str) or not re.match(r"[+~]{0,2}[A-Za-z_]", word)
+    if unknown or re.match(r"hydra([./@]|$)", name) or name in ("run", "resume", *table.names("before_hydra")):
+        raise UserError(f"{path} holds {word!r}, which no run records: it was edited; restore it, or name another run")
+
+
+def check_settings(file: Path, words: list[str]) -> None:
+    """Raise a UserError if a settings file of somebody else sets what a stranger's may not."""
+    if "trust" in {word.lstrip("+~").partition("=")[0] for word in words}:
+        raise UserError(f"settings_file={file}: trust= is typed in the command, not written in a file")
+    if _is_users(file):
+        return
+    found = sorted({name for word in words for name in _strange_in_setting(word)})
+    if _switched_on:
+        _announce(f"trusts {file}: it names {', '.join(found) or 'nothing that is not listed'}")
+    elif found:
+        raise UserError(
+            f"settings_file={file} is outside of this repository, and names {', '.join(found[:3])}: read it, then add "
+            f"{SWITCH} to use it"
+        )
+
+
+def _is_users(file: Path) -> bool:
+    """Return whether a file belongs to this repository or is signed as part of an own run."""
+    file = file.resolve()
+    for folder in file.parents:
+        if (folder / NAME).exists():
+            name = str(file.relative_to(folder))
+            return (name in CONFIG or name.startswith("source/")) and is_own(folder)
+    here = file.relative_to(REPOSITORY).parts if file.is_relative_to(REPOSITORY) else ()
+    return bool(here) and here[0] not in ("outputs", "multirun")
+
+
+def _strange_in_setting(word: str) -> Iterator[str]:
+    """Yield what a setting of a file, in Hydra's grammar, names that a stranger's may not."""
+    if word.startswith("-"):
+        yield word
+        return
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException:
+        return  # Hydra refuses it too
+    name = f"{override.key_or_group}@{override.package}" if override.package else override.key_or_group
+    if re.match(r"hydra([./@]|$)", override.key_or_group) or re.match(r"hydra([./@]|$)", override.package or ""):
+        yield name
+        return
+    for value in override.sweep_iterator() if override.is_choice_sweep() else [override.value()]:
+        plain = _plain(value)
+        if "_target_" in name and (not isinstance(plain, str) or not is_listed(plain)):
+            yield str(plain)
+        if name.rpartition(".")[2] in WRITTEN and name.partition(".")[0] not in ("data", "model"):
+            yield f"{name}={plain}"
+        for text in _values(plain):
+            if isinstance(text, str) and "$" in ENVIRONMENT.sub("", PLAIN.sub("", text)):
+                yield _resolver_in(text)
+        yield from _strange(plain, resolved=False)
+
+
+def _plain(value: Any) -> Any:
+    """Return a parsed value without the quotes of Hydra's grammar."""
+    if isinstance(value, dict):
+        return {_plain(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value.text if isinstance(value, QuotedString) else value
 
 
 def _marked(node: Any, found: set[str]) -> Any:
@@ -107,8 +295,10 @@ def _marked(node: Any, found: set[str]) -> Any:
     if "\0" in node:
         found.add(repr(node))
     elif "${" in PLAIN.sub("", node):
-        if node in _own_texts():
+        if node in _own_texts() and not node.startswith("${oc.select:"):  # which returns text of this config
             return OURS
+        if node in _own_texts():
+            return node
         marked = ENVIRONMENT.sub(FROM_ENVIRONMENT, node)
         if "${" not in PLAIN.sub("", marked):
             return marked
@@ -127,34 +317,45 @@ def _resolver_in(text: str) -> str:
     return text
 
 
-def _strange(node: Any) -> Iterator[str]:
-    """Yield what the resolved config names that a stranger's may not."""
-    if isinstance(node, str) and "${" in node:  # made of parts: it would be resolved once more
-        yield node
-    if isinstance(node, list):
+def _strange(node: Any, resolved: bool = True, paths: bool = True) -> Iterator[str]:
+    """Yield what a config names that a stranger's may not.
+
+    Args:
+        node: plain mappings, lists and values.
+        resolved: whether interpolations are resolved; a text that holds one then would be resolved a second time.
+        paths: whether the paths in it are marked where they are this repository's.
+    """
+    if isinstance(node, str) and resolved and ("${" in node or (OURS in node and node != OURS)):
+        yield node.replace(OURS, "...")
+    elif isinstance(node, list):
         for value in node:
-            yield from _strange(value)
-    if isinstance(node, dict):
+            yield from _strange(value, resolved, paths)
+    elif isinstance(node, dict):
         if "_target_" in node:
-            yield from _strange_target(node)
+            yield from _strange_target(node, paths)
         for key, value in node.items():
-            if isinstance(key, str) and "${" in key:
-                yield key
-            yield from _strange(value)
+            yield from _strange(key, resolved, paths)
+            yield from _strange(value, resolved, paths)
 
 
-def _strange_target(node: dict[Any, Any]) -> Iterator[str]:
+def _strange_target(node: dict[Any, Any], paths: bool) -> Iterator[str]:
     name = node["_target_"]
     if not isinstance(name, str) or not is_listed(name):
         yield str(name)
-    elif name.partition(".")[0] not in READERS:
+    elif name.partition(".")[0] not in READERS and paths:
         for key in WRITTEN & node.keys():
             if node[key] is not None and node[key] not in (OURS, *_own_texts()):
                 yield f"{key}={node[key]}"
-        for entries in node["artifacts"].values() if isinstance(node.get("artifacts"), dict) else ():
-            for file in entries if isinstance(entries, list) else [entries]:
-                if not isinstance(file, str) or Path(file).is_absolute() or ".." in Path(file).parts:
-                    yield f"artifacts={file}"
+        for file in _values(node.get("artifacts")):  # which loggers upload
+            if not isinstance(file, str) or Path(file).is_absolute() or ".." in Path(file).parts:
+                yield f"artifacts={file}"
+
+
+def _values(node: Any) -> Iterator[Any]:
+    """Yield the values in mappings and lists."""
+    for _, value in leaves({"value": node}, into_lists=True):
+        if value is not None and not isinstance(value, dict):
+            yield value
 
 
 def is_listed(name: str) -> bool:

@@ -23,7 +23,7 @@ from process.errors import UserError, find_user_error
 from process.files import remove_temporary_files, replacing, write_json
 from process.ranks import end_together, is_rank_zero
 from process.secrets import scrub
-from run import sweep_record
+from run import signature, sweep_record
 from run.folder import RecordError, copy_source, describe_start, locked, now, read_run_json, shown, source_differences
 from run.resume import Change, changes, describe_changes, refuse_fixed
 from settings import leaves
@@ -100,6 +100,7 @@ class Run:
                 self._write_composed()
                 if is_rank_zero():
                     copy_source(self.folder / "source")
+                    signature.sign(self.folder)
             stack.enter_context(end_together(self.folder, self.relaunch, self._record_failure))
             self.stack = stack.pop_all()
         return self
@@ -124,7 +125,10 @@ class Run:
             self.facts.pop("error", None)
             self.facts["resumed"] = [*self.facts.get("resumed", []), start]
             if self.changes:
+                own = signature.is_own(self.folder)
                 self._write_composed()
+                if own and is_rank_zero():  # what somebody else has made stays theirs
+                    signature.sign(self.folder)
         else:
             sweep = "/".join(self.folder.parts[-4:-1]) if self.in_sweep else None  # experiment, date, time
             self.facts = {

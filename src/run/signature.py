@@ -9,6 +9,7 @@ import hmac
 import json
 import os
 import secrets
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterable
@@ -50,6 +51,12 @@ def is_own(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return all(_equal(signed.get(name), value) for name, value in found.items())
+
+
+def remove_compiled(folder: Path) -> None:
+    """Remove the compiled files beside the code in the folder, which are not signed and which Python would prefer."""
+    for path in (folder / "source").rglob("__pycache__"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def key_file() -> Path:

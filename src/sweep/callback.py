@@ -15,7 +15,7 @@ from command import cli, job
 from process import interruption, ranks
 from process.console import quiet_shared_terminal
 from process.errors import PastHydraError, UserError, first_line
-from run import sweep_record
+from run import signature, sweep_record
 from run.folder import REPOSITORY, copy_source, locked, shown
 from settings import check
 from sweep import plan, study, workers
@@ -69,6 +69,7 @@ class Sweep(Callback):
             folder.mkdir(parents=True, exist_ok=True)
             copy_source(folder / "source")
             sweep_record.write_start(folder, sys.argv[1:])
+            signature.sign(folder)
             cli.run_sweep(folder, sys.argv[1:])
 
     def _begin(self, config: DictConfig) -> None:
