@@ -59,6 +59,16 @@ dataset() {
   printf '%s' "$path"
 }
 
+# Print the folder of the key of src/run/signature.py, which is made here: Docker would make it as root. Print nothing if
+# it cannot be made: then no run is signed.
+key_folder() {
+  local path=${XDG_STATE_HOME-}
+  [[ $path == /* ]] || path=${HOME-}/.local/state
+  if [[ $path != /.local/state ]] && (umask 077 && mkdir -p "$path/patch_sets") 2>/dev/null; then
+    printf '%s' "$path/patch_sets"
+  fi
+}
+
 # Try these GPUs in the image, and print why its torch cannot use them; nothing if it can.
 gpu_refusal() {
   local reason
@@ -95,6 +105,11 @@ if [[ -n $dataset ]]; then
   options+=(--mount "$(mount "$dataset" /dataset)" --env DATASET=/dataset)
 else
   options+=(--env DATASET=/workspace/dataset)
+fi
+# with the key that signs this user's runs, also those of earlier containers
+key_folder=$(key_folder)
+if [[ -n $key_folder ]]; then
+  options+=(--mount "$(mount "$key_folder" /state)" --env PATCH_SETS_STATE=/state)
 fi
 tz=$(setting TZ "")
 [[ -z $tz ]] || options+=(--env "TZ=$tz")

@@ -60,7 +60,12 @@ def remove_compiled(folder: Path) -> None:
 
 
 def key_file() -> Path:
-    """Return the path of the key, below $XDG_STATE_HOME or ~/.local/state. Raises an OSError if there is no home."""
+    """Return the path of the key, below $XDG_STATE_HOME or ~/.local/state; in the container, that of the host.
+
+    Raises an OSError if there is no home.
+    """
+    if folder := os.environ.get("PATCH_SETS_STATE"):  # where docker/run.sh mounts it
+        return Path(folder, "key")
     state = Path(os.environ.get("XDG_STATE_HOME", ""))
     if not state.is_absolute():  # also where it is not set
         try:

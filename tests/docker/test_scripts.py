@@ -24,8 +24,8 @@ PORTS = (5000, 6006, 8501, 8888)  # of the servers in the container
 SERVERS = {"mlflow": "mlflow", "tensorboard": "tensorboard", "explore": "streamlit", "jupyter": "jupyter"}  # programs
 VERBS = ["build", "run", "exec", "attach", "stop", *SERVERS]
 # the programs that the scripts may need on a host besides docker; those of the servers are in the container
-PROGRAMS = ["bash", "cat", "cksum", "dirname", "grep", "head", "hostname", "id", "sed", "sh", "sleep", "uname"]
-IN_CONTAINER = ["ln", "mkdir", "od", "tail", "tr"]
+PROGRAMS = ["bash", "cat", "cksum", "dirname", "grep", "head", "hostname", "id", "mkdir", "sed", "sh", "sleep", "uname"]
+IN_CONTAINER = ["ln", "od", "tail", "tr"]
 
 # Its answers are files in the folder $FAKE. It really runs only `exec sh -c`: stop.sh's code would end every Python.
 FAKE_DOCKER = r"""#!/usr/bin/env bash
@@ -84,6 +84,7 @@ class Host:
         self.environment = inherited | {
             "PATH": str(self.programs),
             "HOME": str(self.home),
+            "XDG_STATE_HOME": "",
             "FAKE": str(self.fake),
             "PORTS": " ".join(map(str, self.ports)),
         }
@@ -396,9 +397,20 @@ def test_run(host):
         *("--rm", "--init", "--ipc=host", "--detach-keys", "ctrl-]"),
         *("--mount", f'type=bind,"source={host.workspace}",target=/workspace'),
         *("--hostname", MACHINE, "--add-host", f"{MACHINE}:host-gateway", "--env", "DATASET=/workspace/dataset"),
+        *("--mount", f'type=bind,"source={host.home}/.local/state/patch_sets",target=/state'),
+        *("--env", "PATCH_SETS_STATE=/state"),
         *(word for pair in published(host) for word in ("--publish", pair)),
         *("--gpus", "all", NAME, "python", *ARGUMENTS),
     ]
+
+
+def test_the_key_that_signs_runs_is_that_of_the_host(host, tmp_path):
+    host.call("run", XDG_STATE_HOME=str(tmp_path / "state"))
+    assert f'type=bind,"source={tmp_path}/state/patch_sets",target=/state' in values(host.last(), "--mount")
+    assert (tmp_path / "state" / "patch_sets").stat().st_mode & 0o077 == 0
+    (tmp_path / "file").write_text("")
+    host.call("run", XDG_STATE_HOME=str(tmp_path / "file"))  # without it, runs are not signed
+    assert len(values(host.last(), "--mount")) == 1
 
 
 def test_run_at_a_terminal(host):
