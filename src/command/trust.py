@@ -143,7 +143,13 @@ def strange_names(config: DictConfig) -> list[str]:
         resolved: Any = OmegaConf.to_container(with_marks, resolve=True)
     except (OmegaConfBaseException, RecursionError, ValueError) as error:
         return sorted(found | {f"an interpolation that cannot be resolved ({first_line(error)})"})
-    return sorted(found | set(_strange(resolved)))
+    return sorted({_shown(name) for name in found | set(_strange(resolved))})
+
+
+def _shown(name: str) -> str:
+    """Return a name with the usual writing in place of the marks, and nothing that a terminal would obey."""
+    text = name.replace(OURS, "${...}").replace(FROM_ENVIRONMENT, "${oc.env:...}")
+    return text if text.isprintable() else repr(text)
 
 
 def _strange_about_hydra(node: dict[str, Any]) -> Iterator[str]:
@@ -326,7 +332,7 @@ def _strange(node: Any, resolved: bool = True, paths: bool = True) -> Iterator[s
         paths: whether the paths in it are marked where they are this repository's.
     """
     if isinstance(node, str) and resolved and ("${" in node or (OURS in node and node != OURS)):
-        yield node.replace(OURS, "...")
+        yield node
     elif isinstance(node, list):
         for value in node:
             yield from _strange(value, resolved, paths)

@@ -22,6 +22,7 @@ from process.files import replacing
 NAME = ".signature"
 CONFIG = ("config.yaml", ".hydra/config.yaml", ".hydra/overrides.yaml")
 KEY_BYTES = 32
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, RecursionError)  # what a damaged folder raises
 LARGEST = 64 * 2**20  # bytes of code and config: a folder with more is not read through
 
 
@@ -29,13 +30,13 @@ def sign(folder: Path) -> None:
     """Sign config and code in the folder. Without a key, which a home that cannot be written has not, sign nothing."""
     key = _read_key() or _make_key()
     if key is not None:
-        with suppress(OSError, ValueError, UserError), replacing(folder / NAME) as file:
+        with suppress(*UNREADABLE, UserError), replacing(folder / NAME) as file:
             json.dump(_signatures(key, folder), file)
 
 
 def sign_config(folder: Path) -> None:
     """Sign a config that this process has written anew, where the code in the folder is signed already."""
-    with suppress(OSError, ValueError):
+    with suppress(*UNREADABLE):
         signed, key = _read(folder), _read_key()
         if key is not None and signed and _equal(signed.get("source"), _code(key, folder)):
             sign(folder)
@@ -48,7 +49,7 @@ def is_own(folder: Path) -> bool:
         if key is None or not signed:
             return False
         found = _signatures(key, folder)
-    except (OSError, ValueError):
+    except UNREADABLE:
         return False
     return all(_equal(signed.get(name), value) for name, value in found.items())
 

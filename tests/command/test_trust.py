@@ -1,16 +1,20 @@
-"""Folders and files from somebody else: what they name is refused in one line before it runs, and trust=true runs it."""
+"""Folders and files from somebody else: what they name is refused before it runs, and trust=true runs it."""
 
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from module_run import trained
 from resumed import SHORT
+from runs import REPOSITORY
 
 from command import trust
 from run import signature
+from run.folder import shown
 
 OPTIONS = (*SHORT, "model=cnn", "hparams.max_epochs=1", "loggers=none", "callbacks=[basic]")
 DIGIT = "digit.png"
@@ -60,11 +64,13 @@ HOSTILE = {
         "subprocess.getoutput",
     ),
     "another project's code": (
-        lambda f: override(f, "model.network={_target_:torch.hub.load,repo_or_dir:.,source:local,model:x}"),
+        lambda f: override(f, "~model.network", "+model.network={_target_:torch.hub.load,model:x}"),
         "torch.hub.load",
     ),
     "a module that one of ours imports": (
-        lambda f: override(f, "model.network={_target_:run.folder.subprocess.run,args:[touch,hacked]}"),
+        lambda f: override(
+            f, "~model.network", "+model.network={_target_:run.folder.subprocess.run,args:[touch,hacked]}"
+        ),
         "run.folder.subprocess.run",
     ),
     "a module that torch imports": (
@@ -76,19 +82,21 @@ HOSTILE = {
         "torch.optim.adam.torch.hub.load",
     ),
     "a name out of another setting": (
-        lambda f: override(f, "+a=subprocess.", "model.network={_target_:'${a}getoutput',cmd:'touch hacked'}"),
+        lambda f: override(f, "+a=subprocess.", "loss._target_='${a}getoutput'", "+loss.cmd='touch hacked'"),
         "subprocess.getoutput",
     ),
     "a node out of another setting": (
-        lambda f: override(f, "+a={_target_:subprocess.getoutput,cmd:'touch hacked'}", "model.network=${a}"),
+        lambda f: override(
+            f, "+a={_target_:subprocess.getoutput,cmd:'touch hacked'}", "~model.network", "+model.network=${a}"
+        ),
         "subprocess.getoutput",
     ),
     "a node that a resolver makes": (
-        lambda f: override(f, "model.network=${oc.create:{_target_:subprocess.getoutput,cmd:'touch hacked'}}"),
+        lambda f: override(f, "~model.network", "+model.network=${oc.create:'{_target_: subprocess.getoutput}'}"),
         "${oc.create:}",
     ),
     "a name that changes with the time": (
-        lambda f: override(f, "model.network={_target_:'subprocess.${now:getoutput}',cmd:'touch hacked'}"),
+        lambda f: override(f, "loss._target_='subprocess.${now:getoutput}'", "+loss.cmd='touch hacked'"),
         "${now:}",
     ),
     "an interpolation that is joined": (
@@ -97,7 +105,7 @@ HOSTILE = {
     ),
     "an interpolation that is joined with a resolver of ours": (
         lambda f: override(f, "+a='${mixed_sizes:}'", "+b='${a}{call:subprocess.getoutput,touch hacked}'"),
-        "...{call:",
+        "${...}{call:",
     ),
     "an escaped interpolation": (
         lambda f: override(f, "+a='\\${call:subprocess.getoutput,touch hacked}'"),
@@ -111,7 +119,7 @@ HOSTILE = {
         "+hydra.callbacks.x",
     ),
     "a setting of Hydra, doubled": (lambda f: override(f, "++hydra.job.env_set.A=b"), "hydra.job.env_set"),
-    "another run": (lambda f: override(f, "resume=/tmp"), "resume=/tmp"),
+    "another run": (lambda f: override(f, "resume=/tmp"), "resume="),
     "a callback of Hydra": (
         lambda f: insert(f, "  callbacks:\n", "    x: {_target_: subprocess.getoutput, cmd: touch hacked}\n"),
         "subprocess.getoutput",
@@ -136,13 +144,6 @@ HOSTILE = {
         "subprocess.getoutput",
     ),
 }
-COMMANDS = {
-    "predict": ("input=digit.png",),
-    "evaluate": (),
-    "export": (),
-    "visualize": (),
-    "train": (),
-}
 
 
 def refused(capsys, name: str) -> str:
@@ -158,9 +159,162 @@ def refused(capsys, name: str) -> str:
 def test_a_hostile_folder_is_refused_before_anything_runs(theirs, command, capsys, what):
     change, name = HOSTILE[what]
     change(theirs)
-    for script, words in COMMANDS.items():
-        before = sorted(theirs.rglob("*"))
-        setting = "resume" if script == "train" else "run"
-        assert command(script, f"{setting}={theirs}", *words) == 1
+    before = sorted(theirs.rglob("*"))
+    assert command("predict", f"run={theirs}", "input=digit.png") == 1
+    refused(capsys, name)
+    assert sorted(theirs.rglob("*")) == before
+
+
+@pytest.mark.parametrize("script", ["evaluate", "export", "visualize", "train"])
+def test_each_command_refuses_it(theirs, command, capsys, script):
+    opened = f"resume={theirs}" if script == "train" else f"run={theirs}"
+    for what in ("a function that is called", "a factory of logging"):
+        change, name = HOSTILE[what]
+        change(theirs)
+        assert command(script, opened) == 1
         refused(capsys, name)
-        assert sorted(theirs.rglob("*")) == before
+        for asking in (("--help",), ("--cfg", "all", "--resolve")):
+            command(script, opened, *asking)
+            assert not Path("hacked").exists()
+        capsys.readouterr()
+
+
+def test_a_search_path_imports_nothing(theirs, command, capsys):
+    HOSTILE["a search path"][0](theirs)
+    before = set(sys.modules)
+    assert command("train", f"resume={theirs}", "hparams.max_epochs=2") == 1
+    refused(capsys, "hydra.searchpath=pkg://antigravity")
+    assert "antigravity" not in set(sys.modules) - before
+
+
+def test_ordinary_targets_of_a_stranger_work(theirs, command, capsys):
+    assert command("evaluate", f"run={theirs}", "verbosity=0") == 0
+    assert command("train", f"resume={theirs}", "hparams.max_epochs=2") == 0
+    assert not signature.is_own(theirs)
+
+
+def test_code_of_ones_own_works_until_it_is_edited(command, train, capsys):
+    custom = ("+callbacks.fault={_target_: faults.Crash, batch: 99}", "callbacks.progress_bar._target_=faults.Quiet")
+    folder = train(*OPTIONS, *custom)
+    assert signature.is_own(folder)
+    assert command("evaluate", f"run={folder}") == 0
+    assert command("train", f"resume={folder}", "hparams.max_epochs=2") == 0
+    assert signature.is_own(folder)  # of what it is now
+    path = folder / ".hydra" / "overrides.yaml"
+    path.write_text(path.read_text() + "- comment=x\n")
+    capsys.readouterr()
+    assert command("evaluate", f"run={folder}") == 1
+    assert "its config names faults.Crash, faults.Quiet" in refused(capsys, "trust=true")
+    assert command("evaluate", f"run={folder}", "trust=true", "verbosity=0") == 0
+    assert capsys.readouterr().err == f"trusts {shown(folder)}: its config names faults.Crash, faults.Quiet\n"
+
+
+def test_a_network_that_this_repository_lacks(theirs, command, capsys):
+    (theirs / "source/src/network/theirs.py").write_text("class Net: ...")
+    override(theirs, "model.network._target_=network.theirs.Net")
+    assert command("evaluate", f"run={theirs}") == 1
+    line = refused(capsys, "network.theirs.Net")
+    assert "read theirs/source/src/network/theirs.py and copy it to src/network/theirs.py" in line
+    assert "src/rerun.py theirs trust=true" in line
+
+
+def test_the_switch(theirs, command, capsys):
+    assert command("evaluate", f"run={theirs}", "trust=yes") == 1
+    refused(capsys, "trust=yes: must be true or false")
+    assert command("evaluate", f"run={theirs}", "trust=false", "+hparams.x=${now:x}") == 1
+    refused(capsys, "${now:}")
+
+
+def test_code_of_a_stranger_runs_only_by_the_switch(theirs, command, capsys):
+    (theirs / "source" / "src" / "train.py").write_text("open('hacked', 'w')")
+    assert command("rerun", str(theirs)) == 1
+    refused(capsys, "the code in it would run")
+    (theirs / "sweep.json").write_text(json.dumps({"arguments": ["-m"], "resumed": [], "command": "", "git": None}))
+    assert command("train", f"resume_sweep={theirs}") == 1
+    refused(capsys, "the code in it would run")
+
+
+@pytest.mark.processes
+def test_the_switch_runs_the_code_of_a_stranger(theirs, command, capfd):
+    (theirs / "source" / "src" / "train.py").write_text("print('runs')\nraise SystemExit(3)")
+    assert command("rerun", str(theirs), "trust=true") == 3
+    said = capfd.readouterr()
+    assert "runs the code in theirs/source" in said.err
+    assert said.out.endswith("runs\n")
+
+
+SETTINGS = {
+    "- hydra.callbacks.x._target_=os.system": "hydra.callbacks.x._target_",
+    "hydra: {job_logging: {filters: {x: {(): os.system}}}}": "hydra.job_logging",
+    "- hydra/launcher=joblib": "hydra/launcher",
+    "- data@hydra.callbacks=digits": "data@hydra.callbacks",
+    "- --config-dir=/tmp": "--config-dir=/tmp",
+    "- 'loss._target_=subprocess.getoutput'": "subprocess.getoutput",
+    "- '+model.x={a: [{_target_: subprocess.getoutput}]}'": "subprocess.getoutput",
+    "- 'loss._target_=torch.nn.NLLLoss,subprocess.getoutput'": "subprocess.getoutput",
+    "- 'loss._target_=choice(torch.nn.NLLLoss,subprocess.getoutput)'": "subprocess.getoutput",
+    "- '+model.x={_target_:\"torch.${y}\"}'": "torch.${y}",
+    "loss: {_target_: 'torch.optim.${hparams.optimizer}'}": "torch.optim.${hparams.optimizer}",
+    "hparams: {lr: '${call:subprocess.getoutput,touch hacked}'}": "subprocess.getoutput",
+    "comment: '$'": "$",
+    "callbacks: {best: {dirpath: /etc}}": "callbacks.best.dirpath=/etc",
+}
+
+
+@pytest.mark.parametrize("text", SETTINGS)
+def test_a_hostile_settings_file_is_refused(command, capsys, tmp_path, text):
+    (tmp_path / "theirs.yaml").write_text(text)
+    assert command("train", "-c", "theirs.yaml") == 1
+    refused(capsys, SETTINGS[text])
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs.yaml"]
+
+
+def test_a_settings_file_does_not_trust_itself(command, capsys, tmp_path):
+    (tmp_path / "theirs.yaml").write_text("trust: true\nloss: {_target_: os.system}")
+    assert command("train", "-c", "theirs.yaml") == 1
+    refused(capsys, "trust= is typed in the command")
+
+
+def test_optimizers_are_classes_of_torch_optim(command, capsys):
+    assert command("train", "hparams.optimizer=adam.torch.hub.load") == 1
+    refused(capsys, "hparams.optimizer=adam.torch.hub.load: must be the name of a class of torch.optim")
+
+
+def test_settings_files_that_are_the_users(command, capsys, own, tmp_path):
+    """Of an own run what is signed; anything by the switch."""
+    (own / "mine.yaml").write_text("loss: {_target_: torch.nn.functional.x}")
+    assert command("train", "-c", str(own / "mine.yaml"), "data=nowhere") == 1
+    refused(capsys, "torch.nn.functional.x")
+    for file, words in ((own / "mine.yaml", ["trust=true"]), (own / ".hydra" / "overrides.yaml", [])):
+        assert command("train", "-c", str(file), *words, "data=nowhere") == 1
+        assert "data=nowhere: no such option" in capsys.readouterr().err
+
+
+PARTS = ("model.Classifier", "network.lenet.LeNet", "metrics.build", "torch.nn.LayerNorm", "torch.optim.SGD")
+NO_PARTS = (
+    *("os.system", "torch.load", "torch.hub.load", "torch.nn.utils.clip_grad_norm_", "torch.optim.adam.torch.hub.load"),
+    *(
+        "network.lenet.torch.hub.load",
+        "network.lenet.nn.Module",
+        "run.folder.subprocess.run",
+        "process.files.replacing",
+    ),
+    *("logger.mlflow.Store", "logger.metrics_csv.Table", "torchvision.datasets.LSUN", "torchvision.models.get_model"),
+    *("adapter.lightning.subprocess.Popen", "", "model", ".Classifier", "../model.Classifier", "/model.Classifier"),
+)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_what_is_listed(name):
+    assert trust.is_listed(name)
+
+
+@pytest.mark.parametrize("name", NO_PARTS)
+def test_what_is_not_listed(name):
+    assert not trust.is_listed(name)
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "config").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_all_that_config_names_is_listed(path):
+    for found in re.findall(r"_target_: ([\w.]+)", path.read_text()):
+        assert trust.is_listed(found.rstrip(".")) or found == "torch.optim."

@@ -145,6 +145,13 @@ class NaNLogits(Fault):
     on_test_end = on_validation_end
 
 
+class Quiet(Callback):
+    """A callback in place of the progress bar."""
+
+    def __init__(self, verbosity: int) -> None:
+        pass
+
+
 class InterruptedDigits(Digits):
     """A data set whose preparation, which may be a download, is interrupted by SIGTERM."""
 
