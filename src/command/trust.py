@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import QuotedString
+from hydra.core.override_parser.types import QuotedString, ValueType
 from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -57,11 +57,7 @@ LISTED = {
             *("StochasticWeightAveraging", "WeightAveraging", "EMAWeightAveraging"),
         )
     ),
-    *(f"pytorch_lightning.loggers.{name}" for name in ("CSVLogger", "TensorBoardLogger")),
-    *(
-        f"pytorch_lightning.profilers.{name}"
-        for name in ("SimpleProfiler", "AdvancedProfiler", "PyTorchProfiler", "PassThroughProfiler")
-    ),
+    *(f"pytorch_lightning.profilers.{name}" for name in ("SimpleProfiler", "AdvancedProfiler", "PassThroughProfiler")),
     *(f"pytorch_lightning.strategies.{name}" for name in ("DDPStrategy", "FSDPStrategy", "SingleDeviceStrategy")),
 }
 READERS = {"datamodule", "model", "network", "set_module", "torch", "torchmetrics", "torchvision"}
@@ -268,6 +264,8 @@ def _strange_in_setting(word: str) -> Iterator[str]:
     name = f"{override.key_or_group}@{override.package}" if override.package else override.key_or_group
     if re.match(r"hydra([./@]|$)", override.key_or_group) or re.match(r"hydra([./@]|$)", override.package or ""):
         yield name
+        return
+    if override.value_type == ValueType.GLOB_CHOICE_SWEEP:  # of options of a group
         return
     for value in override.sweep_iterator() if override.is_choice_sweep() else [override.value()]:
         plain = _plain(value)
