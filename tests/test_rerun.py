@@ -51,7 +51,7 @@ def test_the_recorded_code_runs_and_what_differs_is_said(old, command, tmp_path,
     facts["versions"]["torch"] = "1.0"
     facts["metrics"]["test_accuracy"] = 2
     (old / "run.json").write_text(json.dumps(facts))
-    assert command("rerun", str(old), "trainer.precision=64-true") == 0
+    assert command("rerun", str(old), "trainer.precision=64-true", "trust=true") == 0
     said = capfd.readouterr().out
     assert "torch: 1.0 -> " in said
     assert "Differing: src/model.py" in said

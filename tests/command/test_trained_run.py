@@ -15,6 +15,7 @@ from runs import record
 from command.trained_run import TrainedRun, open_run, refuse_other_classes
 from process import gpus
 from process.errors import UserError
+from run import signature
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,7 @@ def autoencoder(copy):
     overrides.write_text(overrides.read_text().replace("model=cnn", "model=mine"))
     torch.save({"state_dict": MaskedPatches().state_dict()}, copy / "checkpoints" / "best.ckpt")
     (copy / "image.png").touch()
+    signature.sign(copy)
     return copy
 
 
