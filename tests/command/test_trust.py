@@ -92,7 +92,7 @@ HOSTILE = {
         "subprocess.getoutput",
     ),
     "a node that a resolver makes": (
-        lambda f: override(f, "~model.network", "+model.network=${oc.create:'{_target_: subprocess.getoutput}'}"),
+        lambda f: override(f, "~model.network", '+model.network="${oc.create:{_target_: subprocess.getoutput}}"'),
         "${oc.create:}",
     ),
     "a name that changes with the time": (
