@@ -281,7 +281,7 @@ def test_optimizers_are_classes_of_torch_optim(command, capsys):
 
 
 def test_settings_files_that_are_the_users(command, capsys, own, tmp_path):
-    """Of an own run what is signed; anything by the switch."""
+    """Files that an own run has signed are accepted, and any file by the switch."""
     (own / "mine.yaml").write_text("loss: {_target_: torch.nn.functional.x}")
     assert command("train", "-c", str(own / "mine.yaml"), "data=nowhere") == 1
     refused(capsys, "torch.nn.functional.x")
