@@ -25,8 +25,8 @@ from run.record import Run, describe_error, is_recorded, used_hparams
 from run.resume import earlier_record
 from settings import LISTS, check, monitored, quote
 
-# the launchers that a sweep treats specially: hydra/launcher=basic, joblib, submitit_local
-BASIC, JOBLIB, LOCAL = "BasicLauncher", "JoblibLauncher", "LocalLauncher"
+# the launchers that a sweep treats specially: hydra/launcher=basic, joblib, submitit_local, submitit_slurm, ray
+BASIC, JOBLIB, LOCAL, SLURM, RAY = (f"{name}Launcher" for name in ("Basic", "Joblib", "Local", "Slurm", "Ray"))
 
 
 def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:

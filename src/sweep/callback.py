@@ -8,9 +8,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from adapter import hydra_launchers
 from command import cli, job
 from process import interruption, ranks
 from process.console import quiet_shared_terminal
@@ -19,6 +21,7 @@ from run import signature, sweep_record
 from run.folder import REPOSITORY, copy_source, locked, shown
 from settings import check
 from sweep import plan, study, workers
+from sweep.pool import Pool
 from sweep.progress import Progress, print_table
 
 log = logging.getLogger(__name__)
@@ -80,10 +83,28 @@ class Sweep(Callback):
         workers.allow(self.folder)
         if not job.is_serial(config.hydra.launcher):
             workers.offer(config)
+            self._survive_losses(config)
             self.until_end.enter_context(self.progress.watching())
             self.until_end.enter_context(interruption.on_first_signal(self._stop_workers))
         interruption.remedy_sources.append(self.remedy)
         cli.describe_failure.append(self._failed)
+
+    def _survive_losses(self, config: DictConfig) -> None:
+        """Have the sweep go on without a job whose process was killed, as without one that failed."""
+        kind = job.launcher_kind(config.hydra.launcher)
+        if kind == job.JOBLIB:
+            pool = Pool(self._lost)
+            self.until_end.callback(pool.close)
+            hydra_launchers.run_joblib_with(pool.run)
+        elif kind in (job.LOCAL, job.SLURM):
+            hydra_launchers.wait_for_submitit_with(workers.result_or_none)
+        elif kind == job.RAY:
+            hydra_launchers.wait_for_ray_with(workers.result_or_none)
+
+    def _lost(self, call: hydra_launchers.Call, how: str) -> JobReturn:
+        folder = Path(*hydra_launchers.folder_settings(call))
+        workers.record_loss(folder, f"its process {how}")
+        return workers.NO_RESULT
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         if job.in_sweep(config.hydra) and self.progress is None:  # in a worker

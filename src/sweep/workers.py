@@ -5,21 +5,32 @@ machine. To end workers on any machine, the sweep's own process makes a file in 
 """
 
 import fcntl
+import logging
 import os
 import shutil
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psutil
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from command.job import JOBLIB, LOCAL, launcher_kind
+from process import interruption
+from process.errors import first_line
+from process.files import write_json
 from process.gpus import UNUSABLE, report_once, unusable_gpu, usable_gpus
 from process.interruption import Interrupted
+from run import sweep_record
+from run.folder import RecordError, now, read_run_json
+
+log = logging.getLogger(__name__)
 
 # environment variable with one CUDA_VISIBLE_DEVICES per slot, empty without a GPU. The sweep's own process sets it, as
 # submitit_local hides all GPUs from its jobs, and the free memory has changed when they begin
@@ -31,6 +42,7 @@ STOP_INTERVAL = 1.0  # seconds between two looks for the stop file
 # Ctrl-C at the terminal is for the sweep's own process, but submitit_local's processes would kill their jobs a second
 # later. With the second trap a shell stays the parent of a job, and submitit takes its id for that of the job
 IGNORE_CTRL_C = "trap '' INT; trap : EXIT"
+NO_RESULT = JobReturn(status=JobStatus.COMPLETED)  # of a job that was lost; a job that failed returns None too
 
 _taken: int | None = None
 _watched: set[Path] = set()
@@ -103,6 +115,28 @@ def _first_free(folder: Path, number: int | None) -> int | None:
         else:
             return slot
     return None
+
+
+def record_loss(folder: Path, how: str) -> None:
+    """Record in a job's folder how its process ended, which could not write it any more."""
+    why = f"{how}; if memory ran out, fewer jobs at a time have more: hydra.launcher.n_jobs="
+    try:
+        facts = read_run_json(folder)
+        if facts["status"] == "running":
+            write_json(folder / "run.json", {**facts, "status": "failed", "error": why, "ended": now()})
+    except RecordError:  # killed before its first record
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep_record.refuse(folder, why)
+
+
+def result_or_none(get: Callable[[], Any]) -> JobReturn:
+    """Return the result of a job, or one without a value if the launcher misses it: its process was killed."""
+    try:
+        return get()
+    except Exception as error:
+        interruption.check()  # Ray wraps the Interrupted that a signal raises inside it in another error
+        log.debug(f"a job without a result: {first_line(error)}")
+        return NO_RESULT
 
 
 def stop(folder: Path) -> None:
