@@ -22,11 +22,31 @@ class PastHydraError(BaseException):
 
 
 def find_user_error(error: BaseException) -> UserError | None:
-    """Return the UserError that `error` is, or was raised from (OmegaConf wraps errors of resolvers), if any."""
+    """Return the UserError that `error` is, or was raised from (OmegaConf wraps errors of resolvers), if any.
+
+    An error of a process that gets no more memory becomes one.
+    """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, UserError):
+        if is_out_of_memory(cause):
+            return UserError(f"out of memory: choose a smaller hparams.batch_size ({_allocation(cause)})")
         cause = cause.__cause__ or (cause.__context__ if isinstance(cause, OmegaConfBaseException) else None)
     return cause
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether Python, NumPy or torch, on CPU or GPU, got no more memory."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch's, which takes seconds to import
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
+def _allocation(error: BaseException) -> str:
+    """Return the sentence of the message that says how much was asked for."""
+    message = first_line(error).partition("DefaultCPUAllocator: can't allocate memory: ")[2] or first_line(error)
+    return message.partition(". ")[0].rstrip(".")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -133,6 +133,8 @@ class Sweep(Callback):
         self.until_end.close()
         self.progress.report_ended()
         print_table(self.progress)
+        if study.is_storage_error(error):
+            return f"hydra.sweeper.storage: {study.describe_storage_error(error)}; {self._unfinished()}"
         if any(run.facts["status"] != "finished" for run in self.progress.runs.values()):
             return self._unfinished()  # clearer than the words of a launcher that misses a result
         return "; ".join([first_line(error), self.remedy()])

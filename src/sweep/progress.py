@@ -13,8 +13,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from process.console import format_duration, format_number
-from run.folder import shown
+from run.folder import RecordError, read_run_json, shown
 from run.sweep_record import REFUSED, refusal
+from sweep import workers
 from table.collect import RunRecord, read_runs
 from table.query import as_text
 from table.rows import is_repeat, make_table
@@ -38,6 +39,8 @@ class Progress:
         self.lock = threading.RLock()  # the watching thread, the end of a job and a signal may report at the same time
         self.runs: dict[int, RunRecord] = {}
         self.changed: dict[int, int] = {}  # job that has ended -> when its run.json was last written
+        self.vanished: dict[int, int] = {}  # job whose process has vanished -> the same time
+        self.stopped: set[int] = set()  # ids of processes
         for job in self._folders():
             self._read(job)
         self.runs = {job: run for job, run in self.runs.items() if run.facts["status"] == "finished"}
@@ -67,11 +70,15 @@ class Progress:
         values = {name: known[name] for name in self.varied if name in known}
         return " ".join(f"{name}={f'{v:.4g}' if isinstance(v, float) else as_text(v)}" for name, v in values.items())
 
-    def report_ended(self) -> None:
-        """Report the jobs that have ended since the last call."""
+    def report_ended(self, wait_for_reason: bool = False) -> None:
+        """Report the jobs that have ended since the last call.
+
+        With `wait_for_reason` a job whose process has vanished is left for the next call: the pool of workers records
+        meanwhile which signal killed it.
+        """
         with self.lock:
             for job in self._folders():
-                if self._read(job):
+                if self._read(job, wait_for_reason):
                     self._report(job, self.runs[job])
 
     @contextmanager
@@ -81,7 +88,8 @@ class Progress:
 
         def watch() -> None:
             while not over.wait(INTERVAL):
-                self.report_ended()
+                self.report_ended(wait_for_reason=True)
+                self._report_stopped()
 
         thread = threading.Thread(target=watch, name="sweep", daemon=True)
         thread.start()
@@ -100,11 +108,19 @@ class Progress:
                 return
             time.sleep(INTERVAL / 5)
 
+    def _report_stopped(self) -> None:
+        """Report each process that a signal has stopped: the sweep would wait for it without a word."""
+        found = {process.pid for process in workers.stopped()}
+        for pid in sorted(found - self.stopped):
+            job = next((f"job #{job}, " for job in self._folders() if _process(self.folder / str(job)) == pid), "")
+            log.warning(f"{job}process {pid} is stopped, and the sweep waits for it: kill -CONT {pid} continues it")
+        self.stopped = found
+
     def _folders(self) -> list[int]:
         found = (int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
         return sorted(job for job in found if job not in self.runs or self.runs[job].facts["status"] != "finished")
 
-    def _read(self, job: int) -> bool:
+    def _read(self, job: int, wait_for_reason: bool = False) -> bool:
         """Read the record of a job; return whether it has ended since it was last read."""
         path = self.folder / str(job)
         changed = max(_changed(path / "run.json"), _changed(path / REFUSED))
@@ -114,6 +130,9 @@ class Progress:
         if why := refusal(path):
             run = replace(run, facts={**run.facts, "status": "failed", "error": why})
         if run.facts["status"] not in ENDED:
+            return False
+        if run.facts["status"] == "dead" and wait_for_reason and self.vanished.get(job) != changed:
+            self.vanished[job] = changed
             return False
         self.runs[job], self.changed[job] = run, changed
         return True
@@ -133,6 +152,15 @@ class Progress:
         if status != "interrupted" and done and (rest := self.total - len(self.runs)):
             words.append(f"{format_duration((time.monotonic() - self.began) / done * rest)} left")
         (log.error if status in FAILED else log.info)("  ".join(words))
+
+
+def _process(folder: Path) -> int | None:
+    """Return the id of the process that ran the job last."""
+    try:
+        record = read_run_json(folder)
+    except RecordError:
+        return None
+    return [record, *record.get("resumed", [])][-1].get("pid")
 
 
 def _changed(path: Path) -> int:

@@ -4,10 +4,14 @@ The direction and the name of the study (sweeps with the same name continue one 
 and the remaining trials of an interrupted sweep.
 """
 
+import fcntl
 import hashlib
 import json
 import logging
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 import settings
 from command import cli, job
-from process.errors import UserError
+from process.errors import UserError, first_line
 from sweep import plan, workers
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ log = logging.getLogger(__name__)
 
 SWEEPER = "hydra_plugins.hydra_optuna_sweeper"
 FOLDER = "folder"  # attribute of a trial: experiment/date/time/number, the end of the path of its run folder
+LOCKED_FOR = 60  # seconds that a SQLite file may be locked by another process; SQLite's own default is 5
 ON_CLUSTER = 8  # trials at once; the next batch of trials learns from them
 
 
@@ -55,10 +60,11 @@ def prepare(config: DictConfig, folder: Path) -> None:
                 raise UserError(f"{folder}: the study was kept in memory (hydra.sweeper.storage=null) and is lost")
             return
         sweeper.study_name = sweeper.study_name or study_name(config)
+        shown, sweeper.storage = sweeper.storage, waiting(sweeper.storage)
         study = open_study(sweeper.storage, sweeper.study_name, sweeper.direction)
         if jobs and not latest_trials(study, sweep_of(folder)):
-            raise UserError(f"{folder}: {sweeper.storage} holds no trial of this sweep: restore it, or start a new one")
-        log.info(f"study {study.study_name!r} in {sweeper.storage}: {len(study.trials)} trials so far")
+            raise UserError(f"{folder}: {shown} holds no trial of this sweep: restore it, or start a new one")
+        log.info(f"study {study.study_name!r} in {shown}: {len(study.trials)} trials so far")
         if OmegaConf.select(sweeper, "sampler.seed") is not None:
             sweeper.sampler.seed += len(study.trials)  # with the same seed a continued study would repeat its trials
         numbers = remaining_jobs(study, folder, sweeper.n_trials)
@@ -124,23 +130,76 @@ def sweep_of(folder: Path) -> str:
 def open_study(storage: Any, name: str, direction: Literal["minimize", "maximize"]) -> "Study":
     """Return the study of that name, or a new one, and make the folder of a SQLite file, as SQLite does not."""
     import optuna
-    from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        if isinstance(storage, DictConfig):
-            storage = cli.build(storage)
-        elif (url := make_url(storage)).drivername.startswith("sqlite") and url.database:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        study = optuna.create_study(study_name=name, storage=storage, direction=direction, load_if_exists=True)
-    except (SQLAlchemyError, OSError, ImportError) as error:
-        why = str(error).splitlines()[0]
-        raise UserError(f"hydra.sweeper.storage={storage}: {why}; restore it, move it away, or name another") from error
+        with alone(storage):
+            opened = cli.build(storage) if isinstance(storage, DictConfig) else storage
+            study = optuna.create_study(study_name=name, storage=opened, direction=direction, load_if_exists=True)
+    except (SQLAlchemyError, OSError, ImportError, optuna.exceptions.OptunaError) as error:
+        raise UserError(f"hydra.sweeper.storage={_without_wait(storage)}: {describe_storage_error(error)}") from error
     if study.direction.name.lower() != direction:  # Optuna would keep the direction of the study
         raise UserError(
             f"hydra.sweeper.study_name={name}: that study is to {study.direction.name.lower()}: name another"
         )
     return study
+
+
+def describe_storage_error(error: BaseException) -> str:
+    """Return what is wrong with a storage, and the remedy; Optuna's own errors have SQLAlchemy's as their cause."""
+    while error.__cause__ is not None and not isinstance(error, OSError):
+        error = error.__cause__
+    why = first_line(error)
+    if "locked" in why:
+        return f"{why} by another process for {LOCKED_FOR} s: end that process, or name another storage"
+    return f"{why}; restore it, move it away, or name another"
+
+
+def is_storage_error(error: BaseException) -> bool:
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return isinstance(error, StorageInternalError | SQLAlchemyError)
+
+
+@contextmanager
+def alone(storage: Any) -> Iterator[None]:
+    """Make the folder of a SQLite file, and hold its lock: two first studies at a time would both make the tables."""
+    if (path := _sqlite_path(storage)) is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def waiting(storage: Any) -> Any:
+    """Return the URL of a SQLite file with the time for which it may be locked, another storage unchanged."""
+    from sqlalchemy.engine import make_url
+
+    if _sqlite_path(storage) is None or "timeout" in make_url(storage).query:
+        return storage
+    return make_url(storage).update_query_dict({"timeout": str(LOCKED_FOR)}).render_as_string(hide_password=False)
+
+
+def _without_wait(storage: Any) -> Any:
+    return str(storage).replace(f"?timeout={LOCKED_FOR}", "")
+
+
+def _sqlite_path(storage: Any) -> Path | None:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(storage)
+    except ArgumentError:  # no URL but Optuna's own storage, or a mistake, which Optuna reports
+        return None
+    return Path(url.database) if url.drivername.startswith("sqlite") and url.database else None
 
 
 def at_once(chosen: DictConfig) -> int:

@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -139,9 +140,25 @@ def result_or_none(get: Callable[[], Any]) -> JobReturn:
         return NO_RESULT
 
 
+def stopped() -> list[psutil.Process]:
+    """Return the processes of this sweep on this machine that a signal, SIGSTOP, has stopped."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if process.status() == psutil.STATUS_STOPPED:
+                found.append(process)
+    return found
+
+
 def stop(folder: Path) -> None:
-    """Ask the workers of the sweep to end: running jobs save and end, jobs in SLURM's queue are cancelled."""
+    """Ask the workers of the sweep to end: running jobs save and end, jobs in SLURM's queue are cancelled.
+
+    A stopped process continues for that.
+    """
     (folder / STOP).touch()
+    for process in stopped():
+        with suppress(psutil.Error):
+            process.resume()
     if shutil.which("scancel") and (
         queued := {path.name.partition("_")[0] for path in folder.glob(".submitit/*/*_submission.sh")}
     ):
