@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from runs import record
 from sweeps import TINY, start, statuses, sweep_in
 
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-LONG, LIMIT = 100_000, 300  # epochs of a job that is to be stopped, seconds in which what is awaited must come
+LONG, LIMIT = 100_000, 600  # epochs of a job that is to be stopped, seconds in which what is awaited must come
 # trials that cannot be the same, so that none is reused
 SEARCH = ("hparams_search=tpe", "hparams.optimizer=Adam", "hparams.batch_size=64", "hparams.label_smoothing=0")
 
@@ -48,6 +48,13 @@ def wait(true: Callable[[], object], what: str) -> None:
         time.sleep(0.1)
 
 
+def kill_all_in(folder: Path) -> None:
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(folder):
+                process.kill()
+
+
 def process_of(folder: Path, job: int) -> int:
     """Return the id of a job's process, once the job has its first checkpoint."""
     place = f"multirun/*/*/*/{job}"
@@ -58,7 +65,7 @@ def process_of(folder: Path, job: int) -> int:
 def killed(launcher: tuple[str, ...], folder: Path) -> str:
     """The killed job is lost alone, and resumed it is what it would be."""
     # a patience that is never reached changes nothing: the jobs have equal metrics
-    options = (*TINY, "trainer=cpu", "hparams.max_epochs=40", "hparams.patience=101,102,103", *launcher, "-m")
+    options = (*TINY, "trainer=cpu", "hparams.max_epochs=12", "hparams.patience=101,102,103", *launcher, "-m")
     process = start(folder, *options)
     os.kill(process_of(folder, 0), signal.SIGKILL)
     code, text = ended(process)
@@ -75,7 +82,7 @@ def killed(launcher: tuple[str, ...], folder: Path) -> str:
 
 def retried(launcher: tuple[str, ...], folder: Path) -> str:
     """Ray repeats a job whose worker is killed, which resumes."""
-    process = start(folder, *TINY, "trainer=cpu", "hparams.max_epochs=40", "hparams.patience=101,102", *launcher, "-m")
+    process = start(folder, *TINY, "trainer=cpu", "hparams.max_epochs=12", "hparams.patience=101,102", *launcher, "-m")
     os.kill(process_of(folder, 0), signal.SIGKILL)
     code, text = ended(process)
     sweep = sweep_in(folder)
@@ -87,7 +94,7 @@ def retried(launcher: tuple[str, ...], folder: Path) -> str:
 
 def killed_trial(folder: Path) -> str:
     """The killed trial of a search fails, and the search goes on."""
-    process = start(folder, *TINY, "trainer=cpu", "hparams.max_epochs=40", *SEARCH, "hydra.sweeper.n_trials=4", *JOBLIB)
+    process = start(folder, *TINY, "trainer=cpu", "hparams.max_epochs=12", *SEARCH, "hydra.sweeper.n_trials=4", *JOBLIB)
     os.kill(process_of(folder, 0), signal.SIGKILL)
     code, text = ended(process)
     sweep = sweep_in(folder)
@@ -144,7 +151,7 @@ def locked_study(folder: Path) -> str:
         assert code == 0, text
         shutil.move(folder / "multirun" / "Default", folder / "second")
         other.execute("BEGIN EXCLUSIVE")
-        code, text = run(folder, *options, "hydra.sweeper.storage=sqlite:///multirun/optuna.db?timeout=1")
+        code, text = run(folder, *options, "hydra.sweeper.storage='sqlite:///multirun/optuna.db?timeout=1'")
         assert code == 1, text
         (line,) = (line for line in text.splitlines() if line.startswith("error: "))
         assert "database is locked" in line, text
@@ -156,8 +163,8 @@ def locked_study(folder: Path) -> str:
 
 
 def study_locked_meanwhile(folder: Path) -> str:
-    storage = "hydra.sweeper.storage=sqlite:///multirun/optuna.db?timeout=1"
-    process = start(folder, *TINY, "trainer=cpu", "hparams.max_epochs=40", *SEARCH, "hydra.sweeper.n_trials=2", storage)
+    storage = "hydra.sweeper.storage='sqlite:///multirun/optuna.db?timeout=1'"
+    process = start(folder, *TINY, "trainer=cpu", "hparams.max_epochs=12", *SEARCH, "hydra.sweeper.n_trials=2", storage)
     process_of(folder, 0)
     with closing(sqlite3.connect(folder / "multirun" / "optuna.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -262,6 +269,7 @@ def main() -> None:
                 held = trial(folder)
                 shutil.rmtree(folder)
             except Exception as error:
+                kill_all_in(folder)
                 failed += 1
                 held = f"FAILED: {error} (kept: {folder})"
                 break

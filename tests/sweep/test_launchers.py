@@ -56,6 +56,21 @@ def test_the_same_metrics_and_one_that_fails_ends_alone(launcher, alone, command
         assert word not in said.out + said.err
 
 
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"], indirect=True)
+def test_a_job_whose_process_is_killed_is_lost_alone(launcher, command, tmp_path, capfd):
+    fault = ("+callbacks.fault._target_=faults.Signal", "+callbacks.fault.name=SIGKILL", "+callbacks.fault.batch=1,99")
+    assert command("train", *TINY, "trainer=cpu", *fault, *launcher, "-m") == 1
+    sweep = sweep_in(tmp_path)
+    assert record(sweep / "1")["status"] == "finished"
+    said = capfd.readouterr()
+    assert "error: 1 of 2 jobs did not finish; remaining jobs: python src/train.py resume_sweep=" in said.err
+    how = {"joblib": "its process was killed by SIGKILL", "submitit_local": "it ended without an error message: killed"}
+    name = launcher[0].partition("=")[2]
+    assert f"#0 failed: {how[name]}" in said.err
+    assert (record(sweep / "0")["status"] == "failed") == (name == "joblib")
+    assert "Traceback" not in said.out + said.err
+
+
 @pytest.mark.parametrize("launcher", ["submitit_local"], indirect=True)
 def test_ctrl_c_at_the_terminal_reaches_every_process_and_all_of_them_save(launcher, tmp_path):
     options = (*TINY, "trainer=cpu", "hparams.max_epochs=10000", "hparams.seed=range(3)", "hydra.sweep.dir=mine")

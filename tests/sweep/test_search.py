@@ -1,7 +1,12 @@
 """Searches by Optuna: what its study knows of the jobs, and what a sweep does that goes on."""
 
+import fcntl
+import os
 import signal
+import sqlite3
+import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import joblib
@@ -206,6 +211,30 @@ class TestPrepare:
     def test_a_storage_that_cannot_be_opened(self, prepared, storage):
         with pytest.raises(UserError, match=r"hydra.sweeper.storage=.*: "):
             prepared("hparams_search=tpe", f"hydra.sweeper.storage='{storage}'")
+
+    def test_two_first_studies_do_not_make_the_tables_at_the_same_time(self, tmp_path):
+        handle = os.open(tmp_path, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX)  # as another sweep does that has just begun
+        opening = threading.Thread(target=search.open_study, args=(f"sqlite:///{tmp_path}/new.db", "name", "maximize"))
+        opening.start()
+        opening.join(1)
+        assert opening.is_alive()
+        assert not (tmp_path / "new.db").exists()
+        os.close(handle)
+        opening.join()
+        assert optuna.get_all_study_names(f"sqlite:///{tmp_path}/new.db") == ["name"]
+
+    def test_a_locked_study_is_waited_for_and_then_one_line(self, tmp_path):
+        assert search.waiting("sqlite:///a/b.db") == f"sqlite:///a/b.db?timeout={search.LOCKED_FOR}"
+        for storage in ("sqlite:///a/b.db?timeout=1", "postgresql://me:secret@host/db", "nonsense"):
+            assert search.waiting(storage) == storage
+        storage = f"sqlite:///{tmp_path}/locked.db?timeout=0.1"
+        search.open_study(storage, "name", "maximize")
+        with closing(sqlite3.connect(tmp_path / "locked.db", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(UserError, match="database is locked by another process") as raised:
+                search.open_study(storage, "name", "maximize")
+        assert "\n" not in str(raised.value)
 
     def test_a_sweep_whose_study_is_gone(self, prepared, tmp_path):
         sweep = tmp_path / "Default" / "day" / "time"
