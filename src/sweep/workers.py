@@ -136,7 +136,7 @@ def result_or_none(get: Callable[[], Any]) -> JobReturn:
         return get()
     except Exception as error:
         interruption.check()  # Ray wraps the Interrupted that a signal raises inside it in another error
-        log.debug(f"a job without a result: {first_line(error)}")
+        log.error(f"a job without a result: {first_line(error)}")
         return NO_RESULT
 
 
