@@ -1,5 +1,6 @@
 """Slots of a machine: who gets which GPU, who waits. The list of GPUs is faked."""
 
+import json
 import os
 import select
 import signal
@@ -13,6 +14,8 @@ from runs import REPOSITORY
 
 from process.gpus import GPU, REPORTED, UNUSABLE
 from process.interruption import Interrupted
+from run.folder import read_run_json
+from run.sweep_record import refusal
 from sweep import workers
 
 LOCAL, JOBLIB, SLURM = (
@@ -147,6 +150,33 @@ def test_who_waits_ends_with_the_sweep(worker, tmp_path, monkeypatch):
     with pytest.raises(Interrupted, match="SIGTERM") as raised:
         workers.take(LOCAL.hydra.launcher, tmp_path)
     assert raised.value.signum == signal.SIGTERM
+
+
+@pytest.mark.processes
+def test_a_stopped_process_is_found_and_continues_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        assert [each.pid for each in workers.stopped()] == [process.pid]
+        workers.stop(tmp_path)
+        assert workers.stopped() == []
+        process.communicate(b"\n")
+    assert process.returncode == 0
+
+
+def test_how_a_process_ended_is_recorded_where_the_job_could_not(tmp_path):
+    begun = {"status": "running", "started": "", "settings": {}, "composed": {}, "metrics": {}}
+    for job, status in (("0", "running"), ("1", "finished")):
+        (tmp_path / job).mkdir()
+        (tmp_path / job / "run.json").write_text(json.dumps({**begun, "status": status}))
+    for job in "012":
+        workers.record_loss(tmp_path / job, "its process was killed by SIGKILL")
+    lost = read_run_json(tmp_path / "0")
+    assert lost["status"] == "failed"
+    assert lost["error"].startswith("its process was killed by SIGKILL; if memory ran out, ")
+    assert read_run_json(tmp_path / "1") == {**begun, "status": "finished"}
+    assert refusal(tmp_path / "2") == lost["error"]
 
 
 def test_a_scheduler_gives_devices_itself(two_gpus, tmp_path, monkeypatch):
