@@ -55,10 +55,12 @@ def kill_all_in(folder: Path) -> None:
                 process.kill()
 
 
-def process_of(folder: Path, job: int) -> int:
+def process_of(folder: Path, job: int, sweep: warm.Process) -> int:
     """Return the id of a job's process, once the job has its first checkpoint."""
     place = f"multirun/*/*/*/{job}"
-    wait(lambda: [*folder.glob(f"{place}/checkpoints/last.ckpt")], f"a checkpoint of job {job}")
+    saved = f"{place}/checkpoints/last.ckpt"
+    wait(lambda: [*folder.glob(saved)] or sweep.poll() is not None, f"a checkpoint of job {job}")
+    assert [*folder.glob(saved)], f"the sweep has ended before: {sweep.stdout.read()}"
     return record(*folder.glob(place))["pid"]
 
 
@@ -67,7 +69,7 @@ def killed(launcher: tuple[str, ...], folder: Path) -> str:
     # a patience that is never reached changes nothing: the jobs have equal metrics
     options = (*TINY, "trainer=cpu", "hparams.max_epochs=12", "hparams.patience=101,102,103", *launcher, "-m")
     process = start(folder, *options)
-    os.kill(process_of(folder, 0), signal.SIGKILL)
+    os.kill(process_of(folder, 0, process), signal.SIGKILL)
     code, text = ended(process)
     sweep = sweep_in(folder)
     found = statuses(sweep)
@@ -83,7 +85,7 @@ def killed(launcher: tuple[str, ...], folder: Path) -> str:
 def retried(launcher: tuple[str, ...], folder: Path) -> str:
     """Ray repeats a job whose worker is killed, which resumes."""
     process = start(folder, *TINY, "trainer=cpu", "hparams.max_epochs=12", "hparams.patience=101,102", *launcher, "-m")
-    os.kill(process_of(folder, 0), signal.SIGKILL)
+    os.kill(process_of(folder, 0, process), signal.SIGKILL)
     code, text = ended(process)
     sweep = sweep_in(folder)
     assert (code, statuses(sweep)) == (0, ["finished"] * 2), text
@@ -95,7 +97,7 @@ def retried(launcher: tuple[str, ...], folder: Path) -> str:
 def killed_trial(folder: Path) -> str:
     """The killed trial of a search fails, and the search goes on."""
     process = start(folder, *TINY, "trainer=cpu", "hparams.max_epochs=12", *SEARCH, "hydra.sweeper.n_trials=4", *JOBLIB)
-    os.kill(process_of(folder, 0), signal.SIGKILL)
+    os.kill(process_of(folder, 0, process), signal.SIGKILL)
     code, text = ended(process)
     sweep = sweep_in(folder)
     assert (code, statuses(sweep)) == (1, ["failed", "finished", "finished", "finished"]), text
@@ -109,7 +111,7 @@ def stopped(folder: Path) -> str:
     """The sweep says which process is stopped, and Ctrl-C ends it."""
     options = ("trainer=cpu", f"hparams.max_epochs={LONG}", "hparams.seed=0,1", *JOBLIB, "-m")
     process = start(folder, *TINY, *options)
-    pid, _ = process_of(folder, 0), process_of(folder, 1)
+    pid, _ = process_of(folder, 0, process), process_of(folder, 1, process)
     os.kill(pid, signal.SIGSTOP)
     assert any(f"job #0, process {pid} is stopped" in line for line in process.stdout), "it does not say so"
     began = time.monotonic()
@@ -159,7 +161,7 @@ def locked_study(folder: Path) -> str:
 def study_locked_meanwhile(folder: Path) -> str:
     storage = "hydra.sweeper.storage='sqlite:///multirun/optuna.db?timeout=1'"
     process = start(folder, *TINY, "trainer=cpu", "hparams.max_epochs=12", *SEARCH, "hydra.sweeper.n_trials=2", storage)
-    process_of(folder, 0)
+    process_of(folder, 0, process)
     with closing(sqlite3.connect(folder / "multirun" / "optuna.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         code, text = ended(process)
