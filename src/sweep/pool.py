@@ -33,9 +33,9 @@ class Pool:
                     self._start(*waiting.pop(), n_jobs)
                 for future in wait(self.running, return_when=FIRST_COMPLETED).done:
                     number, call, worker = self.running.pop(future)
+                    self.idle.append(worker)  # one that was killed refuses the next job
                     try:
                         results[number] = future.result()
-                        self.idle.append(worker)
                     except BrokenExecutor as error:
                         results[number] = self.lost(call, describe_end(error))
         except BaseException:
