@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from process.console import discard_stdout
-from process.errors import UserError
+from process.errors import UserError, one_line
 
 
 def start(main: Callable[[list[str]], int | None]) -> NoReturn:
@@ -15,7 +15,7 @@ def start(main: Callable[[list[str]], int | None]) -> NoReturn:
         sys.stdout.flush()
         sys.exit(code)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         sys.exit(1)
     except (KeyboardInterrupt, EOFError):
         sys.exit(130)

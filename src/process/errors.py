@@ -1,6 +1,7 @@
 """The exception for mistakes that the user can correct, and helpers for its one-line message."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from omegaconf.errors import OmegaConfBaseException
@@ -56,6 +57,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         return by_lower[f"hparams.{name}".lower()]
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
     return by_lower[close[0]] if close else None
+
+
+def one_line(text: str) -> str:
+    """Return a message as one line for the terminal: control characters are escaped, and words of 400 letters cut."""
+    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return re.sub(r"\S{400,}", lambda word: f"{word[0][:150]}...{word[0][-50:]}", shown)
 
 
 def first_line(error: BaseException) -> str:

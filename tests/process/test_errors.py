@@ -1,10 +1,10 @@
-"""Errors that the user can correct: memory that ran out is one of them."""
+"""Errors that the user can correct, such as memory that ran out, and their one line on the terminal."""
 
 import numpy
 import pytest
 import torch
 
-from process.errors import UserError, find_user_error
+from process.errors import UserError, find_user_error, one_line
 
 ASK = {"torch": lambda: torch.empty(2**47), "python": lambda: bytearray(2**62), "numpy": lambda: numpy.empty(2**55)}
 
@@ -32,3 +32,17 @@ def test_other_errors_stay_what_they_are():
     error = RuntimeError("a bug")
     error.__cause__ = mistake
     assert find_user_error(error) is mistake
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("lr=0,1: 日本語", "lr=0,1: 日本語"),
+        ("a\nb\r\x1b[31m", "a\\nb\\r\\x1b[31m"),
+        ("\u2028\x85", "\\u2028\\x85"),
+        ("\udcff", "\\udcff"),  # a byte of a file name that is no UTF-8
+        (f"x {'9' * 5000} y", f"x {'9' * 150}...{'9' * 50} y"),
+    ],
+)
+def test_a_message_is_one_short_line_without_control_characters(text, shown):
+    assert one_line(text) == shown
