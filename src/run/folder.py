@@ -84,7 +84,7 @@ def _make(kind: str, experiment_name: str, comment: str | None) -> str:
         for suffix in count():
             folder = parent / (f"{name}_{suffix}" if suffix else name)
             try:
-                folder.mkdir()  # exclusive: of two processes only one succeeds
+                folder.mkdir(parents=True)  # exclusive: of two processes only one succeeds
             except FileExistsError:
                 continue
             return str(folder)
@@ -93,6 +93,14 @@ def _make(kind: str, experiment_name: str, comment: str | None) -> str:
             f"cannot make a run folder in {parent.absolute()}: {error.strerror}; make it writable or cd elsewhere"
         ) from error
     raise AssertionError("count() never ends")
+
+
+def remove_unused(folders: list[Path]) -> None:
+    """Remove run folders in which nothing was written, and the folders around them that are empty then."""
+    for folder in folders:
+        with suppress(OSError):  # the first that is not empty
+            for each in (folder, *folder.parents[:3]):
+                each.rmdir()
 
 
 def slug(text: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from process.errors import UserError
 from run import folder
-from run.folder import MissingRecordError, RecordError, locked, make_run_folder, read_run_json, slug
+from run.folder import MissingRecordError, RecordError, locked, make_run_folder, read_run_json, remove_unused, slug
 
 
 def test_the_name_says_experiment_date_time_and_comment(tmp_path):
@@ -49,6 +49,18 @@ def test_two_starts_in_one_second_differ_by_a_number(tmp_path):
     folders = [make_run_folder(str(tmp_path), "x", "note") for _ in range(5)]
     assert len(set(folders)) == 5
     assert any(folder.endswith("_note_1") for folder in folders)
+
+
+def test_a_folder_in_which_nothing_was_written_is_removed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    used, unused = (Path(make_run_folder("outputs", name, None)) for name in ("used", "unused"))
+    (used / "run.json").touch()
+    remove_unused([unused, used])
+    assert [path.name for path in Path("outputs").iterdir()] == ["used"]
+    assert (used / "run.json").exists()
+    (used / "run.json").unlink()
+    remove_unused([used])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_comment_cannot_leave_the_folder(tmp_path):
