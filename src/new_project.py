@@ -9,6 +9,7 @@ from pathlib import Path
 
 from command import plain_command
 from process.errors import UserError
+from process.files import path_from_setting
 from run.folder import REPOSITORY
 from scaffold.clean_copy import write_copy
 from scaffold.project_name import ProjectName
@@ -37,7 +38,8 @@ def main(words: list[str]) -> int:
     if len(words) != 1 or not words[0]:
         raise UserError("give one NAME or PATH: python src/new_project.py LeafShapes")
     is_path = "/" in words[0] or words[0] in (".", "..")
-    target = (Path(words[0]).expanduser() if is_path else REPOSITORY.parent / words[0]).resolve()
+    typed = path_from_setting("PATH", words[0], "name a place that exists") if is_path else REPOSITORY.parent / words[0]
+    target = typed.resolve()
     name = ProjectName.typed(target.name)
     refuse_place(target)
     try:

@@ -10,6 +10,7 @@ from typing import Any
 
 from command import plain_command, trust
 from command.arguments import recorded_overrides
+from process.files import path_from_setting
 from process.gpus import usable_gpus
 from process.interruption import SIGNALS
 from run.folder import RecordError, make_run_folder, read_run_json, source_differences
@@ -38,7 +39,7 @@ def main(words: list[str]) -> int:
         print(HELP, end="")
         return 0 if words else 1
     folder, *new = trust.take_switch(words)
-    old = Path(folder).absolute()
+    old = path_from_setting("FOLDER", folder, "name a run folder").absolute()
     if not (old / "source" / "src" / "train.py").is_file() or not (old / "run.json").is_file():
         raise not_a_run("", old)
     trust.check_code(old)

@@ -8,7 +8,7 @@ from pathlib import Path
 from process.errors import UserError
 from run import sweep_record
 from table.collect import RunRecord, read_runs
-from table.query import WORD, parse, select, why_none
+from table.query import WORD, is_folder, parse, select, why_none
 
 SYNTAX = "name run folders, sweeps, or filters as report.py takes them: run='multirun/Default data=MNIST'"
 
@@ -49,14 +49,14 @@ def _is_result(run: RunRecord) -> bool:
 def _names_one(value: str) -> bool:
     """Return whether the value is the folder of one run, or a path at which there is nothing."""
     folder = Path(value)
-    if value and folder.is_dir():
+    if value and is_folder(value):
         has_run = (folder / "run.json").is_file() or (folder / "source" / "config").is_dir()
         return has_run and not (folder / sweep_record.NAME).is_file()
     return not re.search(r"[\s\[]", value) and WORD.fullmatch(value) is None
 
 
 def _words(value: str) -> list[str]:
-    if Path(value).is_dir():
+    if is_folder(value):
         return [value]
     if value.startswith("[") and value.endswith("]"):
         return [word.strip().strip("'\"") for word in value[1:-1].split(",") if word.strip()]

@@ -8,6 +8,7 @@ from typing import Any
 
 import settings
 from process.errors import UserError
+from process.files import path_from_setting
 from process.ranks import is_rank_zero
 from run import sweep_record
 from run.data_file import DamagedFileError, read_yaml
@@ -37,7 +38,7 @@ def find_run(which: str, finished: bool = False) -> Path:
         finished: whether `last` may be a finished run, to which a changed setting may add epochs.
     """
     if which != "last":
-        folder = Path(which)
+        folder = path_from_setting("resume", which, "name a run folder, or last")
         if not (folder / "run.json").is_file():
             raise not_a_run("resume=", folder)
         return folder.absolute()

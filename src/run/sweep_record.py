@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from process.errors import UserError
-from process.files import write_json
+from process.files import path_from_setting, write_json
 from run.data_file import DamagedFileError, read_json
 from run.fields import SWEEP, wrong_entry
 from run.folder import describe_start
@@ -47,7 +47,7 @@ def find(which: str) -> Path:
     if not which:
         raise UserError("resume_sweep=: name the folder of a sweep, or last")
     if which != "last":
-        return Path(which).absolute()
+        return path_from_setting("resume_sweep", which, "name the folder of a sweep, or last").absolute()
     found = [path.parent for path in Path("multirun").glob(f"*/*/*/{NAME}")]
     if not found:
         raise UserError("resume_sweep=last: no sweep below multirun/ here; give its folder")

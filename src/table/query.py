@@ -1,6 +1,7 @@
 """The arguments of report.py, `key=value` words: which folders and runs, which columns and order, into which files."""
 
 import fnmatch
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -66,8 +67,10 @@ def parse(words: list[str]) -> Query:
     """Parse the words of the command line. Raises a UserError for the first that is not understood."""
     query = Query()
     for word in words:
+        if not word:
+            raise UserError("one of the words is empty: leave it out (is a variable of the shell empty?)")
         found = WORD.fullmatch(word)
-        if Path(word).is_dir():  # first: a folder's name may contain a `=` from a comment
+        if is_folder(word):  # first: a folder's name may contain a `=` from a comment
             query.folders.append(word)
         elif word.startswith("-"):
             raise UserError(f"{word}: no such option; --help lists the options")
@@ -86,6 +89,10 @@ def parse(words: list[str]) -> Query:
         if query.compare and path.suffix in FIGURES:
             raise UserError(f"output={path}: compare= makes a table: choose {', '.join(TEXTS)}")
     return query
+
+
+def is_folder(word: str) -> bool:
+    return os.path.isdir(word)  # noqa: PTH112 - Path raises for a name that is too long
 
 
 def _set_option(query: Query, name: str, value: str) -> None:

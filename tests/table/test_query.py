@@ -141,6 +141,8 @@ def test_words(tmp_path, monkeypatch):
         ),
         ("columns=f1_*", "f1_*: no run has such a setting or metric"),
         ("compare=hparams.pol", "did you mean hparams.pool?"),
+        ("", "one of the words is empty"),
+        ("x" * 300, "no such folder"),
         ("test_accuracy>high", "test_accuracy is a number, and 'high' is none"),
     ],
 )
