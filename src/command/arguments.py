@@ -14,12 +14,12 @@ from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 import settings as table
 from adapter import hydra_core
 from command import hints, trust
-from process.errors import UserError
+from process.errors import UserError, first_line, one_line
+from process.files import path_from_setting
 from process.ranks import SWEEPS
 from process.secrets import refuse_in_arguments
 from run import sweep_record
@@ -31,7 +31,9 @@ from settings import leaves, quote, quoted
 SHOW = ("--cfg", "-c", "--info", "-i")
 LONGEST_OVERRIDE = 100_000  # characters of a recorded setting, such as one that lists files
 HELP = ("--help", "-h", "--hydra-help")
+RUN = "name a run folder"
 SHOWN_BY_CFG = ("job", "hydra", "all")  # -c with one of these is Hydra's --cfg
+MOST_VALUES = 100_000  # in a settings file
 PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[A-Za-z_][\w./-]*", re.IGNORECASE)  # what Hydra reads as a text
 
 
@@ -132,12 +134,17 @@ def expand_settings_files(argv: list[str]) -> list[str]:
 def read_settings_file(path: Path) -> list[str]:
     """Return the settings of a YAML list (`- hparams.lr=0.1`) or mapping (`hparams: {lr: 0.1}`)."""
     try:
+        _refuse_endless_aliases(path)
         settings = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (OSError, yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise UserError(f"settings_file={path}: cannot be read ({' '.join(str(error).split())})") from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever the constructors of YAML raise, for a damaged date or number too
+        raise UserError(f"settings_file={path}: cannot be read ({_why_unreadable(error)})") from error
     if isinstance(settings, list):
         if wrong := [each for each in settings if not isinstance(each, str)]:
-            raise UserError(f"settings_file={path}: {wrong[0]!r} is no setting; in a list write - name=value")
+            raise UserError(
+                f"settings_file={path}: {_value(wrong[0]):.100} is no setting; in a list write - name=value"
+            )
         return [quote(each) for each in settings]
     assert isinstance(settings, dict)
     if isinstance(settings.get("data"), dict) and "_target_" in settings["data"]:
@@ -146,6 +153,40 @@ def read_settings_file(path: Path) -> list[str]:
             ".hydra/overrides.yaml of a run does, or repeat a run by src/rerun.py"
         )
     return [f"{name}={_value(value)}" for name, value in leaves(settings) if name]
+
+
+def _refuse_endless_aliases(path: Path) -> None:
+    """Raise a UserError for a YAML whose aliases (*name) contain themselves, or multiply to too many values."""
+    sizes: dict[int, int] = {}  # of each node with all aliases in it replaced; 0 while it is counted
+
+    def size(node: Any) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = 0
+            parts = node.value if isinstance(node, yaml.CollectionNode) else []
+            inside = [each for part in parts for each in (part if isinstance(part, tuple) else (part,))]
+            sizes[id(node)] = 1 + sum(map(size, inside))
+        if not sizes[id(node)]:
+            raise UserError(f"settings_file={path}: an alias, *name, stands inside of what it repeats: write it out")
+        return sizes[id(node)]
+
+    root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    if root is not None and size(root) > MOST_VALUES:
+        raise UserError(f"settings_file={path}: its aliases, *name, make more than {MOST_VALUES:,} values: write fewer")
+
+
+def _why_unreadable(error: Exception) -> str:
+    """Return the reason in a few words, with the line in the file where it is known."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is no text in UTF-8 from byte {error.start} on"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return one_line(f"line {error.problem_mark.line + 1}: {error.problem}")
+    if isinstance(error, AttributeError | TypeError):  # of YAML's constructors
+        return "a date, number or key in it is damaged"
+    return one_line(first_line(error))
 
 
 def _value(value: Any) -> str:
@@ -195,7 +236,9 @@ def prepare_argv(argv: list[str]) -> list[str]:
         raise UserError(f"{name}= names one run: leave out -m")
     if not value:
         raise UserError(f"{name}=: name a run folder" + (", or last" if name == "resume" else ""))
-    folder = find_run(value, finished=bool(new)) if name == "resume" else Path(value).absolute()
+    folder = (
+        find_run(value, finished=bool(new)) if name == "resume" else path_from_setting("run", value, RUN).absolute()
+    )
     if not (folder / "source" / "config").is_dir() or (folder / sweep_record.NAME).is_file():
         raise not_a_run(f"{name}=", folder)
     same_folder = [

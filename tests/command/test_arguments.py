@@ -147,6 +147,16 @@ def test_the_command_line_takes_them(command, capfd):
     assert "  batch_size: 7" in said
 
 
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{this}: &{this} [{','.join([f'*{before}'] * 9)}]\n" for before, this in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+def test_aliases_are_read_as_what_they_repeat(tmp_path):
+    path = written(tmp_path, "hparams: {pool: &pools [mean, max]}\nmetrics: *pools\n")
+    assert read_settings_file(path) == ["hparams.pool=[mean,max]", "metrics=[mean,max]"]
+
+
 def written(tmp_path, text):
     path = tmp_path / "mine.yaml"
     path.write_text(text, encoding="utf-8")
@@ -200,6 +210,16 @@ def test_what_stands_on_the_command_line_wins(tmp_path):
         ("a: [\n", "cannot be read"),
         ("data: {_target_: x}\n", "whole config.*rerun"),
         (None, "No such file"),
+        ("a: &a [*a]\n", "stands inside of what it repeats"),
+        ("&a {b: *a}\n", "stands inside of what it repeats"),
+        (BOMB, "make more than 100,000 values"),
+        ("[" * 3000, "nested too deeply"),
+        ("a: " + "{b: " * 400 + "1" + "}" * 400, "nested too deeply"),
+        ("a: " + "9" * 5000, "Exceeds the limit"),
+        ("a: !!timestamp 2026-01-0- x\n", "a date, number or key in it is damaged"),
+        ("a: 1\nb: [\n", "cannot be read .line 3: "),
+        ("- [1]\n- null\n", "1. is no setting"),
+        ("- null\n", "null is no setting"),
     ],
 )
 def test_refuses_a_file_in_a_line(tmp_path, text, words):
