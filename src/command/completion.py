@@ -3,7 +3,7 @@
 import io
 import os
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from typing import Any
 
 import settings as table
@@ -31,7 +31,7 @@ def answer(command: str, ask_hydra: Callable[[], Any]) -> None:
     others = arguments.expand_short_options([word for word in before if word]) if options else before
     os.environ["COMP_LINE"] = " ".join([program, script, *others, *settings])
     answers = io.StringIO()
-    with redirect_stdout(answers):
+    with suppress(SystemExit), redirect_stderr(io.StringIO()), redirect_stdout(answers):  # it exits for a damaged word
         ask_hydra()
     print(*(each.removeprefix(beginning) for each in answers.getvalue().splitlines()), sep="\n")
     before_hydra = table.names("before_hydra") if options else ("trust",) if command in OF_A_RUN else ()

@@ -49,6 +49,13 @@ def test_the_shell_completes_paths(answered, name):
     assert answered("train", f"{name}")[1] is not None
 
 
+def test_a_line_that_hydra_cannot_read_has_no_answers(command, monkeypatch, capfd):
+    monkeypatch.setenv("COMP_LINE", "python x.py --cfg a=1 hparams.")
+    assert command("train", "-sc", "query=fish") == 0
+    captured = capfd.readouterr()
+    assert (captured.out.split(), captured.err) == ([], "")
+
+
 def test_settings_that_are_read_before_hydra_belong_to_train(answered):
     assert answered("train", "re")[0] == ["resume=", "resume_sweep="]
     assert answered("evaluate", "re")[0] == ["resume="]
