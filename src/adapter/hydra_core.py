@@ -9,11 +9,13 @@ from typing import Any, NoReturn
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import run_job
+from hydra.core.utils import configure_log, run_job
 from omegaconf import DictConfig
 
 RUN_JOB: CodeType = run_job.__code__
+COMPOSES = {each.__code__ for each in (ConfigLoaderImpl.load_configuration, OverridesParser.parse_rule, configure_log)}
 
 if sys.version_info >= (3, 14):  # argparse checks the help text of each option; one of Hydra's is not a str
     check_help = argparse.ArgumentParser._check_help
@@ -44,6 +46,14 @@ def parse_options(argv: list[str]) -> dict[str, Any]:
 def apply_overrides(overrides: list[Override], config: DictConfig) -> None:
     """Apply overrides that choose no option of a group to a composed config, as Hydra does."""
     ConfigLoaderImpl._apply_overrides_to_config(overrides, config)
+
+
+def while_composing(error: BaseException) -> bool:
+    """Return whether an error comes out of Hydra's parser, composition or logging: a word is at fault."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code not in COMPOSES:
+        frame = frame.tb_next
+    return frame is not None
 
 
 def inside_job(error: Exception) -> Exception:

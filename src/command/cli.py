@@ -21,14 +21,15 @@ from command import arguments, completion, hints, trust
 from command.hints import CONFIG
 from process import interruption, ranks
 from process.console import discard_stdout
-from process.errors import PastHydraError, UserError, find_user_error
+from process.errors import PastHydraError, UserError, find_user_error, one_line
 from process.secrets import scrub
-from run.folder import locked, make_run_folder, run_copy
+from run.folder import locked, make_run_folder, remove_unused, run_copy
 from run.record import describe_error
 from run.sweep_record import write_start
 from settings import SettingError, check, leaves, mixed_sizes, names
 
 full_error = False  # whether the user has set HYDRA_FULL_ERROR
+made_folders: list[Path] = []
 describe_failure: list[Callable[[Exception], str]] = []  # set while a sweep runs: describes an error of its launcher
 
 
@@ -48,6 +49,7 @@ def start(main: Callable[[], Any], call: Callable[[Callable[[], Any]], None] = c
     full_error = os.environ.setdefault("HYDRA_FULL_ERROR", "0") not in ("", "0")
     hints.script, *hints.typed = sys.argv
     interruption.remedy_sources.clear()
+    made_folders.clear()
     try:
         with interruption.handle_signals():
             if sys.argv[1:2] == ["-sc"] and "COMP_LINE" in os.environ:
@@ -55,6 +57,7 @@ def start(main: Callable[[], Any], call: Callable[[Callable[[], Any]], None] = c
             else:
                 call(main)
     except (Exception, PastHydraError) as failure:
+        remove_unused(made_folders)
         report(failure)
         sys.exit(1)
     except ranks.FailureReportedElsewhere:  # another rank reports it
@@ -124,7 +127,7 @@ def report(failure: Exception | PastHydraError) -> None:
         lines = traceback.format_exception(error if full_error else hydra_core.inside_job(error))
         print(scrub("".join(lines)), end="", file=sys.stderr)
     else:
-        print(f"error: {scrub(line)}", file=sys.stderr)
+        print(f"error: {one_line(scrub(line))}", file=sys.stderr)
 
 
 def describe(failure: Exception | PastHydraError) -> str:
@@ -190,7 +193,7 @@ def register_resolvers() -> None:
     warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/")  # a preset is merged onto its plugin's config
     # cached: the folder is made when Hydra first asks for its name, and keeps that name, in a sweep's workers too
     shows = arguments.has_option(sys.argv, arguments.SHOW)
-    folder = _name_only if shows else make_run_folder  # showing the config makes no folder
+    folder = _name_only if shows else _make_folder  # showing the config makes no folder
     OmegaConf.register_new_resolver("run_folder", folder, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("checked", _checked, replace=True)
     # facts that only the data knows: ${call:datamodule.class_folders.count_classes,${data.root}}
@@ -198,6 +201,11 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("mixed_sizes", lambda *, _root_: mixed_sizes(_root_), replace=True)
     OmegaConf.register_new_resolver("tensor_weights", _tensor_weights, replace=True)
     OmegaConf.register_new_resolver("short_options", arguments.described_short_options, replace=True)  # for --help
+
+
+def _make_folder(kind: str, experiment_name: str, comment: str | None) -> str:
+    made_folders.append(Path(make_run_folder(kind, experiment_name, comment)))
+    return str(made_folders[-1])
 
 
 def _name_only(kind: str, experiment_name: str, comment: str | None) -> str:
@@ -230,7 +238,7 @@ def _user_error(error: BaseException) -> str | None:
         return hints.for_value(mistake) if isinstance(mistake, SettingError) else str(mistake)
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
         return hints.for_composition(error, _known_settings)
-    return hints.for_group_without_name(error) if isinstance(error, ValueError) else None
+    return hints.for_unexpected(error, sys.argv[1:]) if hydra_core.while_composing(error) else None
 
 
 def _known_settings() -> list[str]:

@@ -4,12 +4,14 @@ They are found by the text of Hydra's messages, and by the names that other proj
 """
 
 import importlib
+import os
 import pkgutil
 import re
 import shlex
 from collections.abc import Callable, Iterable
 
 import yaml
+from omegaconf.errors import GrammarParseError
 
 import settings
 from process.errors import UserError, first_line, nearest
@@ -43,6 +45,8 @@ ALREADY_THERE = re.compile(  # Hydra's words for `+name=` where `name=` was mean
     r"An item is already at '([^']+)'|^(\S+) appears more than once|^Multiple values for (\S+)\. To override"
     r"|force-add .* not supported: '\+\+([^=]+)"
 )
+LITERAL = "a literal ${ is written \\${"
+KEY = re.compile(r"[+~]{0,2}[\w$./-]+(@[\w$./-]*){0,1}")  # the name of a setting or a group, with its package
 OPTIMIZERS = ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "ASGD", "LBFGS", "NAdam", "RAdam", "RMSprop", "SGD")
 
 
@@ -51,9 +55,13 @@ def options_of(group: str) -> list[str]:
     return sorted(path.stem for path in (CONFIG / group).glob("*.yaml")) if group else []
 
 
+def is_group(name: str) -> bool:
+    return name != "" and os.path.isdir(CONFIG / name)  # noqa: PTH112 - Path raises for a name that is too long
+
+
 def is_known(name: str) -> bool:
     """Return whether a setting or a group has this name, as far as that is known without composing."""
-    return name in settings.ROWS or (name != "" and (CONFIG / name).is_dir())
+    return name in settings.ROWS or is_group(name)
 
 
 # the command line as the user typed it, kept by command.cli for commands that are printed corrected
@@ -71,7 +79,7 @@ def corrected(wrong: str, *right: str) -> str:
     if wrong not in typed:
         return " ".join(map(shell_quoted, right))
     place = typed.index(wrong)
-    return command([*typed[:place], *right, *typed[place + 1 :]])
+    return command([*typed[:place], *right, *(word for word in typed[place + 1 :] if word != wrong)])
 
 
 def word_of(name: str) -> str:
@@ -141,12 +149,13 @@ def for_value(error: settings.SettingError) -> str:
 
 def for_composition(error: Exception, known_settings: Callable[[], Iterable[str]]) -> str:
     """Return the line for what Hydra or OmegaConf refused while it composed the config."""
-    text = str(error)
+    text, place = str(error), getattr(error, "full_key", None)
+    place = f"{place}: " if place else ""
     if "Could not override ''" in text:
         return f"cannot read {word_of('')!r}: write name=value"
     if setting := re.search(r"Could not (?:override|delete from config\.) '([^'@]+)", text):
         group, _, part = setting[1].rpartition("/")
-        if group and (CONFIG / setting[1]).is_dir():  # a pool of a network without one
+        if group not in ("", "hydra") and is_group(setting[1]):  # a pool of a network without one
             return f"{setting[1]}: the chosen {group} has no {part}; {group}=... chooses another"
         return for_setting(setting[1], known_settings)
     if there := ALREADY_THERE.search(text):
@@ -154,18 +163,36 @@ def for_composition(error: Exception, known_settings: Callable[[], Iterable[str]
         word = next((word for word in typed if word.startswith("+") and name_of(word) == name), name)
         return f"{word}: + adds a setting, and this one is there already; type: {corrected(word, word.lstrip('+'))}"
     if group := re.search(r"Could not delete '([^']+)'\. No match in the defaults list", text):
-        none = f"{group[1]}={'none' if 'none' in options_of(group[1]) else '[]'}"
+        name = group[1].partition("=")[0]
+        none = f"{name}={'none' if 'none' in options_of(name) else '[]'}"
         return f"~{group[1]}: a group cannot be removed, but left empty; type: {corrected(f'~{group[1]}', none)}"
     if option := re.search(r"Could not (?:find|load) '([^']+)/([^'/]*)'", text):
         return for_option(option[1], option[2])
     if missing := re.search(r"Interpolation key '([^']+)' not found", text):
-        place = getattr(error, "full_key", None)
-        where = f"{place}: " if place else ""
-        return f"{where}there is no setting {missing[1]}; a literal ${{ is written \\${{"
+        return f"{place}there is no setting {missing[1]}; {LITERAL}"
+    if isinstance(error, GrammarParseError) or isinstance(error.__cause__, GrammarParseError):
+        return f"{place}cannot read a value with ${{ in it ({first_line(error.__cause__ or error)}); {LITERAL}"
+    if failed := re.search(r"raised while resolving interpolation: (.*)", text):
+        return f"{place}a ${{...}} has no value ({failed[1]}); {LITERAL}"
+    if failed := re.search(r"Error resolving interpolation '(.+)', possible interpolation keys", text):
+        return f"{failed[1]}: has no value here; {LITERAL}"
     if sweep := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return for_several_values(sweep[1])
-    if unreadable := getattr(error, "override", None):
+    if (unreadable := getattr(error, "override", None)) is not None:
         return for_unreadable(unreadable)
+    if unknown := re.search(r"Unsupported interpolation type (\S*)", text):
+        return f"{place}there is no resolver {unknown[1]}; {LITERAL}"
+    if single := re.search(r"Sweep parameters '(.+)' requires --multirun", text):
+        return for_sweep(single[1])
+    if other := re.search(r"Could not delete from config\. The value of '([^']+)' is", text):
+        return f"~{other[1]}: has another value; without one, ~{other[1]} removes the setting"
+    if merged := re.search(r"Error merging override ([^\s=]+)=", text):
+        reason = first_line(error.__cause__ or error).removeprefix(f"Error merging override {merged[1]}=")
+        return f"{merged[1]}: cannot have this value ({reason}); `--cfg all` shows what it is"
+    if "Primary config directory not found" in text:
+        return "--config-path: no such folder; name one with the YAML files of the command, or leave it out"
+    if group := re.search(r"config group '([^']*)' does not exist", text):
+        return f"{group[1]}: no such group; name@package=option is for groups, and a setting is written name=value"
     return first_line(error) + (f": {first_line(error.__cause__)}" if error.__cause__ else "")
 
 
@@ -190,6 +217,13 @@ def for_several_values(word: str) -> str:
     name, _, value = word.partition("=")
     if name in settings.LISTS or takes_list(name.lstrip("+"), value):
         return f"{word}: a list is written in brackets; type: {corrected(word, f'{name}=[{value}]')}"
+    return for_sweep(word)
+
+
+def for_sweep(word: str) -> str:
+    """Return the line for several values without -m."""
+    if not script.endswith("train.py"):
+        return f"{word}: give one value; several are a sweep, and only train.py sweeps"
     return f"{word}: several values are a sweep, which -m starts; type: {corrected(word, word, '-m')}"
 
 
@@ -204,13 +238,17 @@ def takes_list(name: str, value: str) -> bool:
 
 def for_unreadable(word: str) -> str:
     """Return the line for a word that Hydra's grammar does not read."""
+    if not word.strip():
+        return "cannot read '': an empty word; leave it out (is a variable of the shell empty?)"
     name, equals, value = word.partition("=")
+    if not KEY.fullmatch(name.rstrip(":")):
+        return f"cannot read {word!r}: settings are written name=value, and no name has such letters"
     if value.startswith("="):
         right = f"{name}={value.lstrip('=')}"
         return f"cannot read {word!r}: one = is enough; type: {corrected(word, right)}"
     if equals and value and value[0] not in "[{'\"":
         return f"cannot read {word!r}: the value needs quotes; type: {corrected(word, f'{name}={quoted(value)}')}"
-    place = typed.index(word) if word in typed else 0
+    place = typed.index(word) if word in typed else len(typed)
     before, after = typed[:place], typed[place + 1 :]
     name = word.removesuffix(":")
     if not equals and is_known(name):
@@ -226,20 +264,47 @@ def for_unreadable(word: str) -> str:
     return f"cannot read {word!r}: write name=value, with quotes around a value that is not plain"
 
 
-def for_group_without_name(error: Exception) -> str | None:
-    """Return the line for a group that was given null, a truth value or a number; Hydra does not say which group."""
-    if "Config group override must be a string" not in str(error):
-        return None
-    for argument in reversed(typed):
-        group, _, value = argument.lstrip("+").partition("=")
-        if (CONFIG / group).is_dir() and re.fullmatch(r"null|true|false|[-+.\d]+", value, re.IGNORECASE):
-            return for_option(group, value)
-    return None
+def for_unexpected(error: BaseException, words: list[str]) -> str:
+    """Return the line for what Hydra does not expect, and so reports without the word that is at fault.
+
+    A group that was given a number or null, a number of thousands of digits, brackets within brackets within brackets.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    for word in reversed(words):
+        if word.startswith("-"):
+            continue
+        try:
+            parsed = parser.parse_override(word)
+            value = None if parsed.is_delete() else parsed.value()
+        except HydraException:
+            continue
+        except Exception as failure:
+            return f"{word}: cannot be read ({_in_words(failure)})"
+        options = value if isinstance(value, list) else [value]
+        chooses = parsed.package is not None or is_group(parsed.key_or_group)
+        if chooses and not parsed.is_delete() and not all(isinstance(option, str) for option in options):
+            return for_option(parsed.key_or_group, word.partition("=")[2])
+        if chooses and parsed.is_delete() and not isinstance(parsed.value(), str):
+            return f"{word}: a group is chosen by one name, {parsed.key_or_group}=NAME; ~ takes no list or number"
+    if verbose := [word for word in words if name_of(word) == "hydra.verbose"]:
+        return f"{verbose[-1]}: must be true, false, or loggers such as [run,sweep]; verbosity=2 is this project's own"
+    return f"the settings cannot be composed ({_in_words(error)}): leave out one after the other to find which"
+
+
+def _in_words(error: BaseException) -> str:
+    return "it is nested too deeply" if isinstance(error, RecursionError) else first_line(error)
 
 
 def for_option(group: str, option: str) -> str:
     """Return the line for an option that the group does not have: it is the name of no YAML file there."""
     options = options_of(group)
+    if not options:
+        inside = sorted(path.name for path in (CONFIG / group).glob("*/")) if group else []
+        groups = f" (there are the groups {', '.join(f'{group}/{name}' for name in inside)})" if inside else ""
+        return f"{group}={option}: no such option{groups}"
     close = "[]" if group in settings.LISTS and option in ("none", "null") else option_of(options, option)
     hint = f"; did you mean {group}={close}?" if close else ""
     return f"{group}={option}: no such option{hint} (there are {', '.join(options)})"

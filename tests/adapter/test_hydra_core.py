@@ -30,6 +30,15 @@ def test_parser_error_is_what_argparse_calls():
         hydra_core.parse_options(["--cfg"])
 
 
+def test_an_error_of_composition_is_told_from_that_of_a_job():
+    with initialize_config_dir(str(CONFIG), version_base="1.3"), pytest.raises(ValueError, match="group") as of_hydra:
+        compose("config", ["data=1"])
+    assert hydra_core.while_composing(of_hydra.value)
+    with pytest.raises(ZeroDivisionError) as of_a_job:
+        1 / 0  # noqa: B018
+    assert not hydra_core.while_composing(of_a_job.value)
+
+
 def test_run_job_calls_the_function_of_a_command(monkeypatch):
     assert core.run_job.__name__ == "run_job"
 

@@ -129,10 +129,29 @@ REFLEXES = [
     ("hparams.epochs=3", "hparams.epochs: no such setting", "hparams.max_epochs=3"),
     ("--config-name=foo", "Cannot find primary config 'foo'", None),
     ("--config-dir=nowhere", "nowhere' not found", None),
+    ("--config-path=nowhere", "--config-path: no such folder", None),
+    ("data=1e-3", "data=1e-3: no such option (there are CIFAR10", None),
+    ("experiment=[[[]]]", "experiment=[[[]]]: no such option", None),
+    ("hydra.verbose=1e400", "hydra.verbose=1e400: must be true, false, or loggers", None),
+    ("hydra.job_logging.root=1", "hydra.job_logging", None),
+    ("hparams.lr=range(1,3)", "several values are a sweep", "'hparams.lr=range(1,3)' -m"),
+    ("hparams.lr=${nothing:1}", "there is no resolver nothing; a literal ${ is written", None),
+    ("hparams.lr=${now:}", "hparams.lr: a ${...} has no value", None),
+    ("+x.y=${nothing}", "x.y: there is no setting nothing", None),
+    ("hydra.job.name=${now:}", "has no value", None),
+    ("hydra.run.dir=here hparams.lr=x", "hparams.lr=x: must be a number", None),
+    (f"hydra.run.dir={'x' * 300}", "File name too long: name a folder", None),
+    (f"resume={'x' * 300}", "File name too long: name a run folder, or last", None),
+    (f"hparams.lr={'9' * 5000}", "cannot be read (Exceeds the limit", None),
+    (" data=digits", "cannot read '': an empty word", None),
+    ("~hparams.lr=7", "without one, ~hparams.lr removes the setting", None),
+    ("hydra.help=0", "hydra.help: cannot have this value", None),
+    ("x@y=1", "x: no such group", None),
+    ("comment=\x1b[31m hparams.lr=\x1b", "\\x1b", None),
 ]
 
 
-@pytest.mark.parametrize(("words", "line", "right"), REFLEXES, ids=[words for words, *_ in REFLEXES])
+@pytest.mark.parametrize(("words", "line", "right"), REFLEXES, ids=[words[:40] for words, *_ in REFLEXES])
 def test_first_reflexes_get_the_right_line(command, capfd, tmp_path, words, line, right):
     assert command("train", *words.split(" ")) == 1
     captured = capfd.readouterr()

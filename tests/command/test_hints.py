@@ -71,11 +71,44 @@ def test_a_reference_to_nothing_is_located():
     assert line == "data.root: there is no setting x; a literal ${ is written \\${"
 
 
-def test_a_group_without_a_name_is_found_among_the_words(typed):
-    error = ValueError("Config group override must be a string or a list. Got NoneType")
-    typed("comment=null", "scheduler=null", "hparams.lr=0.1")
-    assert hints.for_group_without_name(error).startswith("scheduler=null: no such option")
-    assert hints.for_group_without_name(ValueError("another")) is None
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("scheduler=null", "scheduler=null: no such option"),
+        ("data=1e-3", "data=1e-3: no such option (there are "),
+        ("experiment=[[[]]]", "experiment=[[[]]]: no such option"),
+        ("loggers@x=1", "loggers=1: no such option"),
+        ("hydra=1", "hydra=1: no such option (there are the groups hydra/help, "),
+        ("~model/position=[none]", "~model/position=[none]: a group is chosen by one name, model/position=NAME"),
+        ("hydra.verbose=1e400", "hydra.verbose=1e400: must be true, false, or loggers"),
+        (f"hparams.seed={'9' * 5000}", f"hparams.seed={'9' * 5000}: cannot be read (Exceeds the limit"),
+        ("hparams.lr=1", "the settings cannot be composed (unknown): leave out one after the other"),
+    ],
+)
+def test_the_word_that_hydra_does_not_expect_is_found(word, line):
+    words = ["-m", "comment=null", word, "hparams.lr=0.1"]
+    assert hints.for_unexpected(ValueError("unknown"), words).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("", "cannot read '': an empty word; leave it out"),
+        ("0o17{=null", "cannot read '0o17{=null': settings are written name=value, and no name has such letters"),
+    ],
+)
+def test_a_word_that_needs_more_than_quotes(override, line):
+    assert hints.for_unreadable(override).startswith(line)
+
+
+def test_another_command_is_not_told_to_sweep(monkeypatch):
+    monkeypatch.setattr(hints, "script", "src/predict.py")
+    assert "only train.py sweeps" in hints.for_several_values("hparams.lr=1,2")
+
+
+def test_a_word_that_was_typed_twice_is_corrected_once(typed):
+    typed("+data=digits", "a=1", "+data=digits")
+    assert hints.corrected("+data=digits", "data=digits") == "python src/train.py data=digits a=1"
 
 
 @pytest.mark.parametrize(
