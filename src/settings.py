@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, InterpolationToMissingValueError
 
 import metrics
 from process import secrets
@@ -20,6 +21,7 @@ from process.files import path_from_setting
 
 SRC = Path(__file__).parent
 CLASSIFIER = "model.Classifier"
+HYDRA_NOT_READY = "HydraConfig was not set"
 LISTS = ("callbacks", "loggers")  # groups of which several options may be chosen
 
 
@@ -316,6 +318,7 @@ def check(config: DictConfig) -> None:
     if OmegaConf.is_missing(config, "run"):
         raise UserError("which run? run=FOLDER, such as run=outputs/Default/2026-11-20/09-00-00")
     refuse_secrets(config)
+    _refuse_unresolvable(config)
     absent = object()
     for setting in TABLE:
         if setting.rule is None:
@@ -362,6 +365,25 @@ def check(config: DictConfig) -> None:
 def refuse_secrets(config: DictConfig) -> None:
     """Raise a UserError for a secret that a YAML file or an argument contains or fetches from the environment."""
     secrets.refuse(leaves(OmegaConf.to_container(config, resolve=False), into_lists=True))
+
+
+def _refuse_unresolvable(config: DictConfig) -> None:
+    """Raise OmegaConf's error for the first ${...} outside of `hydra` that has no value, before a run folder exists.
+
+    Those that need the run folder have none yet; the recorded settings of a trained run may need its data.
+    """
+    if "run" in config:
+        return
+    raw: Any = OmegaConf.to_container(config, resolve=False)
+    for name, value in leaves({key: node for key, node in raw.items() if key != "hydra"}):
+        if isinstance(value, str) and "${" in value:
+            try:
+                OmegaConf.select(config, name)
+            except InterpolationToMissingValueError:
+                continue
+            except InterpolationResolutionError as error:
+                if HYDRA_NOT_READY not in str(error):
+                    raise
 
 
 def _check_monitor(config: DictConfig) -> None:

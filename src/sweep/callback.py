@@ -17,6 +17,7 @@ from command import cli, job
 from process import interruption, ranks
 from process.console import quiet_shared_terminal
 from process.errors import PastHydraError, UserError, first_line
+from process.files import path_from_setting
 from run import signature, sweep_record
 from run.folder import REPOSITORY, copy_source, locked, shown
 from settings import check
@@ -24,6 +25,7 @@ from sweep import plan, study, workers
 from sweep.pool import Pool
 from sweep.progress import Progress, print_table
 
+FOLDER = "name a folder, or leave this setting out"
 log = logging.getLogger(__name__)
 
 
@@ -43,11 +45,8 @@ class Sweep(Callback):
         with passing_hydra():
             if config.get("resume") is not None or "run" in config or not ranks.is_rank_zero():
                 return
-            if (
-                config.hydra.output_subdir is not None
-            ):  # where Hydra writes them; a named folder has no check of its own
-                check(config)
-            folder = Path(config.hydra.run.dir).absolute()
+            check(config)  # also where hydra.run.dir= replaces the setting that does so
+            folder = path_from_setting("hydra.run.dir", str(config.hydra.run.dir), FOLDER).absolute()
             if (folder / sweep_record.NAME).exists():
                 raise UserError(f"hydra.run.dir={shown(folder)} holds a sweep: name another folder, or leave this out")
             if (folder / "run.json").exists():
@@ -64,7 +63,8 @@ class Sweep(Callback):
                 return
             ranks.refuse_unsupported_launch(["-m"])  # also if a YAML of hparams_search makes it a sweep
             plan.refuse_impossible(config, config_name)
-            folder = Path(config.hydra.sweep.dir).absolute()  # made by its resolver
+            made = str(config.hydra.sweep.dir)  # by its resolver
+            folder = path_from_setting("hydra.sweep.dir", made, FOLDER).absolute()
             if (folder / sweep_record.NAME).exists():
                 raise UserError(f"{folder} holds a sweep already: resume_sweep={folder} runs what is left of it")
             if (folder / "run.json").exists():
