@@ -318,7 +318,6 @@ def check(config: DictConfig) -> None:
     if OmegaConf.is_missing(config, "run"):
         raise UserError("which run? run=FOLDER, such as run=outputs/Default/2026-11-20/09-00-00")
     refuse_secrets(config)
-    _refuse_unresolvable(config)
     absent = object()
     for setting in TABLE:
         if setting.rule is None:
@@ -338,6 +337,7 @@ def check(config: DictConfig) -> None:
         for name, part in (config.get(group) or {}).items():
             if part is not None and not isinstance(part, DictConfig):
                 raise SettingError(f"{group}.{name}", part, "must be the settings in its YAML, or null to leave it out")
+    _refuse_unresolvable(config)
     if OmegaConf.select(config, "data._target_") is None:
         raise UserError(
             "data._target_ is missing: the YAML of a data set names its class, or builds on another one: "

@@ -242,7 +242,7 @@ def for_unreadable(word: str) -> str:
         return "cannot read '': an empty word; leave it out (is a variable of the shell empty?)"
     name, equals, value = word.partition("=")
     if not KEY.fullmatch(name.rstrip(":")):
-        return f"cannot read {word!r}: settings are written name=value, and no name has such letters"
+        return f"cannot read {word!r}: write name=value; no name has such letters"
     if value.startswith("="):
         right = f"{name}={value.lstrip('=')}"
         return f"cannot read {word!r}: one = is enough; type: {corrected(word, right)}"

@@ -96,9 +96,12 @@ def _make(kind: str, experiment_name: str, comment: str | None) -> str:
 
 
 def remove_unused(folders: list[Path]) -> None:
-    """Remove run folders in which nothing was written, and the folders around them that are empty then."""
+    """Remove run folders that hold nothing but an empty train.log, and the folders around them that are empty then."""
     for folder in folders:
         with suppress(OSError):  # the first that is not empty
+            if all(path.is_file() and not path.stat().st_size for path in folder.iterdir()):
+                for path in folder.iterdir():
+                    path.unlink()
             for each in (folder, *folder.parents[:3]):
                 each.rmdir()
 

@@ -133,7 +133,7 @@ REFLEXES = [
     ("data=1e-3", "data=1e-3: no such option (there are CIFAR10", None),
     ("experiment=[[[]]]", "experiment=[[[]]]: no such option", None),
     ("hydra.verbose=1e400", "hydra.verbose=1e400: must be true, false, or loggers", None),
-    ("hydra.job_logging.root=1", "hydra.job_logging", None),
+    ("hydra.job_logging.root=1", "cannot be composed (Unable to configure root logger)", None),
     ("hparams.lr=range(1,3)", "several values are a sweep", "'hparams.lr=range(1,3)' -m"),
     ("hparams.lr=${nothing:1}", "there is no resolver nothing; a literal ${ is written", None),
     ("hparams.lr=${now:}", "hparams.lr: a ${...} has no value", None),

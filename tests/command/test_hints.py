@@ -94,7 +94,7 @@ def test_the_word_that_hydra_does_not_expect_is_found(word, line):
     ("override", "line"),
     [
         ("", "cannot read '': an empty word; leave it out"),
-        ("0o17{=null", "cannot read '0o17{=null': settings are written name=value, and no name has such letters"),
+        ("0o17{=null", "cannot read '0o17{=null': write name=value; no name has such letters"),
     ],
 )
 def test_a_word_that_needs_more_than_quotes(override, line):

@@ -54,11 +54,14 @@ def test_two_starts_in_one_second_differ_by_a_number(tmp_path):
 def test_a_folder_in_which_nothing_was_written_is_removed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     used, unused = (Path(make_run_folder("outputs", name, None)) for name in ("used", "unused"))
-    (used / "run.json").touch()
+    (used / "run.json").write_text("{}")
+    (used / "train.log").touch()
+    (unused / "train.log").touch()
     remove_unused([unused, used])
     assert [path.name for path in Path("outputs").iterdir()] == ["used"]
     assert (used / "run.json").exists()
     (used / "run.json").unlink()
+    assert (used / "train.log").exists()
     remove_unused([used])
     assert list(tmp_path.iterdir()) == []
 
