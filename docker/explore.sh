@@ -7,8 +7,15 @@
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/server.sh"
 
-name=$ADDRESS
-[[ $name != 0.0.0.0 ]] || name=$(hostname)
-serve explore "${1-8501}" "set -- \"\$1\" 0.0.0.0 '$name' src
+# names: print those under which the page may be asked for: BIND, or all of this machine where that is 0.0.0.0
+names() {
+  if [[ $ADDRESS != 0.0.0.0 ]]; then
+    printf '%s' "$ADDRESS"
+  else
+    echo "$(hostname)" "$(hostname -f 2>/dev/null)" "$(hostname -I 2>/dev/null)" # macOS has no -I
+  fi
+}
+
+serve explore "${1-8501}" "set -- \"\$1\" 0.0.0.0 '$(names)' src
 $(<"$(dirname -- "${BASH_SOURCE[0]}")/explore_server.sh")"
 echo "$url"

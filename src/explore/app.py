@@ -1,7 +1,4 @@
-"""The page: the run that is opened and the view of it. `make explore`, or docker/explore.sh, starts it.
-
-PYTHONPATH=src streamlit run src/explore/app.py [-- FOLDER ...]     (folders with runs; outputs and multirun by default)
-"""
+"""The page: the run that is opened and the view of it. server.py serves it."""
 
 import atexit
 import gc
