@@ -18,9 +18,29 @@ h1 { font-size: 1.5rem !important; padding: 0 0 .2rem !important }
 </style>"""
 
 
-def escape_markdown(text: str) -> str:
-    """Return text that a person typed (a comment, a class, a path) so that Streamlit shows it unchanged."""
-    return re.sub(r"([\\`*_~$:<\[])", r"\\\1", text)
+JOINER = "\u2060"  # shows nothing
+# what Streamlit makes links, icons and signs of even where its characters are escaped
+REWRITTEN = re.compile(
+    r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)|(?<=:)(?=material/|streamlit:)|(?<=\s[<>~-])(?=[>=-]\s)", re.IGNORECASE
+)
+
+
+def escape_markdown(text: str, most: int = 1000) -> str:
+    """Return Markdown that shows text of people (a comment, a class, a path) unchanged, in one line.
+
+    Args:
+        most: the number of characters that are shown.
+    """
+    text = text if len(text) <= most else f"{text[:most]}…"
+    text = REWRITTEN.sub(JOINER, f" {' '.join(text.split())} ").strip()
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
+
+
+def code(text: str) -> str:
+    """Return Markdown that shows the text, in one line, as code that may be copied."""
+    text = " ".join(text.split())
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"
 
 
 class OwnNamesOnly:

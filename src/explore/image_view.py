@@ -11,9 +11,9 @@ from torch import Tensor
 
 from explore import pictures
 from explore.chosen_set import cut, leave_one_out, network_scores, occlusion_map, score_map
+from explore.opened_run import OpenedRun
 from explore.pictures import clickable_picture
 from explore.prediction_panel import other_logits, selection_logits, show_prediction
-from explore.runs import OpenedRun
 from explore.selection_panel import ADD, Selection, select_image, select_patches, set_buttons
 from figure.picture import drawn, tinted
 

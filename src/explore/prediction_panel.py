@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adapter.streamlit import escape_markdown
 from explore.chosen_set import cut, draw_corners, logits_of_sets
-from explore.runs import OpenedRun
+from explore.opened_run import OpenedRun
 from explore.selection_panel import Selection
 
 STYLE = """<style>

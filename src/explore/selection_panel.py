@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from explore.chosen_set import ChosenSet, Elements, cut, draw_corners
-from explore.runs import OpenedRun
+from explore.opened_run import OpenedRun
 from explore.test_set_logits import evenly_spaced, predicted_classes, subset_sizes
 
 ANY = -1  # class

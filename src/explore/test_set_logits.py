@@ -10,7 +10,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from explore.runs import OpenedRun, checkpoint_time
+from explore.opened_run import OpenedRun, checkpoint_time
 
 BATCH = 250
 

@@ -12,16 +12,17 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from adapter.streamlit import escape_markdown
+from adapter.streamlit import code, escape_markdown
 from explore import pictures
+from explore.opened_run import OpenedRun, checkpoint_time
 from explore.pictures import clickable_picture
 from explore.prediction_panel import COLOURS
-from explore.runs import OpenedRun, checkpoint_time
 from explore.selection_panel import ALL, ONLY_FIRST, ONLY_SECOND, show_images
 from explore.test_set_logits import cached_logits, evenly_spaced, predicted_classes, subset_sizes
 from figure.picture import drawable_names, drawn, fitted, legend_of_numbers, mosaic
 from process.errors import UserError
 from run.checkpoint import find_checkpoint
+from run.folder import shown
 from table.collect import EVALUATION, measured, read_evaluation
 from table.rows import AT_SIZE
 
@@ -203,7 +204,7 @@ def _measured_accuracy(run: OpenedRun) -> dict[int, float]:
     words = f"Measured here on {len(index_M)} test images"
     if len(index_M) < len(run.source):
         sizes = f"{list(PATCH_NUMS)}".replace(" ", "")
-        words += f"; on all of them: `python src/evaluate.py run={run.folder} 'sizes={sizes}'`"
+        words += "; on all of them: " + code(f"python src/evaluate.py run={shown(run.folder)} 'sizes={sizes}'")
     st.caption(words)
     return {
         size: float((cached_logits(run, index_M, size, f"{size} patches").argmax(1) == labels_M).float().mean())

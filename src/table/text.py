@@ -31,7 +31,7 @@ def cell_text(row: dict[str, Cell], column: Column) -> str:
         return f"{cell.mean:{digits}}" + (f" ± {cell.std:{digits}}" if cell.std is not None else "") + n
     if isinstance(cell, float) and column.kind in ("metric", "p"):
         return f"{cell:{_digits(cell)}}"
-    return "" if cell is None else _clean(as_text(cell))
+    return "" if cell is None else printable(as_text(cell))
 
 
 def plain(table: Table) -> str:
@@ -121,7 +121,7 @@ def _printed_mean(row: dict[str, Cell], column: Column) -> str:
 
 
 def _shared(table: Table) -> str:
-    return "in all of them: " + " ".join(f"{name}={_clean(value)}" for name, value in table.shared.items())
+    return "in all of them: " + " ".join(f"{name}={printable(value)}" for name, value in table.shared.items())
 
 
 def comma_separated(table: Table) -> str:
@@ -145,7 +145,7 @@ def _parts(cell: Cell) -> list[Any]:
         return [cell.mean, cell.std, len(cell.values)]
     if isinstance(cell, Interval):
         return [cell.low, cell.high]
-    return [_clean(cell) if isinstance(cell, str) else cell]
+    return [printable(cell) if isinstance(cell, str) else cell]
 
 
 def _digits(value: float, least: float = 1e-3) -> str:
@@ -153,7 +153,8 @@ def _digits(value: float, least: float = 1e-3) -> str:
     return ".4f" if value == 0 or least <= abs(value) < 1e4 else ".3g"
 
 
-def _clean(text: str) -> str:
+def printable(text: str) -> str:
+    """Return the text in one line, without control characters."""
     return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in text)
 
 

@@ -4,7 +4,7 @@ import module_run
 import pytest
 
 from command import cli
-from explore.runs import OpenedRun, open_network, open_source, read_config
+from explore.opened_run import OpenedRun, open_network, open_source, read_config
 
 SMALL = ("data=digits", "callbacks=[basic]", "loggers=none", "hparams.batch_size=64", "experiment_name=small")
 

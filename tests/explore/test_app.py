@@ -1,4 +1,4 @@
-"""Runs that cannot be opened: the page shows the reason and stays usable."""
+"""The list, from which a person chooses; and runs that cannot be opened: the page shows why and stays usable."""
 
 import json
 import shutil
@@ -11,6 +11,7 @@ from runs import REPOSITORY
 from datamodule.digits import Digits
 
 streamlit = pytest.importorskip("streamlit", reason="Streamlit is not installed: make install")
+from explore.runs import found_runs  # noqa: E402
 
 
 @pytest.fixture
@@ -23,12 +24,11 @@ def copy(trained, run_of, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def opened(monkeypatch):
-    """`opened()` -> the page, drawn once."""
+def listed(monkeypatch):
+    """`listed()` -> the page, drawn once: no run is chosen."""
     from streamlit.testing.v1 import AppTest
 
     def draw():
-        streamlit.cache_data.clear()
         streamlit.cache_resource.clear()
         monkeypatch.setattr(sys, "argv", ["app.py"])
         page = AppTest.from_file(str(REPOSITORY / "src" / "explore" / "app.py"), default_timeout=60).run()
@@ -38,14 +38,57 @@ def opened(monkeypatch):
     return draw
 
 
+@pytest.fixture
+def opened(listed):
+    """`opened()` -> the page after the newest run was chosen."""
+
+    def choose():
+        page = listed().sidebar.selectbox[0].select_index(0).run()
+        assert not page.exception
+        return page
+
+    return choose
+
+
 def plain(markdown):
     return markdown.replace("\\", "")
+
+
+def test_nothing_is_opened_before_it_is_chosen(copy, listed, monkeypatch):
+    """A record is all that is read: neither the config nor the checkpoint, which may run code."""
+    from explore import opened_run
+
+    read = []
+    for name in ("read_config", "open_source", "open_network"):
+        kept = getattr(opened_run, name)
+        monkeypatch.setattr(opened_run, name, lambda *parts, n=name, f=kept: (read.append(n), f(*parts))[1])
+    page = listed()
+    assert (page.sidebar.selectbox[0].value, len(page.sidebar.selectbox)) == (None, 1)
+    assert "Choose a run" in page.info[0].value
+    page.text_input[0].set_value("digits").run()
+    assert not page.title
+    assert not page.error
+    assert not read
+
+    page.sidebar.selectbox[0].select_index(0).run()
+    assert read == ["read_config", "open_source", "open_network"]
+    assert page.sidebar.selectbox[1].value is None
+    assert not page.info
+
+
+def test_a_run_that_is_compared_is_not_opened_before_it_is_chosen(copy, opened):
+    shutil.copytree(copy, copy.with_name("23-59-59"))
+    (copy.with_name("23-59-59") / "checkpoints" / "best.ckpt").write_text("nothing")
+    page = opened()
+    chosen = page.sidebar.selectbox[0].select(str(copy.relative_to(Path.cwd()))).run()
+    assert not chosen.error
+    assert "cannot read the checkpoint" in chosen.sidebar.selectbox[1].select_index(0).run().error[0].value
 
 
 def test_a_whole_run_is_opened(copy, opened):
     page = opened()
     assert not page.error
-    assert [title.value for title in page.title] == ["patch_set on digits"]
+    assert [title.value for title in page.title] == [r"patch\_set on digits"]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +111,7 @@ def test_the_traceback_of_code_of_ones_own_is_in_the_terminal(copy, opened, monk
         raise ZeroDivisionError("in my data")
 
     monkeypatch.setattr(Digits, "setup", broken)
-    assert "in my data (the traceback is in the terminal of this page)" in opened().error[0].value
+    assert "in my data (the traceback is in the terminal of this page)" in plain(opened().error[0].value)
     assert "in broken" in caplog.text
 
 
@@ -77,14 +120,14 @@ def test_what_people_have_typed_is_no_markdown(copy, opened):
     other = copy.parents[2] / "__debug__" / "$x$"
     shutil.copytree(copy, other / copy.name)
     shutil.rmtree(copy)
-    assert r"/\_\_debug\_\_/\$x\$/" in opened().error[0].value
+    assert r"\/\_\_debug\_\_\/\$x\$\/" in opened().error[0].value
 
 
 def test_data_of_other_classes_are_refused(copy, opened):
     record = json.loads((copy / "run.json").read_text())
     record["class_names"][3] = "drei"
     (copy / "run.json").write_text(json.dumps(record))
-    assert "class 3 is '3' in these data, and was 'drei'" in opened().error[0].value
+    assert "class 3 is '3' in these data, and was 'drei'" in plain(opened().error[0].value)
 
 
 def test_two_runs_of_one_name_have_a_line_each(copy, opened):
@@ -93,18 +136,18 @@ def test_two_runs_of_one_name_have_a_line_each(copy, opened):
         facts = {"checkpoint": f"{folder}/checkpoints/best.ckpt", "images": 355, "sizes": {"n=4": accuracy}}
         (folder / "evaluation.json").write_text(json.dumps(facts))
     page = opened()
-    page.sidebar.selectbox[1].select_index(1).run()
+    page.sidebar.selectbox[1].select_index(0).run()
     page.session_state["view"] = "Number of patches"
     page.run()
     assert not page.exception
     assert sorted(page.dataframe[0].value[4]) == [0.25, 0.75]
 
 
-def test_runs_that_never_saved_or_lost_their_record_are_listed_with_the_reason(copy, opened):
+def test_runs_that_never_saved_or_lost_their_record_are_listed_with_the_reason(copy, listed):
     shutil.copytree(copy, copy.with_name("00-00-01"))
     (copy.with_name("00-00-01") / "run.json").write_text("{")
     shutil.rmtree(copy / "checkpoints")
-    page = opened()
+    page = listed()
     listed = " ".join(plain(caption.value) for caption in page.sidebar.caption)
     assert "finished, without a checkpoint" in listed
     assert "damaged: run.json is no JSON" in listed
@@ -124,9 +167,9 @@ def test_data_that_are_not_there_are_named(copy, opened, monkeypatch, tmp_path):
     assert f"DATASET={tmp_path / 'nowhere'}" in plain(page.error[0].value)
 
 
-def test_no_runs_at_all(tmp_path, monkeypatch, opened):
+def test_no_runs_at_all(tmp_path, monkeypatch, listed):
     monkeypatch.chdir(tmp_path)
-    assert "python src/train.py data=digits" in opened().info[0].value
+    assert "python src/train.py data=digits" in listed().info[0].value
 
 
 def test_a_newer_run_does_not_take_the_place_of_the_one_looked_at(copy, opened):
@@ -134,7 +177,7 @@ def test_a_newer_run_does_not_take_the_place_of_the_one_looked_at(copy, opened):
     newer = copy.with_name("23-59-59")
     shutil.copytree(copy, newer)
     (newer / "run.json").write_text(json.dumps(json.loads((copy / "run.json").read_text()) | {"started": "2999"}))
-    streamlit.cache_data.clear()
+    found_runs.clear()
     page.run()
     assert page.sidebar.selectbox[0].options[0].endswith(newer.name)
     assert page.sidebar.selectbox[0].value == str(copy.relative_to(Path.cwd()))
@@ -144,7 +187,7 @@ def test_runs_on_the_same_images_load_them_once(copy, opened, monkeypatch):
     page, setup, loaded = opened(), Digits.setup, []
     monkeypatch.setattr(Digits, "setup", lambda self, stage: (loaded.append(stage), setup(self, stage)))
     shutil.copytree(copy, copy.with_name("23-59-59"))
-    streamlit.cache_data.clear()
+    found_runs.clear()
     shown = [page.run().sidebar.selectbox[0].select_index(index).run().main.caption[0].value for index in (0, 1)]
     assert not page.error
     assert shown[0] != shown[1]
@@ -155,4 +198,5 @@ def test_a_filter_that_nothing_matches(copy, opened):
     page = opened()
     page.text_input[0].set_value("elephant").run()
     assert "these words" in page.info[0].value
+    assert [title.value for title in page.title] == [r"patch\_set on digits"]  # the chosen one stays
     assert json.loads((copy / "run.json").read_text())["status"] == "finished"

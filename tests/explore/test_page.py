@@ -31,8 +31,7 @@ def page(trained):
 @pytest.fixture
 def at(page):
     """Its first page, on the run of patches."""
-    explore_page.open_page(page.page, page.address)
-    explore_page.pick(page.page, "Run (of", "patches")
+    explore_page.open_page(page.page, page.address, "patches")
     return page
 
 
@@ -54,8 +53,7 @@ def prediction(at) -> str:
 
 
 def test_a_network_of_whole_images_shows_what_applies(page):
-    explore_page.open_page(page.page, page.address)
-    explore_page.pick(page.page, "Run (of", "cnn")
+    explore_page.open_page(page.page, page.address, "cnn")
     page.page.get_by_text("sees the whole image").wait_for()
     assert page.page.get_by_role("button", name="Shuffle").count() == 0
     assert len(prediction(page).split("\n")) >= 10

@@ -8,16 +8,8 @@ from own_module import MaskedPatches
 
 from command import cli
 from command.trained_run import data_key
-from explore.runs import (
-    differing_settings,
-    label,
-    labels,
-    list_runs,
-    obstacle,
-    open_network,
-    read_config,
-    short_name,
-)
+from explore.opened_run import open_network, read_config
+from explore.runs import differing_settings, label, labels, list_runs, obstacle, short_name
 from process.errors import UserError
 
 

@@ -1,7 +1,7 @@
 import json
 import os
 
-from explore.runs import OpenedRun
+from explore.opened_run import OpenedRun
 from explore.test_set_views import recorded_accuracy
 
 

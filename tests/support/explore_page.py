@@ -25,9 +25,18 @@ def settle(page: Page) -> None:
     page.wait_for_timeout(100)
 
 
-def open_page(page: Page, address: str) -> None:
+def open_list(page: Page, address: str) -> None:
+    """Open the page, on which no run is chosen yet."""
     page.set_viewport_size(SIZE)
     page.goto(address)
+    page.get_by_text("Choose a run in the list").wait_for()
+    settle(page)
+
+
+def open_page(page: Page, address: str, run: str = "") -> None:
+    """Open the page and choose the newest run whose line contains the text."""
+    open_list(page, address)
+    pick(page, "Run (of", run)
     page.get_by_text("with probability").wait_for()
     settle(page)
 

@@ -1,0 +1,88 @@
+"""A run as the page opens it: its network with the best weights, its test images, the names of their classes."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from command.trained_run import open_run, open_test_data
+from process.errors import UserError
+from run.checkpoint import find_checkpoint
+from set_module.set_network import cuts_images, draws_patches, patch_num_limit, patch_num_range
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """An opened run: `network` is in evaluation mode on the CPU, `source` holds the test images and their labels."""
+
+    folder: Path
+    data_key: str  # the same for runs on the same test images
+    network: Any
+    source: Any
+    class_names: list[str]
+
+    @property
+    def cuts_patches(self) -> bool:
+        """True if the network sees patches that it cuts out of an image."""
+        return cuts_images(self.network)
+
+    @property
+    def has_bags(self) -> bool:
+        """True if the items of the data are bags: sets already."""
+        return hasattr(self.source, "members")
+
+    @property
+    def has_free_patch_num(self) -> bool:
+        """True if any number of patches may be drawn."""
+        return draws_patches(self.network)
+
+    @property
+    def patch_size(self) -> int:
+        return self.network.cutout.size
+
+    @property
+    def largest_patch_num(self) -> int | None:
+        """The number of patches in the test; None if the number is not free."""
+        return patch_num_range(self.network)[1] if self.has_free_patch_num else None
+
+    @property
+    def patch_num_limit(self) -> int | None:
+        """The number of places if no patch is drawn twice, else None."""
+        return patch_num_limit(self.network)
+
+
+def read_config(folder: Path) -> DictConfig:
+    """Return the composed config of the run with its interpolations, so that $DATASET is that of this machine."""
+    path = folder / ".hydra" / "config.yaml"
+    try:
+        config = OmegaConf.load(path)
+        if not isinstance(config, DictConfig) or not (config.data._target_ and config.model._target_):
+            raise ValueError("neither data nor model")
+        return config
+    except Exception as error:  # the errors of YAML, OmegaConf and the system have no common class
+        raise UserError(f"{path} is missing or damaged: restore it, or choose another run") from error
+
+
+def open_source(config: DictConfig) -> tuple[Any, list[str]]:
+    """Return the test images and the names of the classes."""
+    try:
+        data = open_test_data(config)
+    except UserError as error:
+        raise UserError(f"{error}. (DATASET={os.environ.get('DATASET', '')} where this page was started)") from error
+    return data.source("test"), list(data.class_names)
+
+
+def open_network(folder: Path, config: DictConfig) -> Any:
+    """Return the network with the weights of the run's best checkpoint."""
+    model = open_run(folder, config, "best").model("this page shows", "network", "predict_step")
+    return model.network.requires_grad_(False)
+
+
+def checkpoint_time(folder: Path) -> float:
+    """Return when the best checkpoint was written: a network that was opened earlier is outdated."""
+    try:
+        return find_checkpoint(folder, "best").stat().st_mtime
+    except (UserError, OSError):
+        return 0.0
