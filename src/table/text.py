@@ -1,6 +1,7 @@
 """A table of runs as text: plain columns, Markdown, LaTeX, CSV; and written to a file, as text or drawn."""
 
 import csv
+import html
 import io
 import itertools
 import re
@@ -15,6 +16,8 @@ ESCAPED = {letter: f"\\{letter}" for letter in "&%$#_{}"}  # what LaTeX reads as
 ESCAPED |= {"[": "{[}", "]": "{]}"}  # at the begin of a row they would be an argument of the line break before
 ESCAPED |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 ESCAPED |= {"<": "$<$", ">": "$>$", "±": r"$\pm$"}
+
+MARKDOWN = re.compile(r"[\\`*\[|~$]|(?<![^\W_])_|_(?![^\W_])")  # within a word, _ is text
 
 
 def cell_text(row: dict[str, Cell], column: Column) -> str:
@@ -49,10 +52,16 @@ def plain(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    lines = [[column.name for column in table.columns], ["---:" if c.numeric else "---" for c in table.columns]]
-    lines += [[cell_text(row, column).replace("|", "\\|") for column in table.columns] for row in table.rows]
-    notes = "".join(f"\n{note}\n" for note in table.notes)
+    lines = [[in_markdown(column.name) for column in table.columns]]
+    lines += [["---:" if column.numeric else "---" for column in table.columns]]
+    lines += [[in_markdown(cell_text(row, column)) for column in table.columns] for row in table.rows]
+    notes = "".join(f"\n{in_markdown(note)}\n" for note in table.notes)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines) + notes
+
+
+def in_markdown(text: str) -> str:
+    """Return text so that Markdown, and HTML out of it, show it unchanged, in a table and outside of one."""
+    return MARKDOWN.sub(r"\\\g<0>", html.escape(printable(text), quote=False))
 
 
 def latex(table: Table) -> str:

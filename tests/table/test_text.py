@@ -6,6 +6,7 @@ import subprocess
 from collections import Counter
 
 import pytest
+from markdown_it import MarkdownIt
 
 from process.errors import UserError
 from table.collect import RunRecord
@@ -42,6 +43,37 @@ def test_markdown():
         "| 2 |  | 0.3117 ± 0.2663 |",
         "| 1 | 一つ目 a\\|b | 0.2500 |",
     ]
+
+
+HOSTILE = r"<img src=x onerror=alert(1)> **b** [x](javascript:1) "
+HOSTILE += r"$a$ `c` a|b ~s~ &lt; &amp; _i_ __b__ a_b \_ \| ![y](z) \\ <!-- a"
+
+
+def test_text_of_people_is_text_in_markdown_and_in_the_html_out_of_it():
+    metric = f"test_{HOSTILE}"
+    runs = [
+        RunRecord(
+            {"folder": f"outputs/{HOSTILE}/{number}", "status": "finished", "comment": HOSTILE},
+            {f"hparams.{HOSTILE}": number, "hparams.x": [HOSTILE, number]},
+            metrics={metric: 0.5},
+        )
+        for number in range(2)
+    ]
+    table = make_table(runs)
+    table.notes.append(HOSTILE)
+    reader = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    tokens = reader.parse(markdown(table))
+    assert {child.type for token in tokens for child in token.children or []} <= {"text", "text_special"}
+    found = ["".join(child.content for child in token.children) for token in tokens if token.type == "inline"]
+    cells = [column.name for column in table.columns]
+    cells += [cell_text(row, column) for row in table.rows for column in table.columns]
+    assert found == [*cells, HOSTILE]
+    assert "$" not in markdown(table).replace(r"\$", "")  # of formulas, which not all readers know
+
+
+def test_a_name_in_a_record_breaks_no_line():
+    table = make_table([RunRecord({"folder": "x", "status": "finished"}, metrics={"test_a\n\x1b[31mb": 0.5})])
+    assert markdown(table).splitlines()[0] == "| folder | status | test_a \ufffd\\[31mb |"
 
 
 def test_csv_has_all_digits():
