@@ -54,11 +54,15 @@ class OpenedRun:
 
 
 def read_config(folder: Path) -> DictConfig:
-    """Return the composed config of the run with its interpolations, so that $DATASET is that of this machine."""
+    """Return the composed config of the run with its interpolations, so that $DATASET is that of this machine.
+
+    None of them is resolved here, since that may run code.
+    """
     path = folder / ".hydra" / "config.yaml"
     try:
         config = OmegaConf.load(path)
-        if not isinstance(config, DictConfig) or not (config.data._target_ and config.model._target_):
+        texts: Any = OmegaConf.to_container(config, resolve=False)
+        if not isinstance(config, DictConfig) or not (texts["data"]["_target_"] and texts["model"]["_target_"]):
             raise ValueError("neither data nor model")
         return config
     except Exception as error:  # the errors of YAML, OmegaConf and the system have no common class

@@ -9,9 +9,10 @@ from typing import Any
 import streamlit as st
 from omegaconf import DictConfig
 
-from adapter.streamlit import escape_markdown
+from adapter.streamlit import code, escape_markdown
 from command import cli
 from command.trained_run import data_key, refuse_other_classes
+from command.trust import is_trusted, strange_names, trust
 from explore import opened_run, runs
 from explore.image_view import image_view
 from explore.opened_run import OpenedRun
@@ -21,6 +22,7 @@ from process.errors import UserError
 from run.record import describe_error
 from table.collect import RunRecord, known_as
 
+MOST_NAMES = 20
 log = logging.getLogger(__name__)
 
 
@@ -44,11 +46,26 @@ def set_up_once() -> None:
     atexit.register(gc.unfreeze)  # otherwise Triton reports leaks at the end
 
 
+def may_run(run: RunRecord, folder: Path, config: DictConfig) -> bool:
+    """Return whether the run is the user's own, trusted, or data alone; else show what it names, and a button."""
+    if is_trusted(folder) or not (names := strange_names(config)):
+        return True
+    more = f" and {len(names) - MOST_NAMES} others" if len(names) > MOST_NAMES else ""
+    named = ", ".join(one_line(name) for name in names[:MOST_NAMES]) + more
+    words = f"{runs.short_name(run)} was not made by you here, and to open it runs what its config names: {named}"
+    st.error(escape_markdown(words, most=2500))
+    st.caption(f"Read {code(str(folder / '.hydra' / 'config.yaml'))} before you trust it.")
+    st.button("Trust this folder and open it", on_click=trust, args=[folder], key=f"trust {folder}")
+    return False
+
+
 def opened(run: RunRecord) -> OpenedRun | None:
     """Open the run; if it cannot be opened, show the reason and return None."""
     folder = Path(run.facts["folder"])
     try:
         config = opened_run.read_config(folder)
+        if not may_run(run, folder, config):
+            return None
         key = data_key(config)
         source, class_names = opened_source(key, config)
         refuse_other_classes(folder, class_names)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from runs import REPOSITORY
 
 from datamodule.digits import Digits
@@ -52,6 +53,14 @@ def opened(listed):
 
 def plain(markdown):
     return markdown.replace("\\", "")
+
+
+def edit(run, key, value):
+    """Change the config of a run, which is then that of somebody else: its signature does not fit any more."""
+    path = run / ".hydra" / "config.yaml"
+    config = OmegaConf.load(path)
+    OmegaConf.update(config, key, value)
+    OmegaConf.save(config, path)
 
 
 def test_nothing_is_opened_before_it_is_chosen(copy, listed, monkeypatch):
@@ -121,6 +130,43 @@ def test_what_people_have_typed_is_no_markdown(copy, opened):
     shutil.copytree(copy, other / copy.name)
     shutil.rmtree(copy)
     assert r"\/\_\_debug\_\_\/\$x\$\/" in opened().error[0].value
+
+
+THEIRS = """import pathlib
+from datamodule.digits import Digits
+pathlib.Path("ran").touch()
+class Theirs(Digits): pass
+"""
+
+
+def test_a_run_of_somebody_else_is_opened_once_its_folder_is_trusted(copy, opened, tmp_path, monkeypatch):
+    (tmp_path / "theirs.py").write_text(THEIRS)
+    monkeypatch.syspath_prepend(tmp_path)
+    edit(copy, "data._target_", "theirs.Theirs")
+    page = opened()
+    assert "was not made by you here" in page.error[0].value
+    assert "theirs.Theirs" in plain(page.error[0].value)
+    assert not Path("ran").exists()
+    (button,) = page.button
+    assert button.label == "Trust this folder and open it"
+
+    button.click().run()
+    assert not page.exception
+    assert not page.error
+    assert len(page.title) == 1
+    assert Path("ran").exists()
+
+
+@pytest.mark.parametrize("key", ["data", "data._target_", "data.num_classes", "model._target_", "comment"])
+def test_nothing_in_the_config_of_somebody_else_is_run(key, copy, opened):
+    edit(copy, key, "${call:os.system,touch ran}")
+    page = opened()
+    assert len(page.error) == 1
+    assert not page.title
+    assert not Path("ran").exists()
+    if key != "data":  # that is no config at all
+        assert "os.system" in plain(page.error[0].value)
+        assert len(page.button) == 1
 
 
 def test_data_of_other_classes_are_refused(copy, opened):
