@@ -723,6 +723,29 @@ def test_a_server_for_the_network_is_named_by_the_host(running):
     assert running.call("tensorboard")[0] == f"http://{socket.gethostname()}:{port}\n"
 
 
+@pytest.mark.parametrize(
+    ("bind", "explore", "jupyter"),
+    [
+        ("127.0.0.1", {"127.0.0.1"}, "allow_remote_access=False"),
+        ("0.0.0.0", {socket.gethostname()}, "allow_remote_access=False"),
+        ("192.0.2.1", {"192.0.2.1"}, "allow_remote_access=True"),  # Jupyter takes no address but its own for its name
+    ],
+)
+def test_pages_answer_under_names_of_this_machine_alone(bind, explore, jupyter, running):
+    publish(running)
+    for name in ("explore", "jupyter"):
+        install(running, name)
+        running.call(name, BIND=bind)
+    arguments = server_file(running, "explore", "log").read_text().splitlines()[0]
+    names = set(re.findall(r"--server.allowedHosts (\S+)", arguments))
+    assert explore | {"localhost", "127.0.0.1", "::1"} <= names
+    assert bind == "0.0.0.0" or len(names) <= 4
+    assert f"--browser.serverAddress {min(explore)} " in arguments
+    arguments = server_file(running, "jupyter", "log").read_text().splitlines()[0]
+    assert f"--ServerApp.{jupyter} " in arguments
+    assert re.findall(r"local_hostnames=(\S+)", arguments) == ["localhost", socket.gethostname()]
+
+
 def test_a_server_of_another_port(running):
     host_port = free_ports(1)[0]
     running.answer("ports", f"7000/tcp 127.0.0.1:{host_port}\n")
