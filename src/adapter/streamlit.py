@@ -32,15 +32,20 @@ def escape_markdown(text: str, most: int = 1000) -> str:
         most: the number of characters that are shown.
     """
     text = text if len(text) <= most else f"{text[:most]}…"
-    text = REWRITTEN.sub(JOINER, f" {' '.join(text.split())} ").strip()
+    text = REWRITTEN.sub(JOINER, f" {_one_line(text)} ").strip()
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
 
 
 def code(text: str) -> str:
     """Return Markdown that shows the text, in one line, as code that may be copied."""
-    text = " ".join(text.split())
+    text = _one_line(text)
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"
+
+
+def _one_line(text: str) -> str:
+    """Return the text without line breaks, and without characters that cannot be sent or that reverse the text."""
+    return " ".join("".join(each if each.isprintable() or each.isspace() else "\ufffd" for each in text).split())
 
 
 class OwnNamesOnly:

@@ -55,7 +55,7 @@ def may_run(run: RunRecord, folder: Path, config: DictConfig) -> bool:
     words = f"{runs.short_name(run)} was not made by you here, and to open it runs what its config names: {named}"
     st.error(escape_markdown(words, most=2500))
     st.caption(f"Read {code(str(folder / '.hydra' / 'config.yaml'))} before you trust it.")
-    st.button("Trust this folder and open it", on_click=trust, args=[folder], key=f"trust {folder}")
+    st.button("Trust this folder and open it", on_click=trust, args=[folder], key=f"trust {str(folder)!a}")
     return False
 
 

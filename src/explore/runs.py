@@ -59,7 +59,9 @@ def labels(runs: list[RunRecord]) -> dict[str, str]:
     """Return folder -> label. Labels that would be equal end with the folder: a select box merges equal options."""
     words = [label(run) for run in runs]
     count, folders = Counter(words), [run.facts["folder"] for run in runs]
-    return {f: text if count[text] == 1 else f"{text} · {f}" for f, text in zip(folders, words, strict=True)}
+    return {
+        f: text if count[text] == 1 else f"{text} · {one_line(f, 300)}" for f, text in zip(folders, words, strict=True)
+    }
 
 
 def short_name(run: RunRecord) -> str:

@@ -27,6 +27,7 @@ def test_text_that_a_person_typed_is_no_markdown():
     assert escape_markdown(r"a_b *c* [d] $e$ \f :g:") == r"a\_b \*c\* \[d\] \$e\$ \\f \:g\:"
     assert escape_markdown("<b> &amp; 1.\n\n# x\n- y") == r"\<b\> \&amp\; 1\. \# x \- y"
     assert escape_markdown("1234", most=3) == "123…"
+    assert escape_markdown("a\udcff\u202eb\x1b") == "a\ufffd\ufffdb\ufffd"  # a file name that is no UTF-8, and others
 
 
 def test_code_holds_any_text():

@@ -41,7 +41,7 @@ def hostile(tmp_path_factory):
         shutil.copytree(run, copied)
         record = json.loads((copied / "run.json").read_text())
         record["comment"] = f"{name} {LINKED}"
-        record["composed"] |= {"model": LINKED, "data": LINKED}
+        record["settings"] |= {"model": LINKED, "data": LINKED}
         (copied / "run.json").write_text(json.dumps(record))
     damaged = copied.with_name(f"23-59-59_{HOSTILE}")
     damaged.mkdir()
@@ -70,7 +70,7 @@ def shown(page):
 
 def test_the_list(page):
     page.get_by_role("combobox", name="Run (of").click()
-    assert page.get_by_role("option").first.inner_text().count(HOSTILE[:60]) == 4  # model, data, comment and folder
+    assert page.get_by_role("option").first.inner_text().count(HOSTILE[:60]) == 3  # model, data, comment
     page.keyboard.press("Escape")
     page.get_by_text("that cannot be opened").click()
     page.get_by_text(re.compile("damaged")).wait_for()
@@ -79,7 +79,7 @@ def test_the_list(page):
 
 
 def test_the_run_that_is_chosen_and_another(page):
-    explore_page.pick(page, "Run (of", "_first")
+    explore_page.pick(page, "Run (of", "first ")
     page.get_by_text("with probability").wait_for()
     assert page.locator("h1").inner_text().replace(JOINER, "").count(HOSTILE[:60]) == 2
     text = shown(page)
@@ -87,7 +87,7 @@ def test_the_run_that_is_chosen_and_another(page):
     assert text.count(CLASSES[0][:60]) >= 2  # above the bars and in them
     assert nothing_was_made(page) == []
 
-    explore_page.pick(page, "Compared with", "_second")
+    explore_page.pick(page, "Compared with", "second ")
     page.get_by_text("first / second run").wait_for()
     assert nothing_was_made(page) == []
     for view, words in (("Test set", "are misclassified"), ("Number of patches", "has no free number of patches")):
@@ -101,7 +101,7 @@ def test_a_run_that_cannot_be_opened(page, hostile):
     (run / "checkpoints" / "best.ckpt").write_text("nothing")
     page.reload()
     page.get_by_text("Choose a run in the list").wait_for()
-    explore_page.pick(page, "Run (of", "_first")
+    explore_page.pick(page, "Run (of", "first ")
     page.get_by_text("cannot be opened:").wait_for()
     assert HOSTILE in shown(page)
     assert nothing_was_made(page) == []
