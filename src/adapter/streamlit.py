@@ -1,4 +1,4 @@
-"""What Streamlit does not promise to keep: the attributes of its page, its Markdown, and its check of the host."""
+"""Parts of Streamlit that it does not promise to keep: the attributes of its page, its Markdown, its check of hosts."""
 
 import re
 from typing import Any
