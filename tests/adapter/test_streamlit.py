@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.streamlit import STYLE, code, escape_markdown
+from adapter.streamlit import STYLE, code, escape_markdown, refusal
 
 streamlit = pytest.importorskip("streamlit", reason="Streamlit is not installed: make install")
 explore_page = pytest.importorskip("explore_page", reason="Playwright is not installed: make install")
@@ -33,3 +33,24 @@ def test_text_that_a_person_typed_is_no_markdown():
 def test_code_holds_any_text():
     assert code("a\nb") == "`a b`"
     assert code("a`b``c") == "``` a`b``c ```"
+
+
+@pytest.fixture
+def allowed_hosts():
+    """Set Streamlit's option to names, and back to none."""
+    yield lambda names: streamlit.config.set_option("server.allowedHosts", names)
+    streamlit.config.set_option("server.allowedHosts", [])
+
+
+def test_streamlit_still_has_its_check_of_hosts(allowed_hosts):
+    allowed_hosts(["localhost", "::1"])
+    host, origin = (b"host", b"localhost:8501"), (b"origin", b"http://localhost:8501")
+    assert refusal([host]) is None
+    assert refusal([host, origin]) is None
+    assert refusal([(b"host", b"[::1]:8501")]) is None
+    assert refusal([(b"host", b"a.example:8501")]) == "This page answers under these names only: localhost, ::1."
+    assert refusal([(b"host", b"a.example"), host]) is not None
+    assert refusal([]) is not None
+    assert refusal([host, (b"origin", b"http://localhost:1")]) == "Pages of other origins may not use this page."
+    allowed_hosts([])
+    assert refusal([host]) is not None
