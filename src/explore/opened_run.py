@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from command.trained_run import open_run, open_test_data
 from process.errors import UserError
 from run.checkpoint import find_checkpoint
+from run.data_file import read_yaml
 from set_module.set_network import cuts_images, draws_patches, patch_num_limit, patch_num_range
 
 
@@ -60,7 +61,7 @@ def read_config(folder: Path) -> DictConfig:
     """
     path = folder / ".hydra" / "config.yaml"
     try:
-        config = OmegaConf.load(path)
+        config = OmegaConf.create(read_yaml(path))
         texts: Any = OmegaConf.to_container(config, resolve=False)
         if not isinstance(config, DictConfig) or not (texts["data"]["_target_"] and texts["model"]["_target_"]):
             raise ValueError("neither data nor model")
