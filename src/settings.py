@@ -337,12 +337,12 @@ def check(config: DictConfig) -> None:
         for name, part in (config.get(group) or {}).items():
             if part is not None and not isinstance(part, DictConfig):
                 raise SettingError(f"{group}.{name}", part, "must be the settings in its YAML, or null to leave it out")
-    _refuse_unresolvable(config)
     if OmegaConf.select(config, "data._target_") is None:
         raise UserError(
             "data._target_ is missing: the YAML of a data set names its class, or builds on another one: "
             "defaults: [image_folder, _self_]"
         )
+    _refuse_unresolvable(config)
     _check_monitor(config)
     _check_trainer(config)
     _check_classes(config)

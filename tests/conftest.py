@@ -1,5 +1,6 @@
 """Fixtures that run commands as a user does, but in this process: the whole suite imports torch and Lightning once."""
 
+import logging
 import os
 import re
 import runpy
@@ -64,6 +65,16 @@ def one_mlflow_store(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", store.uri)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_closed_logs():
+    """Remove the handlers that a refused hydra.job_logging has closed: they would open their files again."""
+    yield
+    for logger in (logging.root, logging.getLogger("failure")):
+        for handler in logger.handlers[:]:
+            if isinstance(handler, logging.FileHandler) and handler.stream is None:
+                logger.removeHandler(handler)
 
 
 @pytest.fixture

@@ -148,7 +148,7 @@ def test_its_own_tests_pass(copy):
         (["."], "already exists and is not empty: "),
         (["two words"], "'two words' is not a name: "),
         (["./集合"], "'集合' is not a name: "),
-        (["./dataset"], "dataset is already a word of this repository ("),
+        (["./dataset"], "DATASET is already a word of this repository ("),
         ([f"./{ProjectName.of(REPOSITORY).camel}"], " is already a word of this repository"),
         ([str(REPOSITORY / "src" / THIRD)], "is inside this repository: choose a place beside it"),
         ([f"absent/{THIRD}"], "no such folder: mkdir -p "),

@@ -1,4 +1,4 @@
-"""What a single run refuses a sweep refuses too, with the same words, and neither leaves a file."""
+"""Settings that a single run refuses: a sweep refuses them too, with the same words, and neither leaves a file."""
 
 import os
 

@@ -61,7 +61,7 @@ def test_in_a_sweep_the_score_is_what_a_search_gets(started, score, objective):
     assert job.job(lambda config: score)(config) == objective
 
 
-@pytest.mark.parametrize(("score", "objective"), [(0.25, 0.25), ("NaN", None)])
+@pytest.mark.parametrize(("score", "objective"), [(0.25, 0.25), ("nan", None)])
 def test_a_finished_job_is_not_run_again(started, score, objective):
     import json
 

@@ -179,7 +179,11 @@ def test_data_of_other_classes_are_refused(copy, opened):
 def test_two_runs_of_one_name_have_a_line_each(copy, opened):
     other = copy.parents[2] / "other" / copy.parent.name / copy.name
     for folder, accuracy in ((copy, 0.25), (shutil.copytree(copy, other), 0.75)):
-        facts = {"checkpoint": f"{folder}/checkpoints/best.ckpt", "images": 355, "sizes": {"n=4": accuracy}}
+        facts = {
+            "checkpoint": f"{folder}/checkpoints/best.ckpt",
+            "images": 355,
+            "sizes": {"test_accuracy/n=4": accuracy},
+        }
         (folder / "evaluation.json").write_text(json.dumps(facts))
     page = opened()
     page.sidebar.selectbox[1].select_index(0).run()

@@ -55,7 +55,7 @@ class HangError(BaseException):
 
 @dataclass
 class Outcome:
-    """What became of a command: one of the four words, and for a fault what is wrong."""
+    """End of a command: one of the four words, and for a fault what is wrong."""
 
     kind: str
     line: str = ""

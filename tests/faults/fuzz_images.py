@@ -42,7 +42,7 @@ EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFF
 
 @dataclass
 class Result:
-    """What the files of one format came to."""
+    """Counts of the files of one format, and what they cost."""
 
     counts: Counter = field(default_factory=Counter)
     slowest: float = 0.0

@@ -26,7 +26,7 @@ FACTS = {
     "tags": [],
     "host": "h",
 }
-FACTS |= {"command": "c", "git": None, "settings": {}}
+FACTS |= {"command": "c", "git": None, "settings": {}, "started": "2026-11-20T09:00:00+00:00"}
 
 pytestmark = pytest.mark.usefixtures("nobody_is_logged_in")
 
@@ -91,7 +91,7 @@ def test_a_module_of_ones_own_is_recorded_whole(tmp_path, batches):
     trainer.fit(model, batches, batches)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if not name.endswith("_step")}
     for logger in guards[1:]:
-        logger.close({**FACTS, "status": "finished", "metrics": metrics})
+        logger.close({**FACTS, "status": "finished", "ended": "2026-11-20T09:01:00+00:00", "metrics": metrics})
         assert not logger.disabled
 
     with (folder / "metrics.csv").open(newline="") as file:
