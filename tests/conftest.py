@@ -68,13 +68,15 @@ def one_mlflow_store(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def no_closed_logs():
-    """Remove the handlers that a refused hydra.job_logging has closed: they would open their files again."""
+def logging_goes_on():
+    """Undo what a refused hydra.job_logging has done: loggers are disabled, and closed logs would open their files."""
     yield
-    for logger in (logging.root, logging.getLogger("failure")):
-        for handler in logger.handlers[:]:
-            if isinstance(handler, logging.FileHandler) and handler.stream is None:
-                logger.removeHandler(handler)
+    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False
+            for handler in logger.handlers[:]:
+                if isinstance(handler, logging.FileHandler) and handler.stream is None:
+                    logger.removeHandler(handler)
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ def whole(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("whole"), *OPTIONS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "during", "batch"), MOMENTS)
 def test_a_signal_saves_and_nothing_is_lost(whole, command, tmp_path, capsys, name, during, batch):
     fault = f"+callbacks.fault={{_target_: faults.Signal, name: {name}, batch: {batch}, during: {during}}}"

@@ -29,6 +29,7 @@ WRONG = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_refused_by_both_with_nothing_written(command, capfd, tmp_path, monkeypatch, wrong):
     monkeypatch.setenv("A_TOKEN", KEY)

@@ -382,6 +382,7 @@ def sample(mode, transparent):
     return encode(image, format="png" if mode in ("1", "L", "LA", "P", "RGB", "RGBA") else "tiff", **transparent)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
     ("mode", "transparent"),

@@ -81,6 +81,7 @@ def test_the_database_has_a_write_ahead_log(store):
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+@pytest.mark.long
 def test_a_resumed_run_continues_the_same_run_with_each_point_once(broken_off, resume, store):
     folder = broken_off(*LONG, "loggers=mlflow", "+trainer.log_every_n_steps=2", batch=17)
     client, (run,) = runs(store.uri)
@@ -103,6 +104,7 @@ def test_an_interrupted_run_has_status_killed(broken_off, store):
     assert run.info.status == "KILLED"
 
 
+@pytest.mark.long
 def test_points_that_are_missing_come_on_resume(broken_off, resume, store):
     folder = broken_off(*LONG, "loggers=none", "+trainer.log_every_n_steps=2", batch=17)
     assert resume(folder, "loggers=mlflow") == 0
