@@ -300,3 +300,20 @@ def test_rerecorded_settings_serve_evaluate(train, command):
     assert command("evaluate", f"run={folder}") == 0
     assert record(folder)["comment"] == "second part"
     assert json.loads((folder / "evaluation.json").read_text())["test_accuracy"] > 0
+
+
+HALF = (  # on a GPU trainer.precision=16-mixed is this plugin; on the processor Lightning would take bf16 instead
+    "trainer.plugins=[{_target_: callback.checkpoint.AtomicCheckpointIO},"
+    "{_target_: pytorch_lightning.plugins.precision.MixedPrecision, precision: 16-mixed, device: cpu,"
+    "scaler: {_target_: torch.amp.GradScaler, device: cpu, init_scale: 65536.0, growth_interval: 3}}]"
+)
+
+
+@pytest.mark.long
+def test_the_scale_of_gradients_in_half_precision_is_resumed(train, broken_off, resume):
+    options = (*SHORT, *SAVING, "model=cnn", "loggers=none", "~trainer.precision", HALF)
+    whole, broken = train(*options), broken_off(*options, batch=7)
+    assert resume(broken) == 0
+    assert_same(whole, broken)
+    scales = [torch.load(each / LAST, weights_only=True)["MixedPrecision"]["scale"] for each in (whole, broken)]
+    assert scales[0] == scales[1] != 65536.0  # it has grown on the way

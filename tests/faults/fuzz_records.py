@@ -377,7 +377,7 @@ class Readers:
             train.train(config, run)
 
     def evaluation(self, rng: random.Random) -> None:
-        from explore.runs import OpenedRun
+        from explore.opened_run import OpenedRun
         from explore.test_set_views import recorded_accuracy
 
         self.report(rng)
@@ -409,12 +409,12 @@ class Readers:
 
         Recorder(str(self.folder)).resume_at(30)
         read_rows(path)
-        guard([], [], 1.0, str(self.folder), {}, images_only=True)
+        guard([], [], 1.0, 1.0, str(self.folder), {}, images_only=True)
 
     def configs(self, rng: random.Random) -> None:
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
-        from explore.runs import read_config
+        from explore.opened_run import read_config
 
         config = self.config.copy()
         open_run(self.folder, config, "best")
