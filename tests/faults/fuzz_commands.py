@@ -31,6 +31,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[2] / "src"), str(Path(__file__).parents[1] / "support")]
 
+import torch  # noqa: E402, F401 - once, not in each process: runs of strangers are compared with its classes
 import typed_words  # noqa: E402
 from runs import REPOSITORY  # noqa: E402
 
