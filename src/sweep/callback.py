@@ -47,6 +47,8 @@ class Sweep(Callback):
                 return
             check(config)  # also where hydra.run.dir= replaces the setting that does so
             folder = path_from_setting("hydra.run.dir", str(config.hydra.run.dir), FOLDER).absolute()
+            if "${" in str(folder):  # Hydra would make it, and resolve it later
+                raise UserError(f"hydra.run.dir={config.hydra.run.dir}: no folder is named so: {FOLDER}")
             if (folder / sweep_record.NAME).exists():
                 raise UserError(f"hydra.run.dir={shown(folder)} holds a sweep: name another folder, or leave this out")
             if (folder / "run.json").exists():

@@ -141,6 +141,7 @@ REFLEXES = [
     ("hydra.job.name=${now:}", "has no value", None),
     ("hydra.run.dir=here hparams.lr=x", "hparams.lr=x: must be a number", None),
     (f"hydra.run.dir={'x' * 300}", "File name too long: name a folder", None),
+    ("hydra.run.dir=${nothing:1}", "hydra.run.dir=${nothing:1}: no folder is named so: name a folder", None),
     (f"resume={'x' * 300}", "File name too long: name a run folder, or last", None),
     (f"hparams.lr={'9' * 5000}", "cannot be read (Exceeds the limit", None),
     (" data=digits", "cannot read '': an empty word", None),
