@@ -55,9 +55,15 @@ def is_own(folder: Path) -> bool:
 
 
 def remove_compiled(folder: Path) -> None:
-    """Remove the compiled files beside the code in the folder, which are not signed and which Python would prefer."""
+    """Remove the compiled files beside the code in the folder, which are not signed and which Python would prefer.
+
+    Raises a UserError where one stays: in a folder that is read-only, for example.
+    """
     for path in (folder / "source").rglob("__pycache__"):
-        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            path.unlink() if path.is_symlink() else shutil.rmtree(path)
+        if os.path.lexists(path):
+            raise UserError(f"{path} is not signed, and cannot be removed: make it writable, or copy the folder")
 
 
 def key_file() -> Path:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from process.errors import UserError
 from run import signature
 
 
@@ -77,6 +78,23 @@ def test_compiled_files_are_not_signed_and_are_removed(folder):
     assert signature.is_own(folder)
     signature.remove_compiled(folder)
     assert not (folder / "source/src/__pycache__").exists()
+
+
+def test_a_linked_folder_of_compiled_files_is_removed_too(folder, tmp_path):
+    signature.sign(folder)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "model.cpython-311.pyc").write_bytes(b"evil")
+    (folder / "source/src/__pycache__").symlink_to(tmp_path / "elsewhere")
+    assert signature.is_own(folder)
+    signature.remove_compiled(folder)
+    assert not (folder / "source/src/__pycache__").exists()
+    assert (tmp_path / "elsewhere" / "model.cpython-311.pyc").exists()
+
+
+def test_compiled_files_that_cannot_be_removed_are_refused(folder):
+    (folder / "source/src/__pycache__").write_text("no folder")
+    with pytest.raises(UserError, match="not signed, and cannot be removed"):
+        signature.remove_compiled(folder)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"config": 1, "source": null}', "\xff", "[" * 10**5])
