@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from run.data_file import DEEPEST
@@ -154,9 +155,14 @@ def _is_callback(state: Any) -> bool:
         return isinstance(state, dict)
     scores = [*state["best_k_models"].values(), *(v for name, v in state.items() if name[-6:] in ("_score", "_value"))]
     paths = [*state["best_k_models"], *(path for name, path in state.items() if name.endswith("_path"))]
-    if not all(score is None or is_scalar(score) for score in scores) or not all(isinstance(p, str) for p in paths):
+    if not all(score is None or is_scalar(score) for score in scores) or not all(map(_is_checkpoint_path, paths)):
         return False
     return COUNT.or_null().test(state.get("best_epoch")) and SCORES.test(state.get("best_metrics", {}))
+
+
+def _is_checkpoint_path(path: Any) -> bool:
+    """Return whether a value is a path without `..`: Lightning removes the checkpoints that it replaces."""
+    return isinstance(path, str) and ".." not in Path(path).parts
 
 
 def _safely(test: Callable[[Any], bool]) -> Callable[[Any], bool]:

@@ -73,6 +73,7 @@ def test_a_run_that_has_logged_nothing_and_a_loader_of_ones_own_can_be_resumed()
         (("callbacks", "Best"), 3),
         (("callbacks", "Best", "best_k_models"), {3: 0.9}),
         (("callbacks", "Best", "best_model_path"), ["best.ckpt"]),
+        (("callbacks", "Best", "best_model_path"), "checkpoints/../../../thesis"),
         (("optimizer_states",), {}),
         (("optimizer_states", 0, "state"), []),
         (("optimizer_states", 0, "state", 0), None),
