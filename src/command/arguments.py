@@ -5,6 +5,7 @@ replaced by the settings of a YAML file, and `run=` or `resume=` adds the record
 """
 
 import difflib
+import io
 import itertools
 import re
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from process.files import path_from_setting
 from process.ranks import SWEEPS
 from process.secrets import refuse_in_arguments
 from run import sweep_record
-from run.data_file import DEEPEST, DamagedFileError, read_yaml
+from run.data_file import DEEPEST, DIGITS, MIB, DamagedFileError, read_bytes, read_yaml
 from run.folder import REPOSITORY
 from run.resume import find_run, not_a_run
 from settings import leaves, quote, quoted
@@ -34,6 +35,7 @@ HELP = ("--help", "-h", "--hydra-help")
 RUN = "name a run folder"
 SHOWN_BY_CFG = ("job", "hydra", "all")  # -c with one of these is Hydra's --cfg
 MOST_VALUES = 100_000  # in a settings file
+LARGEST = 4 * MIB  # of a settings file
 PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[A-Za-z_][\w./-]*", re.IGNORECASE)  # what Hydra reads as a text
 
 
@@ -134,10 +136,13 @@ def expand_settings_files(argv: list[str]) -> list[str]:
 def read_settings_file(path: Path) -> list[str]:
     """Return the settings of a YAML list (`- hparams.lr=0.1`) or mapping (`hparams: {lr: 0.1}`)."""
     try:
-        _refuse_endless_aliases(path)
-        settings = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        text = read_bytes(path, LARGEST).decode("utf-8-sig")
+        _refuse_endless_aliases(path, text)
+        settings = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
     except UserError:
         raise
+    except DamagedFileError as error:
+        raise UserError(f"settings_file={path} {error}: name a YAML file of settings") from error
     except Exception as error:  # whatever the constructors of YAML raise, for a damaged date or number too
         raise UserError(f"settings_file={path}: cannot be read ({_why_unreadable(error)})") from error
     if isinstance(settings, list):
@@ -152,10 +157,15 @@ def read_settings_file(path: Path) -> list[str]:
             f"settings_file={path}: that is a whole config; give what differs from the defaults, as "
             ".hydra/overrides.yaml of a run does, or repeat a run by src/rerun.py"
         )
+    for name, value in leaves(settings, into_lists=True):
+        if isinstance(value, int) and abs(value) >= 10**DIGITS:
+            raise UserError(
+                f"settings_file={path}: {name} is a number of more than {DIGITS} digits: write a smaller one"
+            )
     return [f"{name}={_value(value)}" for name, value in leaves(settings) if name]
 
 
-def _refuse_endless_aliases(path: Path) -> None:
+def _refuse_endless_aliases(path: Path, text: str) -> None:
     """Raise a UserError for a YAML whose aliases (*name) contain themselves, or multiply to too many values."""
     sizes: dict[int, int] = {}  # of each node with all aliases in it replaced; 0 while it is counted
 
@@ -169,7 +179,7 @@ def _refuse_endless_aliases(path: Path) -> None:
             raise UserError(f"settings_file={path}: an alias, *name, stands inside of what it repeats: write it out")
         return sizes[id(node)]
 
-    root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
     if root is not None and size(root) > MOST_VALUES:
         raise UserError(f"settings_file={path}: its aliases, *name, make more than {MOST_VALUES:,} values: write fewer")
 
@@ -222,6 +232,7 @@ def prepare_argv(argv: list[str]) -> list[str]:
     if "hydra.output_subdir=null" in argv:
         return argv  # prepared already: a process that Lightning starts for another rank
     refuse_in_arguments(argv)
+    trust.check_config_folders(argv)
     if set(SWEEPS) & set(argv) and has_option(argv, SHOW):
         raise UserError("--cfg and --info show the config of one job: without -m, and with one value for each setting")
     if empty := {"hydra.run.dir=", "hydra.sweep.dir="} & set(argv):

@@ -1,13 +1,14 @@
 """Start of every Hydra command: prepare its arguments, have Hydra compose, build objects, report errors in one line."""
 
 import os
+import re
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -103,7 +104,10 @@ def run_hydra(main: Callable[[], Any]) -> None:
     only_asks, opened = arguments.has_option(sys.argv, arguments.HELP), arguments.opened_run(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing and exiting
     try:
-        with hydra_core.shared_repository() if only_asks else nullcontext(), trust.guard(opened, _own_hydra):
+        with (
+            hydra_core.shared_repository() if only_asks else nullcontext(),
+            trust.guard(opened, _own_hydra, _own_settings),
+        ):
             main()
         sys.stdout.flush()
     except BrokenPipeError:
@@ -160,10 +164,22 @@ def _own_config() -> str:
 
 def _own_hydra() -> DictConfig:
     """Compose what config/ of this repository says about Hydra itself."""
-    command = _command()
     with initialize_config_dir(str(CONFIG), version_base="1.3"):
-        name = command if (CONFIG / f"{command}.yaml").exists() else "config"
-        return compose(name, return_hydra_config=True).hydra
+        return compose(_command_config(), return_hydra_config=True).hydra
+
+
+def _command_config() -> str:
+    """Return the name of the command's YAML."""
+    return _command() if (CONFIG / f"{_command()}.yaml").exists() else "config"
+
+
+def _own_settings() -> dict[str, Any]:
+    """Return the values that the YAML of the command adds to config.yaml (output, ckpt, ...), and nobody has typed."""
+    typed = {re.split(r"[.=]", word.lstrip("+~"), maxsplit=1)[0] for word in hints.typed}
+    files = (OmegaConf.load(CONFIG / f"{name}.yaml") for name in (_command_config(), "config"))
+    command, trained = (cast(dict[str, Any], OmegaConf.to_container(file, resolve=False)) for file in files)
+    others = {name: value for name, value in command.items() if name not in {*trained, *typed}}
+    return {name: value for name, value in others.items() if not isinstance(value, dict | list)}
 
 
 def build(config: DictConfig, **arguments: Any) -> Any:
@@ -243,13 +259,11 @@ def _user_error(error: BaseException) -> str | None:
 
 def _known_settings() -> list[str]:
     """Return the dotted names of all settings, and the groups, of the command that was called."""
-    command = _command()
-    name = command if (CONFIG / f"{command}.yaml").exists() else "config"
     groups = [str(folder.relative_to(CONFIG)) for folder in CONFIG.rglob("*") if folder.is_dir()]
     chosen = [word for word in sys.argv[1:] if word.partition("=")[0] in groups and "," not in word]
     try:
         with initialize_config_dir(str(CONFIG), version_base="1.3"):
-            config = compose(name, chosen)  # the chosen options may add settings
+            config = compose(_command_config(), chosen)  # the chosen options may add settings
     except HydraException:  # the user's own YAML is broken, so no names are known
         return []
     parts = [name.split(".") for name, _ in leaves(OmegaConf.to_container(config))]

@@ -6,10 +6,12 @@ folder by trust=true, or on the page of `make explore`.
 """
 
 import ast
+import os
 import re
+import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -162,10 +164,13 @@ def _strange_about_hydra(node: dict[str, Any]) -> Iterator[str]:
 
 
 @contextmanager
-def guard(folder: Path | None, own_hydra: Callable[[], DictConfig]) -> Iterator[None]:
+def guard(
+    folder: Path | None, own_hydra: Callable[[], DictConfig], own_settings: Callable[[], dict[str, Any]]
+) -> Iterator[None]:
     """Have Hydra compose the config of a run in the block only if it may: the folder is own or trusted, or data alone.
 
-    What a stranger's config says about Hydra itself (callbacks, logging, variables) is replaced by `own_hydra`.
+    What a stranger's config says about Hydra itself (callbacks, logging, variables) is replaced by `own_hydra`, and
+    what it says about the command that opens it, such as which file is written, by `own_settings`.
     """
     global _guarded
     if folder is None or is_own(folder):
@@ -173,10 +178,20 @@ def guard(folder: Path | None, own_hydra: Callable[[], DictConfig]) -> Iterator[
         return
     if _switched_on:
         trust(folder)
-    hydra_node, announced = None if is_trusted(folder) else own_hydra(), False
+    if not is_trusted(folder) and (leading := _leads_elsewhere(folder)):
+        raise UserError(
+            f"{shown(folder)} was not made by you here, and {shown(leading)} in it is a link or no regular file: "
+            f"remove it, or add {SWITCH} to use it"
+        )
+    hydra_node, settings = (None, {}) if is_trusted(folder) else (own_hydra(), own_settings())
+    announced = False
 
     def examine(config: DictConfig) -> None:
         nonlocal announced
+        if hydra_node is not None:
+            with open_dict(config):
+                for name, value in settings.items():
+                    config[name] = value
         names = strange_names(config)
         if hydra_node is not None:
             if names:
@@ -194,7 +209,19 @@ def guard(folder: Path | None, own_hydra: Callable[[], DictConfig]) -> Iterator[
         _guarded = None
 
 
+def _leads_elsewhere(folder: Path) -> Path | None:
+    """Return the first link, pipe or device in a folder: what is written to it would be written elsewhere, or wait."""
+    for parent, folders, names in os.walk(folder):
+        for path in (Path(parent, name) for name in sorted((*folders, *names))):
+            with suppress(FileNotFoundError):  # a temporary file that is gone
+                mode = path.lstat().st_mode
+                if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                    return path
+    return None
+
+
 def _replace_hydra(config: DictConfig, own: DictConfig) -> None:
+    table.check_value("verbosity", config.get("verbosity"))  # a part of `own`; logging imports what ext://NAME names
     with read_write(config), open_dict(config):
         for name in own.keys() - KEPT:
             config.hydra[name] = own[name]
@@ -241,13 +268,41 @@ def check_settings(file: Path, words: list[str]) -> None:
         )
 
 
+def check_config_folders(words: list[str]) -> None:
+    """Raise a UserError for --config-path and --config-dir into a stranger's run folder: Hydra checks nothing."""
+    try:
+        chosen = hydra_core.parse_options(words) if any(word.startswith("-") for word in words) else {}
+    except ValueError:  # refused later, with a remedy
+        return
+    for option in ("config_path", "config_dir"):
+        named = chosen.get(option) or "."
+        paths = {Path(start, named).resolve() for start in (Path.cwd(), REPOSITORY / "src")}  # Hydra tries both
+        for folder in {parent for path in paths for parent in path.parents if _is_run(parent)}:
+            if not is_trusted(folder) and named != ".":
+                _accept_or_refuse_configs(f"--{option.replace('_', '-')}={named}", folder)
+
+
+def _accept_or_refuse_configs(option: str, folder: Path) -> None:
+    if not _switched_on:
+        raise UserError(
+            f"{option} is in {shown(folder)}, which was not made by you here: open it by run= or resume=, or read "
+            f"its config, then add {SWITCH}"
+        )
+    _announce(f"runs what the config in {shown(folder)} names")
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (NAME, "run.json", "sweep.json", ".hydra"))
+
+
 def _is_users(file: Path) -> bool:
     """Return whether a file belongs to this repository or is signed as part of an own run."""
     file = file.resolve()
     for folder in file.parents:
-        if (folder / NAME).exists():
+        if _is_run(folder):
             name = str(file.relative_to(folder))
-            return (name in CONFIG or name.startswith("source/")) and is_own(folder)
+            is_signed = name in CONFIG or (name.startswith("source/") and "/__pycache__/" not in name)
+            return is_signed and is_own(folder)
     here = file.relative_to(REPOSITORY).parts if file.is_relative_to(REPOSITORY) else ()
     return bool(here) and here[0] not in ("outputs", "multirun")
 
@@ -262,7 +317,7 @@ def _strange_in_setting(word: str) -> Iterator[str]:
     except HydraException:
         return  # Hydra refuses it too
     name = f"{override.key_or_group}@{override.package}" if override.package else override.key_or_group
-    if re.match(r"hydra([./@]|$)", override.key_or_group) or re.match(r"hydra([./@]|$)", override.package or ""):
+    if re.search(r"(^|[./@])hydra([./@]|$)", name):
         yield name
         return
     if override.value_type == ValueType.GLOB_CHOICE_SWEEP:  # of options of a group
@@ -271,12 +326,42 @@ def _strange_in_setting(word: str) -> Iterator[str]:
         plain = _plain(value)
         if "_target_" in name and (not isinstance(plain, str) or not is_listed(plain)):
             yield str(plain)
-        if name.rpartition(".")[2] in WRITTEN and name.partition(".")[0] not in ("data", "model"):
-            yield f"{name}={plain}"
+        if (REPOSITORY / "config" / override.key_or_group).is_dir():
+            yield from (f"{name}={text}" for text in _values(plain) if not re.fullmatch(r"[\w-]+", str(text)))
+        if name.partition(".")[0] not in ("data", "model"):
+            yield from _strange_paths(_nested(name, plain))
         for text in _values(plain):
             if isinstance(text, str) and "$" in ENVIRONMENT.sub("", PLAIN.sub("", text)):
                 yield _resolver_in(text)
         yield from _strange(plain, resolved=False)
+
+
+def _nested(name: str, value: Any) -> Any:
+    """Return the mappings that a setting stands for: `a.b=1` -> {a: {b: 1}}."""
+    for key in reversed(name.split(".")):
+        value = {key: value}
+    return value
+
+
+def _strange_paths(node: Any) -> Iterator[str]:
+    """Yield the arguments in mappings that name what is written or uploaded; those of parts that only read may."""
+    if isinstance(node, list):
+        for value in node:
+            yield from _strange_paths(value)
+    elif isinstance(node, dict) and str(node.get("_target_")).partition(".")[0] not in READERS:
+        yield from _written(node)
+        for value in node.values():
+            yield from _strange_paths(value)
+
+
+def _written(node: dict[Any, Any]) -> Iterator[str]:
+    """Yield the arguments of one part that name what is written or uploaded, where they are not this repository's."""
+    for key in (WRITTEN | {"_args_"}) & node.keys():  # _args_ have no names
+        if node[key] is not None and (not isinstance(node[key], str) or node[key] not in (OURS, *_own_texts())):
+            yield f"{key}={node[key]}"
+    for file in _values(node.get("artifacts")):  # which loggers upload
+        if not isinstance(file, str) or Path(file).is_absolute() or ".." in Path(file).parts:
+            yield f"artifacts={file}"
 
 
 def _plain(value: Any) -> Any:
@@ -347,12 +432,7 @@ def _strange_target(node: dict[Any, Any], paths: bool) -> Iterator[str]:
     if not isinstance(name, str) or not is_listed(name):
         yield str(name)
     elif name.partition(".")[0] not in READERS and paths:
-        for key in WRITTEN & node.keys():
-            if node[key] is not None and node[key] not in (OURS, *_own_texts()):
-                yield f"{key}={node[key]}"
-        for file in _values(node.get("artifacts")):  # which loggers upload
-            if not isinstance(file, str) or Path(file).is_absolute() or ".." in Path(file).parts:
-                yield f"artifacts={file}"
+        yield from _written(node)
 
 
 def _values(node: Any) -> Iterator[Any]:

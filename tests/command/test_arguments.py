@@ -1,5 +1,8 @@
 """The command line before Hydra reads it: short options, settings files, free text, the named run."""
 
+import os
+from pathlib import Path
+
 import pytest
 from configs import CONFIG
 
@@ -150,6 +153,19 @@ def test_the_command_line_takes_them(command, capfd):
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{this}: &{this} [{','.join([f'*{before}'] * 9)}]\n" for before, this in zip("abcdefgh", "bcdefghi", strict=True)
 )
+
+
+def test_a_settings_file_that_never_ends_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path / "pipe.yaml", Path("/dev/zero")):
+        with pytest.raises(UserError, match="is no regular file: name a YAML file of settings"):
+            read_settings_file(path)
+
+
+def test_a_number_that_python_cannot_write_is_refused(tmp_path):
+    (tmp_path / "s.yaml").write_text(f"hparams: {{pool: [1, 0x{'f' * 6000}]}}")
+    with pytest.raises(UserError, match="number of more than 300 digits"):
+        read_settings_file(tmp_path / "s.yaml")
 
 
 def test_aliases_are_read_as_what_they_repeat(tmp_path):

@@ -1,6 +1,7 @@
 """Folders and files from somebody else: what they name is refused before it runs, and trust=true runs it."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from module_run import trained
+from PIL import Image
 from resumed import SHORT
 from runs import REPOSITORY
 
@@ -112,6 +114,17 @@ HOSTILE = {
         "subprocess.getoutput",
     ),
     "a path that is written": (lambda f: override(f, "callbacks.best.dirpath=/etc"), "dirpath=/etc"),
+    "a path without a name": (
+        lambda f: override(f, "+callbacks.x={_target_: callback.checkpoint.LastCheckpoint, _args_: [/etc]}"),
+        "_args_=['/etc']",
+    ),
+    "a name that logging imports": (
+        lambda f: insert(f, "verbosity: ", "${oc.env:NOWHERE,'ext://antigravity'} # "),
+        "verbosity=",
+    ),
+    "a link": (lambda f: (f / "train.log").unlink() or (f / "train.log").symlink_to("/tmp/x"), "theirs/train.log"),
+    "a linked folder": (lambda f: (f / "source" / "home").symlink_to("/"), "theirs/source/home"),
+    "a pipe": (lambda f: os.mkfifo(f / "predict.log"), "theirs/predict.log"),
     "a file that loggers upload": (lambda f: override(f, "guard.artifacts.end=[../../key]"), "artifacts=../../key"),
     "an option of Hydra": (lambda f: override(f, "--config-dir=/tmp"), "--config-dir=/tmp"),
     "a setting of Hydra": (
@@ -257,7 +270,15 @@ SETTINGS = {
     "loss: {_target_: 'torch.optim.${hparams.optimizer}'}": "torch.optim.${hparams.optimizer}",
     "hparams: {lr: '${call:subprocess.getoutput,touch hacked}'}": "subprocess.getoutput",
     "comment: '$'": "$",
-    "callbacks: {best: {dirpath: /etc}}": "callbacks.best.dirpath=/etc",
+    "callbacks: {best: {dirpath: /etc}}": "dirpath=/etc",
+    "- 'callbacks.best={dirpath: /etc}'": "dirpath=/etc",
+    "- 'callbacks={best: {dirpath: /etc}}'": "dirpath=/etc",
+    "- 'guard.artifacts.end=[/etc/passwd]'": "artifacts=/etc/passwd",
+    "- '+callbacks.x={_target_: callback.checkpoint.LastCheckpoint, _args_: [/etc]}'": "_args_=['/etc']",
+    "- '+callbacks.last._args_=[/etc]'": "_args_=['/etc']",
+    "- +data@_global_.hydra.callbacks=digits": "data@_global_.hydra.callbacks",
+    "- data=../../elsewhere/theirs": "data=../../elsewhere/theirs",
+    "- +experiment=/elsewhere/theirs": "experiment=/elsewhere/theirs",
 }
 
 
@@ -318,3 +339,31 @@ def test_what_is_not_listed(name):
 def test_all_that_config_names_is_listed(path):
     for found in re.findall(r"_target_: ([\w.]+)", path.read_text()):
         assert trust.is_listed(found.rstrip(".")) or found == "torch.optim."
+
+
+def test_a_stranger_chooses_no_file_that_is_written(theirs, command, tmp_path):
+    """Only what the user types chooses the output."""
+    (theirs / "source/config/more").mkdir()
+    (theirs / "source/config/more/theirs.yaml").write_text("# @package _global_\noutput: elsewhere.csv\n")
+    override(theirs, "output=elsewhere.csv", "+more=theirs")
+    Image.new("L", (28, 28)).save(DIGIT)
+    assert command("predict", f"run={theirs}", f"input={DIGIT}", "verbosity=0") == 0
+    assert (theirs / "predictions.csv").is_file()
+    assert command("predict", f"run={theirs}", f"input={DIGIT}", "verbosity=0", "output=mine.csv") == 0
+    assert {path.name for path in tmp_path.iterdir()} == {DIGIT, "mine.csv", "theirs"}
+
+
+@pytest.mark.parametrize("option", ["--config-path=", "--config-dir="])
+def test_options_of_hydra_into_the_folder_of_a_stranger(theirs, command, capsys, option):
+    HOSTILE["a callback of Hydra"][0](theirs)
+    assert command("train", f"{option}{theirs / 'source' / 'config'}", "data=nowhere") == 1
+    refused(capsys, "which was not made by you here")
+    assert command("train", f"{option}{theirs / 'source' / 'config'}", "data=nowhere", "trust=true") == 1
+    assert "data=nowhere: no such option" in capsys.readouterr().err
+
+
+def test_the_run_of_a_stranger_is_not_the_users_inside_of_the_repository(theirs, monkeypatch):
+    monkeypatch.setattr(trust, "REPOSITORY", theirs.parent)
+    (theirs / signature.NAME).unlink()
+    assert not trust._is_users(theirs / ".hydra" / "overrides.yaml")
+    assert trust._is_users(theirs.parent / "mine.yaml")
