@@ -58,6 +58,7 @@ def insert(folder: Path, after: str, lines: str) -> None:
     path.write_text(before + after + lines + rest)
 
 
+LOGGING = "patch_sets.yaml"
 TOUCH = "call:subprocess.getoutput,'touch hacked'"
 HOSTILE = {
     "a function that is called": (lambda f: override(f, f"hparams.lr=${{{TOUCH}}}"), "subprocess.getoutput"),
@@ -142,7 +143,7 @@ HOSTILE = {
         "os.system",
     ),
     "a factory of logging": (
-        lambda f: write(f, "hydra/job_logging/patch_sets.yaml", "filters:\n  x:\n    (): subprocess.getoutput\n"),
+        lambda f: write(f, f"hydra/job_logging/{LOGGING}", "filters:\n  x:\n    (): subprocess.getoutput\n"),
         "subprocess.getoutput",
     ),
     "a variable of the environment": (

@@ -389,6 +389,13 @@ def published(host: Host, address: str = "127.0.0.1") -> list[str]:
     return [f"{address}:{port}:{inside}" for port, inside in zip(host.ports, PORTS, strict=False)]
 
 
+STATE = "PATCH_SETS_STATE=/state"
+
+
+def mounted_key(state: Path) -> str:
+    return f'type=bind,"source={state}/patch_sets",target=/state'
+
+
 def test_run(host):
     host.call("run", "python", *ARGUMENTS)
     assert host.last() == [
@@ -397,8 +404,7 @@ def test_run(host):
         *("--rm", "--init", "--ipc=host", "--detach-keys", "ctrl-]"),
         *("--mount", f'type=bind,"source={host.workspace}",target=/workspace'),
         *("--hostname", MACHINE, "--add-host", f"{MACHINE}:host-gateway", "--env", "DATASET=/workspace/dataset"),
-        *("--mount", f'type=bind,"source={host.home}/.local/state/patch_sets",target=/state'),
-        *("--env", "PATCH_SETS_STATE=/state"),
+        *("--mount", mounted_key(host.home / ".local" / "state"), "--env", STATE),
         *(word for pair in published(host) for word in ("--publish", pair)),
         *("--gpus", "all", NAME, "python", *ARGUMENTS),
     ]
@@ -406,7 +412,7 @@ def test_run(host):
 
 def test_the_key_that_signs_runs_is_that_of_the_host(host, tmp_path):
     host.call("run", XDG_STATE_HOME=str(tmp_path / "state"))
-    assert f'type=bind,"source={tmp_path}/state/patch_sets",target=/state' in values(host.last(), "--mount")
+    assert mounted_key(tmp_path / "state") in values(host.last(), "--mount")
     assert (tmp_path / "state" / "patch_sets").stat().st_mode & 0o077 == 0
     (tmp_path / "file").write_text("")
     host.call("run", XDG_STATE_HOME=str(tmp_path / "file"))  # without it, runs are not signed
@@ -476,7 +482,7 @@ def test_the_environment_comes_before_env(host):
     host.call("run", "true", DATASET="", TZ="Europe/Berlin", BIND="127.0.0.2", GPUS="all")
     arguments = host.last()
     assert data_mounts(arguments) == []
-    assert values(arguments, "--env") == ["DATASET=/workspace/dataset", "TZ=Europe/Berlin"]
+    assert values(arguments, "--env") == ["DATASET=/workspace/dataset", STATE, "TZ=Europe/Berlin"]
     assert values(arguments, "--publish") == published(host, "127.0.0.2")
     assert values(arguments, "--gpus") == ["all"]
 
@@ -484,7 +490,7 @@ def test_the_environment_comes_before_env(host):
 def test_the_settings_of_env(host):
     host.settings(f"TZ=Asia/Tokyo\nBIND=127.0.0.3\nGPUS=none\nPORTS={host.ports[0]}")  # and no newline at the end
     host.call("run", "true", PORTS=None)
-    assert values(host.last(), "--env")[1:] == ["TZ=Asia/Tokyo"]
+    assert values(host.last(), "--env")[1:] == [STATE, "TZ=Asia/Tokyo"]
     assert values(host.last(), "--publish") == [f"127.0.0.3:{host.ports[0]}:5000"]
     assert "--gpus" not in host.last()
 
@@ -507,7 +513,7 @@ def test_env_default_is_a_good_env(host):
     _, errors = host.call("run", "true", PORTS=None, BIND="127.0.0.77")  # where no other server is likely to listen
     assert errors == ""
     assert values(host.last(), "--publish") == [f"127.0.0.77:{port}:{port}" for port in PORTS]
-    assert values(host.last(), "--env") == ["DATASET=/workspace/dataset", "TZ=UTC"]
+    assert values(host.last(), "--env") == ["DATASET=/workspace/dataset", STATE, "TZ=UTC"]
 
 
 def test_default_ports_are_those_of_env_default(host):

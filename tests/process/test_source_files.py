@@ -132,8 +132,9 @@ def test_what_may_not_be_read(tmp_path):
     write(tmp_path, **{"src/a.py": "1", "src/b.py": "1", "src/closed/c.py": "1"})
     (tmp_path / "src" / "b.py").chmod(0)
     (tmp_path / "src" / "closed").chmod(0)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.geteuid():
+            folder.chmod(folder.stat().st_mode | 0o711)
     read, write_end = os.pipe()
     if os.fork() == 0:  # root may read everything
         try:
