@@ -13,8 +13,10 @@ PARALLEL ?= --numprocesses logical --maxprocesses 8 --dist loadfile
 # older processors, as far as the libraries can be told to take this one for them; variables are joined by /. For AVX2:
 # make test-processors PROCESSORS=ATEN_CPU_CAPABILITY=avx2/ONEDNN_MAX_CPU_ISA=AVX2/OMP_NUM_THREADS=2
 PROCESSORS := ATEN_CPU_CAPABILITY=default/ONEDNN_MAX_CPU_ISA=SSE41/MKL_CBWR=COMPATIBILITY/OMP_NUM_THREADS=1
-# what `make faults` runs, fifteen minutes in all on two cores
-FAULTS ?= fuzz_images fuzz_records fuzz_commands sweeps kills
+# what `make faults` runs; NUMBER=2000 takes most of an hour on two cores
+FAULTS ?= fuzz_images fuzz_records fuzz_commands sweep_faults kills
+NUMBER ?= 300
+SWEEPS ?= trial stopped memory study
 # the tests that compare numbers with a tolerance
 NUMERIC := tests/set_module tests/network tests/test_model.py tests/test_metrics.py \
   'tests/test_data_parallel.py::test_two_ranks_learn_what_one_process_does_with_twice_the_batch[patch_set]'
@@ -77,9 +79,10 @@ check-gpu: $(INSTALLED) ## check and measure on a GPU, 3 minutes: make check-gpu
 	PYTHONPATH=src:tests/support:tests/set_module $(BIN)/python tests/bench/check_gpu.py $(ARGS_GPU)
 
 faults: $(INSTALLED) ## damaged files, hostile words, killed runs: make faults FAULTS=kills KILLS=200 NETWORKS="cnn lenet"
-	@status=0; for trial in $(FAULTS); do echo "--- $$trial"; \
-	  PYTHONPATH=src:tests/support $(BIN)/python tests/faults/$$trial.py \
-	  $$([ $$trial != kills ] || echo $(if $(KILLS),--kills $(KILLS)) $(NETWORKS)) || status=1; done; exit $$status
+	@status=0; for trial in $(FAULTS); do echo "--- $$trial"; case $$trial in \
+	  fuzz_*) words="--number $(NUMBER)" ;; sweep_faults) words="$(SWEEPS)" ;; \
+	  *) words="$(if $(KILLS),--kills $(KILLS)) $(NETWORKS)" ;; esac; \
+	  PYTHONPATH=src:tests/support $(BIN)/python tests/faults/$$trial.py $$words || status=1; done; exit $$status
 
 lock: $(INSTALLED) ## write the locks from pyproject.toml: newest versions, Python 3.11 and later, all extras
 	$(COMPILE) --upgrade --output-file requirements.txt
