@@ -134,9 +134,8 @@ class Guarded(Logger):
         self.thread: threading.Thread | None = None
         self.completed, self.progress, self.next_look = 0, Progress(TIMEOUT), 0.0
         self.closing, self.disabling = threading.Event(), threading.Lock()
-        self.done = (
-            threading.Event()
-        )  # of the thread; Python 3.11 takes a thread for ended if a signal interrupts `join`
+        # the end of the thread: Python 3.11 takes a thread for ended if a signal interrupts `join`
+        self.done = threading.Event()
         self.busy_since: float | None = None
         self.current_call = "open"
         self.disabled = not is_rank_zero()

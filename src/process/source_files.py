@@ -26,11 +26,8 @@ SECRET_NAMES = (
     *("*[-_]credentials.*", "client_secret*", "service[-_]account*", "secret.*", "secrets.*", "*.token", "kaggle.json"),
     *(".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker"),
 )
-NO_SECRETS = (
-    ".env.default",
-    "*.py",
-    "*.md",
-)  # a module is judged by its content alone: network/key.py, process/secrets.py
+# a module is judged by its content alone: network/key.py, process/secrets.py
+NO_SECRETS = (".env.default", "*.py", "*.md")
 PRIVATE_KEY = re.compile(rb'(^[^\S\n]*|"private_key":\s*")-----BEGIN [A-Z0-9 ]*PRIVATE KEY', re.M)
 HEAD = 4096  # bytes of a file in which a private key begins
 MAY_BE_SECRET, IGNORED, NOTHING = "may hold a secret", "git ignores it", "a link to nothing"
