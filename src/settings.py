@@ -14,15 +14,16 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, InterpolationToMissingValueError
 
-import metrics
 from process import secrets
 from process.errors import UserError
 from process.files import path_from_setting
+from task import metrics
 
 SRC = Path(__file__).parent
-CLASSIFIER = "model.Classifier"
+TASK_MODULE, CLASSIFICATION = "model.TaskModule", "task.classification.Classification"
+FAMILY_OF = {"task.clustering.Clustering": "task.metrics.mixture", "task.loss.Loss": "task.metrics.nothing"}
 HYDRA_NOT_READY = "HydraConfig was not set"
-LISTS = ("callbacks", "loggers")  # groups of which several options may be chosen
+LISTS = ("callbacks", "loggers", "task")  # groups of which several options may be chosen
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,12 @@ _SEED = Rule("a whole number from 0 to 4294967295", lambda v: type(v) is int and
 _SIZE = Rule(
     "[height, width]", lambda v: isinstance(v, ListConfig) and len(v) == 2 and all(type(n) is int and n >= 1 for n in v)
 )
+_SHAPE = Rule(
+    "a list of whole numbers >= 1, [] for one number",
+    lambda v: isinstance(v, ListConfig) and all(type(n) is int and n >= 1 for n in v),
+)
 _NUMBERS = Rule(
-    "a list of numbers, one per channel or one for all",
+    "a list of numbers, one per channel or feature, or one for all",
     lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(type(x) in (int, float) for x in v),
 )
 _SHARE = Rule(
@@ -145,6 +150,8 @@ TABLE = (
     Setting("verbosity", _one_of(0, 1, 2), comparable=True),
     Setting("debug", _SWITCH, fixed=True),
     Setting("metrics", _METRICS),
+    Setting("task", fixed=True, replaced=True),
+    Setting("task_weights", _PART),
     Setting("resume", comparable=True, path=True, free_text=True),
     Setting("init_from", path=True, free_text=True),
     Setting("resume_sweep", path=True, before_hydra=True),
@@ -161,7 +168,7 @@ TABLE = (
     Setting("hparams.monitor", _TEXT, new_patience=True),
     Setting("hparams.monitor_mode", _one_of("min", "max")),
     Setting("hparams.patience", _integer(0).or_null(), new_patience=True),
-    Setting("hparams.patch_size", _integer(1)),
+    Setting("hparams.patch_size", _integer(1).or_null()),
     Setting("hparams.patch_num_min", _integer(1)),
     Setting("hparams.patch_num_max", _integer(1)),
     # runs of older versions lack it; fixed, as validations before and after a change could not be compared
@@ -177,8 +184,11 @@ TABLE = (
     Setting("data.batch_size", _integer(1)),
     Setting("data.seed", _integer(0), fixed=True, repeats=True),
     Setting("data.split_seed", _integer(0), fixed=True, repeats=True),
-    Setting("data.channels", _integer(1), fixed=True),
-    Setting("data.image_size", _SIZE, fixed=True),
+    Setting("data.channels", _integer(1).or_null(), fixed=True),
+    Setting("data.image_size", _SIZE.or_null(), fixed=True),
+    Setting("data.features", _integer(1), optional=True, fixed=True),
+    Setting("data.num_classes", optional=True, fixed=True),
+    Setting("data.target_shape", _SHAPE, optional=True, fixed=True),
     Setting("data.mean", _NUMBERS, fixed=True),
     Setting("data.std", _NUMBERS, fixed=True),
     Setting("data.valid", _SHARE, fixed=True),
@@ -386,18 +396,60 @@ def _refuse_unresolvable(config: DictConfig) -> None:
                     raise
 
 
+def task_results(config: DictConfig) -> dict[str, bool | None]:
+    """Return the names of the metrics of validation and test, without stage, and whether higher values are better.
+
+    The loss is among them, and so are the metrics of each of several tasks: max_mae. Raises a UserError for an invalid
+    entry of `metrics`.
+    """
+    found: dict[str, bool | None] = {"loss": False}
+    for prefix, family, entries in _families(config):
+        try:
+            names = metrics.names(entries, family)
+            found |= {f"{prefix}{name}": metrics.higher_is_better(entries, name, family) for name in names}
+        except ValueError as error:
+            raise UserError(f"metrics: {error}") from error
+        if prefix:
+            found[f"{prefix}loss"] = False
+    return found
+
+
+def step_results(config: DictConfig) -> dict[str, bool]:
+    """Return the names of what training measures besides the loss, and whether higher values are better."""
+    return {
+        f"{prefix}{name}": higher
+        for prefix, family, _ in _families(config)
+        for name, higher in metrics.FAMILIES[family].steps.items()
+    }
+
+
+def _families(config: DictConfig) -> list[tuple[str, str, Any]]:
+    """Return prefix of the results, family and entries of the metrics of each task; none where they are unknown."""
+    tasks = config.get("task") or {}
+    found = []
+    for name, task in tasks.items():
+        target = str(OmegaConf.select(task, "_target_", default=""))
+        node = OmegaConf.select(task, "metrics")
+        family = str(node.get("_target_", "")) if isinstance(node, DictConfig) else FAMILY_OF.get(target, "")
+        module, _, family = family.rpartition(".")
+        if module == metrics.__name__ and family in metrics.FAMILIES:
+            entries: Any = OmegaConf.to_container(node.names, resolve=True) if isinstance(node, DictConfig) else []
+            found.append((f"{name}_" if len(tasks) > 1 else "", family, entries))
+    return found
+
+
 def _check_monitor(config: DictConfig) -> None:
-    entries: Any = OmegaConf.to_container(config.metrics, resolve=True)
-    try:
-        measured = [f"valid_{name}" for name in ("loss", *metrics.names(entries))] + ["train_loss", "train_accuracy"]
-        monitor, mode = config.hparams.monitor.removesuffix(mixed_sizes(config)), config.hparams.monitor_mode
-        if OmegaConf.select(config, "model._target_") != CLASSIFIER:
-            return  # another LightningModule: only its training knows what it logs
-        if monitor not in measured:
-            raise UserError(f"hparams.monitor={monitor}: no such metric; choose from {', '.join(measured)}")
-        higher = metrics.higher_is_better(entries, result_name(monitor))
-    except ValueError as error:
-        raise UserError(f"metrics: {error}") from error
+    measured = task_results(config)
+    monitor, mode = config.hparams.monitor.removesuffix(mixed_sizes(config)), config.hparams.monitor_mode
+    known = len(_families(config)) == len(config.get("task") or {})
+    if OmegaConf.select(config, "model._target_") != TASK_MODULE or not known:
+        return  # only its training knows what it logs
+    steps = step_results(config)
+    choices = [f"valid_{name}" for name in measured] + ["train_loss", *(f"train_{name}" for name in steps)]
+    if monitor not in choices:
+        raise UserError(f"hparams.monitor={monitor}: no such metric; choose from {', '.join(choices)}")
+    name = result_name(monitor)
+    higher = measured[name] if name in measured else steps[name]
     if higher is not None and higher != (mode == "max"):
         better, right = ("higher", "max") if higher else ("lower", "min")
         raise UserError(f"hparams.monitor={monitor}: the {better} the better, so hparams.monitor_mode={right}")
@@ -427,7 +479,9 @@ def _check_trainer(config: DictConfig) -> None:
 
 def _check_classes(config: DictConfig) -> None:
     """Refuse a classifier of one class, and class weights of another number than there are classes."""
-    if "run" in config or OmegaConf.select(config, "model._target_") != CLASSIFIER:  # a trained run may lack its data
+    if "run" in config or OmegaConf.select(config, "model._target_") != TASK_MODULE:  # a trained run may lack its data
+        return
+    if not any(OmegaConf.select(task, "_target_") == CLASSIFICATION for task in (config.get("task") or {}).values()):
         return
     classes = OmegaConf.select(config, "data.num_classes")
     if classes == 1:
@@ -442,10 +496,9 @@ def lower_is_better(config: DictConfig) -> list[str]:
 
     A metric has its own direction; hparams.monitor_mode decides where the watched result has none.
     """
-    entries: Any = OmegaConf.to_container(config.metrics, resolve=True)
-    higher = {name: metrics.higher_is_better(entries, name) for name in ("loss", *metrics.names(entries))}
+    higher: dict[str, bool | None] = {**step_results(config), **task_results(config)}
     watched = result_name(config.hparams.monitor)
-    if higher.get(watched) is None and watched != "accuracy":
+    if higher.get(watched) is None:
         higher[watched] = config.hparams.monitor_mode == "max"
     return [name for name, direction in higher.items() if direction is False]
 

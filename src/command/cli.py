@@ -216,6 +216,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("call", _call, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("mixed_sizes", lambda *, _root_: mixed_sizes(_root_), replace=True)
     OmegaConf.register_new_resolver("tensor_weights", _tensor_weights, replace=True)
+    OmegaConf.register_new_resolver("num_outputs", _num_outputs, replace=True)
     OmegaConf.register_new_resolver("short_options", arguments.described_short_options, replace=True)  # for --help
 
 
@@ -240,6 +241,11 @@ def _tensor_weights(loss: DictConfig) -> Any:
         data = [float(weight) for weight in settings["weight"]]
         settings["weight"] = {"_target_": "torch.tensor", "data": data}
     return OmegaConf.create(settings)
+
+
+def _num_outputs(tasks: DictConfig) -> int:
+    """Return the number of outputs of all tasks, which a network has."""
+    return sum(task.num_outputs for task in tasks.values())
 
 
 def _checked(value: Any, *, _root_: DictConfig) -> Any:

@@ -1,6 +1,6 @@
 """The interface of networks of sets, by which all packages distinguish networks of patches, bags and whole images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -74,7 +74,7 @@ def logits_at(network: Any, images_BCHW: Any, index_B: Tensor | None, numbers: S
     found = {}
     for number in numbers:
         with temporary_patch_num(network, number):
-            found[number] = network(images_BCHW, index_B)
+            found[number] = split_outputs(network(images_BCHW, index_B))[0]
     return found
 
 
@@ -93,3 +93,10 @@ def temporary_patch_num(network: Any, number: int) -> Iterator[None]:
         yield
     finally:
         network.patch_num = before
+
+
+def split_outputs(outputs: Any) -> tuple[Tensor, Mapping[str, Any]]:
+    """Return the outputs [B, K] of a network, and what else it has returned if that is a dictionary with `output`."""
+    if isinstance(outputs, Mapping):
+        return outputs["output"], outputs
+    return outputs, {}

@@ -1,0 +1,32 @@
+"""A loss and nothing else: for networks that are trained without labels, or whose loss reads more than outputs."""
+
+from collections.abc import Mapping
+from functools import partial
+from inspect import signature
+from typing import Any
+
+from torch import Tensor, nn
+
+from task.task import Task
+
+
+class Loss(Task):
+    """Any callable loss(outputs, targets), which may take the arguments `inputs` and `others` too.
+
+    `inputs` are the images or the SetBatch that the network was given; `others` is what the network has returned
+    besides `output`, by name: attention weights, logits of instances, reconstructions. The callable returns the mean
+    loss over the items. Validation and test measure the loss alone; predictions are the outputs.
+    """
+
+    name = "loss"
+
+    def __init__(self, num_outputs: int, loss: Any) -> None:
+        super().__init__(num_outputs, loss)
+        call = loss.forward if isinstance(loss, nn.Module) else loss
+        known = signature(call).parameters
+        takes_any = any(each.kind is each.VAR_KEYWORD for each in known.values()) and not isinstance(call, partial)
+        self.asked_for = {name for name in ("inputs", "others") if name in known or takes_any}
+
+    def batch_loss(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> Tensor:
+        more = {name: value for name, value in (("inputs", inputs), ("others", others)) if name in self.asked_for}
+        return self.loss(outputs_BK, targets, **more)

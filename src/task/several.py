@@ -1,0 +1,83 @@
+"""Several tasks on one network, a head for each, whose losses are added."""
+
+# B items of a batch, K outputs for each item, of all tasks together
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from process.errors import UserError
+from task.task import Results, Task
+
+
+class Several(Task):
+    """Tasks by name, each with its own part of the outputs [B, K]; loss = sum of weight * loss over the tasks.
+
+    A weight that is not given is 1.
+
+    Targets are a dictionary {name: targets of that task}. Step metrics and metrics bear the name of their task:
+    train_max_mae, valid_max_mae, valid_max_loss.
+    """
+
+    def __init__(self, tasks: Mapping[str, Task], weights: Mapping[str, float]) -> None:
+        super().__init__(sum(task.num_outputs for task in tasks.values()), nn.Identity())
+        self.tasks = nn.ModuleDict(tasks)
+        self.weights = {name: weights.get(name, 1.0) for name in tasks}
+        self.measured_by_steps = tuple(
+            f"{name}_{metric}" for name, task in tasks.items() for metric in task.measured_by_steps
+        )
+
+    def parts(self, outputs_BK: Tensor) -> dict[str, Tensor]:
+        """Return the outputs of each task."""
+        sizes = [int(task.num_outputs) for task in self.tasks.values()]
+        return dict(zip(self.tasks, outputs_BK.split(sizes, dim=1), strict=True))
+
+    def batch_loss(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> Tensor:
+        losses = self.losses(outputs_BK, targets, inputs, others)
+        return sum(self.weights[name] * loss for name, loss in losses.items())  # type: ignore[return-value]
+
+    def losses(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the loss of each task, without its weight."""
+        parts = self.parts(outputs_BK)
+        return {name: task.batch_loss(parts[name], targets[name], inputs, others) for name, task in self.tasks.items()}
+
+    def step_metrics(self, outputs_BK: Tensor, targets: Any, inputs: Any) -> dict[str, Tensor]:
+        parts = self.parts(outputs_BK)
+        return {
+            f"{name}_{metric}": value
+            for name, task in self.tasks.items()
+            for metric, value in task.step_metrics(parts[name], targets[name], inputs).items()
+        }
+
+    def results(self, stage: str) -> "SeveralResults":
+        return SeveralResults(stage, self)
+
+    def check_targets(self, targets: Any, where: str) -> None:
+        if not isinstance(targets, Mapping) or targets.keys() != set(self.tasks):
+            found = f"those of {', '.join(targets)}" if isinstance(targets, Mapping) else "those of one task"
+            raise UserError(f"task=[{','.join(self.tasks)}] takes targets of each of these tasks, and {where} are {found}")
+        for name, task in self.tasks.items():
+            task.check_targets(targets[name], f"{where} of {name}")
+
+
+class SeveralResults(Results):
+    """The results of each task, valid_max_loss and valid_max_mae, and the weighted sum of the losses, valid_loss."""
+
+    def __init__(self, stage: str, task: Several) -> None:
+        super().__init__(stage, task)
+        of_tasks = {name: Results(stage, each, f"{name}_") for name, each in task.tasks.items()}
+        self.of_tasks = nn.ModuleDict(of_tasks)
+
+    def measure(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> None:
+        task: Any = self._task[0]
+        for name, part_BK in task.parts(outputs_BK).items():
+            self.of_tasks[name].measure(part_BK, targets[name], inputs, others)
+
+    def compute(self) -> dict[str, Tensor]:
+        task: Any = self._task[0]
+        results: dict[str, Tensor] = {}
+        for each in self.of_tasks.values():
+            results |= each.compute()
+        losses = [task.weights[name] * results[f"{self.stage}_{name}_loss"] for name in task.tasks]
+        return {f"{self.stage}_loss": sum(losses[1:], losses[0]), **results}

@@ -1,0 +1,134 @@
+"""Base class of tasks: everything that depends on the target, and the results of one stage over a data set."""
+
+# B items of a batch, K outputs for each item
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection, SumMetric
+
+from set_module.reduce import accumulable
+
+
+class Task(nn.Module):
+    """The loss, the metrics and the predictions of `num_outputs` numbers that a network gives for each item.
+
+    The number of outputs, their loss and the metrics of validation and test are arguments. A subclass says what the
+    outputs mean: `predict`, `step_metrics`, `check_targets`. `loss(outputs_BK, targets)` is a mean over `loss_count`.
+
+    Attributes:
+        name: the option of `task=`, for messages.
+        class_logits: the outputs are logits of classes, and the targets labels.
+        values: the predictions are numbers to be compared with the targets, [B, ...] both.
+        measured_by_steps: names of the step metrics that are also the metrics of validation and test.
+    """
+
+    name = "the chosen one"
+    class_logits = False
+    values = False
+    measured_by_steps: tuple[str, ...] = ()
+
+    def __init__(
+        self, num_outputs: int, loss: Callable[..., Tensor], metrics: Mapping[str, Metric] | None = None
+    ) -> None:
+        super().__init__()
+        self.num_outputs, self.loss, self.metrics = num_outputs, loss, dict(metrics or {})
+        buffers = dict(loss.named_buffers()) if isinstance(loss, nn.Module) else {}
+        if isinstance(loss, nn.Module) and "weight" in buffers:  # a setting, which a checkpoint must not overwrite
+            loss.register_buffer("weight", buffers["weight"], persistent=False)
+
+    def batch_loss(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> Tensor:
+        """Return the loss of a batch; `others` is what else the network has returned, by name."""
+        return self.loss(outputs_BK, targets)
+
+    def loss_count(self, targets: Any) -> Tensor | int:
+        """Return the number by which the loss of a batch is a mean: by default, its items."""
+        return len(targets)
+
+    def step_metrics(self, outputs_BK: Tensor, targets: Any, inputs: Any) -> dict[str, Tensor]:
+        """Return what a training step measures besides the loss; integers are totals, floats are means over items."""
+        return {}
+
+    def size_metrics(self, outputs_BK: Tensor, targets: Any, inputs: Any) -> dict[str, Tensor]:
+        """Return what the test measures at several sizes of the set: by default, the step metrics."""
+        return self.step_metrics(outputs_BK, targets, inputs)
+
+    def predict(self, outputs_BK: Tensor) -> Tensor:
+        """Return the predictions [B, ...]: probabilities, values, counts. By default, the outputs themselves."""
+        return outputs_BK.float()
+
+    def scored(self, predictions: Tensor, targets: Any) -> tuple[Tensor, Any]:
+        """Return predictions and targets as the metrics take them."""
+        return predictions, targets
+
+    def broken_metrics(self, metrics: MetricCollection) -> list[str]:
+        """Return the names of the metrics that are NaN where a prediction is: by default, all of them."""
+        return list(metrics.keys(keep_base=True))
+
+    def check_targets(self, targets: Any, where: str) -> None:
+        """Raise a UserError if the targets of `where` (`the train targets`) are not of this task."""
+
+    def results(self, stage: str) -> "Results":
+        """Return the results of a stage, valid or test: metrics that are named valid_*."""
+        return Results(stage, self)
+
+
+def describe(targets: Any) -> str:
+    """Return `float32 [B, 10]`, the type and the shape of targets in words."""
+    if isinstance(targets, Tensor):
+        return f"{str(targets.dtype).removeprefix('torch.')} [{', '.join(['B', *map(str, targets.shape[1:])])}]"
+    if isinstance(targets, Mapping):
+        return "a dictionary of " + ", ".join(f"{name}: {describe(each)}" for name, each in targets.items())
+    return f"of type {type(targets).__name__}"
+
+
+class Results(nn.Module):
+    """The mean loss and the metrics of one stage over its data set, on the device until they are computed.
+
+    Items with a prediction that is NaN count as incorrect where the task counts; all other metrics, and the loss, are
+    then NaN.
+    """
+
+    def __init__(self, stage: str, task: Task, of_task: str = "") -> None:
+        super().__init__()
+        self.stage, self.prefix = stage, f"{stage}_{of_task}"
+        self._task = [task]  # not a submodule: the LightningModule holds it
+        # sums, as MeanMetric leaves out NaN, or else forgets the weights
+        self.loss, self.count, self.nan_items = (SumMetric(nan_strategy="disable") for _ in range(3))
+        # compute_groups would merge for good two metrics that agree on the first batch, such as accuracy and top_5
+        self.metrics = MetricCollection(dict(task.metrics), prefix=self.prefix, compute_groups=False).clone()
+
+    def measure(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> None:
+        """Add a batch and its loss."""
+        (task,) = self._task
+        self.update(outputs_BK, targets, task.batch_loss(accumulable(outputs_BK), targets, inputs, others))
+
+    def update(self, outputs_BK: Tensor, targets: Any, loss: Tensor, count: Tensor | int | None = None) -> None:
+        """Add a batch, whose loss is a mean over `count`: by default, what the task says."""
+        (task,) = self._task
+        count = task.loss_count(targets) if count is None else count
+        self.loss.update(loss * count)
+        self.count.update(count)
+        if len(self.metrics) == 0:
+            return
+        predictions = task.predict(outputs_BK)
+        self.nan_items.update(predictions.isnan().flatten(1).any(1).sum())
+        self.metrics.update(*task.scored(predictions, targets))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the results since the last call, and reset them."""
+        (task,) = self._task
+        results = {f"{self.prefix}loss": self.loss.compute() / self.count.compute()}
+        if len(self.metrics):
+            results |= self.metrics.compute()
+            if self.nan_items.compute() > 0:
+                broken = [f"{self.prefix}{name}" for name in task.broken_metrics(self.metrics)]
+                results |= dict.fromkeys(broken, torch.full_like(results[f"{self.prefix}loss"], torch.nan))
+        self.reset()
+        return results
+
+    def reset(self) -> None:
+        for metric in (self.loss, self.count, self.nan_items, self.metrics):
+            metric.reset()
