@@ -309,7 +309,7 @@ def test_the_test_measures_the_accuracy_at_smaller_numbers_of_patches_too(tmp_pa
     parts = {"embed": partial(MLPEmbed, widths=[8]), "pool": partial(ReducePool, reductions=["mean"])}
     cut = {"patch_size": 1, "patch_num_min": 1, "patch_num_max": 8, "test_patch_num": 6, "seed": 0}
     torch.manual_seed(0)
-    network = PatchSet(channels=1, image_size=[2, 2], num_classes=3, mean=[0.5], std=[0.25], **parts, **cut)
+    network = PatchSet(channels=1, image_size=[2, 2], num_outputs=3, mean=[0.5], std=[0.25], **parts, **cut)
     metrics = {"accuracy": MulticlassAccuracy(3, average="micro")}
     sizes = {"sizes": [1, 4, 8], "name_suffix": ""}
     model = Classifier(network, nn.CrossEntropyLoss(), metrics, 0.1, partial(torch.optim.SGD), **sizes)

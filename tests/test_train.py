@@ -42,7 +42,7 @@ def test_the_run_folder_says_all_of_it(train):
         f"{part}_{name}" for part in ("train", "valid", "test") for name in ("loss", "accuracy")
     }
     assert run["best_score"] == max(float(row["valid_accuracy"] or 0) for row in metrics(folder))
-    assert yaml.safe_load((folder / "config.yaml").read_text())["model"]["network"]["num_classes"] == 10
+    assert yaml.safe_load((folder / "config.yaml").read_text())["model"]["network"]["num_outputs"] == 10
     assert (folder / "source" / "src" / "train.py").read_text() == (REPOSITORY / "src" / "train.py").read_text()
     assert (folder / "source" / "config" / "config.yaml").exists()
     assert re.search(

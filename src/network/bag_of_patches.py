@@ -20,13 +20,13 @@ class BagOfPatches(PatchNetwork):
     (BagNet). uint8 [B, C, H, W] -> [B, K]. Raises ValueError for a pool that does not return K logits for K logits.
     """
 
-    def __init__(self, num_classes: int, pool: Callable[..., Any], dropout: float = 0.0, **patches: Any) -> None:
+    def __init__(self, num_outputs: int, pool: Callable[..., Any], dropout: float = 0.0, **patches: Any) -> None:
         super().__init__(**patches)
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.num_features, num_classes))
-        self.pool = pool(in_features=num_classes)
-        if self.pool.out_features != num_classes:
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.num_features, num_outputs))
+        self.pool = pool(in_features=num_outputs)
+        if self.pool.out_features != num_outputs:
             raise ValueError(
-                f"the pool returns {self.pool.out_features} values for {num_classes} logits: give one "
+                f"the pool returns {self.pool.out_features} values for {num_outputs} logits: give one "
                 "reduction, such as hparams.pool=[mean]"
             )
 

@@ -22,7 +22,7 @@ class CNN(nn.Module):
         self,
         channels: int,
         image_size: Sequence[int],
-        num_classes: int,
+        num_outputs: int,
         mean: Sequence[float],
         std: Sequence[float],
         widths: Sequence[int],
@@ -35,7 +35,7 @@ class CNN(nn.Module):
         pairs = pairwise([channels, *widths])
         self.features = nn.Sequential(*[conv_block(inputs, outputs, pool=True) for inputs, outputs in pairs])
         height, width = (halved(length, len(widths)) for length in image_size)
-        linear = nn.Linear(widths[-1] * height * width, num_classes)
+        linear = nn.Linear(widths[-1] * height * width, num_outputs)
         self.head = nn.Sequential(nn.Flatten(), nn.Dropout(dropout), linear)
         self.to(memory_format=torch.channels_last)
 

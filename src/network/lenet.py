@@ -19,7 +19,7 @@ class LeNet(nn.Module):
     """
 
     def __init__(
-        self, channels: int, image_size: Sequence[int], num_classes: int, mean: Sequence[float], std: Sequence[float]
+        self, channels: int, image_size: Sequence[int], num_outputs: int, mean: Sequence[float], std: Sequence[float]
     ) -> None:
         super().__init__()
         self.normalize = Normalize(mean, std, channels)
@@ -34,7 +34,7 @@ class LeNet(nn.Module):
             nn.ReLU(),
             nn.Linear(120, 84),
             nn.ReLU(),
-            nn.Linear(84, num_classes),
+            nn.Linear(84, num_outputs),
         )
 
     def forward(self, images_BCHW: Tensor, index_B: Tensor | None = None) -> Tensor:

@@ -19,7 +19,7 @@ class LeNetBN(nn.Module):
     """
 
     def __init__(
-        self, channels: int, image_size: Sequence[int], num_classes: int, mean: Sequence[float], std: Sequence[float]
+        self, channels: int, image_size: Sequence[int], num_outputs: int, mean: Sequence[float], std: Sequence[float]
     ) -> None:
         super().__init__()
         self.normalize = Normalize(mean, std, channels)
@@ -39,7 +39,7 @@ class LeNetBN(nn.Module):
             nn.Linear(120, 84, bias=False),
             nn.BatchNorm1d(84),
             nn.ReLU(),
-            nn.Linear(84, num_classes),
+            nn.Linear(84, num_outputs),
         )
         self.to(memory_format=torch.channels_last)
 

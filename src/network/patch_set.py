@@ -22,7 +22,7 @@ class PatchSet(PatchNetwork):
 
     def __init__(
         self,
-        num_classes: int,
+        num_outputs: int,
         pool: Callable[..., Any],
         hidden: Sequence[int] = (256,),
         dropout: float = 0.0,
@@ -31,7 +31,7 @@ class PatchSet(PatchNetwork):
         super().__init__(**patches)
         self.pool = pool(in_features=self.num_features)
         mlp = MLP(self.pool.out_features, hidden)
-        self.head = nn.Sequential(mlp, nn.Dropout(dropout), nn.Linear(mlp.out_features, num_classes))
+        self.head = nn.Sequential(mlp, nn.Dropout(dropout), nn.Linear(mlp.out_features, num_outputs))
 
     def read(self, features: SetBatch) -> Tensor:
         return self.head(self.pool(features))

@@ -24,7 +24,7 @@ class VGG11(nn.Module):
         self,
         channels: int,
         image_size: Sequence[int],
-        num_classes: int,
+        num_outputs: int,
         mean: Sequence[float],
         std: Sequence[float],
         batch_norm: bool,
@@ -32,7 +32,7 @@ class VGG11(nn.Module):
         super().__init__()
         self.normalize = Normalize(mean, std, channels)
         self.features = _features(channels, batch_norm)
-        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, num_classes))
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, num_outputs))
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
                 nn.init.xavier_uniform_(module.weight)

@@ -49,7 +49,7 @@ def step(width: int, device: torch.device = CPU, batch: int = BATCH) -> Pair:
     network = PatchSet(
         channels=1,
         image_size=[28, 28],
-        num_classes=10,
+        num_outputs=10,
         mean=[0.5],
         std=[0.5],
         patch_size=SIZE,

@@ -88,7 +88,7 @@ POOL = partial(ReducePool, reductions=["mean", "max"])
 def build(kind=PatchSet, pool=POOL, **settings):
     torch.manual_seed(0)
     cut = {"patch_size": 5, "patch_num_min": 1, "patch_num_max": 8, "seed": 3}
-    data = {"channels": 3, "image_size": [16, 12], "num_classes": 4, "mean": [0.5], "std": [0.25]}
+    data = {"channels": 3, "image_size": [16, 12], "num_outputs": 4, "mean": [0.5], "std": [0.25]}
     parts = {"embed": partial(MLPEmbed, widths=[16]), "pool": pool}
     return kind(**cut | data | parts | settings).eval()
 

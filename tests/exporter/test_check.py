@@ -15,7 +15,7 @@ from network.patch_set import PatchSet
 from process.errors import UserError
 from set_module.reduce_pool import ReducePool
 
-FACTS = {"channels": 1, "image_size": [8, 8], "num_classes": 3, "mean": [0.5], "std": [0.5]}
+FACTS = {"channels": 1, "image_size": [8, 8], "num_outputs": 3, "mean": [0.5], "std": [0.5]}
 
 
 @pytest.fixture

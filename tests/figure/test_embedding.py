@@ -39,7 +39,7 @@ class Plain(nn.Module):
 def bag_of_patches(mode="random", size=4):
     torch.manual_seed(0)
     pool, embed = partial(ReducePool, reductions=["mean"]), partial(MLPEmbed, widths=[6])
-    shape = {"channels": 1, "image_size": (6, 5), "mean": [0.5], "std": [0.5], "num_classes": 3, "seed": 0}
+    shape = {"channels": 1, "image_size": (6, 5), "mean": [0.5], "std": [0.5], "num_outputs": 3, "seed": 0}
     sets = {"patch_size": size, "patch_num_min": 2, "patch_num_max": 5, "patch_mode": mode}
     return BagOfPatches(pool=pool, embed=embed, **shape, **sets).eval()
 

@@ -30,7 +30,7 @@ class Normed(MLPEmbed):
 def network(**settings) -> PatchSet:
     torch.manual_seed(0)
     cut = {"patch_size": 4, "patch_num_min": 1, "patch_num_max": 3, "seed": 0} | settings
-    data = {"channels": 3, "image_size": [9, 7], "num_classes": 4, "mean": [0.5], "std": [0.25]}
+    data = {"channels": 3, "image_size": [9, 7], "num_outputs": 4, "mean": [0.5], "std": [0.25]}
     pool = partial(ReducePool, reductions=["mean"])
     return PatchSet(embed=Normed, pool=pool, dropout=0.5, **data, **cut)
 

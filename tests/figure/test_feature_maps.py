@@ -15,7 +15,7 @@ from set_module.sab import SAB
 from set_module.set_batch import SetBatch
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
-SETS = {"channels": 1, "image_size": (6, 5), "mean": [0.5], "std": [0.5], "num_classes": 3, "seed": 0, "hidden": [4]}
+SETS = {"channels": 1, "image_size": (6, 5), "mean": [0.5], "std": [0.5], "num_outputs": 3, "seed": 0, "hidden": [4]}
 PATCHES = {"patch_size": 4, "patch_num_min": 2, "patch_num_max": 3, "pool": partial(ReducePool, reductions=["mean"])}
 
 

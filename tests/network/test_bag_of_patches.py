@@ -13,7 +13,7 @@ IMAGES = torch.randint(256, (3, 1, 9, 8), dtype=torch.uint8, generator=torch.Gen
 def build(reductions=("mean",), **settings) -> BagOfPatches:
     torch.manual_seed(0)
     cut = {"patch_size": 4, "patch_num_min": 6, "patch_num_max": 6, "seed": 0} | settings
-    data = {"channels": 1, "image_size": [9, 8], "num_classes": 5, "mean": [0.5], "std": [0.25]}
+    data = {"channels": 1, "image_size": [9, 8], "num_outputs": 5, "mean": [0.5], "std": [0.25]}
     pool = partial(ReducePool, reductions=list(reductions))
     return BagOfPatches(embed=partial(MLPEmbed, widths=[16]), pool=pool, **data, **cut).eval()
 

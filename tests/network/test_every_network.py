@@ -58,18 +58,18 @@ def images_of(b: int, c: int, h: int, w: int) -> torch.Tensor:
     return torch.randint(256, (b, c, h, w), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def build(network, channels: int = 1, size: tuple[int, int] = (16, 12), num_classes: int = 3) -> nn.Module:
+def build(network, channels: int = 1, size: tuple[int, int] = (16, 12), num_outputs: int = 3) -> nn.Module:
     torch.manual_seed(0)
-    return network(channels=channels, image_size=size, num_classes=num_classes, mean=[0.5], std=[0.25])
+    return network(channels=channels, image_size=size, num_outputs=num_outputs, mean=[0.5], std=[0.25])
 
 
 @EVERY
-@pytest.mark.parametrize(("channels", "num_classes", "size"), SHAPES)
-def test_every_shape_trains_and_one_image_is_evaluated(network, channels, num_classes, size):
-    model = build(network, channels, size, num_classes)
+@pytest.mark.parametrize(("channels", "num_outputs", "size"), SHAPES)
+def test_every_shape_trains_and_one_image_is_evaluated(network, channels, num_outputs, size):
+    model = build(network, channels, size, num_outputs)
     images = images_of(2, channels, *size)
     logits_BK = model(images)
-    assert logits_BK.shape == (2, num_classes)
+    assert logits_BK.shape == (2, num_outputs)
     logits_BK.square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name

@@ -21,7 +21,7 @@ IMAGES = torch.randint(256, (6, 3, 16, 12), dtype=torch.uint8, generator=torch.G
 def build(**settings) -> PatchSet:
     torch.manual_seed(0)
     cut = {"patch_size": 5, "patch_num_min": 1, "patch_num_max": 8, "seed": 0} | settings
-    data = {"channels": 3, "image_size": [16, 12], "num_classes": 4, "mean": [0.5], "std": [0.25]}
+    data = {"channels": 3, "image_size": [16, 12], "num_outputs": 4, "mean": [0.5], "std": [0.25]}
     parts = {"embed": partial(MLPEmbed, widths=[16]), "pool": partial(ReducePool, reductions=["mean", "max"])}
     return PatchSet(**parts | data | cut).eval()
 

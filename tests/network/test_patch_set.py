@@ -16,7 +16,7 @@ def build(patch_size: int = 5, patch_num: tuple[int, int] = (1, 8), seed: int = 
     return PatchSet(
         channels=3,
         image_size=[16, 12],
-        num_classes=4,
+        num_outputs=4,
         mean=[0.5],
         std=[0.25],
         patch_size=patch_size,

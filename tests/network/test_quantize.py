@@ -20,7 +20,7 @@ from network.quantize import (
 )
 from network.vgg import VGG11
 
-FACTS = {"channels": 1, "image_size": [8, 8], "num_classes": 10, "mean": [0.5], "std": [0.25]}
+FACTS = {"channels": 1, "image_size": [8, 8], "num_outputs": 10, "mean": [0.5], "std": [0.25]}
 SMALL = partial(CNN, widths=[8, 16, 16], **FACTS)
 
 
