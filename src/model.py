@@ -65,7 +65,7 @@ class TaskModule(TrainingLog):
         optimizer(self.parameters(), lr=lr)  # only to check its arguments
         self.valid, self.test = task.results("valid"), task.results("test")
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Classifier":
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TaskModule":
         """Convert only the network to bf16 (`trainer.precision=bf16-true`): sums in bf16 stop growing at 256."""
 
         def moved(x: Tensor) -> Tensor:
@@ -89,9 +89,10 @@ class TaskModule(TrainingLog):
             step = self.trainer.fit_loop.total_batch_idx
             images = describe_images(self.trainer, index_B)
             log.warning(f"step {step}: the loss of {images} is {loss.item()}; left out")
-            self.add_step(0, **{name: torch.zeros_like(value) for name, value in {"loss": loss, **measured}.items()})
+            nothing = {name: torch.zeros_like(value) for name, value in measured.items()}
+            self.add_step(0, "train", loss=torch.zeros_like(loss), **nothing)
             return None
-        self.add_step(len(index_B), loss=loss, **measured)
+        self.add_step(len(index_B), "train", loss=loss, **measured)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:

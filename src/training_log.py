@@ -22,8 +22,8 @@ Sums = dict[str, tuple[float, int]]  # name -> (sum, number of items)
 def missing(module: pl.LightningModule, needs: Iterable[str]) -> list[str]:
     """Return which attributes in `needs` a LightningModule lacks; a callback class lists those it uses as `needs`.
 
-    Callbacks need `step_metrics` (the logged rows of a TrainingLog), `lr`, `network`, or `test_logits`, with which a
-    module declares that its test_step returns logits [B, K].
+    Callbacks need `step_metrics` (the logged rows of a TrainingLog), `lr`, `network`, or `test_logits` or `test_values`,
+    with which a module declares that its test_step returns logits of classes [B, K], or values [B, ...].
     """
     return [name for name in needs if not hasattr(module, name)]
 
@@ -52,7 +52,7 @@ class TrainingLog(pl.LightningModule):
 
     The optimizer is built from a partial. `scheduler` is Lightning's dictionary `{scheduler: partial, interval: step,
     ...}`; max_lr, total_steps, T_max and cycle_momentum are filled in if the scheduler takes them. Ignores the other
-    arguments that config.yaml gives every model (loss, metrics, ...).
+    arguments that config.yaml gives every model (task, sizes, ...).
     """
 
     def __init__(

@@ -35,10 +35,10 @@ def test_best_is_the_training_s_own_test(patch_set, command):
 
 
 def test_other_sizes_than_the_training_s_in_one_pass_of_the_data(patch_set, command, monkeypatch):
-    from model import Classifier
+    from model import TaskModule
 
-    seen, step = [], Classifier.test_step
-    monkeypatch.setattr(Classifier, "test_step", lambda self, *args: seen.append(len(args[0][1])) or step(self, *args))
+    seen, step = [], TaskModule.test_step
+    monkeypatch.setattr(TaskModule, "test_step", lambda self, *args: seen.append(len(args[0][1])) or step(self, *args))
     before = (patch_set / "run.json").read_bytes()
     assert command("evaluate", f"run={patch_set}", "sizes=[1,16,100]") == 0
     result, run = evaluation(patch_set), record(patch_set)

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from metrics import names
+from task.metrics import names
 
 
 def test_as_they_are_logged():

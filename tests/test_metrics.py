@@ -2,13 +2,13 @@ import re
 
 import pytest
 import torch
+from tasks import classification
 
-import metrics
-from model import Results
+from task import metrics
 
 
 def results(names, probabilities, labels, batches=1):
-    measured = Results("test", metrics.build(names, probabilities.shape[1]))
+    measured = classification(metrics.multiclass(names, probabilities.shape[1])).results("test")
     for p, y in zip(probabilities.chunk(batches), labels.chunk(batches), strict=True):
         measured.update(p.log(), y, torch.tensor(0.0))
     return {name: float(value) for name, value in measured.compute().items()}
@@ -40,8 +40,8 @@ def test_metrics_of_equal_state_on_the_first_batch_stay_apart_over_epochs_and_af
     labels = torch.tensor([[0, 1], [2, 3]])
     names = ["accuracy", "top_2", "top_3", "MulticlassF1Score", {"Precision": {"ignore_index": 2}}, "recall"]
     expected = {"accuracy": 1 / 4, "top_2": 2 / 4, "top_3": 3 / 4, "f1_score": 0.1, "precision": 1 / 9, "recall": 1 / 4}
-    measured = Results("valid", metrics.build(names, 4))
-    resumed = Results("valid", metrics.build(names, 4))
+    measured = classification(metrics.multiclass(names, 4)).results("valid")
+    resumed = classification(metrics.multiclass(names, 4)).results("valid")
     for epoch in range(4):
         if epoch == 2:
             resumed.load_state_dict(measured.state_dict())
@@ -84,7 +84,7 @@ def test_a_class_without_an_image_is_left_out_of_the_mean(name, average):
 
 
 def test_one_class_alone_has_no_area_under_the_curve_which_is_said_once(caplog):
-    measured = Results("test", metrics.build(["auroc", "recall", "Specificity"], 3))
+    measured = classification(metrics.multiclass(["auroc", "recall", "Specificity"], 3)).results("test")
     for _ in range(3):
         measured.update(torch.eye(3).log_softmax(1)[[1, 1, 2]], torch.ones(3).long(), torch.tensor(0.0))
         values = measured.compute()
@@ -97,7 +97,7 @@ def test_one_class_alone_has_no_area_under_the_curve_which_is_said_once(caplog):
 @pytest.mark.parametrize("nan_row", [[torch.nan] * 3, [0.0, torch.nan, 1.0], [torch.inf, 0.0, 0.0]], ids=str)
 def test_an_image_whose_logits_are_nan_is_wrong_and_its_loss_and_scores_are_nan(nan_row):
     names = ["accuracy", "top_2", "recall", "auroc", "average_precision", "calibration_error", "CohenKappa"]
-    measured = Results("test", metrics.build(names, 3))
+    measured = classification(metrics.multiclass(names, 3)).results("test")
     logits, labels = torch.tensor([nan_row, nan_row, [0.0, 2.0, 1.0], [2.0, 0.0, 1.0]]), torch.tensor([0, 1, 1, 0])
     for x, y in zip(logits.split(1), labels.split(1), strict=True):
         measured.update(x, y, torch.nn.functional.cross_entropy(x, y))
@@ -115,13 +115,13 @@ def test_an_image_whose_logits_are_nan_is_wrong_and_its_loss_and_scores_are_nan(
 
 def test_arguments_and_no_metric_at_all():
     probabilities, labels = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]]), torch.tensor([0, 1, 1])
-    (value,) = metrics.build([{"FBetaScore": {"beta": 2.0, "average": "macro"}}], 2).values()
+    (value,) = metrics.multiclass([{"FBetaScore": {"beta": 2.0, "average": "macro"}}], 2).values()
     precision, recall = torch.tensor([1 / 2, 1]), torch.tensor([1, 1 / 2])
     assert float(value(probabilities, labels)) == pytest.approx(
         float((5 * precision * recall / (4 * precision + recall)).mean())
     )
     with pytest.raises(ValueError, match="there are 2 classes: leave it out"):
-        metrics.build(["top_2"], 2)
+        metrics.multiclass(["top_2"], 2)
     assert list(results([], probabilities, labels)) == ["test_loss"]
 
 
@@ -144,7 +144,7 @@ def test_arguments_and_no_metric_at_all():
 )
 def test_what_is_no_curve_is_refused_with_the_reason(name, words):
     with pytest.raises(ValueError, match=re.escape(words)) as refused:
-        metrics.build([name], 3)
+        metrics.multiclass([name], 3)
     assert "\n" not in str(refused.value)
 
 

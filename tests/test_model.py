@@ -5,11 +5,12 @@ import pytorch_lightning as pl
 import torch
 from configs import composed
 from hydra.utils import instantiate
+from tasks import classification
 from torch import nn
 from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
-from model import Classifier, Results
+from model import TaskModule
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
 from process.errors import UserError
@@ -68,7 +69,7 @@ def fit(model, train, valid, tmp_path, epochs=1, **settings):
 def build(lr=0.1, optimizer=torch.optim.SGD, scheduler=None, **arguments):
     torch.manual_seed(0)
     metrics = {"accuracy": MulticlassAccuracy(3, average="micro")}
-    return Classifier(Linear(), nn.CrossEntropyLoss(), metrics, lr, partial(optimizer, **arguments), scheduler)
+    return TaskModule(Linear(), classification(metrics), lr, partial(optimizer, **arguments), scheduler)
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:The number of training batches")
@@ -83,7 +84,7 @@ def test_training_equals_a_plain_loop(tmp_path):
         total, hits, count = 0.0, 0, 0
         for images, labels, _ in train:
             logits = plain.network(images)
-            loss = plain.loss(logits, labels)
+            loss = plain.task.loss(logits, labels)
             total += loss.item() * len(labels)
             hits += (logits.argmax(1) == labels).sum().item()
             count += len(labels)
@@ -96,7 +97,7 @@ def test_training_equals_a_plain_loop(tmp_path):
     expected = {
         "train_loss": total / count,
         "train_accuracy": hits / count,
-        "valid_loss": plain.loss(logits, labels).item(),  # the mean over images, not over batches of unequal size
+        "valid_loss": plain.task.loss(logits, labels).item(),  # the mean over images, not over batches of unequal size
         "valid_accuracy": (logits.argmax(1) == labels).float().mean().item(),
     }
     for name, value in expected.items():
@@ -107,7 +108,7 @@ def test_the_step_loss_is_the_mean_since_the_last_one(tmp_path):
     train = batches([4] * 6, 1)
     model, plain = build(lr=0.0), build()
     _, recorder = fit(model, train, [], tmp_path, log_every_n_steps=3, limit_val_batches=0)
-    losses = [plain.loss(plain.network(x), y).item() for x, y, _ in train]
+    losses = [plain.task.loss(plain.network(x), y).item() for x, y, _ in train]
     logged = {step: m["train_loss_step"] for step, m in recorder.rows if "train_loss_step" in m}
     assert logged == {2: pytest.approx(sum(losses[:3]) / 3), 5: pytest.approx(sum(losses[3:]) / 3)}
 
@@ -230,7 +231,7 @@ def test_the_area_under_the_curve_is_the_share_of_pairs_in_order(scale):
     logits = torch.randn(200, 2, generator=generator, dtype=torch.float64) * scale + 0.5
     margin = logits[:, 1] - logits[:, 0]
     labels = (margin + torch.randn(200, generator=generator) * scale > 0).long()
-    results = Results("valid", {"auroc": MulticlassAUROC(2)})
+    results = classification({"auroc": MulticlassAUROC(2)}).results("valid")
     for x, y in zip(logits.split(32), labels.split(32), strict=True):
         results.update(x.float(), y, torch.tensor(0.0))
     in_order = margin[labels == 1][:, None] > margin[labels == 0]
@@ -240,7 +241,7 @@ def test_the_area_under_the_curve_is_the_share_of_pairs_in_order(scale):
 def test_metrics_are_not_rounded_under_mixed_precision():
     logits = torch.linspace(5, 6, 200)[:, None] * torch.tensor([-1.0, 1.0])  # bf16 makes ties
     labels = (torch.arange(200) >= 100).long()
-    results = Results("valid", {"auroc": MulticlassAUROC(2)})
+    results = classification({"auroc": MulticlassAUROC(2)}).results("valid")
     with torch.autocast("cpu", torch.bfloat16):
         results.update(logits, labels, torch.tensor(0.0))
     assert float(results.compute()["valid_auroc"]) == 1
@@ -257,9 +258,7 @@ def test_half_precision_does_not_round_sums(tmp_path):
 
 def weighted(**settings):
     config = composed("loss=cross_entropy", "+loss.weight=[0.5,1,3]", "hparams.label_smoothing=0.1")
-    return Classifier(
-        Linear(), instantiate(config.model.loss), {}, lr=0.0, optimizer=partial(torch.optim.SGD), **settings
-    )
+    return TaskModule(Linear(), instantiate(config.model.task), lr=0.0, optimizer=partial(torch.optim.SGD), **settings)
 
 
 def test_a_list_of_class_weights_is_the_tensor_that_the_loss_takes(tmp_path):
@@ -278,14 +277,14 @@ def test_class_weights_are_settings_that_no_checkpoint_holds():
     assert not [name for name in model.state_dict() if name.startswith("loss.")]
     other.load_state_dict(model.state_dict())
     model.load_state_dict(other.state_dict())
-    assert model.loss.weight.tolist() == [0.5, 1, 3]
+    assert model.task.loss.weight.tolist() == [0.5, 1, 3]
     assert model.to(torch.bfloat16).loss.weight.dtype == torch.float32
     assert model.to("meta").loss.weight.device.type == "meta"
 
 
 def test_half_precision_is_that_of_the_network_alone():
     model = build()
-    model.loss.weight = torch.tensor([0.1, 1.0, 3.0])
+    model.task.loss.weight = torch.tensor([0.1, 1.0, 3.0])
     model.add_step(1, loss=torch.tensor(1000.1))  # as in the middle of an epoch
     model.to(torch.bfloat16)
     assert model.sums["train"]["loss"][0].item() == pytest.approx(1000.1, rel=1e-6)
@@ -312,7 +311,7 @@ def test_the_test_measures_the_accuracy_at_smaller_numbers_of_patches_too(tmp_pa
     network = PatchSet(channels=1, image_size=[2, 2], num_outputs=3, mean=[0.5], std=[0.25], **parts, **cut)
     metrics = {"accuracy": MulticlassAccuracy(3, average="micro")}
     sizes = {"sizes": [1, 4, 8], "name_suffix": ""}
-    model = Classifier(network, nn.CrossEntropyLoss(), metrics, 0.1, partial(torch.optim.SGD), **sizes)
+    model = TaskModule(network, classification(metrics), 0.1, partial(torch.optim.SGD), **sizes)
     data = batches([40, 30], 1)
     results = results_of(model, data)
     assert set(results) == {"test_loss", "test_accuracy", "test_accuracy/n=1", "test_accuracy/n=4"}
@@ -342,7 +341,7 @@ def test_a_network_of_one_s_own_is_tested_at_each_number_of_patches(patch_num, s
     network = FirstPixels(patch_num)
     metrics = {"accuracy": MulticlassAccuracy(3, average="micro")}
     arguments = {"sizes": [1, 2, 4], "name_suffix": ""}
-    model = Classifier(network, nn.CrossEntropyLoss(), metrics, 0.1, partial(torch.optim.SGD), **arguments)
+    model = TaskModule(network, classification(metrics), 0.1, partial(torch.optim.SGD), **arguments)
     data = batches([40, 30], 1)
     results = results_of(model, data)
     assert network.patch_num == patch_num

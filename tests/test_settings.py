@@ -51,7 +51,7 @@ VALID = {
     "optimizer": {},
     "metrics": ["f1"],
     "verbosity": 1,
-    "model": {"_target_": "model.Classifier", "network": {"_target_": "network.patch_set.PatchSet", "patch_size": 8}},
+    "model": {"_target_": "model.TaskModule", "network": {"_target_": "network.patch_set.PatchSet", "patch_size": 8}},
 }
 
 BAGS = OmegaConf.merge(

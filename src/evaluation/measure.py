@@ -10,8 +10,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from metrics import wrong_where_nan
 from set_module.set_network import draws_patches, patch_num_limit
+from task.metrics import wrong_where_nan
 
 log = logging.getLogger(__name__)
 

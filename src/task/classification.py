@@ -47,7 +47,7 @@ class Classification(Task):
 
     def broken_metrics(self, metrics: MetricCollection) -> list[str]:
         """Return the names of the metrics that depend on the probabilities, not only on the predicted classes."""
-        return [name for name, metric in metrics.items(keep_base=True) if not counts_classes(metric)]
+        return [str(name) for name, metric in metrics.items(keep_base=True) if not counts_classes(metric)]
 
     def check_targets(self, targets: Any, where: str) -> None:
         if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.ndim != 1:
@@ -55,4 +55,3 @@ class Classification(Task):
                 f"task={self.name} takes one label for each item, int64 [B], and {where} are "
                 f"{describe(targets)}: choose the task that fits these data"
             )
-

@@ -1,7 +1,8 @@
 """The metrics of validation and test, by their names: `metrics=[accuracy,top_5,f1]`, `metrics=[mae,rmse]`.
 
-Each kind of target has its own, see FAMILIES. The common ones and whether higher values are better are listed here, as importing torchmetrics takes seconds. A mean
-over classes leaves out those without an image, which torchmetrics counts as 0 in some metrics.
+Each kind of target has its own metrics, see FAMILIES. The common ones and whether higher values are better are listed
+here, as importing torchmetrics takes seconds. A mean over classes leaves out those without an image, which torchmetrics
+counts as 0 in some metrics.
 """
 
 import importlib
@@ -11,7 +12,6 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from process.errors import first_line, nearest
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Entry = str | Mapping[str, Mapping[str, Any]]  # of `metrics=`
+
 
 @dataclass(frozen=True)
 class Family:
@@ -42,14 +43,14 @@ class Family:
     validated: bool = False
 
 
-_OF_CLASSES = {
+_OF_CLASSES: dict[str, tuple[str, Mapping[str, Any], bool]] = {
     "f1": ("F1Score", {}, True),
     "precision": ("Precision", {}, True),
     "recall": ("Recall", {}, True),
     "auroc": ("AUROC", {}, True),
     "average_precision": ("AveragePrecision", {}, True),
 }
-_OF_VALUES = {
+_OF_VALUES: dict[str, tuple[str, Mapping[str, Any], bool]] = {
     "mae": ("MeanAbsoluteError", {}, False),
     "mse": ("MeanSquaredError", {}, False),
     "rmse": ("MeanSquaredError", {"squared": False}, False),
@@ -191,12 +192,14 @@ def count(names: Sequence[Entry], shape: Sequence[int] = ()) -> dict[str, "Metri
 
 def mixture(names: Sequence[Entry]) -> dict[str, "Metric"]:
     """Return no metrics, as clustering measures its own: raise ValueError for any other."""
-    return dict.fromkeys(choice.name for choice in choices(names, "mixture"))  # type: ignore[arg-type]
+    choices(names, "mixture")
+    return {}
 
 
 def nothing(names: Sequence[Entry]) -> dict[str, "Metric"]:
     """Return no metrics; raise ValueError for any name."""
-    return dict.fromkeys(choice.name for choice in choices(names, "nothing"))  # type: ignore[arg-type]
+    choices(names, "nothing")
+    return {}
 
 
 def _of_values(names: Sequence[Entry], shape: Sequence[int], family: str) -> dict[str, "Metric"]:
@@ -209,7 +212,9 @@ def _of_values(names: Sequence[Entry], shape: Sequence[int], family: str) -> dic
 
 def _class(choice: Choice, family: Family) -> Any:
     if choice.kind == "Exact" and not family.prefix:
-        return _exact()
+        from task.exact import Exact
+
+        return Exact
     module, prefix = importlib.import_module(family.module), family.prefix
     known = [name.removeprefix(prefix) for name in dir(module) if name.startswith(prefix) and name[0].isupper()]
     if choice.kind not in known:
@@ -238,32 +243,6 @@ def _build(choice: Choice, family: str, sample: tuple["Tensor", "Tensor"], **siz
             "instead of one number, and so is no curve of a training: choose another, or an average"
         )
     return metric
-
-
-@cache
-def _exact() -> Any:
-    """Return the class of a metric: the share of items all of whose predictions, rounded, are the targets."""
-    import torch
-    from torchmetrics import Metric
-
-    class Exact(Metric):
-        higher_is_better = True
-
-        def __init__(self, floor: bool = False) -> None:
-            super().__init__()
-            self.floor = floor
-            self.add_state("exact", torch.tensor(0), dist_reduce_fx="sum")
-            self.add_state("items", torch.tensor(0), dist_reduce_fx="sum")
-
-        def update(self, predictions: "Tensor", targets: "Tensor") -> None:
-            rounded = predictions.floor() if self.floor else predictions.round()
-            self.exact += (rounded == targets).reshape(len(targets), -1).all(1).sum()
-            self.items += len(targets)
-
-        def compute(self) -> "Tensor":
-            return self.exact / self.items
-
-    return Exact
 
 
 def _over_present_classes(kind: Any) -> Any:

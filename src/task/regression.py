@@ -33,7 +33,7 @@ class Regression(Task):
         predictions = self.predict(outputs_BK.detach())
         measured = {"mae": (predictions - targets).abs().mean()}
         if "exact" in self.metrics:
-            measured["exact"] = (self.rounded(predictions) == targets).flatten(1).all(1).sum()
+            measured["exact"] = (self.rounded(predictions) == targets).reshape(len(targets), -1).all(1).sum()
         return measured
 
     def predict(self, outputs_BK: Tensor) -> Tensor:

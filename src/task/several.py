@@ -22,7 +22,7 @@ class Several(Task):
 
     def __init__(self, tasks: Mapping[str, Task], weights: Mapping[str, float]) -> None:
         super().__init__(sum(task.num_outputs for task in tasks.values()), nn.Identity())
-        self.tasks = nn.ModuleDict(tasks)
+        self.tasks, self.modules_of_tasks = dict(tasks), nn.ModuleDict(tasks)
         self.weights = {name: weights.get(name, 1.0) for name in tasks}
         self.measured_by_steps = tuple(
             f"{name}_{metric}" for name, task in tasks.items() for metric in task.measured_by_steps
@@ -30,12 +30,13 @@ class Several(Task):
 
     def parts(self, outputs_BK: Tensor) -> dict[str, Tensor]:
         """Return the outputs of each task."""
-        sizes = [int(task.num_outputs) for task in self.tasks.values()]
+        sizes = [task.num_outputs for task in self.tasks.values()]
         return dict(zip(self.tasks, outputs_BK.split(sizes, dim=1), strict=True))
 
     def batch_loss(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> Tensor:
         losses = self.losses(outputs_BK, targets, inputs, others)
-        return sum(self.weights[name] * loss for name, loss in losses.items())  # type: ignore[return-value]
+        weighted = [self.weights[name] * loss for name, loss in losses.items()]
+        return sum(weighted[1:], weighted[0])
 
     def losses(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the loss of each task, without its weight."""
@@ -56,7 +57,9 @@ class Several(Task):
     def check_targets(self, targets: Any, where: str) -> None:
         if not isinstance(targets, Mapping) or targets.keys() != set(self.tasks):
             found = f"those of {', '.join(targets)}" if isinstance(targets, Mapping) else "those of one task"
-            raise UserError(f"task=[{','.join(self.tasks)}] takes targets of each of these tasks, and {where} are {found}")
+            raise UserError(
+                f"task=[{','.join(self.tasks)}] takes targets of each of these tasks, and {where} are {found}"
+            )
         for name, task in self.tasks.items():
             task.check_targets(targets[name], f"{where} of {name}")
 
@@ -66,8 +69,8 @@ class SeveralResults(Results):
 
     def __init__(self, stage: str, task: Several) -> None:
         super().__init__(stage, task)
-        of_tasks = {name: Results(stage, each, f"{name}_") for name, each in task.tasks.items()}
-        self.of_tasks = nn.ModuleDict(of_tasks)
+        self.of_tasks = {name: Results(stage, each, f"{name}_") for name, each in task.tasks.items()}
+        self.modules_of_tasks = nn.ModuleDict(self.of_tasks)
 
     def measure(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> None:
         task: Any = self._task[0]

@@ -65,7 +65,7 @@ class Task(nn.Module):
 
     def broken_metrics(self, metrics: MetricCollection) -> list[str]:
         """Return the names of the metrics that are NaN where a prediction is: by default, all of them."""
-        return list(metrics.keys(keep_base=True))
+        return [str(name) for name in metrics.keys(keep_base=True)]
 
     def check_targets(self, targets: Any, where: str) -> None:
         """Raise a UserError if the targets of `where` (`the train targets`) are not of this task."""
@@ -114,7 +114,7 @@ class Results(nn.Module):
         if len(self.metrics) == 0:
             return
         predictions = task.predict(outputs_BK)
-        self.nan_items.update(predictions.isnan().flatten(1).any(1).sum())
+        self.nan_items.update(predictions.isnan().reshape(len(predictions), -1).any(1).sum())
         self.metrics.update(*task.scored(predictions, targets))
 
     def compute(self) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import torchmetrics
+from tasks import classification
 from timing import CPU, seconds
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -21,7 +22,7 @@ from callback.progress import ProgressBar
 from datamodule.image import ImageDataModule
 from datamodule.loader import MemorySource
 from logger.metrics_csv import MetricsCSV
-from model import Classifier
+from model import TaskModule
 
 BATCH = 128
 
@@ -112,9 +113,9 @@ def optimizer() -> partial[torch.optim.Optimizer]:
     return partial(torch.optim.Adam)
 
 
-def our_model(network: nn.Module) -> Classifier:
+def our_model(network: nn.Module) -> TaskModule:
     accuracy = torchmetrics.classification.MulticlassAccuracy(10, average="micro")
-    return Classifier(network, nn.CrossEntropyLoss(), {"accuracy": accuracy}, lr=1e-3, optimizer=optimizer())
+    return TaskModule(network, classification({"accuracy": accuracy}), lr=1e-3, optimizer=optimizer())
 
 
 class UsualModel(pl.LightningModule):

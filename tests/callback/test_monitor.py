@@ -128,7 +128,7 @@ def norms(sizes, accumulate=1):
     model, found = classifier(), []
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     for number, (images, labels, _) in enumerate(batches(sizes), 1):
-        (model.loss(model.network(images), labels) / accumulate).backward()
+        (model.task.loss(model.network(images), labels) / accumulate).backward()
         if number % accumulate == 0 or number == len(sizes):
             found.append(float(torch.cat([p.grad.flatten() for p in model.parameters()]).norm()))
             sgd.step()

@@ -312,7 +312,7 @@ def test_settings_files_that_are_the_users(command, capsys, own, tmp_path):
         assert "data=nowhere: no such option" in capsys.readouterr().err
 
 
-PARTS = ("model.Classifier", "network.lenet.LeNet", "metrics.build", "torch.nn.LayerNorm", "torch.optim.SGD")
+PARTS = ("model.TaskModule", "network.lenet.LeNet", "task.metrics.multiclass", "torch.nn.LayerNorm", "torch.optim.SGD")
 NO_PARTS = (
     *("os.system", "torch.load", "torch.hub.load", "torch.nn.utils.clip_grad_norm_", "torch.optim.adam.torch.hub.load"),
     *(
@@ -322,7 +322,7 @@ NO_PARTS = (
         "process.files.replacing",
     ),
     *("logger.mlflow.Store", "logger.metrics_csv.Table", "torchvision.datasets.LSUN", "torchvision.models.get_model"),
-    *("adapter.lightning.subprocess.Popen", "", "model", ".Classifier", "../model.Classifier", "/model.Classifier"),
+    *("adapter.lightning.subprocess.Popen", "", "model", ".TaskModule", "../model.TaskModule", "/model.TaskModule"),
 )
 
 

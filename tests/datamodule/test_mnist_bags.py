@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from runs import record
+from tasks import classification
 from tiny_mnist import write_mnist
 from torch import nn
 from torchmetrics.classification import MulticlassAccuracy
@@ -16,7 +17,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from datamodule import image
 from datamodule.loader import BagSource
 from datamodule.mnist_bags import MNISTBags, draw_bags
-from model import Classifier
+from model import TaskModule
 from process.errors import UserError
 from set_module.set_batch import SetBatch
 
@@ -129,7 +130,7 @@ def fit(data, folder, **checkpoint):
     torch.manual_seed(0)
     sgd = partial(torch.optim.SGD, momentum=0.9)
     metrics = {"accuracy": MulticlassAccuracy(2, average="micro")}
-    model = Classifier(DeepSet(), nn.CrossEntropyLoss(), metrics, 0.01, sgd)
+    model = TaskModule(DeepSet(), classification(metrics, num_classes=2), 0.01, sgd)
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=2,

@@ -1,4 +1,4 @@
-"""A training of a few tiny batches with the real Classifier, and the rows that it gives to a logger."""
+"""A training of a few tiny batches with the real TaskModule, and the rows that it gives to a logger."""
 
 import warnings
 from collections.abc import Sequence
@@ -8,10 +8,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from tasks import classification
 from torch import nn
 from torch.utils.data import DataLoader
 
-from model import Classifier
+from model import TaskModule
 
 
 class Linear(nn.Module):
@@ -51,16 +52,16 @@ def batches(sizes: Sequence[int]) -> DataLoader:
     return DataLoader(triples, batch_size=None)  # type: ignore[arg-type]
 
 
-def classifier(optimizer: Any = torch.optim.SGD, scheduler: Any = None, lr: float = 0.1) -> Classifier:
+def classifier(optimizer: Any = torch.optim.SGD, scheduler: Any = None, lr: float = 0.1) -> TaskModule:
     torch.manual_seed(0)
-    return Classifier(Linear(), nn.CrossEntropyLoss(), {}, lr, partial(optimizer), scheduler)
+    return TaskModule(Linear(), classification(), lr, partial(optimizer), scheduler)
 
 
 def fit(
     callbacks: Sequence[pl.Callback],
     sizes: Sequence[int],
     folder: Path,
-    model: Classifier | None = None,
+    model: TaskModule | None = None,
     resume: Path | None = None,
     valid: Sequence[int] = (),
     **settings: Any,
