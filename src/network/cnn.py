@@ -1,6 +1,6 @@
 """A plain convolutional network of chosen widths: the baseline on whole images."""
 
-# B images, C H W of an image, K classes
+# B images, C H W of an image, K outputs
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,6 +1,6 @@
 """Form of a patch network for export that takes images and cuts patches at fixed places."""
 
-# B images, C H W of an image, P patches of each, R rows and X columns of them, p side of a patch, K classes
+# B images, C H W of an image, P patches of each, R rows and X columns of them, p side of a patch, K outputs
 
 import math
 from collections.abc import Sequence

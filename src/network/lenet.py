@@ -1,6 +1,6 @@
 """LeNet in the form of PyTorch's CIFAR-10 tutorial."""
 
-# B images, C H W of an image, K classes
+# B images, C H W of an image, K outputs
 
 from collections.abc import Sequence
 

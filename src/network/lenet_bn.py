@@ -1,6 +1,6 @@
 """LeNet with batch normalisation: four 3x3 convolutions, much more accurate than LeNet and still cheap on a CPU."""
 
-# B images, C H W of an image, K classes
+# B images, C H W of an image, K outputs
 
 from collections.abc import Sequence
 

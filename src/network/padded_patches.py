@@ -1,6 +1,6 @@
 """Form of a patch network for export that takes padded patches and a mask, as ONNX has no sets."""
 
-# B sets, S slots of a set, C channels, p side of a patch, K classes
+# B sets, S slots of a set, C channels, p side of a patch, K outputs
 
 import torch
 from torch import Tensor, nn

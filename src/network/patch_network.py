@@ -1,17 +1,18 @@
-"""Base class of networks of patch sets: cut the image, embed each patch, relate the patches to each other."""
+"""Base class of networks of sets: cut the image, embed each element, relate the elements to each other."""
 
-# B images, N patches in all, C H W of an image, p side of a patch, D features, K classes
+# B items, N elements in all, C H W of an image, p side of a patch, F features of a vector, D features, K outputs
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from copy import copy
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from network.normalize import Normalize
+from network.normalize import Normalize, NormalizeVectors
 from set_module.patch_cutout import PatchCutout
 from set_module.patch_heat_map import heat_map
 from set_module.set_batch import SetBatch
@@ -28,15 +29,20 @@ class PatchNetwork(nn.Module, ABC):
     inputs are such sets (MNIST bags). In evaluation mode test_patch_num patches are drawn of each image (None: as many
     as in training). Raises ValueError for arguments that PatchCutout refuses, for a patch larger than the image, and
     for a position without a cut-out.
+
+    Args:
+        features: F, if the elements are vectors: the inputs are a SetBatch of float [N, F], mean and std are those of
+            each feature, embed(features=F) makes a module [N, F] -> [N, D], and patch_mode is None. The facts of
+            images, channels, image_size and patch_size, are not used.
     """
 
     def __init__(
         self,
-        channels: int,
-        image_size: Sequence[int],
+        channels: int | None,
+        image_size: Sequence[int] | None,
         mean: Sequence[float],
         std: Sequence[float],
-        patch_size: int,
+        patch_size: int | None,
         patch_num_min: int,
         patch_num_max: int,
         seed: int,
@@ -46,22 +52,35 @@ class PatchNetwork(nn.Module, ABC):
         test_patch_num: int | None = None,
         position: Callable[..., Any] | None = None,
         encoder: Callable[..., Any] | None = None,
+        features: int | None = None,
     ) -> None:
         super().__init__()
-        for name, length in zip(("height", "width"), image_size, strict=True):
-            if patch_size > length:
-                raise ValueError(f"{patch_size=} exceeds the image {name} {length}: choose <= {length}")
         if patch_mode is None and position is not None:
             raise ValueError("the data are sets already, whose elements have no places: leave out the position")
         self.cutout: PatchCutout | None = None
-        if patch_mode is not None:
-            count = (patch_num_min, patch_num_max) if patch_mode == "random" else None
-            test_count = test_patch_num if patch_mode == "random" else None
-            self.cutout = PatchCutout(patch_size, count, seed, patch_mode, patch_replace, test_count)
-        embedding = embed(channels=channels, patch_size=patch_size)
-        self.embed = SetSequential(Normalize(mean, std, channels), embedding)
+        places: list[int] = []
+        normalize: nn.Module
+        if features is not None:
+            if patch_mode is not None:
+                raise ValueError(f"{patch_mode=}: the elements are vectors, nothing is cut: patch_mode=None")
+            embedding, normalize = _embedding(embed, features=features), NormalizeVectors(mean, std, features)
+        elif channels is None or image_size is None or patch_size is None:
+            raise ValueError(
+                f"{channels=}, {image_size=}, {patch_size=}: give all three of images, or features of vectors"
+            )
+        else:
+            for name, length in zip(("height", "width"), image_size, strict=True):
+                if patch_size > length:
+                    raise ValueError(f"{patch_size=} exceeds the image {name} {length}: choose <= {length}")
+            if patch_mode is not None:
+                count = (patch_num_min, patch_num_max) if patch_mode == "random" else None
+                test_count = test_patch_num if patch_mode == "random" else None
+                self.cutout = PatchCutout(patch_size, count, seed, patch_mode, patch_replace, test_count)
+            places = [side - patch_size + 1 for side in image_size]
+            embedding = _embedding(embed, channels=channels, patch_size=patch_size)
+            normalize = Normalize(mean, std, channels)
+        self.embed = SetSequential(normalize, embedding)
         self.num_features = embedding.out_features
-        places = [side - patch_size + 1 for side in image_size]
         self.places = math.prod(places)
         self.position = position and position(features=self.num_features, places=places)
         self.encoder = encoder and encoder(in_features=self.num_features)
@@ -90,8 +109,8 @@ class PatchNetwork(nn.Module, ABC):
         """Return the number of places if patches are drawn without replacement; else None, which is no limit."""
         return None if self.cutout is None or self.cutout.replace else self.places
 
-    def forward(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None = None) -> Tensor:
-        return self.read(self.encode(*self.cut(images_BCHW, index_B)))
+    def forward(self, inputs: Tensor | SetBatch, index_B: Tensor | None = None) -> Tensor:
+        return self.read(self.encode(*self.cut(inputs, index_B)))
 
     def logits_at(self, images_BCHW: Tensor, index_B: Tensor | None, numbers: Sequence[int]) -> dict[int, Tensor]:
         """Return {n: logits [B, K] of the first n patches} for each of the numbers; each patch is embedded once.
@@ -107,16 +126,16 @@ class PatchNetwork(nn.Module, ABC):
         features = {n: embedded.prefix(n) if n < embedded.max_len else embedded for n in numbers}
         return {n: self.read(each if encoder is None else encoder(each)) for n, each in features.items()}
 
-    def cut(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None = None) -> tuple[SetBatch, SetBatch | None]:
+    def cut(self, inputs: Tensor | SetBatch, index_B: Tensor | None = None) -> tuple[SetBatch, SetBatch | None]:
         """Return the patches [N, C, p, p] and their corners [N, 2]. Return a SetBatch unchanged, with corners None."""
-        if isinstance(images_BCHW, SetBatch):
-            return images_BCHW, None
+        if isinstance(inputs, SetBatch):
+            return inputs, None
         if self.cutout is None:
             raise ValueError("patch_mode is null, so the data must be sets: choose random, grid or all to cut images")
         if index_B is None:
-            index_B = torch.arange(len(images_BCHW))
-        corners = self.cutout.positions(images_BCHW.shape, index_B.to(images_BCHW.device))
-        return self.cutout.cut(images_BCHW, corners), corners
+            index_B = torch.arange(len(inputs))
+        corners = self.cutout.positions(inputs.shape, index_B.to(inputs.device))
+        return self.cutout.cut(inputs, corners), corners
 
     def encode(self, patches: SetBatch, corners: SetBatch | None = None) -> SetBatch:
         """Return the features [N, D] of the patches; corners are needed only with a position."""
@@ -167,3 +186,13 @@ class PatchNetwork(nn.Module, ABC):
     @abstractmethod
     def read(self, features: SetBatch) -> Tensor:
         """Return the logits [B, K] of the features [N, D]."""
+
+
+def _embedding(embed: Callable[..., Any], **element: int) -> Any:
+    """Build the embedding of elements: of `channels` and `patch_size`, or of `features`."""
+    known = signature(embed).parameters
+    if not set(element) <= set(known) and not any(each.kind is Parameter.VAR_KEYWORD for each in known.values()):
+        name = getattr(getattr(embed, "func", embed), "__name__", "this embedding")
+        kind, other = ("vectors", "patches") if "features" in element else ("patches", "vectors")
+        raise ValueError(f"{name} embeds {other}, and the elements are {kind}: choose model/embed=mlp")
+    return embed(**element)

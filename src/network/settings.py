@@ -1,4 +1,4 @@
-"""Checks of settings that networks of patches do not take together, without torch, before a run folder exists."""
+"""Checks of settings that networks and data do not take together, without torch, before a run folder exists."""
 
 import math
 
@@ -7,26 +7,58 @@ from omegaconf import DictConfig, OmegaConf
 from process.errors import UserError
 from settings import SettingError
 
+PARTS = ("embed", "position", "encoder", "pool")
+OF_PATCHES_ALONE = ("network.cnn_embed.CNNEmbed",)  # embeddings that take no vectors
+
 
 def check(config: DictConfig) -> None:
-    """Raise a UserError for patches that cannot be cut out of these images. Networks of whole images need no check."""
-    hparams, data = config.hparams, config.data
-    if OmegaConf.select(config, "model.network.patch_size") is None:
+    """Raise a UserError for elements that the network does not take, and for patches that cannot be cut."""
+    vectors = OmegaConf.select(config, "data.features") is not None
+    if "patch_size" not in config.model.network:  # a network of whole images
+        if vectors:
+            raise UserError("this data set holds sets of vectors, and the network takes images: choose model=patch_set")
         return
+    for part in PARTS:
+        if isinstance(chosen := config.model.network.get(part), str):
+            raise SettingError(f"model.network.{part}", chosen, f"model/{part}= chooses it")
+    _check_elements(config, vectors)
+    if not vectors:
+        _check_patches(config)
+
+
+def _check_elements(config: DictConfig, vectors: bool) -> None:
+    """Raise a UserError for parts of the network that do not fit the elements of the sets."""
+    network, mode = config.model.network, config.hparams.patch_mode
+    if vectors and mode is not None:
+        raise UserError(
+            f"hparams.patch_mode={mode}: the elements of this data set are vectors, nothing is cut: "
+            "hparams.patch_mode=null"
+        )
+    if vectors != (network.get("features") is not None):
+        given = "model.network.features=${data.features}" if vectors else "model.network.features=null"
+        kind = "vectors" if vectors else "images, not vectors"
+        raise UserError(f"the elements of this data set are {kind}: {given}")
+    if vectors and OmegaConf.select(config, "model.network.embed._target_") in OF_PATCHES_ALONE:
+        raise UserError("model/embed=cnn takes patches of images, and the elements are vectors: choose model/embed=mlp")
+    if mode is None and network.get("position") is not None:
+        raise UserError("the data are sets already, whose elements have no places: choose model/position=none")
+
+
+def _check_patches(config: DictConfig) -> None:
+    hparams, data = config.hparams, config.data
     smallest, largest, size, mode = (hparams[f"patch_{name}"] for name in ("num_min", "num_max", "size", "mode"))
     if smallest > largest:
         raise UserError(
             f"hparams.patch_num_min={smallest} exceeds hparams.patch_num_max={largest}: choose a minimum <= the maximum"
         )
+    if size is None:
+        raise UserError("hparams.patch_size=null is for vectors, and this data set holds images: choose a whole number")
     height, width = data.image_size
     if size > min(height, width):
         raise UserError(
             f"hparams.patch_size={size} exceeds the {height}x{width} images of this data set: "
             f"choose <= {min(height, width)}"
         )
-    for part in ("embed", "position", "encoder", "pool"):
-        if isinstance(chosen := config.model.network.get(part), str):
-            raise SettingError(f"model.network.{part}", chosen, f"model/{part}= chooses it")
     places = math.prod(side - size + 1 for side in data.image_size)
     numbers = {"patch_num_max": largest, "test_patch_num": OmegaConf.select(hparams, "test_patch_num")}
     for name, number in numbers.items() if mode == "random" and not hparams.patch_replace else ():

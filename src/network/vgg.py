@@ -1,6 +1,6 @@
 """VGG11: a deep plain convolutional network, the usual baseline of newer ones."""
 
-# B images, C H W of an image, K classes
+# B images, C H W of an image, K outputs
 
 from collections.abc import Sequence
 

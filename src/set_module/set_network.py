@@ -12,11 +12,12 @@ from set_module.set_batch import SetBatch
 
 @runtime_checkable
 class SetNetwork(Protocol):
-    """Network whose input is a set: logits = read(encode(*cut(images, index))).
+    """Network whose input is a set: output = read(encode(*cut(inputs, index))), [B, K].
 
-    `cutout` cuts patches out of images; it is None where the data are bags, which are sets already. `position` embeds
-    the corners of patches and `encoder` relates the patches to each other, or they are None. A network whose number of
-    patches may be chosen has `patch_num` as well, and may have `max_patch_num` and `logits_at`.
+    Called, it returns the output, or a dictionary of `output` and what else it knows. `cutout` cuts patches out of
+    images; it is None where the data are sets already. `position` embeds the corners of patches and `encoder` relates
+    the elements to each other, or they are None. A network whose number of patches may be chosen has `patch_num` as
+    well, and may have `max_patch_num` and `logits_at`.
     """
 
     if TYPE_CHECKING:  # hidden from isinstance, which from Python 3.12 on finds no submodule of an nn.Module
@@ -24,16 +25,16 @@ class SetNetwork(Protocol):
         position: nn.Module | None
         encoder: nn.Module | None
 
-    def cut(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None = None) -> tuple[SetBatch, SetBatch | None]:
-        """Return the patches and their corners; bags stay as they are and have no corners."""
+    def cut(self, inputs: Tensor | SetBatch, index_B: Tensor | None = None) -> tuple[SetBatch, SetBatch | None]:
+        """Return the patches and their corners; sets stay as they are and have no corners."""
         ...
 
     def encode(self, patches: SetBatch, corners: SetBatch | None = None) -> SetBatch:
-        """Return the features of the patches."""
+        """Return the features of the elements."""
         ...
 
     def read(self, features: SetBatch) -> Tensor:
-        """Return the logits of the features."""
+        """Return the output [B, K] of the features."""
         ...
 
 

@@ -41,3 +41,25 @@ def test_patches_become_vectors_each_by_itself(channels, patch_size):
 def test_no_width_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         MLPEmbed(channels=1, patch_size=5, widths=[])
+
+
+def test_vectors_become_features_each_by_itself():
+    torch.manual_seed(0)
+    module = MLPEmbed(features=3, widths=[16, 8])
+    vectors = torch.randn(5, 3)
+    features = module(vectors)
+    assert features.shape == (5, module.out_features) == (5, 8)
+    torch.testing.assert_close(module(vectors[2:3])[0], features[2])
+
+
+@pytest.mark.parametrize(("activation", "function"), [("relu", torch.relu), ("tanh", torch.tanh)])
+def test_without_the_norm_the_scale_of_the_input_is_kept(activation, function):
+    module = MLPEmbed(features=3, widths=[5, 4], norm=False, activation=activation)
+    first, second = (layer for layer in module.modules() if isinstance(layer, torch.nn.Linear))
+    vectors = torch.randn(6, 3)
+    torch.testing.assert_close(module(vectors), function(second(function(first(vectors)))))
+
+
+def test_another_activation_is_refused():
+    with pytest.raises(ValueError, match="no such activation: 'gelu'; choose from relu, tanh"):
+        MLP(3, [4], activation="gelu")

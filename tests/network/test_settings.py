@@ -1,0 +1,44 @@
+"""Networks and data that do not fit are refused before a run folder exists; tests/test_settings.py has the patches."""
+
+import pytest
+from configs import composed
+
+from network.settings import check
+from process.errors import UserError
+
+VECTORS = (
+    "+data.features=3",
+    "+model.network.features=3",
+    "data.channels=null",
+    "data.image_size=null",
+    "hparams.patch_mode=null",
+    "hparams.patch_size=null",
+)
+
+
+@pytest.mark.parametrize("model", ["patch_set", "set_transformer", "attention_mil"])
+def test_networks_of_sets_take_vectors(model):
+    check(composed(*VECTORS, f"model={model}"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=cnn"], "this data set holds sets of vectors, and the network takes images: choose model=patch_set"),
+        (["hparams.patch_mode=random"], "hparams.patch_mode=random: the elements of this data set are vectors"),
+        (["model/embed=cnn"], "model/embed=cnn takes patches of images, and the elements are vectors: choose"),
+        (["model/position=learned"], "elements have no places: choose model/position=none"),
+        (["model.network.features=null"], "the elements of this data set are vectors: model.network.features=${data"),
+        (["data.features=null"], "the elements of this data set are images, not vectors: model.network.features=null"),
+    ],
+)
+def test_what_vectors_do_not_go_with_is_refused(overrides, message):
+    with pytest.raises(UserError) as refusal:
+        check(composed(*VECTORS, *overrides))
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_patches_need_a_size():
+    with pytest.raises(UserError, match=r"patch_size=null is for vectors, and this data set holds images"):
+        check(composed("hparams.patch_size=null"))
