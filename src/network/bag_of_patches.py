@@ -1,8 +1,8 @@
 """A bag of local features: each patch has logits of its own, so that its contribution can be drawn."""
 
-# B images, N patches in all, D features, H W of an image, K classes
+# B images, N patches in all, D features, H W of an image, K outputs
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -29,9 +29,16 @@ class BagOfPatches(PatchNetwork):
                 f"the pool returns {self.pool.out_features} values for {num_outputs} logits: give one "
                 "reduction, such as hparams.pool=[mean]"
             )
+        self.check_returns()
 
     def read(self, features: SetBatch) -> Tensor:
         return self.pool(features.map(self.head))
+
+    def other_outputs(self) -> Mapping[str, Callable[[SetBatch], SetBatch]]:
+        """Return what `returns` may name: `instance_logits` [N, K], and `weights` [N, H] of a pool with weights."""
+        others = super().other_outputs()
+        of_logits = {name: lambda features, call=call: call(features.map(self.head)) for name, call in others.items()}
+        return {"instance_logits": lambda features: features.map(self.head)} | of_logits
 
     def heat_map(self, images_BCHW: Tensor, index_B: Tensor | None = None) -> Tensor:
         """Return logits per pixel [B, K, H, W], the mean over the patches that cover it, NaN where none does."""

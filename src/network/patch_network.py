@@ -4,7 +4,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from inspect import Parameter, signature
 from typing import Any
@@ -34,6 +34,8 @@ class PatchNetwork(nn.Module, ABC):
         features: F, if the elements are vectors: the inputs are a SetBatch of float [N, F], mean and std are those of
             each feature, embed(features=F) makes a module [N, F] -> [N, D], and patch_mode is None. The facts of
             images, channels, image_size and patch_size, are not used.
+        returns: what the network returns besides its output, some of `other_outputs`. If any, it returns a dictionary
+            of `output` [B, K] and these, each a SetBatch of the elements.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class PatchNetwork(nn.Module, ABC):
         position: Callable[..., Any] | None = None,
         encoder: Callable[..., Any] | None = None,
         features: int | None = None,
+        returns: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if patch_mode is None and position is not None:
@@ -86,6 +89,7 @@ class PatchNetwork(nn.Module, ABC):
         self.encoder = encoder and encoder(in_features=self.num_features)
         if self.encoder is not None:
             self.num_features = self.encoder.out_features
+        self.returns = list(returns)
 
     @property
     def patch_num(self) -> tuple[int, int]:
@@ -109,8 +113,29 @@ class PatchNetwork(nn.Module, ABC):
         """Return the number of places if patches are drawn without replacement; else None, which is no limit."""
         return None if self.cutout is None or self.cutout.replace else self.places
 
-    def forward(self, inputs: Tensor | SetBatch, index_B: Tensor | None = None) -> Tensor:
-        return self.read(self.encode(*self.cut(inputs, index_B)))
+    def forward(self, inputs: Tensor | SetBatch, index_B: Tensor | None = None) -> Tensor | dict[str, Any]:
+        features = self.encode(*self.cut(inputs, index_B))
+        output_BK = self.read(features)
+        if not self.returns:
+            return output_BK
+        others = self.other_outputs()
+        return {"output": output_BK} | {name: others[name](features) for name in self.returns}
+
+    def other_outputs(self) -> Mapping[str, Callable[[SetBatch], SetBatch]]:
+        """Return what `returns` may name, as functions of the features [N, D]: `weights` [N, H] of a pool with weights.
+
+        The pool computes its weights once more for it.
+        """
+        pool: Any = getattr(self, "pool", None)
+        return {"weights": pool.weights} if hasattr(pool, "weights") else {}
+
+    def check_returns(self) -> None:
+        """Raise a ValueError for names in `returns` that the network does not know; call it last in a constructor."""
+        known = self.other_outputs()
+        for name in self.returns:
+            if name not in known:
+                choice = f"choose from {', '.join(known)}" if known else "this network knows its output alone"
+                raise ValueError(f"returns={self.returns}: no {name!r}; {choice}")
 
     def logits_at(self, images_BCHW: Tensor, index_B: Tensor | None, numbers: Sequence[int]) -> dict[int, Tensor]:
         """Return {n: logits [B, K] of the first n patches} for each of the numbers; each patch is embedded once.

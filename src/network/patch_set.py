@@ -32,6 +32,7 @@ class PatchSet(PatchNetwork):
         self.pool = pool(in_features=self.num_features)
         mlp = MLP(self.pool.out_features, hidden)
         self.head = nn.Sequential(mlp, nn.Dropout(dropout), nn.Linear(mlp.out_features, num_outputs))
+        self.check_returns()
 
     def read(self, features: SetBatch) -> Tensor:
         return self.head(self.pool(features))

@@ -5,6 +5,7 @@ import torch
 
 from network.bag_of_patches import BagOfPatches
 from network.mlp_embed import MLPEmbed
+from set_module.attention_pool import AttentionPool
 from set_module.reduce_pool import ReducePool
 
 IMAGES = torch.randint(256, (3, 1, 9, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -14,8 +15,8 @@ def build(reductions=("mean",), **settings) -> BagOfPatches:
     torch.manual_seed(0)
     cut = {"patch_size": 4, "patch_num_min": 6, "patch_num_max": 6, "seed": 0} | settings
     data = {"channels": 1, "image_size": [9, 8], "num_outputs": 5, "mean": [0.5], "std": [0.25]}
-    pool = partial(ReducePool, reductions=list(reductions))
-    return BagOfPatches(embed=partial(MLPEmbed, widths=[16]), pool=pool, **data, **cut).eval()
+    parts = {"embed": partial(MLPEmbed, widths=[16]), "pool": partial(ReducePool, reductions=list(reductions))}
+    return BagOfPatches(**parts | data | cut).eval()
 
 
 def test_the_logits_are_the_mean_of_those_of_each_patch_alone():
@@ -55,3 +56,11 @@ def test_the_evidence_for_a_label_is_its_heat_map():
         maps_BHW = network.evidence(IMAGES, None, labels_B)
     assert torch.equal(maps_BHW.isnan(), expected.isnan())
     torch.testing.assert_close(maps_BHW.nan_to_num(), expected.nan_to_num())
+
+
+def test_the_logits_of_instances_pool_to_the_output():
+    network = build(pool=partial(AttentionPool, hidden=4), returns=["instance_logits", "weights"])
+    returned = network(IMAGES)
+    assert returned["instance_logits"].values.shape == (18, 5)
+    for output_K, logits_nK, weight_n1 in zip(*returned.values(), strict=True):
+        torch.testing.assert_close((weight_n1 * logits_nK).sum(0), output_K)

@@ -175,3 +175,25 @@ def test_logits_at_several_numbers_are_those_of_as_many_patches(parts):
     for number, logits_BK in logits_at.items():
         network.patch_num = number
         torch.testing.assert_close(logits_BK, network(IMAGES, torch.arange(3, 9)))
+
+
+def test_what_is_asked_for_besides_the_output_is_returned_with_it():
+    plain, network = build(pool=partial(PMA, heads=2)), build(pool=partial(PMA, heads=2), returns=["weights"])
+    returned = network(IMAGES)
+    assert list(returned) == ["output", "weights"]
+    assert torch.equal(returned["output"], plain(IMAGES))
+    assert torch.equal(returned["weights"].values, plain.pool.weights(plain.encode(*plain.cut(IMAGES))).values)
+    returned["weights"].values[:, 0].max().backward()
+    assert network.pool.seeds_kD.grad.abs().sum() > 0, "a loss of the weights trains the pool"
+
+
+def test_what_the_network_does_not_know_is_refused():
+    with pytest.raises(ValueError, match=r"returns=\['weights'\]: no 'weights'; this network knows its output alone"):
+        build(returns=["weights"])
+    with pytest.raises(ValueError, match="no 'logits'; choose from weights"):
+        build(pool=partial(PMA, heads=2), returns=["weights", "logits"])
+
+
+def test_the_logits_at_several_numbers_are_outputs_alone():
+    network = build(pool=partial(PMA, heads=2), returns=["weights"], test_patch_num=4)
+    torch.testing.assert_close(network.logits_at(IMAGES, None, [2, 4])[4], network(IMAGES)["output"])
