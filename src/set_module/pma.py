@@ -14,8 +14,8 @@ class PMA(SetModule):
     """PMA_k(Z) = MAB(S, rFF(Z)), S k learned seeds; the k vectors are concatenated.
 
     Lee et al. 2019, "Set Transformer", arXiv:1810.00825, eq. 11. With self_attention an SAB follows, in which the k
-    vectors attend to each other (the paper's decoder, for k > 1). SetBatch of [N, D] -> [B, k * D]; norm, expansion and
-    dropout are those of MAB. Raises ValueError without a seed.
+    vectors attend to each other (the paper's decoder, for k > 1). SetBatch of [N, D] -> [B, k * D], k the attribute
+    `vectors`; norm, expansion and dropout are those of MAB. Raises ValueError without a seed.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class PMA(SetModule):
         self.feed_forward = nn.Sequential(nn.Linear(in_features, in_features), nn.ReLU())
         self.mab = MAB(in_features, heads, norm, expansion, dropout)
         self.self_attention = MAB(in_features, heads, norm, expansion, dropout) if self_attention else None
-        self.out_features = seeds * in_features
+        self.vectors, self.out_features = seeds, seeds * in_features
 
     def forward(self, sets: SetBatch) -> Tensor:
         pooled_BkD = self.mab(self.seeds_kD, sets.map(self.feed_forward))

@@ -7,6 +7,7 @@ import torch
 
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
+from set_module.pma import PMA
 from set_module.reduce_pool import ReducePool
 from set_module.set_batch import SetBatch
 
@@ -84,3 +85,35 @@ def test_a_patch_larger_than_the_image_is_refused_at_construction():
         build(patch_size=13)
     with pytest.raises(ValueError, match="patch_num="):
         build(patch_num=(5, 4))
+
+
+SEEDS = partial(PMA, heads=2, seeds=3)
+
+
+def of_seeds(num_outputs: int = 6, pool=SEEDS, **settings) -> PatchSet:
+    torch.manual_seed(0)
+    facts = {"channels": None, "image_size": None, "mean": [0.0], "std": [1.0], "features": 2}
+    cut = {"patch_size": None, "patch_num_min": 1, "patch_num_max": 4, "seed": 0, "patch_mode": None}
+    embed = partial(MLPEmbed, widths=[8])
+    return PatchSet(num_outputs=num_outputs, embed=embed, pool=pool, **facts, **cut, **settings).eval()
+
+
+def test_a_shared_head_reads_each_vector_of_the_pool_by_itself():
+    network = of_seeds(shared_head=True, hidden=[4])
+    sets = SetBatch(torch.randn(5, 2), [2, 3])
+    pooled_B24 = network.pool(network.encode(sets))
+    expected = torch.cat([network.head(pooled_B24[:, first : first + 8]) for first in (0, 8, 16)], dim=1)
+    assert expected.shape == (2, 6)
+    torch.testing.assert_close(network(sets), expected)
+
+
+def test_a_shared_head_needs_vectors_that_divide_the_outputs():
+    with pytest.raises(ValueError, match="the 3 vectors of the pool do not divide 7 outputs"):
+        of_seeds(7, shared_head=True)
+    with pytest.raises(ValueError, match="this pool makes one vector of a set"):
+        of_seeds(pool=partial(ReducePool, reductions=["mean"]), shared_head=True)
+
+
+def test_without_the_norm_a_head_keeps_the_scale_of_its_input():
+    network = of_seeds(pool=partial(ReducePool, reductions=["sum"]), hidden=[4], hidden_norm=False)
+    assert [type(layer).__name__ for layer in network.head[0]] == ["Linear", "ReLU"]
