@@ -30,7 +30,7 @@ def draw(folders: list[Path], indices: list[int], output: Path) -> None:
         network, source, index_B = model.network.eval(), data.source("test"), torch.tensor(indices)
         if draws_patches(network):
             network.patch_num = min(PATCHES, network.max_patch_num or PATCHES)
-        images_BCHW = source.images(index_B)
+        images_BCHW = source.inputs(index_B)
         predicted_B = network(images_BCHW, index_B).argmax(1)
         maps_BHW = network.evidence(images_BCHW, index_B, predicted_B)
         for axis, image_CHW, heat_HW, label in zip(row, images_BCHW, maps_BHW, predicted_B.tolist(), strict=True):
@@ -38,7 +38,7 @@ def draw(folders: list[Path], indices: list[int], output: Path) -> None:
             axis.imshow(heat_HW.numpy(), cmap="inferno", alpha=0.7)
             axis.set_title(data.class_names[label], fontsize="small")
         row[0].set_ylabel(type(network).__name__ if hasattr(network, "heat_map") else type(network.pool).__name__)
-        for axis, image_CHW, label in zip(axes[0], images_BCHW, source.labels[index_B].tolist(), strict=True):
+        for axis, image_CHW, label in zip(axes[0], images_BCHW, source.targets[index_B].tolist(), strict=True):
             axis.imshow(image_CHW.movedim(0, 2).squeeze(2).numpy(), cmap="gray")
             axis.set_title(data.class_names[label], fontsize="small")
     axes[0, 0].set_ylabel("test image")

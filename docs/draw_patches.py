@@ -26,7 +26,7 @@ def draw(folder: Path, index: int, output: Path) -> None:
     model.load_state_dict(load_weights(find_checkpoint(folder, "best")))
     network = model.network.eval()
     source, index_B = data.source("test"), torch.tensor([index])
-    image_BCHW, label = source.images(index_B), int(source.labels[index])
+    image_BCHW, label = source.inputs(index_B), int(source.targets[index])
     size = network.cutout.size
 
     figure, axes = pyplot.subplots(3, len(NUMBERS), figsize=(2.4 * len(NUMBERS), 6), height_ratios=(3, 3, 2))

@@ -18,7 +18,7 @@ from settings import check
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from datamodule.image import ImageDataModule
+    from datamodule.data_module import DataModule
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def main(config: DictConfig) -> None:
     check(config)
     data = cli.build(config.data)
     if not hasattr(data, "ordered_dataloader"):
-        raise UserError(f"data_summary.py measures an ImageDataModule, and {config.data._target_} is none")
+        raise UserError(f"data_summary.py measures a DataModule of this project, and {config.data._target_} is none")
     data.prepare_data()
     data.setup("fit")
     console = open_console(config.verbosity)
@@ -44,13 +44,14 @@ def main(config: DictConfig) -> None:
         )
         std[channel] = 1.0
     facts = {"mean": rounded(mean), "std": rounded(std)}
-    known = {"num_classes": data.num_classes, "channels": data.channels, "image_size": list(data.image_size)}
-    lines = [*new_data_set(config, data), *(f"{name}: {value}" for name, value in {**known, **facts}.items())]
+    known = {name: config.data.get(name) for name in ("num_classes", "channels", "image_size", "features")}
+    given = {name: value for name, value in {**known, **facts}.items() if value is not None}
+    lines = [*new_data_set(config, data), *(f"{name}: {value}" for name, value in given.items())]
     words = [hints.shell_quoted(f"data.{name}={value}".replace(" ", "")) for name, value in facts.items()]
     console.print(*lines, "", " ".join(words), sep="\n", highlight=False, markup=False, soft_wrap=True)
 
 
-def new_data_set(config: DictConfig, data: "ImageDataModule") -> list[str]:
+def new_data_set(config: DictConfig, data: "DataModule") -> list[str]:
     """Return the first lines of a YAML for the settings of the data set on the command line; none if there are none.
 
     It builds on the chosen option. Only what its class itself takes (data.root) stands there, not what all data sets
@@ -67,17 +68,16 @@ def new_data_set(config: DictConfig, data: "ImageDataModule") -> list[str]:
     return ["# config/data/NAME.yaml", built_on, *values] if own else []
 
 
-def class_table(data: "ImageDataModule") -> "Table":
-    """Return the number of images of each class in each part, and of all classes."""
+def class_table(data: "DataModule") -> "Table":
+    """Return the number of items of each class in each part, and of all items; only of all for data without classes."""
     from rich.table import Table
 
-    parts = ("train", "valid", "test")
-    table = Table("class", show_footer=True)
+    parts, summary = ("train", "valid", "test"), data.summary()
+    table = Table("class" if data.num_classes else "", show_footer=True)
     table.columns[0].footer = "all"
-    counts_PK = [data.labels(part).bincount(minlength=data.num_classes).tolist() for part in parts]
-    for part, count_K in zip(parts, counts_PK, strict=True):
-        table.add_column(part, f"{sum(count_K):,}", justify="right")
-    for name, *counts in zip(data.class_names, *counts_PK, strict=True):
+    for part in parts:
+        table.add_column(part, f"{summary[part]:,}", justify="right")
+    for name, *counts in zip(data.class_names, *map(data.class_counts, parts), strict=True) if data.num_classes else ():
         table.add_row(name, *(f"{count:,}" for count in counts))
     return table
 

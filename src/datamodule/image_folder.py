@@ -56,14 +56,14 @@ class FileSource:
         self.max_megapixels, self.limit_setting = max_megapixels, limit_setting
         self.names = [name for names in classes.values() for name in names]
         counts = torch.tensor([len(names) for names in classes.values()])
-        self.labels = torch.tensor(labels).repeat_interleave(counts)
+        self.targets = torch.tensor(labels).repeat_interleave(counts)
         self._zipped = root.is_file()
         self._archives: dict[tuple[int, int], tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]] = {}
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def images(self, index_B: Tensor) -> Tensor:
+    def inputs(self, index_B: Tensor) -> Tensor:
         return torch.stack([self.image(i) for i in index_B.tolist()])
 
     def image(self, i: int) -> Tensor:
@@ -130,7 +130,7 @@ class FileSource:
         )
         for images_BCHW, _, index_B in loader:
             images_NCHW[index_B[0] : index_B[-1] + 1] = images_BCHW
-        return MemorySource(images_NCHW, self.labels)
+        return MemorySource(images_NCHW, self.targets)
 
 
 class ImageFolder(ImageDataModule):

@@ -1,7 +1,7 @@
 """From images to batches: sources, split, order of an epoch, and a DataLoader that resumes within an epoch.
 
-An item is an image or a bag of images; a batch of bags is a SetBatch. Split and order are functions of settings and
-seeds, so a checkpoint holds only the position of a run.
+An item is an image or a set; a batch of sets is a SetBatch. Split and order are functions of settings and seeds, so a
+checkpoint holds only the position of a run.
 """
 
 import hashlib
@@ -17,60 +17,115 @@ from process.errors import UserError
 from set_module.counter_rng import random_int
 from set_module.set_batch import SetBatch
 
-# N images of the source, B items of a batch (images or bags), M items of a part or images in all bags, C channels, H W
+# N items of the source or elements of all sets, B items of a batch, M items of a part or members of all bags
+# C channels, H W, *F shape of one element
 
-Batch = tuple[Tensor | SetBatch, Tensor, Tensor]
+Targets = Tensor | dict[str, Tensor]  # [B, ...], or those of several tasks by the tasks' names
+Batch = tuple[Tensor | SetBatch, Targets, Tensor]
 
 
 class Source(Protocol):
-    """Interface of images and labels by position."""
+    """Interface of inputs and targets by position."""
 
-    labels: Tensor  # int64, one per item
+    @property
+    def targets(self) -> Targets:
+        """Return the targets, one per item."""
+        ...
 
     def __len__(self) -> int: ...
 
-    def images(self, index_B: Tensor) -> Tensor | SetBatch:
-        """Return uint8 [B, C, H, W], or B bags of [C, H, W]."""
+    def inputs(self, index_B: Tensor) -> Tensor | SetBatch:
+        """Return uint8 images [B, C, H, W], or B sets of images or float32 vectors."""
         ...
 
 
 class MemorySource:
     """Source of uint8 images [N, C, H, W] in one tensor: a batch is one index_select."""
 
-    def __init__(self, images_NCHW: Tensor, labels_N: Tensor) -> None:
-        if len(images_NCHW) != len(labels_N):
-            raise UserError(f"{len(images_NCHW)} images and {len(labels_N)} labels: each image needs one label")
-        self.images_NCHW, self.labels = images_NCHW, labels_N
+    def __init__(self, images_NCHW: Tensor, targets: Targets) -> None:
+        self.images_NCHW, self.targets = images_NCHW, targets
+        if len(images_NCHW) != len(self):
+            raise UserError(f"{len(images_NCHW)} images and {len(self)} labels: each image needs one label")
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return count_items(self.targets)
 
-    def images(self, index_B: Tensor) -> Tensor | SetBatch:
+    def inputs(self, index_B: Tensor) -> Tensor | SetBatch:
         return self.images_NCHW.index_select(0, index_B)
 
     def to(self, device: torch.device) -> "MemorySource":
-        return MemorySource(self.images_NCHW.to(device), self.labels.to(device))
+        return MemorySource(self.images_NCHW.to(device), each_target(self.targets, lambda t: t.to(device)))
+
+    @property
+    def elements(self) -> Tensor:
+        """The tensor [N, *F] that takes nearly all memory."""
+        return self.images_NCHW
+
+    @property
+    def device(self) -> torch.device:
+        return self.elements.device
 
 
-class BagSource(MemorySource):
+class SetSource(MemorySource):
+    """Source of sets in memory; `members` holds their elements, float32 vectors [N, F] or uint8 images [N, C, p, p]."""
+
+    def __init__(self, members: SetBatch, targets: Targets) -> None:
+        self.members, self.targets = members, targets
+        if len(members) != len(self):
+            raise UserError(f"{len(members)} sets and {len(self)} targets: each set needs one target")
+
+    def inputs(self, index_B: Tensor) -> SetBatch:
+        return self.shown(self.members[index_B])
+
+    def shown(self, members: SetBatch) -> SetBatch:
+        """Return what a network sees of members: themselves."""
+        return members
+
+    def to(self, device: torch.device) -> "SetSource":
+        return SetSource(self.members.to(device), each_target(self.targets, lambda t: t.to(device)))
+
+    @property
+    def elements(self) -> Tensor:
+        return self.members.values
+
+
+class BagSource(SetSource):
     """Source of bags of uint8 images [N, C, H, W]; `members`, a SetBatch of int64 [M], holds the images of each bag.
 
-    A batch is a SetBatch. Bags may share images, and an image may be in no bag; a label belongs to a bag.
+    A batch is a SetBatch. Bags may share images, and an image may be in no bag; a target belongs to a bag.
     """
 
-    def __init__(self, images_NCHW: Tensor, members: SetBatch, labels: Tensor) -> None:
-        self.images_NCHW, self.labels, self.members = images_NCHW, labels, members
+    def __init__(self, images_NCHW: Tensor, members: SetBatch, targets: Targets) -> None:
+        super().__init__(members, targets)
+        self.images_NCHW = images_NCHW
 
-    def images(self, index_B: Tensor) -> SetBatch:
-        return self.members[index_B].map(lambda member_M: self.images_NCHW.index_select(0, member_M))
+    def shown(self, members: SetBatch) -> SetBatch:
+        return members.map(lambda member_M: self.images_NCHW.index_select(0, member_M))
 
     def to(self, device: torch.device) -> "BagSource":
-        return BagSource(self.images_NCHW.to(device), self.members.to(device), self.labels.to(device))
+        targets = each_target(self.targets, lambda t: t.to(device))
+        return BagSource(self.images_NCHW.to(device), self.members.to(device), targets)
+
+    @property
+    def elements(self) -> Tensor:
+        return self.images_NCHW
+
+
+def each_target(targets: Targets, function: Callable[[Tensor], Tensor]) -> Targets:
+    """Return f(targets), for each task's targets if there are several tasks."""
+    if isinstance(targets, Tensor):
+        return function(targets)
+    return {name: function(target) for name, target in targets.items()}
+
+
+def count_items(targets: Targets) -> int:
+    """Return the number of items that targets belong to."""
+    return len(targets if isinstance(targets, Tensor) else next(iter(targets.values())))
 
 
 def has_room(source: MemorySource, device: torch.device) -> bool:
-    """Return whether the images take less than a quarter of a GPU's free memory."""
-    return device.type == "cuda" and 4 * source.images_NCHW.nbytes < torch.cuda.mem_get_info(device)[0]
+    """Return whether the elements take less than a quarter of a GPU's free memory."""
+    return device.type == "cuda" and 4 * source.elements.nbytes < torch.cuda.mem_get_info(device)[0]
 
 
 def split(
@@ -111,7 +166,7 @@ def split_hash(valid_position: Tensor) -> str:
 
 
 class Part(Dataset[Batch]):
-    """Items of a source at the given positions; a batch is (images_BCHW or bags, labels_B, index_B).
+    """Items of a source at the given positions; a batch is (images_BCHW or sets, targets, index_B).
 
     index_B holds positions in the source, not in the part. If `repeats`, the number i + r M stands for the r-th
     repetition of item i in an epoch: index_B is then greater by r N, so that its patches and its crop are drawn anew.
@@ -130,8 +185,9 @@ class Part(Dataset[Batch]):
         """Return a whole batch: DataLoader calls this instead of one __getitem__ for each item."""
         number_B = torch.as_tensor(indices, device=self.position_M.device)
         index_B = self.position_M.index_select(0, number_B % len(self) if self.repeats else number_B)
-        images, labels_B = self.source.images(index_B), self.source.labels.index_select(0, index_B)
-        return images, labels_B, index_B + number_B // len(self) * len(self.source) if self.repeats else index_B
+        inputs = self.source.inputs(index_B)
+        targets = each_target(self.source.targets, lambda target: target.index_select(0, index_B))
+        return inputs, targets, index_B + number_B // len(self) * len(self.source) if self.repeats else index_B
 
 
 class EpochOrder(Sampler[int]):
@@ -219,7 +275,7 @@ class ResumableLoader(DataLoader):
     sets the sampler's epoch only afterwards: so the state holds the epoch too.
     """
 
-    def __init__(self, dataset: Part, progress: Callable[[], tuple[int, int]], **settings: Any) -> None:
+    def __init__(self, dataset: Dataset[Batch], progress: Callable[[], tuple[int, int]], **settings: Any) -> None:
         super().__init__(dataset, **settings)
         self.progress = progress
 

@@ -52,9 +52,10 @@ class MNISTBags(TorchvisionSet):
         if digits is None:
             return None
         assert isinstance(digits, MemorySource)
+        assert isinstance(digits.targets, torch.Tensor)
         count, seed = (self.train_bags, self.split_seed) if part == "train" else (self.test_bags, TEST_SEED)
         members = draw_bags(len(digits), count, self.bag_size_mean, self.bag_size_std, seed)
-        hit_M = digits.labels.index_select(0, members.values) == self.target_digit
+        hit_M = digits.targets.index_select(0, members.values) == self.target_digit
         labels_B = torch.zeros(count, dtype=torch.int64).index_fill(0, members.index[hit_M], 1)
         return BagSource(digits.images_NCHW, members, labels_B)
 

@@ -76,7 +76,7 @@ def _matching(run: OpenedRun, other: OpenedRun | None, true: int, predicted: int
     if predicted != ANY or show != ALL:
         subset_sizes(len(run.source))
         index_M = evenly_spaced(len(run.source), st.session_state["subset"])
-    labels_M = run.source.labels.cpu()[index_M]
+    labels_M = run.source.targets.cpu()[index_M]
     keep_M = torch.ones(len(index_M), dtype=torch.bool) if true == ANY else labels_M == true
     if predicted != ANY or show != ALL:
         predicted_M = predicted_classes(run, index_M)
@@ -93,9 +93,9 @@ def _matching(run: OpenedRun, other: OpenedRun | None, true: int, predicted: int
 
 def select_patches(run: OpenedRun, index: int) -> Selection:
     """Show the controls of the set, unless the network sees whole images; return what the network is given."""
-    image = run.source.images(torch.tensor([index]))
+    image = run.source.inputs(torch.tensor([index]))
     image = image.values if run.has_bags else image[0]
-    label = int(run.source.labels[index])
+    label = int(run.source.targets[index])
     if not (run.cuts_patches or run.has_bags):
         return Selection(run, index, image, label, ChosenSet([]), None)
     number = _controls(run) if run.cuts_patches else None

@@ -56,7 +56,7 @@ def compute_logits(run: OpenedRun, index_M: Tensor, patch_num: int | None, progr
     """
     parts = []
     for index_B in index_M.split(BATCH):
-        images = run.source.images(index_B)
+        images = run.source.inputs(index_B)
         if run.cuts_patches:
             cutout = copy(run.network.cutout)  # several people may look at the same network
             if patch_num is not None:

@@ -34,7 +34,7 @@ IMAGES = 1000  # on which the accuracy by number of patches is measured here
 def confusion_view(run: OpenedRun, other: OpenedRun | None) -> None:
     """Show the accuracy, the confusion matrix, and the images of a cell that was clicked."""
     index_M = select_subset(len(run.source))
-    labels_M = run.source.labels.cpu()[index_M]
+    labels_M = run.source.targets.cpu()[index_M]
     predicted_M = predicted_classes(run, index_M)
     correct_M = predicted_M == labels_M
     patches = f", {run.largest_patch_num} patches each" if run.largest_patch_num else ""
@@ -128,7 +128,7 @@ def _cell_images(
         return
     shown = found_F[:MOST_IMAGES].tolist()
     predicted_of = dict(zip(index_M.tolist(), predicted_M.tolist(), strict=True))
-    images = [run.source.images(torch.tensor([index])) for index in shown]
+    images = [run.source.inputs(torch.tensor([index])) for index in shown]
     thumbnails = [
         fitted(mosaic(list(image.values), pictures.CELL), pictures.CELL)
         if run.has_bags
@@ -136,7 +136,7 @@ def _cell_images(
         for image in images
     ]
     names = drawable_names(tuple(run.class_names))
-    captions = [(names[int(run.source.labels[i])], f"as {names[predicted_of[i]]}") for i in shown]
+    captions = [(names[int(run.source.targets[i])], f"as {names[predicted_of[i]]}") for i in shown]
 
     def clicked(x: float, y: float) -> None:
         place = pictures.cell_at(x, y, len(shown), COLUMNS)
@@ -199,7 +199,7 @@ def recorded_accuracy(run: OpenedRun) -> dict[int, float]:
 def _measured_accuracy(run: OpenedRun) -> dict[int, float]:
     """Return the accuracy on a subset of the test images by the number of patches."""
     index_M = evenly_spaced(len(run.source), IMAGES)
-    labels_M = run.source.labels.cpu()[index_M]
+    labels_M = run.source.targets.cpu()[index_M]
     most = run.patch_num_limit or max(PATCH_NUMS)
     words = f"Measured here on {len(index_M)} test images"
     if len(index_M) < len(run.source):

@@ -24,7 +24,7 @@ class Sample:
         """Yield (images or bags, labels_B, index_B) of `most` items at most, evenly spaced."""
         index_N = torch.arange(len(self))[:: -(-len(self) // most)]
         for index_B in index_N.split(BATCH):
-            yield self.source.images(index_B), self.source.labels.index_select(0, index_B), index_B
+            yield self.source.inputs(index_B), self.source.targets.index_select(0, index_B), index_B
 
 
 def of_test_set(data: Any) -> Sample | None:

@@ -165,7 +165,7 @@ def data_on_device(place: Place) -> str:
         weights.append(torch.nn.utils.parameters_to_vector(model.cpu().parameters()))
         source = data.source("train")
         assert source is not None
-        where.append(source.labels.device.type)
+        where.append(source.targets.device.type)
     assert where == [place.device.type, "cpu"], f"the images are on {where[0]}, with a worker on {where[1]}"
     different = int((weights[0] != weights[1]).sum())
     assert not different, f"{different} of {len(weights[0])} weights differ from those with a worker"

@@ -36,10 +36,10 @@ class Noise(ImageDataModule):
         super().__init__(**settings)
         torch.manual_seed(0)
         self.images = torch.randint(0, 256, (count, self.channels, *self.image_size), dtype=torch.uint8)
-        self.targets = torch.randint(0, 10, (count,))
+        self.labels_N = torch.randint(0, 10, (count,))
 
     def load(self, part: str) -> MemorySource | None:
-        return MemorySource(self.images, self.targets) if part == "train" else None
+        return MemorySource(self.images, self.labels_N) if part == "train" else None
 
 
 class RandomBytes(Noise):
@@ -71,7 +71,7 @@ class Shuffled:
     """The batches of a plain loop whose data set is two tensors on the device."""
 
     def __init__(self, data: Noise, device: torch.device) -> None:
-        self.images, self.labels = data.images.to(device), data.targets.to(device)
+        self.images, self.labels = data.images.to(device), data.labels_N.to(device)
         self.augment = data.augment and data.augment.to(device)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -11,8 +11,8 @@ def test_every_image_once_and_test_images_the_same_whatever_the_seed(settings):
     assert torch.equal(test.images_NCHW, other.source("test").images_NCHW)
     assert (len(train), len(test)) == (1442, 355)
     assert one.summary()["split_hash"] != other.summary()["split_hash"]
-    assert torch.bincount(test.labels).min() >= 34  # stratified: a fifth of 174 to 183 images
-    assert torch.bincount(test.labels).max() <= 36
+    assert torch.bincount(test.targets).min() >= 34  # stratified: a fifth of 174 to 183 images
+    assert torch.bincount(test.targets).max() <= 36
     whole = torch.from_numpy(load_digits().images)
     ours = torch.cat([train.images_NCHW, test.images_NCHW])[:, 0]
     assert ours.max() == 255

@@ -6,7 +6,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from datamodule import image
+from datamodule import data_module
 from datamodule.loader import MemorySource
 from process.errors import UserError
 
@@ -199,7 +199,7 @@ def test_balanced_training_shows_all_classes_equally_often(uneven, choice):
     assert set((index % 30).tolist()) <= set(allowed)
     for images, _, index in batches:
         assert torch.equal(images[:, 0, 0, 0].long(), data.own_index(index))
-    assert {len(data.labels("train")), len(torch.cat([b[2] for b in data.ordered_dataloader("train")]))} == {
+    assert {len(data.targets("train")), len(torch.cat([b[2] for b in data.ordered_dataloader("train")]))} == {
         len(labels)
     }
 
@@ -229,7 +229,7 @@ def test_facts_that_contradict_the_data_are_refused(uneven, counting):
         counting(num_classes=2).setup("fit")
     data = uneven([3, 3, 3])
     source = data.load("train")
-    data.load = lambda part: MemorySource(source.images_NCHW, source.labels - 1)
+    data.load = lambda part: MemorySource(source.images_NCHW, source.targets - 1)
     with pytest.raises(UserError, match="labels are -1 to 1"):
         data.setup("fit")
 
@@ -237,12 +237,12 @@ def test_facts_that_contradict_the_data_are_refused(uneven, counting):
 def test_moves_to_a_device_with_room(counting, monkeypatch):
     data = counting()
     monkeypatch.setattr(type(data), "_device", torch.device("meta"))
-    monkeypatch.setattr(image, "has_room", lambda source, device: True)
+    monkeypatch.setattr(data_module, "has_room", lambda source, device: True)
     part = data._part("train")
     assert part.source.images_NCHW.device.type == part.position_M.device.type == "meta"
     assert part[0][0].device.type == "meta"
     assert data._part("valid").source is part.source
-    monkeypatch.setattr(image, "has_room", lambda source, device: False)
+    monkeypatch.setattr(data_module, "has_room", lambda source, device: False)
     assert counting()._part("train").position_M.device.type == "cpu"
 
 
@@ -251,8 +251,8 @@ def test_room_is_a_quarter_of_what_is_free(monkeypatch):
     device = torch.device("cuda")
     for free, room in [(1000, False), (1001, True)]:
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10**9))
-        assert image.has_room(source, device) is room
-    assert not image.has_room(source, torch.device("cpu"))
+        assert data_module.has_room(source, device) is room
+    assert not data_module.has_room(source, torch.device("cpu"))
 
 
 def test_refuses_images_of_another_shape(counting):

@@ -52,9 +52,9 @@ def test_labels_and_order(root, folder):
     data = folder(root)
     train, test = data.source("train"), data.source("test")
     assert data.class_names == ["cat", "dog"]
-    assert train.labels.tolist() == [0] * 10 + [1] * 5
+    assert train.targets.tolist() == [0] * 10 + [1] * 5
     assert train.images_NCHW[:, 0, 0, 0].tolist() == list(range(15))
-    assert test.labels.tolist() == [1] * 3  # the label of the same class in train, not its place in test
+    assert test.targets.tolist() == [1] * 3  # the label of the same class in train, not its place in test
     assert {"train": 10, "valid": 5, "test": 3}.items() <= data.summary().items()
 
 
@@ -63,7 +63,7 @@ def test_zip_holds_the_same(root, folder, top):
     one, other = folder(root), folder(zipped(root, top))
     for part in ("train", "test"):
         assert torch.equal(one.source(part).images_NCHW, other.source(part).images_NCHW)
-        assert torch.equal(one.source(part).labels, other.source(part).labels)
+        assert torch.equal(one.source(part).targets, other.source(part).targets)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -93,8 +93,8 @@ def test_workers_decode_the_same(root, folder, monkeypatch):
 
 def test_an_open_archive_can_be_sent_to_a_worker(root, folder):
     source = folder(zipped(root, ""), memory_limit_gib=0).source("train")
-    images = source.images(torch.tensor([3]))
-    assert torch.equal(pickle.loads(pickle.dumps(source)).images(torch.tensor([3])), images)
+    images = source.inputs(torch.tensor([3]))
+    assert torch.equal(pickle.loads(pickle.dumps(source)).inputs(torch.tensor([3])), images)
 
 
 def test_grey(root, folder):

@@ -14,7 +14,7 @@ from tiny_mnist import write_mnist
 from torch import nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from datamodule import image
+from datamodule import data_module
 from datamodule.loader import BagSource
 from datamodule.mnist_bags import MNISTBags, draw_bags
 from model import TaskModule
@@ -82,8 +82,8 @@ def test_a_label_says_whether_the_digit_is_in_the_bag(bags, target):
     for part, num_digits in (("train", 30), ("test", 20)):
         source = bags(target_digit=target).source(part)
         digits = [[position % 10 for position in bag.tolist()] for bag in source.members]
-        assert source.labels.tolist() == [int(target in bag) for bag in digits]
-        assert 0 < sum(source.labels.tolist()) < len(source)
+        assert source.targets.tolist() == [int(target in bag) for bag in digits]
+        assert 0 < sum(source.targets.tolist()) < len(source)
         assert len(source.images_NCHW) == num_digits
     assert bags(target_digit=target).class_names == [f"without {target}", f"with {target}"]
 
@@ -100,7 +100,7 @@ def test_the_split_s_seed_draws_the_training_bags_and_the_test_bags_are_always_t
 @pytest.mark.parametrize("index", [[3, 0, 3, 24], [7], list(range(25))])
 def test_a_batch_is_what_a_loop_over_the_bags_picks(bags, index):
     source = bags().source("train")
-    batch = source.images(torch.tensor(index))
+    batch = source.inputs(torch.tensor(index))
     sets = [source.images_NCHW[source.members[i]] for i in index]
     expected = SetBatch.from_list(sets)
     assert batch.values.dtype == torch.uint8
@@ -116,8 +116,8 @@ def test_batches(bags, workers):
     for loader in (data.train_dataloader(), data.val_dataloader()):
         for images, labels, index in loader:
             assert isinstance(images, SetBatch)
-            assert torch.equal(images.values, data.source("train").images(index).values)
-            assert torch.equal(labels, data.source("train").labels[index])
+            assert torch.equal(images.values, data.source("train").inputs(index).values)
+            assert torch.equal(labels, data.source("train").targets[index])
             assert labels.dtype == index.dtype == torch.int64
             assert len(images) == len(labels) == len(index)
             seen += index.tolist()
@@ -160,11 +160,11 @@ def test_workers_and_a_resume_in_the_middle_of_an_epoch_change_nothing(bags, tmp
 def test_moves_to_a_device_with_room(bags, monkeypatch):
     data = bags()
     monkeypatch.setattr(type(data), "_device", torch.device("meta"))
-    monkeypatch.setattr(image, "has_room", lambda source, device: True)
+    monkeypatch.setattr(data_module, "has_room", lambda source, device: True)
     source = data._part("train").source
     assert isinstance(source, BagSource)
     members = source.members
-    tensors = (source.images_NCHW, source.labels, members.values, members.lengths, members.index)
+    tensors = (source.images_NCHW, source.targets, members.values, members.lengths, members.index)
     assert {tensor.device.type for tensor in tensors} == {"meta"}
 
 
@@ -198,5 +198,5 @@ def test_real_mnist(settings):
     data.prepare_data()
     train, test = data.source("train"), data.source("test")
     expected = 1 - (1 - 5949 / 60_000) ** train.members.lengths.double()  # MNIST holds 5949 nines
-    assert float(train.labels.double().mean()) == pytest.approx(float(expected.mean()), abs=0.015)
-    assert test.labels.sum() == 643
+    assert float(train.targets.double().mean()) == pytest.approx(float(expected.mean()), abs=0.015)
+    assert test.targets.sum() == 643

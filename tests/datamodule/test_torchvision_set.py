@@ -36,7 +36,7 @@ def test_mnist(mnist, tmp_path):
     stored = (tmp_path / "MNIST/raw/train-images-idx3-ubyte").read_bytes()[16:]
     assert source.images_NCHW.numpy().tobytes() == stored
     assert source.images_NCHW.shape == (12, 1, 28, 28)
-    assert source.labels.tolist() == [*range(10), 0, 1]
+    assert source.targets.tolist() == [*range(10), 0, 1]
     assert {"train": 7, "valid": 5, "test": 6}.items() <= data.summary().items()
     assert data.class_names[3].startswith("3")
 
@@ -67,7 +67,7 @@ def test_cifar(mnist, tmp_path, monkeypatch, name, labels):
     data = mnist(name, channels=3, image_size=[32, 32], valid=2)
     data.prepare_data()
     assert torch.equal(data.source("test").images_NCHW, torch.from_numpy(pixels))
-    assert data.source("test").labels.tolist() == [5, 4, 3, 2, 1, 0]
+    assert data.source("test").targets.tolist() == [5, 4, 3, 2, 1, 0]
     assert len(data.source("train")) == 6 * len(lists["train_list"])
     assert data.class_names == list("abcdefghij")
 
@@ -115,7 +115,7 @@ def test_real_mnist(settings):
     train = data.source("train")
     pixels = train.images_NCHW.float() / 255
     assert (round(pixels.mean().item(), 4), round(pixels.std().item(), 4)) == (0.1307, 0.3081)
-    assert torch.bincount(train.labels).tolist() == [
+    assert torch.bincount(train.targets).tolist() == [
         5923,
         6742,
         5958,
