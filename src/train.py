@@ -1,4 +1,4 @@
-"""Train a classifier, keep its best checkpoint, test it, and leave a run folder: `python src/train.py --help`."""
+"""Train a network, keep its best checkpoint, test it, and leave a run folder: `python src/train.py --help`."""
 
 import logging
 from pathlib import Path
@@ -46,6 +46,7 @@ def train(config: DictConfig, run: Run) -> float | None:
     data, model = cli.build(config.data), cli.build(config.model)
     ranks.agree_on("data", data.prepare_data, timeout=86400)  # seconds: a download may take long
     data.setup()
+    check_targets(model, data)
     refuse_unvalidated_scheduler(config, data)
     checkpoint = starting_point(run, model, data)
     changed = {"new_schedule": run.has_changed("new_schedule"), "stop_again": not run.has_changed("new_patience")}
@@ -81,6 +82,15 @@ def train(config: DictConfig, run: Run) -> float | None:
         if failure := getattr(callback, "failure", None):  # the test's loss is NaN
             raise failure
     return result.score
+
+
+def check_targets(model: "LightningModule", data: Any) -> None:
+    """Raise a UserError if the targets are not of the model's task."""
+    task: Any = getattr(model, "task", None)
+    if hasattr(task, "check_targets"):
+        for part in ("train", "valid"):
+            if len(targets := data.targets(part)):
+                task.check_targets(targets, f"the {part} targets of {type(data).__name__}")
 
 
 def starting_point(run: Run, model: "LightningModule", data: Any) -> Path | None:

@@ -50,6 +50,13 @@ VALID = {
     },
     "optimizer": {},
     "metrics": ["f1"],
+    "task": {
+        "classification": {
+            "_target_": "task.classification.Classification",
+            "metrics": {"_target_": "task.metrics.multiclass", "names": "${metrics}"},
+        }
+    },
+    "task_weights": {},
     "verbosity": 1,
     "model": {"_target_": "model.TaskModule", "network": {"_target_": "network.patch_set.PatchSet", "patch_size": 8}},
 }
