@@ -22,7 +22,7 @@ Sums = dict[str, tuple[float, int]]  # name -> (sum, number of items)
 def missing(module: pl.LightningModule, needs: Iterable[str]) -> list[str]:
     """Return which attributes in `needs` a LightningModule lacks; a callback class lists those it uses as `needs`.
 
-    Callbacks need `step_metrics` (the logged rows of a TrainingLog), `lr`, `network`, or `test_logits` or `test_values`,
+    Callbacks need `step_metrics` (the rows of a TrainingLog), `lr`, `network`, or `test_logits` or `test_values`,
     with which a module declares that its test_step returns logits of classes [B, K], or values [B, ...].
     """
     return [name for name in needs if not hasattr(module, name)]

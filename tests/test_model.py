@@ -278,8 +278,8 @@ def test_class_weights_are_settings_that_no_checkpoint_holds():
     other.load_state_dict(model.state_dict())
     model.load_state_dict(other.state_dict())
     assert model.task.loss.weight.tolist() == [0.5, 1, 3]
-    assert model.to(torch.bfloat16).loss.weight.dtype == torch.float32
-    assert model.to("meta").loss.weight.device.type == "meta"
+    assert model.to(torch.bfloat16).task.loss.weight.dtype == torch.float32
+    assert model.to("meta").task.loss.weight.device.type == "meta"
 
 
 def test_half_precision_is_that_of_the_network_alone():
