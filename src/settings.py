@@ -110,6 +110,10 @@ _NUMBERS = Rule(
     "a list of numbers, one per channel or feature, or one for all",
     lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(type(x) in (int, float) for x in v),
 )
+_RANGE = Rule(
+    "the smallest and the largest number, such as [1,10]",
+    lambda v: isinstance(v, ListConfig) and len(v) == 2 and all(type(n) is int and n >= 1 for n in v) and v[0] <= v[1],
+)
 _SHARE = Rule(
     "a ratio between 0 and 1, a whole number, or 0 for none",
     lambda v: (type(v) is int and v >= 0) or (type(v) is float and 0 <= v < 1),
@@ -205,6 +209,12 @@ TABLE = (
     Setting("data.target_digit", _DIGIT, optional=True, fixed=True),
     Setting("data.bag_size_mean", _number(1), optional=True, fixed=True),
     Setting("data.bag_size_std", _number(0), optional=True, fixed=True),
+    Setting("data.max_elements", _integer(1).or_null(), optional=True, fixed=True),
+    Setting("data.set_size", _RANGE, optional=True, fixed=True),
+    Setting("data.steps_per_epoch", _integer(1), optional=True, fixed=True, new_schedule=True),
+    Setting("data.valid_sets", _integer(0), optional=True, fixed=True),
+    Setting("data.test_sets", _integer(0), optional=True, fixed=True),
+    Setting("data.components", _integer(1), optional=True, fixed=True),
     Setting("data.train_bags", _integer(1), optional=True, fixed=True),
     Setting("data.test_bags", _integer(1), optional=True, fixed=True),
     # the parts of a training
@@ -489,6 +499,11 @@ def _check_classes(config: DictConfig) -> None:
     weights = OmegaConf.select(config, "loss.weight")
     if isinstance(weights, ListConfig) and classes is not None and len(weights) != classes:
         raise UserError(f"loss.weight has {len(weights)} numbers for {classes} classes: give one per class")
+
+
+def holds_sets(data: DictConfig) -> bool:
+    """Return whether the items of a data set are sets already, of which nothing is cut."""
+    return any(data.get(name) is not None for name in ("train_bags", "set_size", "features"))
 
 
 def lower_is_better(config: DictConfig) -> list[str]:

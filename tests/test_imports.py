@@ -24,7 +24,7 @@ ALLOWED = {  # part -> the parts of this project that it may import; adapter is 
     "network": {"network", "set_module", "process", "settings"},
     "set_module": {"set_module"},
     "fonts": set(),
-    "datamodule": {"datamodule", "set_module", "process"},
+    "datamodule": {"datamodule", "set_module", "process", "settings"},
     "callback": {"callback", "training_log", "run", "process"},
     "figure": {"figure", "fonts", "training_log", "set_module", "run", "process"},
     "logger": {"logger", "run", "process"},

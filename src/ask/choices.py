@@ -33,7 +33,8 @@ def takes_sets(model: str) -> bool:
 
 
 def holds_bags(data: str) -> bool:
-    return "train_bags:" in _text(f"data/{data}")
+    """Return whether the items of the data are sets already."""
+    return any(f"  {name}:" in _text(f"data/{data}") for name in ("train_bags", "set_size", "features"))
 
 
 def is_folder(data: str) -> bool:

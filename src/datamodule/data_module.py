@@ -21,6 +21,7 @@ from datamodule.loader import (
     Part,
     ResumableBatches,
     ResumableLoader,
+    SetSource,
     Source,
     Targets,
     each_target,
@@ -57,6 +58,8 @@ class DataModule(LightningDataModule, ABC):
         channels: of images, and of images in sets; None for vectors.
         image_size: likewise.
         features: the length of a vector; None for images.
+        max_elements: larger sets are reduced to so many elements, drawn anew in each epoch of training, and always the
+            same in validation and test.
         mean: of each channel, or of each feature; so is std.
     """
 
@@ -80,7 +83,8 @@ class DataModule(LightningDataModule, ABC):
         features: int | None = None,
         crop_padding: int = 0,
         flip: bool = False,
-        balanced: bool = False,  # runs of older versions have no such setting
+        balanced: bool = False,  # runs of older versions have neither this setting nor the next
+        max_elements: int | None = None,
     ) -> None:
         super().__init__()
         self.num_classes, self.features, self.channels = num_classes, features, channels
@@ -89,7 +93,9 @@ class DataModule(LightningDataModule, ABC):
         self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
         self.valid, self.fold, self.num_folds = valid, fold, num_folds
         self.split_seed, self.limit_train, self.balanced = split_seed, limit_train, balanced
-        self.augmented = crop_padding > 0 or flip
+        self.max_elements, self.augmented = max_elements, crop_padding > 0 or flip
+        if features is not None and self.augmented:
+            raise UserError("vectors are neither cropped nor flipped: data.crop_padding=0 data.flip=false")
         self._sources: dict[str, Source | None] = {}
 
     @property
@@ -182,8 +188,8 @@ class DataModule(LightningDataModule, ABC):
         order = EpochOrder(len(part), self.seed, *self._epoch_and_ranks(), labels_M if self.balanced else None)
         single = len(order) > self.batch_size > 1 and len(order) % self.batch_size == 1
         batches = ResumableBatches(order, self.batch_size, drop_last=single)
-        batches.device = part.position_M.device
-        return self._resumable_loader(part, batches)
+        batches.device, batches.with_epoch = part.position_M.device, self.max_elements is not None
+        return self._resumable_loader(part, batches, self._loader_settings_of(part))
 
     def _epoch_and_ranks(self) -> tuple[int, int, int]:
         """Return the epoch that training begins with, this rank, and the number of ranks."""
@@ -193,7 +199,9 @@ class DataModule(LightningDataModule, ABC):
         progressed: Any = self.trainer.fit_loop.epoch_progress.current
         return progressed.processed, self.trainer.global_rank, self.trainer.world_size
 
-    def _resumable_loader(self, part: Dataset[Batch], batches: ResumableBatches) -> ResumableLoader:
+    def _resumable_loader(
+        self, part: Dataset[Batch], batches: ResumableBatches, settings: dict[str, Any]
+    ) -> ResumableLoader:
         def progress() -> tuple[int, int]:
             assert self.trainer is not None
             loop: Any = self.trainer.fit_loop
@@ -203,7 +211,7 @@ class DataModule(LightningDataModule, ABC):
             complete, batch = divmod(batches, int(self.trainer.num_training_batches))
             return epoch.processed + complete, batch
 
-        return ResumableLoader(part, progress, batch_sampler=batches, **self._loader_settings(part))
+        return ResumableLoader(part, progress, batch_sampler=batches, **settings)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         return self.ordered_dataloader("valid") if self.has_valid else _none()
@@ -231,7 +239,8 @@ class DataModule(LightningDataModule, ABC):
             if source.device != self._device and has_room(source, self._device):
                 source = self._sources[origin] = source.to(self._device)
             position = position.to(source.device)
-        return Part(source, position, repeats=self.balanced and name == "train")
+        seed = self.seed if name == "train" else 0  # a test set is the same for every seed
+        return Part(source, position, self.balanced and name == "train", self.max_elements, seed)
 
     @property
     def _device(self) -> torch.device:
@@ -241,16 +250,26 @@ class DataModule(LightningDataModule, ABC):
         """Return the batches of a part in the order of its items, each item once; ranks take turns."""
         return self._ordered(self._part(name))
 
+    def sized_dataloader(self, name: str, n: int) -> DataLoader | None:
+        """Return the batches of a part with n random elements of each set, all of a smaller set; None for images."""
+        part = self._part(name)
+        if not isinstance(part.source, SetSource):
+            return None
+        part.max_elements = n
+        return self._ordered(part)
+
     def _ordered(self, part: Part) -> DataLoader:
         sampler = None
         if self.trainer is not None and self.trainer.world_size > 1:
             # Lightning's own sampler gives some items to two ranks, to make equal shares, and counts them twice
             ranks = {"num_replicas": self.trainer.world_size, "rank": self.trainer.global_rank}
             sampler = UnrepeatedDistributedSampler(part, shuffle=False, **ranks)
-        return DataLoader(part, self.batch_size, sampler=sampler, **self._loader_settings(part))
+        return DataLoader(part, self.batch_size, sampler=sampler, **self._loader_settings_of(part))
 
-    def _loader_settings(self, part: Any) -> dict[str, Any]:
-        in_memory = isinstance(part.source, MemorySource)
+    def _loader_settings_of(self, part: Part) -> dict[str, Any]:
+        return self._loader_settings(isinstance(part.source, MemorySource), part.position_M.device)
+
+    def _loader_settings(self, in_memory: bool, device: torch.device) -> dict[str, Any]:
         workers = self.num_workers
         if workers is None:
             workers = 0 if in_memory else suggested_max_num_workers(self.trainer.num_devices if self.trainer else 1)
@@ -264,7 +283,7 @@ class DataModule(LightningDataModule, ABC):
             "num_workers": workers,
             "multiprocessing_context": start_method(workers),
             "persistent_workers": workers > 0,
-            "pin_memory": self._device.type == "cuda" and part.position_M.device.type == "cpu",
+            "pin_memory": self._device.type == "cuda" and device.type == "cpu",
         }
 
     def _labels(self, targets: Targets) -> Tensor | None:

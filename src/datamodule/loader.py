@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
+from datamodule.subsample import subsample
 from process.errors import UserError
-from set_module.counter_rng import random_int
+from set_module.counter_rng import FIXED, random_int
 from set_module.set_batch import SetBatch
 
 # N items of the source or elements of all sets, B items of a batch, M items of a part or members of all bags
@@ -118,6 +119,14 @@ def each_target(targets: Targets, function: Callable[[Tensor], Tensor]) -> Targe
     return {name: function(target) for name, target in targets.items()}
 
 
+def join_targets(parts: Sequence[Targets]) -> Targets:
+    """Return the targets of one part after the other."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat([part for part in parts if isinstance(part, Tensor)])
+    return {name: torch.cat([part[name] for part in parts if not isinstance(part, Tensor)]) for name in first}
+
+
 def count_items(targets: Targets) -> int:
     """Return the number of items that targets belong to."""
     return len(targets if isinstance(targets, Tensor) else next(iter(targets.values())))
@@ -170,10 +179,20 @@ class Part(Dataset[Batch]):
 
     index_B holds positions in the source, not in the part. If `repeats`, the number i + r M stands for the r-th
     repetition of item i in an epoch: index_B is then greater by r N, so that its patches and its crop are drawn anew.
+    A set of more than `max_elements` gets so many of its elements, a function of (seed, epoch, index_B); the epoch
+    comes with the numbers of the items, without which the elements are always the same.
     """
 
-    def __init__(self, source: Source, position_M: Tensor, repeats: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source,
+        position_M: Tensor,
+        repeats: bool = False,
+        max_elements: int | None = None,
+        seed: int = 0,
+    ) -> None:
         self.source, self.position_M, self.repeats = source, position_M, repeats
+        self.max_elements, self.seed = max_elements, seed
 
     def __len__(self) -> int:
         return len(self.position_M)
@@ -181,13 +200,28 @@ class Part(Dataset[Batch]):
     def __getitem__(self, i: int) -> Batch:
         return self.__getitems__([i])
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def __getitems__(self, indices: Sequence[int] | tuple[int, Any]) -> Batch:
         """Return a whole batch: DataLoader calls this instead of one __getitem__ for each item."""
-        number_B = torch.as_tensor(indices, device=self.position_M.device)
-        index_B = self.position_M.index_select(0, number_B % len(self) if self.repeats else number_B)
-        inputs = self.source.inputs(index_B)
-        targets = each_target(self.source.targets, lambda target: target.index_select(0, index_B))
-        return inputs, targets, index_B + number_B // len(self) * len(self.source) if self.repeats else index_B
+        epoch, numbers = indices if isinstance(indices, tuple) else (FIXED, indices)
+        number_B = torch.as_tensor(numbers, device=self.position_M.device)
+        own_B = index_B = self.position_M.index_select(0, number_B % len(self) if self.repeats else number_B)
+        if self.repeats:
+            index_B = own_B + number_B // len(self) * len(self.source)
+        inputs = limited_inputs(self.source, own_B, self.max_elements, self.seed, epoch, index_B)
+        targets = each_target(self.source.targets, lambda target: target.index_select(0, own_B))
+        return inputs, targets, index_B
+
+
+def limited_inputs(
+    source: Source, own_B: Tensor, max_elements: int | None, seed: int, epoch: int, index_B: Tensor
+) -> Tensor | SetBatch:
+    """Return the inputs at the positions own_B; of a larger set max_elements, which (seed, epoch, index_B) choose."""
+    if max_elements is None:
+        return source.inputs(own_B)
+    if isinstance(source, SetSource):  # before the images of a bag are read
+        return source.shown(subsample(source.members[own_B], max_elements, seed, epoch, index_B))
+    inputs = source.inputs(own_B)
+    return subsample(inputs, max_elements, seed, epoch, index_B) if isinstance(inputs, SetBatch) else inputs
 
 
 class EpochOrder(Sampler[int]):
@@ -244,11 +278,13 @@ def balance(order_M: Tensor, labels_M: Tensor, generator: torch.Generator) -> Te
 class ResumableBatches(BatchSampler):
     """BatchSampler of torch that yields arrays; in the epoch `resumed[0]` it begins with the batch `resumed[1]`.
 
-    For images on a GPU, `device`, it yields tensors there: to copy an array would wait for the step before it.
+    For images on a GPU, `device`, it yields tensors there: to copy an array would wait for the step before it. If
+    `with_epoch`, it yields the epoch too, which a worker process does not know.
     """
 
     sampler: EpochOrder
     resumed = (0, 0)
+    with_epoch = False
     device = torch.device("cpu")
 
     def __iter__(self) -> Iterator[Any]:
@@ -256,7 +292,8 @@ class ResumableBatches(BatchSampler):
         # an array becomes an index tensor in 1 us where a list of 128 takes 10
         array: Any = order.numpy() if self.device.type == "cpu" else order.to(self.device)
         for i in range(batch if self.sampler.epoch == epoch else 0, len(self)):
-            yield array[i * self.batch_size : (i + 1) * self.batch_size]
+            numbers = array[i * self.batch_size : (i + 1) * self.batch_size]
+            yield (self.sampler.epoch, numbers) if self.with_epoch else numbers
 
 
 def start_method(workers: int) -> str | None:

@@ -3,16 +3,33 @@
 from omegaconf import DictConfig, OmegaConf
 
 from process.errors import UserError
+from settings import holds_sets
 
 
 def check(config: DictConfig) -> None:
-    """Raise a UserError for a mean or std that does not normalise, and for settings that do not fit bags."""
+    """Raise a UserError for a mean or std that does not normalise, and for settings that do not fit sets."""
     if config.get("resume") is None and "run" not in config:  # a trained network keeps what it was trained with
-        _check_normalisation(config.data)
-    _check_bags(config)
+        if config.data.get("features") is None:
+            _check_pixels(config.data)
+        else:
+            _check_features(config.data)
+    _check_sets(config)
 
 
-def _check_normalisation(data: DictConfig) -> None:
+def _check_features(data: DictConfig) -> None:
+    """Raise a UserError for a mean or std that is not one of vectors."""
+    for name in ("mean", "std"):
+        values = list(data[name])
+        if len(values) not in (1, data.features):
+            raise UserError(
+                f"data.{name}={values}: give 1 number, or {data.features}, as data.features={data.features}; "
+                "src/data_summary.py measures mean and std"
+            )
+    if not all(0 < std < float("inf") for std in data.std):
+        raise UserError(f"data.std={list(data.std)}: must be > 0 (1 divides nothing)")
+
+
+def _check_pixels(data: DictConfig) -> None:
     """Raise a UserError for a mean or std that is not one of pixels in 0..1, with the right value if it is known."""
     facts = {name: list(data[name]) for name in ("mean", "std")}
     measure = "src/data_summary.py measures mean and std"
@@ -39,22 +56,34 @@ def _numbers(values: list[float]) -> str:
     return "[" + ",".join(f"{value:.4g}" for value in values) + "]"
 
 
-def _check_bags(config: DictConfig) -> None:
-    """Raise a UserError for settings that do not fit bags (MNIST_bags), whose items are sets already."""
+def _check_sets(config: DictConfig) -> None:
+    """Raise a UserError for settings that do not fit data whose items are sets already."""
     data, size, mode = config.data, config.hparams.patch_size, config.hparams.patch_mode
-    if "train_bags" not in data:
+    vectors = data.get("features") is not None
+    if not vectors and any(name in data and data[name] is None for name in ("channels", "image_size")):
+        raise UserError("data.channels or data.image_size is null: give both of images, or data.features of vectors")
+    if not holds_sets(data):
+        if data.get("max_elements") is not None:
+            raise UserError(
+                f"data.max_elements={data.max_elements}: this data set holds images, not sets: choose null, and "
+                "hparams.patch_num_max for the number of patches"
+            )
         return
-    if (
-        OmegaConf.select(config, "model.network") is not None
-        and OmegaConf.select(config, "model.network.patch_size") is None
-    ):
-        raise UserError("this data set holds bags, and the network takes images: choose model=patch_set or deep_sets")
+    name = "vectors" if vectors else "bags" if "train_bags" in data else "sets"
+    if OmegaConf.select(config, "model.network") is not None and "patch_size" not in config.model.network:
+        raise UserError(
+            f"this data set holds {name}, and the network takes images: choose model=patch_set or deep_sets"
+        )
     if data.crop_padding > 0 or data.flip:
-        raise UserError("bags are neither cropped nor flipped: data.crop_padding=0 data.flip=false")
+        raise UserError(f"{name} are neither cropped nor flipped: data.crop_padding=0 data.flip=false")
     if mode is not None:
-        raise UserError(f"hparams.patch_mode={mode}: this data set holds bags, nothing is cut: hparams.patch_mode=null")
+        raise UserError(
+            f"hparams.patch_mode={mode}: this data set holds {name}, nothing is cut: hparams.patch_mode=null"
+        )
+    if vectors:
+        return
     height, width = data.image_size
     if [height, width] != 2 * [size]:
         raise UserError(
-            f"hparams.patch_size={size}: nothing is cut out of the {height}x{width} images of a bag: choose {height}"
+            f"hparams.patch_size={size}: nothing is cut out of the {height}x{width} images of a set: choose {height}"
         )

@@ -5,7 +5,7 @@ import math
 from omegaconf import DictConfig, OmegaConf
 
 from process.errors import UserError
-from settings import SettingError
+from settings import SettingError, holds_sets
 
 PARTS = ("embed", "position", "encoder", "pool")
 OF_PATCHES_ALONE = ("network.cnn_embed.CNNEmbed",)  # embeddings that take no vectors
@@ -67,7 +67,7 @@ def _check_patches(config: DictConfig) -> None:
                 f"hparams.{name}={number} exceeds the {places} places of a {size}x{size} patch: "
                 f"choose <= {places}, or hparams.patch_replace=true"
             )
-    if mode is None and "train_bags" not in data:
+    if mode is None and not holds_sets(data):
         raise UserError(
             "hparams.patch_mode=null is for bags, and this data set holds images: choose random, grid or all"
         )

@@ -3,6 +3,7 @@ from configs import CONFIG, composed
 
 from ask import choices
 from process.errors import UserError
+from settings import holds_sets
 
 
 @pytest.mark.parametrize(("group", "default"), [("data", "MNIST"), ("model", "patch_set"), ("experiment", None)])
@@ -31,7 +32,7 @@ def test_which_data_hold_bags_or_are_a_folder(data, tmp_path, monkeypatch):
     (tmp_path / "train" / "red").mkdir(parents=True)
     monkeypatch.setenv("DATASET", str(tmp_path))
     config = composed(f"data={data}").data
-    assert choices.holds_bags(data) == ("train_bags" in config)
+    assert choices.holds_bags(data) == holds_sets(config)
     assert choices.is_folder(data) == config._target_.endswith("ImageFolder")
 
 
