@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning import Trainer
 
 from datamodule.image import ImageDataModule
 from datamodule.loader import MemorySource, Source
@@ -52,3 +53,13 @@ def settings() -> dict[str, Any]:
 def counting(settings):
     """Build the tiny data module with other settings."""
     return lambda **changes: Counting(**settings | changes)
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    def build(**settings):
+        quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+        defaults = {"accelerator": "cpu", "enable_checkpointing": False, "default_root_dir": tmp_path}
+        return Trainer(**quiet | defaults | {"max_epochs": 3} | settings)
+
+    return build

@@ -3,8 +3,8 @@ from functools import partial
 
 import pytest
 import torch
-from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
+from recording_model import Recorder
 
 from datamodule import data_module
 from datamodule.loader import MemorySource
@@ -13,46 +13,6 @@ from process.errors import UserError
 # Lightning 2.6 asks torch's pytree for a class that torch 2.15 deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
 REFILLED = "ignore:Checkpoint directory .* exists and is not empty"
-
-
-class Recorder(LightningModule):
-    """Model that keeps the batches it is given."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.trained, self.validated, self.tested = {}, [], []
-        self.stop_at = None
-
-    def training_step(self, batch, batch_idx):
-        self.trained.setdefault(self.current_epoch, []).append(batch)
-        return self.weight.sum()
-
-    def on_train_batch_end(self, outputs, batch, batch_idx):
-        if (self.current_epoch, batch_idx) == self.stop_at:
-            raise KeyError("crash")
-
-    def validation_step(self, batch, batch_idx):
-        self.validated.append(batch)
-
-    def test_step(self, batch, batch_idx):
-        self.tested.append(batch)
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-    def indices(self, epoch):
-        return torch.cat([index for _, _, index in self.trained[epoch]]).tolist()
-
-
-@pytest.fixture
-def trainer(tmp_path):
-    def build(**settings):
-        quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
-        defaults = {"accelerator": "cpu", "enable_checkpointing": False, "default_root_dir": tmp_path}
-        return Trainer(**quiet | defaults | {"max_epochs": 3} | settings)
-
-    return build
 
 
 def test_batches(counting):
