@@ -66,6 +66,14 @@ class TorchvisionSet(ImageDataModule):
             ) from error
 
 
+def mnist(root: str, settings: dict[str, Any]) -> TorchvisionSet:
+    """Return MNIST for a data set that is made of its images; it takes the split and the order of `settings`."""
+    names = ("batch_size", "seed", "split_seed", "valid", "fold", "num_folds", "limit_train", "num_workers")
+    facts: dict[str, Any] = {"num_classes": 10, "channels": 1, "image_size": (28, 28), "mean": [0.0], "std": [1.0]}
+    common = {name: settings[name] for name in names}
+    return TorchvisionSet(name="MNIST", root=root, crop_padding=0, flip=False, **facts, **common)
+
+
 def _files(dataset_class: Any, root: Path) -> list[tuple[Path, str | None]]:
     """Return the files that torchvision reads, with their md5 sums if it checks them."""
     if hasattr(dataset_class, "resources"):  # MNIST and those that follow its format
