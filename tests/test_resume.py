@@ -74,6 +74,23 @@ def test_whatever_else_has_a_state(train, broken_off, resume, options):
     assert_same(whole, broken)
 
 
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_killed_worker_is_one_line_and_the_run_continues(train, broken_off, resume, command, capsys, tmp_path, saved):
+    """The line has the command that continues the run, if it has a checkpoint."""
+    options = (*SHORT, *(SAVING if saved else ()), "model=cnn", "loggers=none", "hparams.max_epochs=2")
+    broken = broken_off(*options, "data.num_workers=2", batch=4, fault="KillWorker")
+    said = capsys.readouterr().err
+    remedy = f"; to continue: python src/train.py resume={broken.relative_to(tmp_path)}\n"
+    assert said.startswith("error: a worker that reads the data was killed by signal: Killed: probably because memory")
+    assert said.count("\n") == 1
+    assert said.endswith(remedy) == saved
+    assert record(broken)["status"] == "failed"
+    assert "a worker that reads the data was killed" in record(broken)["error"]
+    if saved:
+        assert resume(broken, "data.num_workers=0") == 0
+        assert_same(train(*options), broken)
+
+
 @pytest.mark.processes
 def test_killed_again_and_again(train, tmp_path):
     options = (*SHORT, *SAVING, "model=patch_set")

@@ -123,6 +123,8 @@ def report(failure: Exception | PastHydraError) -> None:
     """Print one line for what the user can correct, and a traceback for a bug; on one of several ranks only."""
     error = failure.error if isinstance(failure, PastHydraError) else failure
     line = _user_error(error)
+    if line is not None and (mistake := find_user_error(error)) and mistake.resumable:
+        line = "; ".join([line, *interruption.remedies()])
     if line is None and describe_failure and not isinstance(failure, PastHydraError):
         line = describe_failure[0](error)
     if ranks.is_reported_elsewhere():

@@ -11,7 +11,21 @@ class UserError(Exception):
     """A mistake in the command, the config or the data; its one line says what is wrong and what to do.
 
     Jobs raise it; only command.cli, the outermost layer, prints the line and exits with 1.
+
+    Args:
+        line: the message.
+        resumable: whether a training that ends so may continue from its last checkpoint; the command for it is printed.
     """
+
+    def __init__(self, *line: object, resumable: bool = False) -> None:
+        super().__init__(*line)
+        self.resumable = resumable
+
+
+# torch's messages: "... (pid(s) 3, 4) exited unexpectedly", and from C++ "... (pid 3) is killed by signal: Killed. "
+LOST_WORKER = re.compile(
+    r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (exited unexpectedly|is killed by signal: [\w ]+)"
+)
 
 
 class PastHydraError(BaseException):
@@ -25,14 +39,30 @@ class PastHydraError(BaseException):
 def find_user_error(error: BaseException) -> UserError | None:
     """Return the UserError that `error` is, or was raised from (OmegaConf wraps errors of resolvers), if any.
 
-    An error of a process that gets no more memory becomes one.
+    An error of a process that gets no more memory becomes one, and so does that of a DataLoader whose worker has died.
     """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, UserError):
+        if lost := LOST_WORKER.search(str(cause)):
+            return _lost_worker(lost[1], cause)
         if is_out_of_memory(cause):
             return UserError(f"out of memory: choose a smaller hparams.batch_size ({_allocation(cause)})")
         cause = cause.__cause__ or (cause.__context__ if isinstance(cause, OmegaConfBaseException) else None)
     return cause
+
+
+def _lost_worker(end: str, error: BaseException) -> UserError:
+    """Return the error for a DataLoader worker that has died; `end` says how, unless the cause of the error does."""
+    if (cause := error.__cause__) and (known := LOST_WORKER.search(str(cause))):
+        end = known[1]
+    fewer = "choose fewer workers (data.num_workers; files.num_workers in predict.py)"
+    if end.endswith("Killed"):
+        remedy = f"probably because memory ran out: {fewer} or a smaller hparams.batch_size"
+    elif "Bus error" in end:
+        remedy = f"because shared memory ran out: {fewer}, or make /dev/shm larger (docker run --shm-size)"
+    else:
+        remedy = "data.num_workers=0 (files.num_workers=0 in predict.py) reads without workers and may show the reason"
+    return UserError(f"a worker that reads the data {end.replace('is killed', 'was killed')}: {remedy}", resumable=True)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -209,8 +209,9 @@ class Run:
                 stack.callback(action, self.facts)
 
     def remedy(self) -> str:
-        """Return the command that continues the run, if it was interrupted."""
-        if self.facts.get("status") != "interrupted" or self.config.debug:
+        """Return the command that continues the run, if it was interrupted, or failed after its first checkpoint."""
+        status, last = self.facts.get("status"), self.folder / "checkpoints" / "last.ckpt"
+        if self.config.debug or not (status == "interrupted" or (status == "failed" and last.is_file())):
             return ""
         return f"to continue: python src/train.py resume={shown(self.folder)}"
 

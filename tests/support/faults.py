@@ -1,5 +1,6 @@
 """Faults that a config can name: `+callbacks.fault._target_=faults.Kill +callbacks.fault.batch=7`."""
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -58,6 +59,14 @@ class Signal(Fault):
 
     def happen(self) -> None:
         os.kill(os.getpid(), signal.Signals[self.name])
+
+
+class KillWorker(Fault):
+    """SIGKILL to a DataLoader worker, as Linux sends it to a process when memory runs out."""
+
+    def happen(self) -> None:
+        os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+        time.sleep(60)  # torch's handler of SIGCHLD ends it at once
 
 
 class KillServer(Fault):
