@@ -107,6 +107,7 @@ def is_switched_on() -> bool:
 def check_code(folder: Path) -> None:
     """Raise a UserError for a folder whose own copy of the code is to run, if it is neither own nor trusted."""
     if is_own(folder):
+        _check_links(folder, own=True)
         remove_compiled(folder)
     elif _switched_on:
         _announce(f"runs the code in {shown(folder / 'source')}")
@@ -170,28 +171,26 @@ def guard(
     """Have Hydra compose the config of a run in the block only if it may: the folder is own or trusted, or data alone.
 
     What a stranger's config says about Hydra itself (callbacks, logging, variables) is replaced by `own_hydra`, and
-    what it says about the command that opens it, such as which file is written, by `own_settings`.
+    what somebody else's, trusted or not, says about the command that opens it, such as which file is written, by
+    `own_settings`.
     """
     global _guarded
-    if folder is None or is_own(folder):
+    own = folder is not None and is_own(folder)
+    if folder is not None:
+        _check_links(folder, own)
+    if folder is None or own:
         yield
         return
     if _switched_on:
         trust(folder)
-    if not is_trusted(folder) and (leading := _leads_elsewhere(folder)):
-        raise UserError(
-            f"{shown(folder)} was not made by you here, and {shown(leading)} in it is a link or no regular file: "
-            f"remove it, or add {SWITCH} to use it"
-        )
-    hydra_node, settings = (None, {}) if is_trusted(folder) else (own_hydra(), own_settings())
+    hydra_node, settings = None if is_trusted(folder) else own_hydra(), own_settings()
     announced = False
 
     def examine(config: DictConfig) -> None:
         nonlocal announced
-        if hydra_node is not None:
-            with open_dict(config):
-                for name, value in settings.items():
-                    config[name] = value
+        with open_dict(config):
+            for name, value in settings.items():
+                config[name] = value
         names = strange_names(config)
         if hydra_node is not None:
             if names:
@@ -209,15 +208,39 @@ def guard(
         _guarded = None
 
 
-def _leads_elsewhere(folder: Path) -> Path | None:
-    """Return the first link, pipe or device in a folder: what is written to it would be written elsewhere, or wait."""
+def _check_links(folder: Path, own: bool) -> None:
+    """Raise a UserError for a link, a pipe or a device in a folder: writing to it would write elsewhere, or wait.
+
+    An own folder may have links to its own files, as wandb makes them. With the switch the first one is announced.
+    """
+    leading = next(_links(folder, within=own), None)
+    if leading is None or folder.resolve() in _trusted:
+        return
+    if _switched_on:
+        _announce(f"uses {shown(leading)}, a link or no regular file, which may be written")
+    elif own:
+        raise UserError(
+            f"{shown(leading)} is a link out of the folder, or no regular file, and may be written: remove it, or add "
+            f"{SWITCH} to use it"
+        )
+    else:
+        raise UserError(
+            f"{shown(folder)} was not made by you here, and {shown(leading)} in it is a link or no regular file: "
+            f"remove it, or add {SWITCH} to use it"
+        )
+
+
+def _links(folder: Path, within: bool) -> Iterator[Path]:
+    """Yield the links, pipes and devices in a folder; `within`: without links to regular files and folders in it."""
+    real = folder.resolve()
     for parent, folders, names in os.walk(folder):
         for path in (Path(parent, name) for name in sorted((*folders, *names))):
             with suppress(FileNotFoundError):  # a temporary file that is gone
                 mode = path.lstat().st_mode
+                if within and stat.S_ISLNK(mode) and path.resolve().is_relative_to(real):
+                    continue
                 if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                    return path
-    return None
+                    yield path
 
 
 def _replace_hydra(config: DictConfig, own: DictConfig) -> None:

@@ -16,7 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from logger.run_logger import read_table
 from process.errors import UserError
-from process.files import explain_os_errors, replacing
+from process.files import explain_os_errors, open_regular, replacing
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Table:
             self.columns += new
             self.rewrite()
         else:
-            with explain_os_errors(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
+            with explain_os_errors(self.path), open_regular(self.path, newline="") as file:
                 csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
 
     def read(self) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from logger.markdown import escape_markdown
 from logger.run_logger import RunLogger
+from process.files import open_regular
 from run.folder import slug
 
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
@@ -174,7 +175,7 @@ def sweep_run(client: MlflowClient, experiment_id: str, folder: Path, start: int
 
     A file in the folder keeps the id.
     """
-    with (folder / ".mlflow").open("a+") as file:
+    with open_regular(folder / ".mlflow", "a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # jobs may start at the same time: only one creates the run
         file.seek(0)
         run_id = file.read()

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from omegaconf import DictConfig, OmegaConf
 
-from process.files import explain_os_errors
+from process.files import open_regular
 from process.ranks import is_rank_zero
 
 SRC = Path(__file__).resolve().parents[1]
@@ -82,16 +82,19 @@ class Terminal(logging.StreamHandler[TextIO]):
 
 
 class LogFile(logging.FileHandler):
-    """The log handler that writes train.log, on rank 0 only; silent in a run folder that is read-only.
+    """The log handler that writes train.log, on rank 0 only; silent for /dev/null, and in a folder that is read-only.
 
-    Raises a UserError where the file system refuses for another reason.
+    Raises a UserError where the file system refuses for another reason, and for a link, a pipe or a device.
     """
 
     def __init__(self, filename: str) -> None:
         path = Path(filename)
-        self.is_written = os.access(path if path.exists() else path.parent, os.W_OK)
-        with explain_os_errors(path):
-            super().__init__(path, encoding="utf-8", delay=not (self.is_written and is_rank_zero()))
+        place = path if path.exists() and not path.is_symlink() else path.parent
+        self.is_written = filename != os.devnull and os.access(place, os.W_OK)
+        super().__init__(path, delay=not (self.is_written and is_rank_zero()))
+
+    def _open(self) -> Any:
+        return open_regular(Path(self.baseFilename))
 
     def filter(self, record: logging.LogRecord) -> Any:
         return self.is_written and is_rank_zero() and super().filter(record)

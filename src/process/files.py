@@ -1,9 +1,13 @@
-"""Files that are replaced atomically (written beside the target, synced, renamed), and paths that a user typed."""
+"""Files that are replaced atomically (written beside the target, synced, renamed) or appended to; paths that are typed.
+
+Neither way writes through a link, into a pipe or into a device.
+"""
 
 import errno
 import json
 import math
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,6 +50,29 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def open_regular(path: Path, mode: str = "a", newline: str | None = None) -> IO[Any]:
+    """Open a text file to write into it where it stands, and create it if it is missing.
+
+    Raises a UserError for a link, a pipe or a device: what is written there would be written elsewhere, or wait.
+    """
+    with explain_os_errors(path):
+        return open(path, mode, newline=newline, encoding="utf-8", opener=_open_regular)
+
+
+def _open_regular(path: str, flags: int) -> int:
+    refusal = UserError(f"cannot write {path}: it is a link or no regular file; remove it")
+    try:
+        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a pipe that nobody reads
+            raise refusal from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise refusal
+    return handle
 
 
 def refuse_unwritable(folder: Path, remedy: str) -> None:

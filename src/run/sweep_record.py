@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from process.errors import UserError
-from process.files import path_from_setting, write_json
+from process.files import path_from_setting, replacing, write_json
 from run.data_file import DamagedFileError, read_json
 from run.fields import SWEEP, wrong_entry
 from run.folder import describe_start
@@ -56,11 +56,12 @@ def find(which: str) -> Path:
 
 def refuse(folder: Path, why: str | None) -> None:
     """Tell the sweep's own process why a job did not start; None: the job starts now."""
-    with suppress(OSError):  # a full disk: the reason is in the terminal only
+    with suppress(OSError, UserError):  # a full disk: the reason is in the terminal only
         if why is None:
             (folder / REFUSED).unlink(missing_ok=True)
         else:
-            (folder / REFUSED).write_text(why, encoding="utf-8")
+            with replacing(folder / REFUSED) as file:
+                file.write(why)
 
 
 def refusal(folder: Path) -> str | None:

@@ -343,13 +343,14 @@ def test_all_that_config_names_is_listed(path):
 
 
 def test_a_stranger_chooses_no_file_that_is_written(theirs, command, tmp_path):
-    """Only what the user types chooses the output."""
+    """Only what the user types chooses the output, also in a folder that is trusted."""
     (theirs / "source/config/more").mkdir()
     (theirs / "source/config/more/theirs.yaml").write_text("# @package _global_\noutput: elsewhere.csv\n")
     override(theirs, "output=elsewhere.csv", "+more=theirs")
     Image.new("L", (28, 28)).save(DIGIT)
-    assert command("predict", f"run={theirs}", f"input={DIGIT}", "verbosity=0") == 0
-    assert (theirs / "predictions.csv").is_file()
+    for words in ((), ("trust=true",)):
+        assert command("predict", f"run={theirs}", f"input={DIGIT}", "verbosity=0", *words) == 0
+        (theirs / "predictions.csv").unlink()
     assert command("predict", f"run={theirs}", f"input={DIGIT}", "verbosity=0", "output=mine.csv") == 0
     assert {path.name for path in tmp_path.iterdir()} == {DIGIT, "mine.csv", "theirs"}
 
@@ -368,3 +369,50 @@ def test_the_run_of_a_stranger_is_not_the_users_inside_of_the_repository(theirs,
     (theirs / signature.NAME).unlink()
     assert not trust._is_users(theirs / ".hydra" / "overrides.yaml")
     assert trust._is_users(theirs.parent / "mine.yaml")
+
+
+REPLACED = {  # the commands that are tried take turns
+    "train.log": lambda path, target: path.unlink() or path.symlink_to(target / "precious"),
+    "metrics.csv": lambda path, target: path.unlink() or os.mkfifo(path),
+    "system.csv": lambda path, target: path.unlink(missing_ok=True) or path.symlink_to(target / "new"),
+    "checkpoints": lambda path, target: shutil.move(path, target) and path.symlink_to(target / "checkpoints"),
+    "figures": lambda path, target: path.symlink_to(target),
+    "evaluation.json": lambda path, target: path.symlink_to("/dev/full"),
+    "export": lambda path, target: path.symlink_to(target / "nowhere"),
+}
+
+
+@pytest.mark.parametrize("name", REPLACED)
+def test_an_own_run_whose_files_lead_elsewhere_is_refused(own, command, capsys, tmp_path, name):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("kept")
+    REPLACED[name](own / name, outside)
+    before = {path: path.lstat().st_mtime_ns for path in sorted(tmp_path.rglob("*"))}
+    script = ("train", "evaluate", "export", "visualize")[list(REPLACED).index(name) % 4]
+    assert command(script, f"resume={own}" if script == "train" else f"run={own}") == 1
+    line = f"theirs/{name} is a link out of the folder, or no regular file, and may be written: remove it, or add"
+    assert line in refused(capsys, "trust=true")
+    assert before == {path: path.lstat().st_mtime_ns for path in sorted(tmp_path.rglob("*"))}
+
+
+@pytest.mark.long
+def test_links_of_an_own_run_by_the_switch_and_within_it(own, command, capsys, tmp_path):
+    """Checkpoints may be moved to another disk; wandb makes links within the folder."""
+    (own / "latest").symlink_to("checkpoints")
+    (own / "again.log").symlink_to(own / "train.log")
+    assert command("evaluate", f"run={own}", "verbosity=0") == 0
+    REPLACED["checkpoints"](own / "checkpoints", tmp_path)
+    capsys.readouterr()
+    assert command("train", f"resume={own}", "hparams.max_epochs=2", "verbosity=0", "trust=true") == 0
+    said = capsys.readouterr().err
+    assert said == "uses theirs/checkpoints, a link or no regular file, which may be written\n"
+    assert (tmp_path / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_no_switch_lets_a_log_be_written_through_a_link(own, command, capsys, tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    REPLACED["train.log"](own / "train.log", tmp_path)
+    assert command("train", f"resume={own}", "hparams.max_epochs=2", "trust=true") == 1
+    assert "theirs/train.log: it is a link or no regular file; remove it\n" in capsys.readouterr().err
+    assert (tmp_path / "precious").read_text() == "kept"

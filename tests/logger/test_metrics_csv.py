@@ -88,3 +88,17 @@ def test_a_pipe_in_place_of_the_file_is_refused(tmp_path):
 def test_a_header_that_is_no_csv_leaves_no_rows(tmp_path):
     (tmp_path / "metrics.csv").write_text("epoch," + "x" * 200_000 + "\n0,1\n")
     assert read_rows(tmp_path / "metrics.csv") == []
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "system.csv"])
+def test_no_row_is_written_through_a_link(tmp_path, name):
+    """A resumed run writes metrics.csv anew, in the place of the link; system.csv it would only append to."""
+    logger = MetricsCSV(str(tmp_path))
+    logger.log_metrics({"epoch": 0, "valid_loss": 1.5, "system/cpu": 2.5}, step=1)
+    table = (tmp_path / name).rename(tmp_path / "precious").read_text()
+    (tmp_path / name).symlink_to("precious")
+    with pytest.raises(UserError, match=rf"{name}: it is a link or no regular file; remove it"):
+        logger.log_metrics({"epoch": 0, "valid_loss": 1.5, "system/cpu": 2.5}, step=2)
+    resumed = MetricsCSV(str(tmp_path))
+    resumed.load_state_dict({"rows": 1})
+    assert (tmp_path / "precious").read_text() == table

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from runs import REPOSITORY
 
 from process.console import LogFile, Terminal, format_duration, format_number, print_start, print_summary
+from process.errors import UserError
 
 OWN, LIBRARY = REPOSITORY / "src" / "callback" / "lr_finder.py", "/lib/python/library/module.py"
 NOISE = "Checkpoint directory /x exists and is not empty."
@@ -110,3 +111,15 @@ def test_the_log_file_takes_lines_where_it_can_be_written_and_else_is_silent(tmp
 )
 def test_a_number_of_a_metric_is_short(value, text):
     assert format_number(value) == text
+
+
+def test_a_log_that_is_a_link_is_refused(tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "train.log").symlink_to("precious")
+    with pytest.raises(UserError, match=r"train.log: it is a link or no regular file; remove it"):
+        LogFile(str(tmp_path / "train.log"))
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+def test_no_log_is_wanted_in_dev_null():
+    assert not LogFile(os.devnull).is_written

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from process.errors import UserError
-from process.files import path_from_setting, replacing, write_json
+from process.files import open_regular, path_from_setting, replacing, write_json
 
 
 def test_an_error_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -67,3 +67,39 @@ def test_a_path_that_exists_and_one_that_does_not_yet(tmp_path):
 def test_a_path_that_no_file_can_have(text):
     with pytest.raises(UserError, match=r"^output=(?s:.)+: .+: name a file$"):
         path_from_setting("output", text, "name a file")
+
+
+def test_a_file_is_appended_to_where_it_stands_and_made_if_it_is_missing(tmp_path):
+    for line in ("a", "b"):
+        with open_regular(tmp_path / "x.log") as file:
+            file.write(f"{line}\n")
+    assert (tmp_path / "x.log").read_text() == "a\nb\n"
+
+
+NO_FILES = {
+    "a link": lambda path, target: path.symlink_to(target),
+    "a link to nothing": lambda path, target: path.symlink_to(f"{target}.new"),
+    "a pipe": lambda path, target: os.mkfifo(path),
+    "a device": lambda path, target: path.symlink_to("/dev/null"),
+}
+
+
+@pytest.mark.parametrize("mode", ["a", "a+"])
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_nothing_is_appended_through_a_link_a_pipe_or_a_device(tmp_path, kind, mode):
+    path, target = tmp_path / "train.log", tmp_path / "precious"
+    target.write_text("kept")
+    NO_FILES[kind](path, target)
+    with pytest.raises(UserError, match=r"cannot write .*train.log: it is a link or no regular file; remove it"):
+        open_regular(path, mode)
+    assert target.read_text() == "kept"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["precious", "train.log"]
+
+
+def test_a_pipe_that_somebody_reads_is_refused_too(tmp_path):
+    os.mkfifo(tmp_path / "train.log")
+    reader = os.open(tmp_path / "train.log", os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(UserError, match="it is a link or no regular file"):
+        open_regular(tmp_path / "train.log")
+    assert os.read(reader, 1) == b""
+    os.close(reader)
