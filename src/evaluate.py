@@ -14,6 +14,7 @@ from evaluation import several
 from process.console import print_summary
 from process.errors import UserError
 from process.files import write_json
+from run.folder import EVALUATION
 from settings import check
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def main(config: DictConfig) -> None:
     model = run.model("evaluate.py measures", "network", "test_step", "test_logits")
     result = measure(run, model, run.test_data(opened), list(config.sizes))
     result = {"checkpoint": str(run.checkpoint), **result}
-    write_json(run.folder / several.EVALUATION, result)
+    write_json(run.folder / EVALUATION, result)
 
     rows = {name: value for name, value in result.items() if not isinstance(value, dict | list)}
     print_summary("Evaluation", rows | result["per_class"] | result.get("sizes", {}), config.verbosity)

@@ -1,6 +1,5 @@
-"""Parts of Streamlit that it does not promise to keep: the attributes of its page, its Markdown, its check of hosts."""
+"""Parts of Streamlit that it does not promise to keep: the attributes of its page, its check of hosts."""
 
-import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,36 +15,6 @@ STYLE = """<style>
 h1 { font-size: 1.5rem !important; padding: 0 0 .2rem !important }
 [data-testid=stCaptionContainer] p { line-height: 1.35 }
 </style>"""
-
-
-JOINER = "\u2060"  # shows nothing
-# what Streamlit makes links, icons and signs of even where its characters are escaped
-REWRITTEN = re.compile(
-    r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)|(?<=:)(?=material/|streamlit:)|(?<=\s[<>~-])(?=[>=-]\s)", re.IGNORECASE
-)
-
-
-def escape_markdown(text: str, most: int = 1000) -> str:
-    """Return Markdown that shows text of people (a comment, a class, a path) unchanged, in one line.
-
-    Args:
-        most: the number of characters that are shown.
-    """
-    text = text if len(text) <= most else f"{text[:most]}…"
-    text = REWRITTEN.sub(JOINER, f" {_one_line(text)} ").strip()
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
-
-
-def code(text: str) -> str:
-    """Return Markdown that shows the text, in one line, as code that may be copied."""
-    text = _one_line(text)
-    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"
-
-
-def _one_line(text: str) -> str:
-    """Return the text without line breaks, and without characters that cannot be sent or that reverse the text."""
-    return " ".join("".join(each if each.isprintable() or each.isspace() else "\ufffd" for each in text).split())
 
 
 class OwnNamesOnly:

@@ -19,10 +19,11 @@ from omegaconf import OmegaConf
 import settings as table
 from adapter import hydra_core
 from command import hints, trust
-from process.errors import UserError, first_line, one_line
+from process.errors import UserError, first_line
 from process.files import path_from_setting
 from process.ranks import SWEEPS
 from process.secrets import refuse_in_arguments
+from process.text import printable
 from run import sweep_record
 from run.data_file import DEEPEST, DIGITS, MIB, DamagedFileError, read_bytes, read_yaml
 from run.folder import REPOSITORY
@@ -193,10 +194,10 @@ def _why_unreadable(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return one_line(f"line {error.problem_mark.line + 1}: {error.problem}")
+        return printable(f"line {error.problem_mark.line + 1}: {error.problem}")
     if isinstance(error, AttributeError | TypeError):  # of YAML's constructors
         return "a date, number or key in it is damaged"
-    return one_line(first_line(error))
+    return printable(first_line(error))
 
 
 def _value(value: Any) -> str:

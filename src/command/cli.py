@@ -22,8 +22,9 @@ from command import arguments, completion, hints, trust
 from command.hints import CONFIG
 from process import interruption, ranks
 from process.console import discard_stdout
-from process.errors import PastHydraError, UserError, find_user_error, one_line
+from process.errors import PastHydraError, UserError, find_user_error
 from process.secrets import scrub
+from process.text import printable, shorten_words
 from run.folder import locked, make_run_folder, remove_unused, run_copy
 from run.record import describe_error
 from run.sweep_record import write_start
@@ -133,7 +134,7 @@ def report(failure: Exception | PastHydraError) -> None:
         lines = traceback.format_exception(error if full_error else hydra_core.inside_job(error))
         print(scrub("".join(lines)), end="", file=sys.stderr)
     else:
-        print(f"error: {one_line(scrub(line))}", file=sys.stderr)
+        print(f"error: {shorten_words(printable(scrub(line)))}", file=sys.stderr)
 
 
 def describe(failure: Exception | PastHydraError) -> str:

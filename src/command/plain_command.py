@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from process.console import discard_stdout
-from process.errors import UserError, one_line
+from process.errors import UserError
+from process.text import printable, shorten_words
 
 
 def start(main: Callable[[list[str]], int | None]) -> NoReturn:
@@ -15,7 +16,7 @@ def start(main: Callable[[list[str]], int | None]) -> NoReturn:
         sys.stdout.flush()
         sys.exit(code)
     except UserError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        print(f"error: {shorten_words(printable(error))}", file=sys.stderr)
         sys.exit(1)
     except (KeyboardInterrupt, EOFError):
         sys.exit(130)

@@ -1,8 +1,6 @@
 """Unlabelled image files, for predict.py."""
 
 import glob
-import os
-import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -19,12 +17,12 @@ from datamodule.image_folder import FileSource, UnreadableImageError
 from datamodule.loader import identity_collate, start_method
 from process.errors import UserError
 from process.files import path_from_setting
+from process.text import printable
 
 # B readable images of a batch, C channels, H height, W width
 
 KINDS = "give an image, a folder, a .zip of images, or a pattern such as 'photos/**/*.png'"
 FEW = 500  # images; for fewer, starting workers takes longer than they save
-UNPRINTABLE = ("Cc", "Zl", "Zp")  # Unicode's controls, line and paragraph separators
 
 Batch = tuple[Tensor, Tensor, dict[int, str]]
 
@@ -110,12 +108,3 @@ def find(pattern: str, on_closed: Callable[[OSError], None]) -> tuple[Path, list
 def _images(names: list[str]) -> tuple[list[str], list[str]]:
     files = sorted(name for name in names if not name.endswith("/") and not is_hidden(PurePosixPath(name).parts))
     return [name for name in files if is_image(name)], [name for name in files if not is_image(name)]
-
-
-def printable(text: object) -> str:
-    r"""Escape bytes that are not UTF-8, line breaks and control characters as \xff or \n, to fit in a line."""
-    letters = os.fsencode(str(text)).decode(errors="backslashreplace")
-    return "".join(
-        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in UNPRINTABLE else letter
-        for letter in letters
-    )

@@ -14,7 +14,6 @@ from process import interruption
 from process.console import format_duration, format_number, open_console, quiet_terminal
 from process.errors import PastHydraError, UserError
 from process.isolation import isolated
-from table.collect import EVALUATION as EVALUATION  # evaluate.py writes it
 from table.collect import RunRecord, measured, plain_name, read_evaluation
 from table.rows import make_table, sizes_of
 from table.terminal import show

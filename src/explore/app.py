@@ -5,8 +5,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from adapter.streamlit import STYLE, code, escape_markdown
+from adapter.streamlit import STYLE
 from explore import runs
+from explore.words import as_typed, code
 from table.collect import RunRecord
 
 FOLDERS = sys.argv[1:] or ["outputs", "multirun"]
@@ -36,7 +37,7 @@ def sidebar() -> tuple[RunRecord | None, RunRecord | None]:
         second = choose("second", "Compared with", "None", without=first)
     if not by_folder:
         places = " and ".join(str(Path(folder).absolute()) for folder in FOLDERS)
-        st.info(f"No run to open in {escape_markdown(places)}. Train one: {code('python src/train.py data=digits')}")
+        st.info(f"No run to open in {as_typed(places)}. Train one: {code('python src/train.py data=digits')}")
     elif not matching:
         st.info("No run has these words in its name.")
     elif not first:
@@ -44,7 +45,7 @@ def sidebar() -> tuple[RunRecord | None, RunRecord | None]:
     if bad:
         with st.sidebar.expander(f"{len(bad)} that cannot be opened"):
             for run in bad[:100]:
-                st.caption(escape_markdown(f"{runs.short_name(run)}: {runs.obstacle(run)}", most=200))
+                st.caption(as_typed(f"{runs.short_name(run)}: {runs.obstacle(run)}", most=200))
     return by_folder.get(first or ""), by_folder.get(second or "")
 
 

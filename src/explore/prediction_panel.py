@@ -8,10 +8,10 @@ from html import escape
 import streamlit as st
 from torch import Tensor
 
-from adapter.streamlit import escape_markdown
 from explore.chosen_set import cut, draw_corners, logits_of_sets
 from explore.opened_run import OpenedRun
 from explore.selection_panel import Selection
+from explore.words import as_typed
 
 STYLE = """<style>
 .ps-bars { display: grid; grid-template-columns: minmax(2.2rem, max-content) 1fr 3.6rem; gap: .32rem .6rem;
@@ -49,7 +49,7 @@ def show_prediction(selection: Selection, logits_K: Tensor, other_K: Tensor | No
 
     class_names = selection.run.class_names
     predicted = int(probability_K.argmax())
-    name, true_name = (escape_markdown(class_names[label]) for label in (predicted, selection.label))
+    name, true_name = (as_typed(class_names[label]) for label in (predicted, selection.label))
     verdict = "correct" if predicted == selection.label else f"incorrect, true class {true_name}"
     st.markdown(f"**{name}**, with probability {now[predicted]:.4f}: {verdict}")
     rows = [now] if other_K is None else [now, other_K.softmax(0).tolist()]

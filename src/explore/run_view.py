@@ -9,7 +9,6 @@ from typing import Any
 import streamlit as st
 from omegaconf import DictConfig
 
-from adapter.streamlit import code, escape_markdown
 from command import cli
 from command.trained_run import data_key, refuse_other_classes
 from command.trust import is_trusted, strange_names, trust
@@ -17,8 +16,9 @@ from explore import opened_run, runs
 from explore.image_view import image_view
 from explore.opened_run import OpenedRun
 from explore.test_set_views import confusion_view, numbers_view
-from explore.words import one_line
+from explore.words import LONGEST, as_typed, code
 from process.errors import UserError
+from process.text import one_line
 from run.record import describe_error
 from table.collect import RunRecord, known_as
 
@@ -51,9 +51,9 @@ def may_run(run: RunRecord, folder: Path, config: DictConfig) -> bool:
     if is_trusted(folder) or not (names := strange_names(config)):
         return True
     more = f" and {len(names) - MOST_NAMES} others" if len(names) > MOST_NAMES else ""
-    named = ", ".join(one_line(name) for name in names[:MOST_NAMES]) + more
+    named = ", ".join(one_line(name, LONGEST) for name in names[:MOST_NAMES]) + more
     words = f"{runs.short_name(run)} was not made by you here, and to open it runs what its config names: {named}"
-    st.error(escape_markdown(words, most=2500))
+    st.error(as_typed(words, most=2500))
     st.caption(f"Read {code(str(folder / '.hydra' / 'config.yaml'))} before you trust it.")
     st.button("Trust this folder and open it", on_click=trust, args=[folder], key=f"trust {str(folder)!a}")
     return False
@@ -70,13 +70,13 @@ def opened(run: RunRecord) -> OpenedRun | None:
         source, class_names = opened_source(key, config)
         refuse_other_classes(folder, class_names)
         network = opened_network(folder, opened_run.checkpoint_time(folder), config)
-        return OpenedRun(folder, key, network, source, [one_line(name) for name in class_names])
+        return OpenedRun(folder, key, network, source, [one_line(name, LONGEST) for name in class_names])
     except UserError as error:
         words = str(error)
     except Exception as error:  # a user's own code may raise anything, and the page must stay usable
         words = f"{describe_error(error)} (the traceback is in the terminal of this page)"
         log.exception(f"{folder} cannot be opened")
-    st.error(escape_markdown(f"{runs.short_name(run)} cannot be opened: {words}"))
+    st.error(as_typed(f"{runs.short_name(run)} cannot be opened: {words}"))
     return None
 
 
@@ -86,20 +86,20 @@ def run_view(first: RunRecord, second: RunRecord | None) -> None:
     run = opened(first)
     if run is None:
         return
-    model, data = (escape_markdown(one_line(first.known.get(group, ""))) for group in ("model", "data"))
+    model, data = (as_typed(one_line(first.known.get(group, ""), LONGEST)) for group in ("model", "data"))
     st.title(f"{model} on {data}")
     tested = first.metrics.get(known_as("test_accuracy", first.metrics))
     facts = [str(run.folder), f"test accuracy {tested:.4f}" if tested is not None else "", first.facts.get("comment")]
-    st.caption(escape_markdown(" · ".join(str(fact) for fact in facts if fact)))
+    st.caption(as_typed(" · ".join(str(fact) for fact in facts if fact)))
     other = None
     if second is not None:
         other = opened(second)
         if other is not None and other.data_key != run.data_key:
-            name = escape_markdown(runs.short_name(second))
+            name = as_typed(runs.short_name(second))
             st.warning(f"{name} has other test images: runs are compared on the same ones.")
             other = None
         elif other is not None:
-            st.caption(escape_markdown(f"first / second run: {runs.differing_settings(first, second)}"))
+            st.caption(as_typed(f"first / second run: {runs.differing_settings(first, second)}"))
     names = list(runs.labels([first] if second is None or other is None else [first, second]).values())
     views = ["Image", "Test set", "Number of patches"]
     st.session_state.setdefault("view", views[0])

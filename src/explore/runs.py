@@ -7,7 +7,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from explore.words import one_line
+from explore.words import LONGEST
+from process.text import one_line
 from table.collect import RunRecord, known_as, read_runs
 from table.rows import short_folder
 
@@ -52,7 +53,7 @@ def label(run: RunRecord) -> str:
     measured = "" if accuracy is None else f"{accuracy:.4f}"
     status = "" if run.facts["status"] == "finished" else run.facts["status"]
     model, data = (run.value(group) or "?" for group in ("model", "data"))
-    return " · ".join(one_line(word) for word in (model, data, measured, status, comment, place) if word)
+    return " · ".join(one_line(word, LONGEST) for word in (model, data, measured, status, comment, place) if word)
 
 
 def labels(runs: list[RunRecord]) -> dict[str, str]:
@@ -74,5 +75,7 @@ def differing_settings(run: RunRecord, other: RunRecord) -> str:
     names = sorted((run.known.keys() | other.known.keys()) - OF_NO_EFFECT, key=lambda name: ("." in name, name))
     pairs = [(name, run.known.get(name), other.known.get(name)) for name in names]
     return ", ".join(
-        f"{name.removeprefix('hparams.')}: {one_line(one)} / {one_line(two)}" for name, one, two in pairs if one != two
+        f"{name.removeprefix('hparams.')}: {one_line(one, LONGEST)} / {one_line(two, LONGEST)}"
+        for name, one, two in pairs
+        if one != two
     )

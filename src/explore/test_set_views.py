@@ -12,18 +12,18 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from adapter.streamlit import code, escape_markdown
 from explore import pictures
 from explore.opened_run import OpenedRun, checkpoint_time
 from explore.pictures import clickable_picture
 from explore.prediction_panel import COLOURS
 from explore.selection_panel import ALL, ONLY_FIRST, ONLY_SECOND, show_images
 from explore.test_set_logits import cached_logits, evenly_spaced, predicted_classes, subset_sizes
+from explore.words import as_typed, code
 from figure.picture import drawable_names, drawn, fitted, legend_of_numbers, mosaic
 from process.errors import UserError
 from run.checkpoint import find_checkpoint
-from run.folder import shown
-from table.collect import EVALUATION, measured, read_evaluation
+from run.folder import EVALUATION, shown
+from table.collect import measured, read_evaluation
 from table.rows import AT_SIZE
 
 COLUMNS, MOST_IMAGES = 6, 36
@@ -122,7 +122,7 @@ def _cell_images(
         st.markdown(f"**{len(found_F)} images are misclassified.** A click on a cell of the matrix shows its images.")
     else:
         found_F = index_M[(labels_M == cell[0]) & (predicted_M == cell[1])]
-        true, predicted = (escape_markdown(run.class_names[number]) for number in cell)
+        true, predicted = (as_typed(run.class_names[number]) for number in cell)
         st.markdown(f"**{len(found_F)} images of {true}, classified as {predicted}.**")
     if not len(found_F):
         return
@@ -147,7 +147,7 @@ def _cell_images(
     grid = (COLUMNS, pictures.row_count(len(thumbnails), COLUMNS))
     clickable_picture(sheet, "cell_images", "images of the cell", grid, clicked)
     more = f"The first {MOST_IMAGES}. " if len(found_F) > MOST_IMAGES else ""
-    key = escape_markdown(legend_of_numbers(run.class_names, names))
+    key = as_typed(legend_of_numbers(run.class_names, names))
     st.caption(f"{more}A click opens an image." + (f" Without a font for their names: {key}." if key else ""))
 
 
@@ -157,7 +157,7 @@ def numbers_view(runs: Iterable[OpenedRun], names: list[str]) -> None:
     for run, name in zip(runs, names, strict=False):
         if not run.has_free_patch_num:
             why = "The data of {} are sets already" if run.has_bags else "{} has no free number of patches"
-            st.info(escape_markdown(f"{why.format(name)}: there is nothing to vary."))
+            st.info(as_typed(f"{why.format(name)}: there is nothing to vary."))
             continue
         sizes = recorded_accuracy(run) or _measured_accuracy(run)
         rows += [{"run": name, "patches": size, "accuracy": value} for size, value in sizes.items()]

@@ -17,9 +17,9 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from numpy import ndarray
 from PIL import Image
 
-from logger.markdown import escape_markdown
 from logger.run_logger import RunLogger
 from process.files import open_regular
+from process.text import escape_markdown
 from run.folder import slug
 
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}

@@ -10,8 +10,8 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from adapter.tensorboard import silence_writer_thread
-from logger.markdown import escape_markdown
 from logger.run_logger import RunLogger
+from process.text import escape_markdown
 
 TEXTS = (".yaml", ".json")
 # TensorBoard sorts charts by name: the prefix puts these of ours after train_loss, valid_accuracy and so on

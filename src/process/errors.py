@@ -89,12 +89,6 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return by_lower[close[0]] if close else None
 
 
-def one_line(text: str) -> str:
-    """Return a message as one line for the terminal: control characters are escaped, and words of 400 letters cut."""
-    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-    return re.sub(r"\S{400,}", lambda word: f"{word[0][:150]}...{word[0][-50:]}", shown)
-
-
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its type if it has none."""
     lines = str(error).strip().splitlines()

@@ -13,6 +13,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from process.text import printable
+
 if TYPE_CHECKING:  # --help and TAB need no patterns
     from pathspec import GitIgnoreSpec
 
@@ -138,11 +140,6 @@ def is_secret(name: str) -> bool:
     """Return whether a file or a folder of this name may hold passwords, keys or certificates."""
     name = name.lower()
     return any(fnmatch(name, each) for each in SECRET_NAMES) and not any(fnmatch(name, each) for each in NO_SECRETS)
-
-
-def printable(path: Path) -> str:
-    """Return the path as text that can be printed and written to JSON, whatever bytes its name has."""
-    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _patterns(*files: Path) -> "GitIgnoreSpec | None":

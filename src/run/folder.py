@@ -24,12 +24,14 @@ from process.errors import UserError
 from process.files import explain_os_errors
 from process.ranks import agree_on
 from process.secrets import scrub
-from process.source_files import SourceFiles, printable
+from process.source_files import SourceFiles
+from process.text import printable
 from run.data_file import DamagedFileError, read_json
 from run.fields import RUN, wrong_entry
 
 log = logging.getLogger(__name__)
 
+EVALUATION = "evaluation.json"  # what evaluate.py has measured
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("src", "config", "requirements.txt")  # enough to run again: `python source/src/train.py`
 IGNORED = ("__pycache__", ".*", "outputs", "multirun")  # the last two exist in src if a run was started there

@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 
 from process.errors import UserError
-from process.source_files import SourceFiles, printable
+from process.source_files import SourceFiles
+from process.text import printable
 from scaffold.project_name import ProjectName, renamer
 
 RESULTS = re.compile(r"^<!-- results -->\n.*?^<!-- /results -->\n+", re.M | re.S)  # a section of a page

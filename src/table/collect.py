@@ -14,7 +14,7 @@ from process.errors import UserError
 from run import fields
 from run.data_file import MIB, DamagedFileError, read_json
 from run.fields import wrong_entry
-from run.folder import MissingRecordError, RecordError, read_run_json
+from run.folder import EVALUATION, MissingRecordError, RecordError, read_run_json
 
 # the entries of run.json, besides settings and metrics, that a report shows, filters or sorts by
 FACTS = (
@@ -32,7 +32,6 @@ FACTS = (
     "best_score",
     "best_epoch",
 )
-EVALUATION = "evaluation.json"
 MOST_BYTES = 256 * MIB  # of evaluation.json: the confusion matrix of 5,000 classes
 IMAGES = ("images", "nan_images")  # its counts, which are no metrics
 LOSSES = frozenset({"loss", "calibration_error"})  # lower is better; for records without `lower_is_better`

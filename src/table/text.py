@@ -1,7 +1,6 @@
 """A table of runs as text: plain columns, Markdown, LaTeX, CSV; and written to a file, as text or drawn."""
 
 import csv
-import html
 import io
 import itertools
 import re
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from process.files import replacing
+from process.text import escape_markdown, one_line
 from table.query import as_text
 from table.rows import AT_SIZE, Cell, Column, Interval, Spread, Table
 
@@ -16,8 +16,6 @@ ESCAPED = {letter: f"\\{letter}" for letter in "&%$#_{}"}  # what LaTeX reads as
 ESCAPED |= {"[": "{[}", "]": "{]}"}  # at the begin of a row they would be an argument of the line break before
 ESCAPED |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 ESCAPED |= {"<": "$<$", ">": "$>$", "±": r"$\pm$"}
-
-MARKDOWN = re.compile(r"[\\`*\[|~$]|(?<![^\W_])_|_(?![^\W_])")  # within a word, _ is text
 
 
 def cell_text(row: dict[str, Cell], column: Column) -> str:
@@ -34,7 +32,7 @@ def cell_text(row: dict[str, Cell], column: Column) -> str:
         return f"{cell.mean:{digits}}" + (f" ± {cell.std:{digits}}" if cell.std is not None else "") + n
     if isinstance(cell, float) and column.kind in ("metric", "p"):
         return f"{cell:{_digits(cell)}}"
-    return "" if cell is None else printable(as_text(cell))
+    return "" if cell is None else one_line(as_text(cell))
 
 
 def plain(table: Table) -> str:
@@ -61,7 +59,7 @@ def markdown(table: Table) -> str:
 
 def in_markdown(text: str) -> str:
     """Return text so that Markdown, and HTML out of it, show it unchanged, in a table and outside of one."""
-    return MARKDOWN.sub(r"\\\g<0>", html.escape(printable(text), quote=False))
+    return escape_markdown(one_line(text), in_block=False)
 
 
 def latex(table: Table) -> str:
@@ -130,7 +128,7 @@ def _printed_mean(row: dict[str, Cell], column: Column) -> str:
 
 
 def _shared(table: Table) -> str:
-    return "in all of them: " + " ".join(f"{name}={printable(value)}" for name, value in table.shared.items())
+    return "in all of them: " + " ".join(f"{name}={one_line(value)}" for name, value in table.shared.items())
 
 
 def comma_separated(table: Table) -> str:
@@ -154,17 +152,12 @@ def _parts(cell: Cell) -> list[Any]:
         return [cell.mean, cell.std, len(cell.values)]
     if isinstance(cell, Interval):
         return [cell.low, cell.high]
-    return [printable(cell) if isinstance(cell, str) else cell]
+    return [one_line(cell) if isinstance(cell, str) else cell]
 
 
 def _digits(value: float, least: float = 1e-3) -> str:
     """Return the format of a number: four digits after the point if it is from `least` to 10,000, or 0."""
     return ".4f" if value == 0 or least <= abs(value) < 1e4 else ".3g"
-
-
-def printable(text: str) -> str:
-    """Return the text in one line, without control characters."""
-    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in text)
 
 
 FORMATS = {".csv": comma_separated, ".md": markdown, ".tex": latex}

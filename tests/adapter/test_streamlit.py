@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.streamlit import STYLE, code, escape_markdown, refusal
+from adapter.streamlit import STYLE, refusal
 
 streamlit = pytest.importorskip("streamlit", reason="Streamlit is not installed: make install")
 explore_page = pytest.importorskip("explore_page", reason="Playwright is not installed: make install")
@@ -21,18 +21,6 @@ def javascript():
 @pytest.mark.parametrize("name", sorted({*STYLED, *explore_page.PRIVATE_NAMES}))
 def test_the_page_still_has_the_name(javascript, name):
     assert re.search(rf"[\"'`. -]{re.escape(name)}\b", javascript), f"Streamlit's page has no {name} any more"
-
-
-def test_text_that_a_person_typed_is_no_markdown():
-    assert escape_markdown(r"a_b *c* [d] $e$ \f :g:") == r"a\_b \*c\* \[d\] \$e\$ \\f \:g\:"
-    assert escape_markdown("<b> &amp; 1.\n\n# x\n- y") == r"\<b\> \&amp\; 1\. \# x \- y"
-    assert escape_markdown("1234", most=3) == "123…"
-    assert escape_markdown("a\udcff\u202eb\x1b") == "a\ufffd\ufffdb\ufffd"  # a file name that is no UTF-8, and others
-
-
-def test_code_holds_any_text():
-    assert code("a\nb") == "`a b`"
-    assert code("a`b``c") == "``` a`b``c ```"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from runs import REPOSITORY
 
-from datamodule.files import Files, find, printable
+from datamodule.files import Files, find
 from process.errors import UserError
 
 
@@ -146,11 +146,6 @@ def test_prediction_takes_the_white_level_of_the_run():
     files = OmegaConf.load(REPOSITORY / "config" / "predict.yaml").files
     assert OmegaConf.create({"files": files, "data": {"white": 4095}}).files.white == 4095
     assert OmegaConf.create({"files": files, "data": {"channels": 1}}).files.white is None  # another data set
-
-
-def test_a_name_is_shown_and_written_in_a_line():
-    assert printable("a\nb\r\x1b[2J\u2028\udcff") == r"a\nb\r\x1b[2J\u2028\xff"
-    assert printable("日本\u3000犬 \u202fPM é.png") == "日本\u3000犬 \u202fPM é.png"
 
 
 def test_refuses_what_no_file_can_be_read_as(folder):

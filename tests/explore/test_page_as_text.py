@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from servers import explore_server
 
-from adapter.streamlit import JOINER
+from explore.words import JOINER
 
 pytestmark = pytest.mark.processes
 

@@ -11,8 +11,8 @@ from command import cli
 from command.trained_run import data_key
 from explore.opened_run import open_network, read_config
 from explore.runs import differing_settings, found_runs, label, labels, list_runs, obstacle, short_name
-from explore.words import one_line
 from process.errors import UserError
+from process.text import one_line
 
 
 def write(folder, checkpoint="best", **facts):
@@ -78,7 +78,7 @@ def test_a_record_of_any_content_has_one_short_line(tmp_path):
         for number, value in enumerate(values):
             write(tmp_path / name / "2026-11-20" / f"{number:02}-00-00", **{name: value})
     good, bad = list_runs([str(tmp_path)])
-    lines = [*labels(good).values(), *(one_line(obstacle(run)) for run in bad)]
+    lines = [*labels(good).values(), *(one_line(obstacle(run), 100) for run in bad)]
     assert len(lines) == sum(map(len, ODD.values()))
     assert all(line.isprintable() and len(line) < 800 for line in lines)
     assert all(len(differing_settings(good[0], run)) < 2000 for run in good if run.known.keys() <= {"model", "data"})

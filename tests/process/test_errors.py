@@ -4,7 +4,7 @@ import numpy
 import pytest
 import torch
 
-from process.errors import UserError, find_user_error, one_line
+from process.errors import UserError, find_user_error
 
 ASK = {"torch": lambda: torch.empty(2**47), "python": lambda: bytearray(2**62), "numpy": lambda: numpy.empty(2**55)}
 
@@ -56,17 +56,3 @@ def test_the_cause_says_how_a_worker_died():
     error = RuntimeError("DataLoader worker (pid(s) 41) exited unexpectedly")
     error.__cause__ = RuntimeError("DataLoader worker (pid 41) is killed by signal: Killed. ")
     assert "was killed by signal: Killed: probably because memory ran out" in str(find_user_error(error))
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("lr=0,1: 日本語", "lr=0,1: 日本語"),
-        ("a\nb\r\x1b[31m", "a\\nb\\r\\x1b[31m"),
-        ("\u2028\x85", "\\u2028\\x85"),
-        ("\udcff", "\\udcff"),  # a byte of a file name that is no UTF-8
-        (f"x {'9' * 5000} y", f"x {'9' * 150}...{'9' * 50} y"),
-    ],
-)
-def test_a_message_is_one_short_line_without_control_characters(text, shown):
-    assert one_line(text) == shown

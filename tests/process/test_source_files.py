@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from runs import REPOSITORY
 
-from process.source_files import SourceFiles, is_secret, printable
+from process.source_files import SourceFiles, is_secret
+from process.text import printable
 
 KEY = "-----BEGIN OPENSSH PRIVATE " + "KEY-----\nabc\n"
 HIDDEN = (".*",)

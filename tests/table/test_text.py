@@ -41,7 +41,7 @@ def test_markdown():
         "| n | comment | test_accuracy |",
         "| ---: | --- | ---: |",
         "| 2 |  | 0.3117 ± 0.2663 |",
-        "| 1 | 一つ目 a\\|b | 0.2500 |",
+        "| 1 | 一つ目 a&#124;b | 0.2500 |",
     ]
 
 
@@ -68,12 +68,12 @@ def test_text_of_people_is_text_in_markdown_and_in_the_html_out_of_it():
     cells = [column.name for column in table.columns]
     cells += [cell_text(row, column) for row in table.rows for column in table.columns]
     assert found == [*cells, HOSTILE]
-    assert "$" not in markdown(table).replace(r"\$", "")  # of formulas, which not all readers know
+    assert "$" not in markdown(table)  # of formulas, which not all readers know
 
 
 def test_a_name_in_a_record_breaks_no_line():
     table = make_table([RunRecord({"folder": "x", "status": "finished"}, metrics={"test_a\n\x1b[31mb": 0.5})])
-    assert markdown(table).splitlines()[0] == "| folder | status | test_a \ufffd\\[31mb |"
+    assert markdown(table).splitlines()[0] == r"| folder | status | test_a \x1b&#91;31mb |"
 
 
 def test_csv_has_all_digits():
@@ -107,7 +107,7 @@ def test_digits():
 
 
 def test_no_comment_breaks_a_line_or_steers_the_terminal():
-    assert text("two\nlines\t\x1b[31mred \ud800", kind="fact") == "two lines \ufffd[31mred \ufffd"
+    assert text("two\nlines\t\x1b[31mred \ud800", kind="fact") == r"two lines \x1b[31mred \ud800"
 
 
 def test_differences_have_a_sign_and_intervals_two_ends():
