@@ -232,12 +232,12 @@ def _check_links(folder: Path, own: bool) -> None:
 
 def _links(folder: Path, within: bool) -> Iterator[Path]:
     """Yield the links, pipes and devices in a folder; `within`: without links to regular files and folders in it."""
-    real = folder.resolve()
+    real = os.path.realpath(folder)
     for parent, folders, names in os.walk(folder):
         for path in (Path(parent, name) for name in sorted((*folders, *names))):
             with suppress(FileNotFoundError):  # a temporary file that is gone
                 mode = path.lstat().st_mode
-                if within and stat.S_ISLNK(mode) and path.resolve().is_relative_to(real):
+                if within and stat.S_ISLNK(mode) and Path(os.path.realpath(path)).is_relative_to(real):
                     continue
                 if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                     yield path

@@ -401,6 +401,7 @@ def test_links_of_an_own_run_by_the_switch_and_within_it(own, command, capsys, t
     """Checkpoints may be moved to another disk; wandb makes links within the folder."""
     (own / "latest").symlink_to("checkpoints")
     (own / "again.log").symlink_to(own / "train.log")
+    (own / "circle").symlink_to("circle")
     assert command("evaluate", f"run={own}", "verbosity=0") == 0
     REPLACED["checkpoints"](own / "checkpoints", tmp_path)
     capsys.readouterr()
