@@ -43,6 +43,18 @@ def list_of(kind: Kind) -> Kind:
     return Kind(words, lambda value: type(value) is list and len(value) <= MANY and all(map(test, value)))
 
 
+def list_of_texts(most: int) -> Kind:
+    """Return list_of(text(most)), tested without a call per entry: a run may have thousands of classes."""
+    words = list_of(text(most)).words
+
+    def accepts(value: Any) -> bool:
+        if type(value) is not list or len(value) > MANY or not {*map(type, value)} <= {str}:
+            return False
+        return max(map(len, value), default=0) <= most
+
+    return Kind(words, accepts)
+
+
 def mapping_of(kind: Kind) -> Kind:
     """Return the kind of a mapping of which all values are of one kind."""
     test = kind.test
@@ -81,7 +93,7 @@ def _is_setting(value: Any) -> bool:
     return value is None or kind is bool or _is_number(value)
 
 
-NAME, TEXT = text(LONG), text(LONGER)
+NAME, TEXT, NAMES = text(LONG), text(LONGER), list_of_texts(LONG)
 COUNT = Kind(f"a whole number from 0 to {LARGEST:,}", lambda value: type(value) is int and 0 <= value <= LARGEST)
 FLAG = Kind("true or false", lambda value: type(value) is bool)
 NUMBER = Kind("a number", _is_number)
@@ -102,9 +114,9 @@ START = {  # of the run, and of each time that it was resumed
     "host": NAME,
     "pid": COUNT,
     "versions": mapping_of(NAME.or_null()),
-    "gpus": list_of(NAME),
+    "gpus": NAMES,
     "changes": mapping_of(list_of(SETTING)),
-    "other_code": list_of(NAME),
+    "other_code": NAMES,
 }
 RUN = {
     **START,
@@ -116,14 +128,14 @@ RUN = {
     "seconds": SECONDS.or_null(),
     "experiment_name": NAME,
     "comment": COMMENT,
-    "tags": list_of(NAME),
+    "tags": NAMES,
     "settings": SETTINGS,
     "composed": SETTINGS,
     "seed": COUNT,
     "debug": FLAG,
     "data": SETTINGS,
-    "class_names": list_of(NAME).or_null(),
-    "lower_is_better": list_of(NAME),
+    "class_names": NAMES.or_null(),
+    "lower_is_better": NAMES,
     "parameters": COUNT,
     "device": NAME,
     "lr": SETTING,

@@ -53,6 +53,8 @@ def test_entries_of_other_versions_are_allowed():
     [
         ("class_names", {"cat": 0}),
         ("class_names", ["cat", 3]),
+        ("class_names", [True]),
+        ("class_names", "cat"),
         ("class_names", ["x" * 100_000]),
         ("git", "0" * 40),
         ("git", {"commit": ["0"]}),
