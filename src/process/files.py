@@ -7,6 +7,7 @@ import errno
 import json
 import math
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import IO, Any
 
 from process.errors import UserError
 
+_NUMBERS = re.compile(r"\[\n[-+.\deE,\s]+\]")  # a list of an indented JSON; no text in it has a line break
 REMEDIES = {
     errno.ENOSPC: "free some space; earlier files are intact, and resume= continues a training",
     errno.EDQUOT: "free some of your quota; earlier files are intact, and resume= continues a training",
@@ -100,10 +102,17 @@ def explain_os_errors(path: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, in which NaN and infinity are texts, as JSON does not know them."""
+    """Write a JSON file, in which NaN and infinity are texts, as JSON does not know them.
+
+    A list of numbers stands in one line: a confusion matrix of 1,000 classes has 1,000 lines, not a million.
+    """
     with replacing(path) as file:
-        json.dump(_finite(content), file, indent=2, ensure_ascii=False, allow_nan=False)
-        file.write("\n")
+        text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+        file.write(f"{_NUMBERS.sub(_in_one_line, text)}\n")
+
+
+def _in_one_line(numbers: re.Match[str]) -> str:
+    return "".join(numbers[0].split()).replace(",", ", ")
 
 
 def _finite(value: Any) -> Any:

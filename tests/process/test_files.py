@@ -47,6 +47,21 @@ def test_the_new_file_has_ordinary_permissions_and_unicode(tmp_path):
     assert "日本語" in path.read_text(encoding="utf-8")
 
 
+def test_a_list_of_numbers_stands_in_one_line_and_texts_are_kept(tmp_path):
+    content = {
+        "confusion_matrix": [[1, 0], [20, 300]],
+        "means": [-1.5, 2e-30],
+        "mixed": [1, "a"],
+        "none": [],
+        "text": "[\n1,\n2\n] [ 3 ]",
+    }
+    path = tmp_path / "evaluation.json"
+    write_json(path, content)
+    assert json.loads(path.read_text()) == content
+    lines = [line.strip() for line in path.read_text().splitlines()]
+    assert lines[1:6] == ['"confusion_matrix": [', "[1, 0],", "[20, 300]", "],", '"means": [-1.5, 2e-30],']
+
+
 @pytest.mark.parametrize("name", ["pipe", "link"])
 def test_a_device_stays_what_it_is(tmp_path, name):
     os.mkfifo(tmp_path / "pipe")
