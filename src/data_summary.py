@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from command import cli, hints
 from command.job import job
-from process.console import open_console
+from process.console import few_classes, open_console
 from process.errors import UserError
 from settings import check
 
@@ -35,7 +35,7 @@ def main(config: DictConfig) -> None:
     data.prepare_data()
     data.setup("fit")
     console = open_console(config.verbosity)
-    console.print(class_table(data))
+    console.print(class_table(data, config.verbosity))
     batches = track(data.ordered_dataloader("train"), "training images", console=console, transient=True)
     mean, std = cli.build(config.statistics)(batches)
     for channel in [number for number, value in enumerate(std) if value == 0]:
@@ -68,8 +68,11 @@ def new_data_set(config: DictConfig, data: "DataModule") -> list[str]:
     return ["# config/data/NAME.yaml", built_on, *values] if own else []
 
 
-def class_table(data: "DataModule") -> "Table":
-    """Return the number of items of each class in each part, and of all items; only of all for data without classes."""
+def class_table(data: "DataModule", verbosity: int) -> "Table":
+    """Return the number of items of each class in each part, and of all items; only of all for data without classes.
+
+    Of many classes it shows those with the fewest training items, and the least and most items of an other class.
+    """
     from rich.table import Table
 
     parts, summary = ("train", "valid", "test"), data.summary()
@@ -77,13 +80,14 @@ def class_table(data: "DataModule") -> "Table":
     table.columns[0].footer = "all"
     for part in parts:
         table.add_column(part, f"{summary[part]:,}", justify="right")
-    for name, *counts in zip(data.class_names, *map(data.class_counts, parts), strict=True) if data.num_classes else ():
+    classes = list(zip(data.class_names, *map(data.class_counts, parts), strict=True)) if data.num_classes else []
+    shown = few_classes(classes, verbosity, key=lambda row: row[1])
+    for name, *counts in shown:
         table.add_row(name, *(f"{count:,}" for count in counts))
+    if others := [counts for name, *counts in classes if name not in {row[0] for row in shown}]:
+        ranges = [f"{min(count):,} to {max(count):,}" for count in zip(*others, strict=True)]
+        table.add_row(f"{len(others):,} others, each (verbosity=2 shows all)", *ranges)
     return table
-
-
-def rounded(values: list[float]) -> list[float]:
-    return [float(f"{value:.4g}") for value in values]
 
 
 if __name__ == "__main__":

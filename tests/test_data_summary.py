@@ -51,6 +51,22 @@ def test_measures_the_training_images_of_a_folder(command, capsys, tmp_path, lim
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
+def test_of_many_classes_those_with_the_fewest_images_are_shown(command, capsys, tmp_path):
+    for k in range(30):
+        for i in range(30 - k):
+            path = tmp_path / "images" / "train" / f"c{k:02}" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (2, 2), 20 * (i % 2)).save(path)
+    options = ("data=image_folder", f"data.root={tmp_path}/images", "data.image_size=[2,2]", "data.valid=0")
+    assert command("data_summary", *options) == 0
+    table = capsys.readouterr().out
+    assert re.findall(r"(c\d\d)\W+(\d+)\W", table) == [(f"c{k}", str(30 - k)) for k in range(29, 19, -1)]
+    assert re.search(r"20 others, each \(verbosity=2 shows all\)\W+11 to 30\W+0 to 0\W", table)
+    assert re.search(r"all\W+465\W+0\W+0\W", table)
+    assert command("data_summary", *options, "verbosity=2") == 0
+    assert len(re.findall(r"c\d\d\W+\d+\W", capsys.readouterr().out)) == 30
+
+
 def test_what_it_prints_of_a_folder_is_a_whole_yaml(command, capsys, tmp_path):
     for name in "ab":
         folder = tmp_path / "my images" / "train" / name

@@ -1,6 +1,7 @@
 """evaluate.py needs nothing but the run folder."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -65,6 +66,18 @@ def test_images_whose_logits_are_nan_are_wrong_and_the_file_is_written(patch_set
     assert command("evaluate", f"run={patch_set}", "sizes=[1]", "model.skip_nonfinite=true") == 0
     assert "are NaN for 355 of 355 images, which count as incorrect\n" in capsys.readouterr().out
     assert evaluation(patch_set) == result
+
+
+def test_of_many_classes_the_table_shows_the_lowest_and_the_file_all(patch_set, command, capsys, monkeypatch):
+    monkeypatch.setattr("process.console.MOST_CLASSES", 9)
+    monkeypatch.setattr("process.console.LOWEST", 3)
+    assert command("evaluate", f"run={patch_set}", "sizes=[1]") == 0
+    table = capsys.readouterr().out
+    per_class = evaluation(patch_set)["per_class"]
+    assert len(per_class) == 10
+    lowest = [name.removeprefix("test_accuracy/") for name in sorted(per_class, key=per_class.__getitem__)[:3]]
+    assert re.findall(r"test_accuracy/(class=\d)", table) == lowest
+    assert re.search(r"7 other classes\W+in evaluation\.json; verbosity=2 shows all", table)
 
 
 def test_the_batch_size_changes_nothing(patch_set, command):

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -31,6 +31,8 @@ HARMLESS_WARNINGS = (
     r"Image size .* could be decompression bomb",  # Pillow, above 89 megapixels; above 179 it refuses to read
     r"Checkpoint directory .* exists and is not empty",  # a second `fit` or `test` in the same run folder
 )
+MOST_CLASSES = 20  # of which a table shows each
+LOWEST = 10  # classes that it shows of more
 # read when MLflow is imported; a logger's guard reports MLflow's failures once
 QUIET_MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
 
@@ -117,6 +119,13 @@ def log_warnings() -> None:
     logging.captureWarnings(True)
     for pattern in HARMLESS_WARNINGS:
         warnings.filterwarnings("default", message=pattern)  # never an error
+
+
+def few_classes(classes: Sequence[Any], rank: Callable[[Any], float], verbosity: int) -> list[Any]:
+    """Return the classes that a table shows: all up to MOST_CLASSES or at verbosity 2, else the LOWEST by rank."""
+    if len(classes) <= MOST_CLASSES or verbosity == 2:
+        return list(classes)
+    return sorted(classes, key=rank)[:LOWEST]
 
 
 def print_start(folder: Path, chosen: list[str], config: DictConfig) -> None:

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 from runs import REPOSITORY
 
-from process.console import LogFile, Terminal, format_duration, format_number, print_start, print_summary
+from process.console import LogFile, Terminal, few_classes, format_duration, format_number, print_start, print_summary
 from process.errors import UserError
 
 OWN, LIBRARY = REPOSITORY / "src" / "callback" / "lr_finder.py", "/lib/python/library/module.py"
@@ -34,6 +34,13 @@ def test_messages_at_each_verbosity(capsys):
     assert said(0, capsys) == ["warning", "error"]
     assert said(1, capsys) == ["own", "job", "warning", "error"]
     assert said(2, capsys) == ["own", "job", "library", NOISE, "warning", "error"]
+
+
+@pytest.mark.parametrize(("number", "verbosity", "shown"), [(20, 1, 20), (21, 1, 10), (1000, 0, 10), (1000, 2, 1000)])
+def test_a_table_shows_all_of_few_classes_and_the_lowest_of_many(number, verbosity, shown):
+    classes = [(f"class {k}", -k) for k in range(number)]
+    given = few_classes(classes, lambda row: row[1], verbosity)
+    assert given == (classes if shown == number else classes[: -shown - 1 : -1])
 
 
 def test_other_ranks_print_only_warnings_and_errors(capsys, monkeypatch):
