@@ -4,6 +4,8 @@ import atexit
 import os
 from collections import deque
 from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -96,18 +98,19 @@ class WandB(RunLogger):
         # wandb.setup has registered wandb's own, and so runs before it.
         atexit.register(adapter.cancel_exit_wait)
         record = self.read_record()
-        self.experiment = wandb.init(
-            dir=str(self.folder),
-            mode=find_mode(self.mode),  # type: ignore[arg-type]
-            project=self.project,
-            id=record["id"],
-            resume="allow",
-            name=self.folder.name,
-            group=record["sweep"] or record["experiment_name"],
-            notes=record["comment"],
-            tags=record["tags"],
-            settings=wandb.Settings(**RUN, finish_timeout=self.patience),
-        )
+        with nullcontext() if self.ended else adapter.started_at(start_of(record)):
+            self.experiment = wandb.init(
+                dir=str(self.folder),
+                mode=find_mode(self.mode),  # type: ignore[arg-type]
+                project=self.project,
+                id=record["id"],
+                resume="allow",
+                name=self.folder.name,
+                group=record["sweep"] or record["experiment_name"],
+                notes=record["comment"],
+                tags=record["tags"],
+                settings=wandb.Settings(**RUN, finish_timeout=self.patience),
+            )
         self.remedy = f"`wandb sync {Path(self.experiment.dir).parent}` sends the rest"
         self.known = 0 if self.ended else self.experiment.step
         facts = {name: record[name] for name in ("command", "git", "host", "settings")}
@@ -168,6 +171,12 @@ class WandB(RunLogger):
     def _log_watched(self, until: int | None) -> None:
         for name, counts, edges, step in self.watch.take(until):
             self.log_histogram(name, counts, edges, step)
+
+
+def start_of(record: dict[str, Any]) -> float:
+    """Return when the run's present process started, in seconds since 1970; wandb adds the time of earlier ones."""
+    resumed = record.get("resumed") or [record]
+    return datetime.fromisoformat(resumed[-1]["started"]).timestamp()
 
 
 def find_mode(mode: str | None) -> str:

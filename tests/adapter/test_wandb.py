@@ -6,8 +6,9 @@ import wandb
 from wandb.sdk import wandb_setup
 from wandb.sdk.lib import wbauth
 from wandb.sdk.lib.service import service_connection
+from wandb.sdk.wandb_run import Run
 
-from adapter.wandb import cancel_exit_wait
+from adapter.wandb import cancel_exit_wait, started_at
 from logger.wandb import RUN
 
 
@@ -26,6 +27,14 @@ def test_the_wait_at_exit_can_be_cancelled(monkeypatch):
     monkeypatch.setattr(singleton, "_connection", connection)
     cancel_exit_wait()
     assert cancelled, "adapter/wandb.py needs ServiceConnection._cleanup"
+
+
+def test_a_run_has_a_start_that_can_be_set():
+    assert "self._start_time = time.time()" in inspect.getsource(Run), "adapter/wandb.py needs Run._start_time"
+    begin = Run.__init__
+    with started_at(1e9):
+        assert Run.__init__ is not begin
+    assert Run.__init__ is begin
 
 
 def test_the_settings_are_known():

@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import numpy as np
@@ -77,11 +78,12 @@ def logger(tmp_path):
     return logger
 
 
-def make(folder, **options):
+def make(folder, started=None, resumed=None, **options):
     folder.mkdir(exist_ok=True)
     facts = {
         "id": "abcd1234",
         "status": "running",
+        "started": datetime.now().astimezone().isoformat(),
         "sweep": None,
         "experiment_name": "E",
         "comment": None,
@@ -89,6 +91,8 @@ def make(folder, **options):
         "host": "h",
     }
     facts |= {"command": "c", "git": None, "settings": {}}
+    facts |= {"started": started} if started else {}
+    facts |= {"resumed": [{"started": resumed}]} if resumed else {}
     (folder / "run.json").write_text(json.dumps(facts))
     others = {"mode": None, "x_axis": "step", "watch": None, "watch_every": 1, "patience": 10}
     return WandB(str(folder), "P", **(others | options))
@@ -177,6 +181,18 @@ def test_one_step_is_one_row_and_late_values_are_kept(logger):
     names = {step: {name for name in row if not name.startswith("_")} for step, row in rows(records).items()}
     assert names == {5: {"a", "b", "late"}, 6: {"test"}}
     assert rows(records)[6]["_timestamp"] == 1e9 + 3
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_the_run_starts_with_its_process_however_late_wandb_is_ready(tmp_path, resumed):
+    now = datetime.now().astimezone()
+    began = now - timedelta(seconds=1000)
+    times = (now - timedelta(days=3), began) if resumed else (began, None)
+    logger = make(tmp_path / "run", *(time and time.isoformat() for time in times))
+    logger.open()
+    logger.close(RECORD)
+    (records,) = parts(logger.folder)
+    assert of(records, "run")[0].start_time.ToMicroseconds() == pytest.approx(began.timestamp() * 1e6, abs=2)
 
 
 def test_images_and_histograms(logger):
