@@ -81,13 +81,17 @@ def class_table(data: "DataModule", verbosity: int) -> "Table":
     for part in parts:
         table.add_column(part, f"{summary[part]:,}", justify="right")
     classes = list(zip(data.class_names, *map(data.class_counts, parts), strict=True)) if data.num_classes else []
-    shown = few_classes(classes, verbosity, key=lambda row: row[1])
+    shown = few_classes(classes, lambda row: row[1], verbosity)
     for name, *counts in shown:
         table.add_row(name, *(f"{count:,}" for count in counts))
     if others := [counts for name, *counts in classes if name not in {row[0] for row in shown}]:
         ranges = [f"{min(count):,} to {max(count):,}" for count in zip(*others, strict=True)]
         table.add_row(f"{len(others):,} others, each (verbosity=2 shows all)", *ranges)
     return table
+
+
+def rounded(values: list[float]) -> list[float]:
+    return [float(f"{value:.4g}") for value in values]
 
 
 if __name__ == "__main__":

@@ -47,9 +47,7 @@ def per_class_rows(recalls: dict[str, Any], verbosity: int) -> dict[str, Any]:
     """Return the accuracies per class that the table shows: of many classes the lowest, and the number of others."""
     shown = dict(few_classes(list(recalls.items()), lambda row: 2 if row[1] is None else row[1], verbosity))
     left_out = len(recalls) - len(shown)
-    return shown | (
-        {f"{left_out:,} other classes": f"in {several.EVALUATION}; verbosity=2 shows all"} if left_out else {}
-    )
+    return shown | ({f"{left_out:,} other classes": f"in {EVALUATION}; verbosity=2 shows all"} if left_out else {})
 
 
 if __name__ == "__main__":
