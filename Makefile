@@ -8,8 +8,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # the main job needs no network and no data by default: scikit-learn's bundled digits
 ARGS ?= data=digits
-# a process per core, each with whole files of tests, since the tests of a file share their trained runs
-PARALLEL ?= --numprocesses logical --maxprocesses 8 --dist loadfile
+# a process per core, each with whole files of tests, since the tests of a file share their trained runs; in the
+# order that conftest.py chooses
+ORDER := --dist loadfile --no-loadscope-reorder
+PARALLEL ?= --numprocesses logical --maxprocesses 8
 # older processors, as far as the libraries can be told to take this one for them; variables are joined by /. For AVX2:
 # make test-processors PROCESSORS=ATEN_CPU_CAPABILITY=avx2/ONEDNN_MAX_CPU_ISA=AVX2/OMP_NUM_THREADS=2
 PROCESSORS := ATEN_CPU_CAPABILITY=default/ONEDNN_MAX_CPU_ISA=SSE41/MKL_CBWR=COMPATIBILITY/OMP_NUM_THREADS=1
@@ -36,14 +38,14 @@ train: $(INSTALLED) ## train a network: make train ARGS="data=MNIST hparams.batc
 	$(BIN)/python src/train.py $(ARGS)
 
 test: $(INSTALLED) ## run the tests that start no other process: 6 minutes on two cores
-	$(BIN)/python -m pytest $(PARALLEL) $(ARGS_TEST)
+	$(BIN)/python -m pytest $(PARALLEL) $(ORDER) $(ARGS_TEST)
 
 test-all: $(INSTALLED) ## run all tests except those of the container; those on real data need DATASET
-	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow' --durations=20 $(ARGS_TEST)
+	$(BIN)/python -m pytest $(PARALLEL) $(ORDER) -m 'not slow' --durations=20 $(ARGS_TEST)
 
 test-processors: $(INSTALLED) ## run the numeric tests with the instructions of older processors
 	$(foreach variables,$(PROCESSORS),$(subst /, ,$(variables)) \
-	  $(BIN)/python -m pytest $(PARALLEL) -m 'not (long or slow)' $(NUMERIC) $(ARGS_TEST) &&) true
+	  $(BIN)/python -m pytest $(PARALLEL) $(ORDER) -m 'not (long or slow)' $(NUMERIC) $(ARGS_TEST) &&) true
 
 test-cuda12: ## run the fast tests of numbers, models and trainings on the lock for CUDA 12, in .venv-cuda12
 	@$(MAKE) --no-print-directory VENV=.venv-cuda12 CUDA=12 test ARGS_TEST="$(CUDA12) $(ARGS_TEST)"

@@ -1,5 +1,6 @@
 """Fixtures that run commands as a user does, but in this process: the whole suite imports torch and Lightning once."""
 
+import gc
 import logging
 import os
 import re
@@ -7,6 +8,7 @@ import runpy
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks this small are slower 
 # git, and what libraries ask of the system, take no time
 SLOW_PROGRAMS = re.compile(r"(python[\d.]*|make|(ba|fi|z)?sh)$")
 started: list[str] = []  # the programs that the current test and its fixtures have started
+gc.disable()  # until all tests are collected: their imports make a million objects, which are looked at again and again
+
+
+@pytest.hookimpl(trylast=True)  # after the choice by -m
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let several processes begin with the files of long tests: one of them at the end would keep one process alone."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    files = {path: place for place, path in enumerate(dict.fromkeys(item.path for item in items))}
+    number = Counter(item.path for item in items)
+    long = {item.path for item in items if {"processes", "long"} & {mark.name for mark in item.iter_markers()}}
+    items.sort(key=lambda item: (item.path not in long, -number[item.path], files[item.path]))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the imports have made out of each later garbage collection, which would take a second."""
+    gc.freeze()
+    gc.enable()
 
 
 @sys.addaudithook
