@@ -22,8 +22,10 @@ SWEEPS ?= trial stopped memory study
 # the tests that compare numbers with a tolerance
 NUMERIC := tests/set_module tests/network tests/test_model.py tests/test_metrics.py \
   'tests/test_data_parallel.py::test_two_ranks_learn_what_one_process_does_with_twice_the_batch[patch_set]'
-# numbers, models and trainings, for the lock for CUDA 12
-CUDA12 := $(NUMERIC) tests/test_train.py
+# numbers, models and trainings, for the lock for CUDA 12: each network learns, is measured, follows each scheduler, and
+# does so again
+CUDA12 := $(NUMERIC) tests/test_train.py \
+  -k 'not test_train.py or learns or same or every_scheduler or lr_0 or trainer_arguments or (debug and digits)'
 COMPILE = $(BIN)/uv pip compile --universal --all-extras --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-header --quiet pyproject.toml
 # $$choice is empty, or a lock and CPU=1
