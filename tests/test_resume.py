@@ -29,9 +29,13 @@ def finished(finished_cnn, tmp_path):
     return shutil.copytree(finished_cnn, tmp_path / "finished")
 
 
+# five steps in an epoch, as with SHORT, of half as many images, and less of what only measures
+SMALL = ("data.limit_train=150", "hparams.batch_size=32", "sizes=[2]", "+trainer.limit_val_batches=3")
+
+
 @pytest.mark.parametrize("network", SOME_NETWORKS)
 def test_every_network_from_the_middle_of_an_epoch(train, broken_off, resume, network):
-    options = (*SHORT, *SAVING, f"model={network}", "hparams.max_epochs=2", "loggers=none")
+    options = (*SHORT, *SAVING, *SMALL, f"model={network}", "hparams.max_epochs=2", "loggers=none")
     whole, broken = train(*options), broken_off(*options, batch=8)
     assert record(broken)["status"] == "failed"
     assert resume(broken) == 0
