@@ -20,13 +20,13 @@ from table.terminal import show
 
 
 def call(main: Callable[[], Any]) -> None:
-    """Call evaluate.py's Hydra main once for each run that `run=` stands for.
+    """Call evaluate.py's Hydra main once for each run that `run=` stands for; one alone is as if it was named.
 
     A run that fails is reported in one line and the others go on. Raises a UserError at the end if one has failed.
     """
     typed = sys.argv[1:]
     runs = chosen_runs(typed)
-    if runs is not None and arguments.has_option(typed, (*arguments.HELP, *arguments.SHOW)):
+    if runs is not None and (len(runs) == 1 or arguments.has_option(typed, (*arguments.HELP, *arguments.SHOW))):
         sys.argv[1:] = [*_others(typed), f"run={runs[0].facts['folder']}"]
         runs = None
     if runs is None:

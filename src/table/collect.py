@@ -75,9 +75,20 @@ class RunRecord:
 
 
 def read_runs(folders: Iterable[str]) -> list[RunRecord]:
-    """Return every run in or under the folders, the newest last; runs without a start time come first."""
-    runs = [run for folder in folders for run in _walk(folder)]
-    return sorted(runs, key=lambda run: (run.facts.get("started", ""), _natural(run.facts["folder"])))
+    """Return every run in or under the folders once, the newest last; runs without a start time come first."""
+    # the deepest last: a run that is named itself keeps that name, though a folder around it is named too
+    tops = sorted(folders, key=lambda folder: len(os.path.realpath(folder)))
+    runs = {_identity(run.facts["folder"]): run for top in tops for run in _walk(top)}
+    return sorted(runs.values(), key=lambda run: (run.facts.get("started", ""), _natural(run.facts["folder"])))
+
+
+def _identity(folder: str) -> tuple[int, int] | str:
+    """Return what two paths of one folder share; where there is no folder, the path."""
+    try:
+        found = os.stat(folder)  # noqa: PTH116
+    except OSError:
+        return folder
+    return found.st_dev, found.st_ino
 
 
 def _walk(top: str) -> Iterator[RunRecord]:

@@ -94,6 +94,15 @@ def test_weights_that_give_nan_are_written_and_end_with_an_error(sweep, command,
     assert evaluation(sweep / "1")["test_accuracy"] > 0
 
 
+@pytest.mark.parametrize("words", [["run={0}", "run={0}/"], ["run=[{0},{0}]"], ["run={0} status=finished"]])
+def test_one_run_that_is_named_twice_or_chosen_alone_fails_in_one_line(words, sweep, command, capsys):
+    run = sweep / "2"
+    assert command("evaluate", *(word.format(run) for word in words)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "cannot read the checkpoint" in line
+
+
 @pytest.mark.processes
 def test_ctrl_c_keeps_what_is_measured_and_says_how_to_go_on(sweep, tmp_path):
     words = (str(REPOSITORY / "src" / "evaluate.py"), f"run={sweep}", "sizes=[1,4,16,64]")

@@ -39,6 +39,17 @@ def test_single_runs_jobs_of_sweeps_and_a_folder_of_ones_own(tmp_path):
     assert found(tmp_path / "elsewhere/mine") == {".": "finished"}
 
 
+def test_folders_that_overlap_hold_each_run_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "outputs/a")
+    make_run(tmp_path / "outputs/b")
+    (tmp_path / "link").symlink_to("outputs")
+    folders = ["outputs/b/", ".", "outputs", f"{tmp_path}/outputs/b", "link"]
+    assert sorted(Path(run.facts["folder"]).name for run in read_runs(folders)) == ["a", "b"]
+    for folders in (["outputs/b", "."], [".", "outputs/b"]):  # a run has the name by which it is named itself
+        assert [run.facts["folder"] for run in read_runs(folders)] == ["./outputs/a", "outputs/b"]
+
+
 def test_folders_inside_a_run_are_not_searched(tmp_path):
     folder = make_run(tmp_path / "2026-11-20/09-00-00")
     make_run(folder / "source/outputs/Default/2026-11-19/10-00-00")
