@@ -59,6 +59,25 @@ def test_a_sweep_leaves_a_run_alone(command, capfd, tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["run", "run.json"]
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["hydra.run.dir=file/run"], "cannot make the folder file/run: Not a directory; choose another one by hydra"),
+        (["hydra.run.dir=file"], "cannot make the folder file: File exists; choose another one"),
+        (["--config-path=x.yaml"], "--config-path=x.yaml: name its folder, and the file by --config-name=x"),
+        (["--config-dir=" + "x/" * 3000], "x/x' not found"),
+    ],
+)
+def test_a_folder_that_cannot_be_is_one_line(command, capfd, tmp_path, words, line):
+    (tmp_path / "file").touch()
+    assert command("train", "data=digits", *words) == 1
+    err = capfd.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert line in err
+    assert [path.name for path in tmp_path.rglob("*")] == ["file"]
+
+
 def test_a_resumed_sweep_records_no_secret(command, capfd, tmp_path):
     assert command("train", "resume_sweep=absent", f"+hydra.launcher.x={{password: {KEY}}}") == 1
     assert capfd.readouterr().err.startswith("error: hydra.launcher.x.password=***: a secret")

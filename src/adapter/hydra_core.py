@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import CodeType
 from typing import Any, NoReturn
 
@@ -15,6 +16,7 @@ from hydra.core.utils import configure_log, run_job
 from omegaconf import DictConfig
 
 RUN_JOB: CodeType = run_job.__code__
+MKDIR: CodeType = Path.mkdir.__code__
 COMPOSES = {each.__code__ for each in (ConfigLoaderImpl.load_configuration, OverridesParser.parse_rule, configure_log)}
 
 if sys.version_info >= (3, 14):  # argparse checks the help text of each option; one of Hydra's is not a str
@@ -54,6 +56,14 @@ def while_composing(error: BaseException) -> bool:
     while frame is not None and frame.tb_frame.f_code not in COMPOSES:
         frame = frame.tb_next
     return frame is not None
+
+
+def while_making_folder(error: BaseException) -> bool:
+    """Return whether an error comes out of the making of a folder by Hydra itself: that of a run or of a sweep."""
+    above, frame = "", error.__traceback__
+    while frame is not None and frame.tb_frame.f_code is not MKDIR:
+        above, frame = frame.tb_frame.f_globals.get("__name__", ""), frame.tb_next
+    return frame is not None and above.partition(".")[0] in ("hydra", "hydra_plugins")
 
 
 def inside_job(error: Exception) -> Exception:

@@ -263,6 +263,9 @@ def _user_error(error: BaseException) -> str | None:
         return hints.for_value(mistake) if isinstance(mistake, SettingError) else str(mistake)
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
         return hints.for_composition(error, _known_settings)
+    if isinstance(error, OSError) and hydra_core.while_making_folder(error):
+        reason = f"cannot make the folder {error.filename}: {error.strerror}"
+        return f"{reason}; choose another one by hydra.run.dir=FOLDER, in a sweep hydra.sweep.dir=FOLDER"
     return hints.for_unexpected(error, sys.argv[1:]) if hydra_core.while_composing(error) else None
 
 

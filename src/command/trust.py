@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import settings as table
 from adapter import hydra_core
+from command.hints import is_group
 from process.errors import UserError, first_line
 from process.ranks import is_rank_zero
 from run.folder import REPOSITORY, shown
@@ -299,6 +300,8 @@ def check_config_folders(words: list[str]) -> None:
         return
     for option in ("config_path", "config_dir"):
         named = chosen.get(option) or "."
+        if option == "config_path" and Path(named).suffix in (".yaml", ".yml"):
+            raise UserError(f"--config-path={named}: name its folder, and the file by --config-name={Path(named).stem}")
         paths = {Path(start, named).resolve() for start in (Path.cwd(), REPOSITORY / "src")}  # Hydra tries both
         for folder in {parent for path in paths for parent in path.parents if _is_run(parent)}:
             if not is_trusted(folder) and named != ".":
@@ -315,7 +318,8 @@ def _accept_or_refuse_configs(option: str, folder: Path) -> None:
 
 
 def _is_run(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (NAME, "run.json", "sweep.json", ".hydra"))
+    names = (NAME, "run.json", "sweep.json", ".hydra")
+    return any(os.path.exists(folder / name) for name in names)  # noqa: PTH110 - Path raises for a name that is too long
 
 
 def _is_users(file: Path) -> bool:
@@ -349,7 +353,7 @@ def _strange_in_setting(word: str) -> Iterator[str]:
         plain = _plain(value)
         if "_target_" in name and (not isinstance(plain, str) or not is_listed(plain)):
             yield str(plain)
-        if (REPOSITORY / "config" / override.key_or_group).is_dir():
+        if is_group(override.key_or_group):
             yield from (f"{name}={text}" for text in _values(plain) if not re.fullmatch(r"[\w-]+", str(text)))
         if name.partition(".")[0] not in ("data", "model"):
             yield from _strange_paths(_nested(name, plain))

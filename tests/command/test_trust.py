@@ -291,6 +291,12 @@ def test_a_hostile_settings_file_is_refused(command, capsys, tmp_path, text):
     assert [path.name for path in tmp_path.iterdir()] == ["theirs.yaml"]
 
 
+def test_a_name_that_is_too_long_for_a_file_is_one_line(command, capsys, tmp_path):
+    (tmp_path / "theirs.yaml").write_text("- " + "a" * 5000 + "=1")
+    assert command("train", "-c", "theirs.yaml") == 1
+    refused(capsys, "too long")
+
+
 def test_a_settings_file_does_not_trust_itself(command, capsys, tmp_path):
     (tmp_path / "theirs.yaml").write_text("trust: true\nloss: {_target_: os.system}")
     assert command("train", "-c", "theirs.yaml") == 1
