@@ -498,10 +498,15 @@ def attempt(read: Callable[[random.Random], None], rng: random.Random) -> str | 
     return found
 
 
-def fuzz(name: str, path: Path, mutate: Any, read: Any, numbers: range, seed: int, restore: Path) -> int:
-    """Try the mutations of one file; print a line, and each failure; return the number of failures."""
+def fuzz(
+    name: str, path: Path, mutate: Any, read: Any, numbers: range, seed: int, restore: Path, minutes: float
+) -> int:
+    """Try the mutations of one file, or those for which there is time; print a line, and each failure; count these."""
+    until = time.monotonic() + 60 * minutes
     content, counts, slowest = path.read_bytes(), {"read": 0, "refused": 0, "traceback": 0, "hang": 0, "more": 0}, 0.0
     for number in numbers:
+        if time.monotonic() > until:
+            break
         rng = random.Random(f"{seed} {name} {number}")
         mutated = mutate(rng, content)
         path.write_bytes(mutated)
@@ -516,7 +521,7 @@ def fuzz(name: str, path: Path, mutate: Any, read: Any, numbers: range, seed: in
             shutil.copy2(restore / file, path_of_run(path, restore) / file)
     path.write_bytes(content)
     print(
-        f"{name}: {len(numbers):,} tried, {counts['read']:,} read, {counts['refused']:,} refused in one line, "
+        f"{name}: {sum(counts.values()):,} tried, {counts['read']:,} read, {counts['refused']:,} refused in one line, "
         f"{counts['traceback'] + counts['more']} tracebacks, {counts['hang']} hangs, slowest {slowest:.1f} s",
         flush=True,
     )
@@ -533,7 +538,8 @@ def main() -> int:
     parser.add_argument("--number", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--reader", help="one of the six alone")
+    parser.add_argument("--reader", nargs="+", metavar="FILE", help="some of the readers, by their names")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="after which each reader ends")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -561,9 +567,9 @@ def main() -> int:
             ("checkpoint", folder / "checkpoints" / "last.ckpt", checkpoint_of, readers.checkpoint, options.number),
         ]
         for name, path, mutate, read, number in parts:
-            if options.reader in (None, name):
+            if options.reader is None or name in options.reader:
                 numbers = range(options.first, options.first + number)
-                failures += fuzz(name, path, mutate, read, numbers, options.seed, restore)
+                failures += fuzz(name, path, mutate, read, numbers, options.seed, restore, options.minutes)
         os.chdir("/")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory {peak:.1f} GiB")
