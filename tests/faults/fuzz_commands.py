@@ -31,10 +31,10 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[2] / "src"), str(Path(__file__).parents[1] / "support")]
 
-import torch  # noqa: E402, F401 - once, not in each process: runs of strangers are compared with its classes
 import typed_words  # noqa: E402
 from runs import REPOSITORY  # noqa: E402
 
+import model  # noqa: E402, F401 - torch, torchmetrics and Lightning once: imports count as time of a command otherwise
 from command.job import job as JOB  # noqa: E402
 
 SLOWEST, LONGEST_WAIT = 10, 120  # seconds of the processor, and of the clock: what takes longer hangs
