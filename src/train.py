@@ -89,8 +89,8 @@ def check_targets(model: "LightningModule", data: Any) -> None:
     task: Any = getattr(model, "task", None)
     if hasattr(task, "check_targets"):
         for part in ("train", "valid"):
-            if len(targets := data.targets(part)):
-                task.check_targets(targets, f"the {part} targets of {type(data).__name__}")
+            if (source := data.source(part)) is not None:  # of data without end, a step
+                task.check_targets(source.targets, f"the {part} targets of {type(data).__name__}")
 
 
 def starting_point(run: Run, model: "LightningModule", data: Any) -> Path | None:
