@@ -27,8 +27,9 @@ def main(config: DictConfig) -> None:
     refuse_unwritable(output if output.exists() else output.parent, "output=FOLDER")
     exporter = cli.build(config.exporter)
     run = open_run(Path(config.run), config, config.ckpt)
-    network = run.model("export.py exports", "network", "predict_step").network
+    model = run.model("export.py exports", "network", "task")
     facts = {
+        "task": model.task.name,
         "class_names": run.class_names(),
         "run": str(run.folder),
         "checkpoint": run.checkpoint.name,
@@ -44,11 +45,11 @@ def main(config: DictConfig) -> None:
     if sample is None:
         log.info("there is no test set here: the files are compared with the network on noise alone")
     rows: dict[str, object] = {}
-    for path, interface, found in exporter.export(network, output, facts, sample):
+    for path, interface, found in exporter.export(model.network, model.task, output, facts, sample):
         size = f"{path.stat().st_size / 2**20:.1f} MiB"
-        rows[path.name] = "; ".join([f"{interface.words} -> logits", size, *found.words()])
-    if exporter.accuracy is not None:
-        rows["accuracy of model.*"] = exporter.accuracy.words()
+        rows[path.name] = "; ".join([f"{interface.words} -> {model.task.output_name}", size, *found.words()])
+    if exporter.compared is not None:
+        rows[f"{exporter.compared.metric} of model.*"] = exporter.compared.words()
     others = sorted({path.name for path in output.glob("model*")} - rows.keys())
     if others:
         log.warning(f"files of an earlier export, not written now: {', '.join(others)}")

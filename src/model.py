@@ -120,7 +120,8 @@ class TaskModule(TrainingLog):
         results.measure(outputs_BK, targets, inputs, others)
         if self.task.measured_by_steps:
             measured = self.task.step_metrics(accumulable(outputs_BK), targets, inputs)
-            self.add_step(len(index_B), results.stage, **measured)
+            named = {f"{name}{self.name_suffix}": value for name, value in measured.items()}
+            self.add_step(len(index_B), results.stage, **named)
         return outputs_BK
 
     def on_validation_epoch_end(self) -> None:

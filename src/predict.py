@@ -1,4 +1,4 @@
-"""Classify images with a trained network, and write predictions.csv: `python src/predict.py --help`."""
+"""Predict images with a trained network, and write predictions.csv: `python src/predict.py --help`."""
 
 import logging
 import os
@@ -35,12 +35,18 @@ def main(config: DictConfig) -> None:
         raise UserError(f"output={output}: {OUTPUT}")
     refuse_unwritable(output.parent, "output=predictions.csv")
     run = open_run(Path(config.run), config, config.ckpt)
+    if OmegaConf.select(config, "data.features") is not None:
+        raise UserError(
+            f"{config.run} was trained on sets of vectors, which no image file holds: nothing to predict here"
+        )
     files = cli.build(config.files)(config.input)  # not in YAML, where ${x} in a path is a setting
-    predictor = cli.build(config.predictor)(run.model("predict.py uses", "network", "predict_step").network)
+    model = run.model("predict.py uses", "network", "task")
+    predictor = cli.build(config.predictor)(model.network, model.task)
     with replacing(output) as file:
-        table = cli.build(config.table)(file, files.names, run.class_names(), spread=predictor.draws > 1)
+        spread = predictor.draws > 1
+        table = cli.build(config.table)(file, files.names, model.task, run.class_names(), spread=spread)
         run.trainer([table]).predict(predictor, files.loader(), return_predictions=False)
-        if not table.counts:
+        if not table.written:
             others = f", nor the other {len(table.unreadable) - 1:,}" if len(table.unreadable) > 1 else ""
             raise UserError(table.unreadable[0] + others)
     report(table, files.others, run.folder / "predict.log")
@@ -51,7 +57,7 @@ def report(table: "Table", others: list[str], log_file: Path) -> None:
     """Log the first predictions, the unreadable files (all of them in the log file), and the lines `others`."""
     for line in table.first:
         log.info(line)
-    if more := table.counts.total() - len(table.first):
+    if more := table.written - len(table.first):
         log.info(f"and {more:,} others")
     listed = LISTED if os.access(log_file, os.W_OK) else len(table.unreadable)
     for line in table.unreadable[:listed]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from command import plain_command
 from process.errors import UserError
-from table.collect import RunRecord, known_as, plain_name, read_runs, with_errors
+from table.collect import RunRecord, known_as, main_metric, plain_name, read_runs, with_errors
 from table.query import Query, describe_hidden, needs_errors, parse, select, why_none
 from table.rows import AT_SIZE, Table, make_table, sizes_of
 from table.terminal import show
@@ -33,7 +33,8 @@ List the runs under outputs/ and multirun/: status, comment, the settings in whi
   group=true      runs that differ in seeds or folds alone become one: mean ± standard deviation (n - 1), and n
                   (of runs with the same seeds and fold too, the newest counts)
   sort=NAME       by a metric, the best first (of a loss or an error, the smallest), or by anything else; sort=-NAME
-                  reverses. It is also the metric of figures, curves and comparisons (default: test_accuracy)
+                  reverses. It is also the metric of figures, curves and comparisons (default: test_accuracy; if no
+                  run has it, that of hparams.monitor in the test)
   top=N           the first N only
   columns=NAME,.. these metrics and facts, with * and ?, instead of the default metrics
   output=FILE     as a file too: .csv (all digits, all metrics), .md (Markdown), .tex (LaTeX, package booktabs, the best
@@ -41,8 +42,8 @@ List the runs under outputs/ and multirun/: status, comment, the settings in whi
 
 == Metrics ==
   test_accuracy            metrics of the tested checkpoint, from run.json and from evaluation.json (src/evaluate.py)
-  test_accuracy/n=16       with 16 patches per image
-  test_accuracy/class=cat  of the images of a class
+  test_accuracy/n=16       with 16 patches per image, or sets of 16 elements
+  test_accuracy/class=cat  of the images of a class; also test_f1/label=NAME, test_mae/count=3, test_mae/component=0
   last_valid_accuracy      of the last epoch
   test_error               1 - test_accuracy; also valid_, train_, and with /n= and /class=
 The last four kinds are shown only if columns=, sort= or a filter names them, and in .csv (test_error: if named).
@@ -134,10 +135,10 @@ def curve_of(runs: list[RunRecord], query: Query) -> str:
 
 
 def ranked_metric(runs: list[RunRecord], query: Query) -> str:
-    """Return the metric of sort=, else test_accuracy."""
+    """Return the metric of sort=, else the main one: test_accuracy, or what the runs watch."""
     measured = {name for run in runs for name in run.metrics}
     asked = known_as(query.sort or "", measured)
-    return asked if asked in measured else known_as("test_accuracy", measured)
+    return asked if asked in measured else main_metric(runs)
 
 
 if __name__ == "__main__":

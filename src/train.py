@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
+from command.sized_tests import largest_set, test_at_sizes
 from omegaconf import DictConfig, OmegaConf
 
 from command import cli
@@ -107,7 +108,10 @@ def starting_point(run: Run, model: "LightningModule", data: Any) -> Path | None
 
 
 def test(trainer: "Trainer", model: "LightningModule", data: Any, best: Best | None) -> dict[str, float]:
-    """Test the best checkpoint and return its metrics; none, with a line in the log, if there is no test."""
+    """Test the best checkpoint and return its metrics, those of sets at several sizes too.
+
+    Return none, with a line in the log, if there is no test.
+    """
     from pytorch_lightning.utilities.model_helpers import is_overridden
 
     if not data.has_test:
@@ -120,8 +124,11 @@ def test(trainer: "Trainer", model: "LightningModule", data: Any, best: Best | N
         log.info(f"no test: {type(model).__name__} has no test_step")
         return {}
     path = None if best is None else best.path
-    (tested,) = trainer.test(model, data, ckpt_path=path, weights_only=True, verbose=False)
-    return dict(tested)
+    weights: dict[str, Any] = {"ckpt_path": path, "weights_only": True}
+    (tested,) = trainer.test(model, data, verbose=False, **weights)
+    largest = largest_set(data)
+    sizes = [size for size in getattr(model, "sizes", ()) if largest is not None and size <= largest]
+    return dict(tested) | test_at_sizes(trainer, model, data, sizes, **weights)
 
 
 def build_callbacks(config: DictConfig, validates: bool, model: "LightningModule") -> list["Callback"]:

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 OF_TRAINING = {"batch_size", "seed", "split_seed", "valid", "fold", "num_folds", "limit_train", "train_bags"}
 OF_TRAINING |= {"steps_per_epoch", "valid_sets"}
 OF_TRAINING |= {"crop_padding", "flip", "num_workers", "memory_limit_gib", "max_megapixels", "mean", "std"}
+OF_TRAINING |= {"steps_per_epoch", "valid_sets"}
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,18 @@ class TrainedRun:
         return model.eval()
 
     def class_names(self) -> list[str]:
-        """Return the class names in run.json; if it has none, those of the data, else the labels 0, 1, ..."""
-        names = None
+        """Return the class names in run.json; if it has none, those of the data, else the labels 0, 1, ...
+
+        Return none for data without classes.
+        """
+        classes, names = OmegaConf.select(self.config, "data.num_classes"), None
+        if classes is None:
+            return []
         try:
             names = read_intact_record(self.folder).get("class_names") or build(self.config.data).class_names
         except UserError as error:
             log.info(f"the classes are given by number, as their names are unknown: {error}")
-        numbers = [str(label) for label in range(self.config.data.num_classes)]
+        numbers = [str(label) for label in range(classes)]
         return names if names and len(names) == len(numbers) else numbers
 
     def test_data(self, opened: dict[str, Any] | None = None) -> Any:
@@ -70,10 +76,11 @@ class TrainedRun:
             opened[key] = open_test_data(self.config)
         data = opened[key]
         refuse_other_classes(self.folder, data.class_names)
-        if len(data.class_names) != self.config.data.num_classes:
+        classes = OmegaConf.select(self.config, "data.num_classes") or 0
+        if len(data.class_names) != classes:
             raise UserError(
-                f"these data have {len(data.class_names)} classes, and {self.folder} was trained on "
-                f"{self.config.data.num_classes}: choose the data of the run"
+                f"these data have {len(data.class_names)} classes, and {self.folder} was trained on {classes}: choose "
+                "the data of the run"
             )
         return data
 
@@ -161,7 +168,7 @@ def _refuse_other_models(model: Any, purpose: str, needed: Sequence[str]) -> Non
     missing = [name for name in needed if name in inherited or not hasattr(model, name)]
     if missing:
         kind = f"{type(model).__module__}.{type(model).__qualname__}"
-        raise UserError(f"{purpose} a classifier: {kind} has no {' and no '.join(missing)}")
+        raise UserError(f"{purpose} a TaskModule: {kind} has no {' and no '.join(missing)}")
 
 
 def _one_device(trainer: DictConfig, accelerator: str) -> int | list[int]:

@@ -1,67 +1,74 @@
-"""The measurement of one network: the test of its training, at other numbers of patches if asked for, and per class."""
+"""The measurement of one network: the test of its training, at other sizes of the sets if asked for, and by parts."""
 
-# N images, K classes
+# N items
 
 import logging
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from command.sized_tests import largest_set, test_at_sizes
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from process.console import few_classes, format_number
+from run.folder import EVALUATION
 from set_module.set_network import draws_patches, patch_num_limit
-from task.metrics import wrong_where_nan
 
 log = logging.getLogger(__name__)
+SIZED = re.compile(r".*/n=\d+")  # the name of a result at one size of the sets
 
 
 class Outputs(Callback):
-    """The logits [N, K] and labels [N] of a test."""
+    """The outputs [N, K] and targets [N, ...] of a test, and whether the items are images or sets."""
 
     def __init__(self) -> None:
-        self.batches: list[tuple[Tensor, Tensor]] = []
+        self.batches: list[tuple[Tensor, Any]] = []
+        self.items = "images"
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        self.batches.append((outputs.float().cpu(), batch[1].cpu()))  # half precision makes ties
+        self.items = "images" if isinstance(batch[0], Tensor) else "sets"
+        self.batches.append((outputs.float().cpu(), _each(batch[1], Tensor.cpu)))  # half precision makes ties
 
-    def joined(self) -> tuple[Tensor, Tensor]:
-        logits_NK, labels_N = (torch.cat(tensors) for tensors in zip(*self.batches, strict=True))
-        return logits_NK, labels_N
+    def joined(self) -> tuple[Tensor, Any]:
+        outputs, targets = zip(*self.batches, strict=True)
+        if isinstance(targets[0], Mapping):
+            return torch.cat(outputs), {name: torch.cat([each[name] for each in targets]) for name in targets[0]}
+        return torch.cat(outputs), torch.cat(targets)
 
 
 def measure(run: Any, model: Any, data: Any, sizes: list[int]) -> dict[str, Any]:
-    """Return the results of the test, accuracies at `sizes` and per class, the confusion matrix, the number of images.
+    """Return the results of the test, those at `sizes` and of parts of the items, and the number of images or sets.
 
-    A row of the matrix is a true class, a column a predicted one. Images of which a probability is NaN count as
-    incorrect and are not in the matrix; `nan_images` is their number, if there are any.
+    What the parts are is the task's: classes (`per_class`, and a confusion matrix), labels, counts, components.
+    `nan_images` or `nan_sets` is the number of items of which a prediction is NaN, if there are any.
     """
     model.sizes = possible(sizes, model.network)
     model.largest_size = max(model.sizes, default=None)
     outputs = Outputs()
     trainer = run.trainer(callbacks=[outputs], limit_test_batches=1.0)
     (tested,) = trainer.test(model, data.test_dataloader(), verbose=False)
-    logits_NK, labels_N = outputs.joined()
+    outputs_NK, targets = outputs.joined()
+    found, suffix = model.task.breakdown(outputs_NK, targets, data.class_names), getattr(model, "name_suffix", "")
 
-    of_sizes = [f"test_accuracy/n={size}" for size in model.sizes]
-    accuracy = f"test_accuracy{getattr(model, 'name_suffix', '')}"
-    probabilities_NK, classes = logits_NK.softmax(1), len(data.class_names)
-    correct_N = wrong_where_nan(probabilities_NK, labels_N).argmax(1) == labels_N
-    counts_K, correct_K = (labels.bincount(minlength=classes).tolist() for labels in (labels_N, labels_N[correct_N]))
-    recall_K = [hits / count if count else None for hits, count in zip(correct_K, counts_K, strict=True)]
-    valid_N = ~probabilities_NK.isnan().any(1)
-    confusion_KK = multiclass_confusion_matrix(logits_NK[valid_N], labels_N[valid_N], num_classes=classes)
-    broken = int((~valid_N).sum())
+    at_sizes = {name: value for name, value in tested.items() if SIZED.fullmatch(name)}
+    is_sized = draws_patches(model.network)
+    if not is_sized and sizes and largest_set(data) is not None:
+        at_sizes, is_sized = test_at_sizes(run.trainer(limit_test_batches=1.0), model, data, sizes), True
     return {
-        "images": len(labels_N),
-        **({"nan_images": broken} if broken else {}),
-        accuracy: float(correct_N.double().mean()),  # the config's metrics may lack it
-        **{name: value for name, value in tested.items() if name not in of_sizes},
-        "per_class": {f"{accuracy}/class={name}": r for name, r in zip(data.class_names, recall_K, strict=True)},
-        "confusion_matrix": confusion_KK.tolist(),
-        **({"sizes": {name: tested[name] for name in of_sizes}} if draws_patches(model.network) else {}),
+        outputs.items: len(outputs_NK),
+        **({f"nan_{outputs.items}": found.nan_items} if found.nan_items else {}),
+        **{f"test_{name}{suffix}": value for name, value in found.overall.items()},  # the config's metrics may lack it
+        **{name: value for name, value in tested.items() if name not in at_sizes},
+        **{
+            f"per_{kind}": {_at_part(name, suffix): value for name, value in parts.items()}
+            for kind, parts in found.parts.items()
+        },
+        **found.matrices,
+        **({"sizes": at_sizes} if is_sized else {}),
     }
 
 
@@ -73,3 +80,50 @@ def possible(sizes: list[int], network: Any) -> list[int]:
     if left_out := [size for size in sizes if size > places]:
         log.info(f"sizes {left_out} are left out: a patch has {places} places, and hparams.patch_replace=false")
     return [size for size in sizes if size <= places]
+
+
+def rows(result: Mapping[str, Any], verbosity: int) -> dict[str, Any]:
+    """Return the rows of a terminal's table: those of a part of the items that has several results become one.
+
+    Of many parts (classes, labels), it returns those whose first result is the lowest, and the number of the others.
+    """
+    shown = {name: value for name, value in result.items() if not isinstance(value, dict | list)}
+    for kind, parts in result.items():
+        if not kind.startswith("per_"):
+            continue
+        part_name = kind.removeprefix("per_")
+        of_part: dict[str, dict[str, Any]] = {}
+        for name, value in parts.items():
+            of_part.setdefault(name.partition(f"/{part_name}=")[2], {})[name] = value
+        chosen = few_classes(list(of_part.items()), lambda row: _rank(row[1]), verbosity)
+        for part, values in chosen:
+            if len(values) == 1:
+                shown |= values
+                continue
+            results = {name.partition("/")[0].removeprefix("test_"): value for name, value in values.items()}
+            shown[f"{part_name}={part}"] = ", ".join(f"{name} {_words(value)}" for name, value in results.items())
+        if left_out := len(of_part) - len(chosen):
+            others = "classes" if part_name == "class" else f"{part_name}s"
+            shown[f"{left_out:,} other {others}"] = f"in {EVALUATION}; verbosity=2 shows all"
+    return shown | result.get("sizes", {})
+
+
+def _rank(values: Mapping[str, float | None]) -> float:
+    first = next(iter(values.values()))
+    return float("inf") if first is None else first
+
+
+def _words(value: float | None) -> str:
+    return "-" if value is None else format_number(value)
+
+
+def _at_part(name: str, suffix: str) -> str:
+    """Return test_accuracy/n=1-64/class=cat for accuracy/class=cat."""
+    metric, _, part = name.partition("/")
+    return f"test_{metric}{suffix}/{part}"
+
+
+def _each(targets: Any, function: Any) -> Any:
+    if isinstance(targets, Mapping):
+        return {name: function(target) for name, target in targets.items()}
+    return function(targets)

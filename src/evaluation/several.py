@@ -14,7 +14,7 @@ from process import interruption
 from process.console import format_duration, format_number, open_console, quiet_terminal
 from process.errors import PastHydraError, UserError
 from process.isolation import isolated
-from table.collect import RunRecord, measured, plain_name, read_evaluation
+from table.collect import RunRecord, main_metric, measured, plain_name, read_evaluation
 from table.rows import make_table, sizes_of
 from table.terminal import show
 
@@ -63,8 +63,8 @@ class Several:
                     bar.update(task, advance=1, left=self._left())
         finally:
             if self.measured and self.verbosity > 0:
-                sizes = sizes_of("test_accuracy", self.measured)
-                show(make_table(self.measured, sort="test_accuracy", asked=sizes))
+                metric = main_metric(self.measured)
+                show(make_table(self.measured, sort=metric, asked=sizes_of(plain_name(metric), self.measured)))
             if len(self.measured) == len(self.runs):
                 interruption.remedy_sources.remove(self.remedy)
         if failed := sum(run.facts["status"] == "failed" for run in self.measured):

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from exporter.accuracy import Accuracy, measure
 from exporter.check import Agreement, agreement
-from exporter.interface import Interface, interfaces, random_input
+from exporter.interface import Interface, OutputAlone, interfaces, random_input
 from exporter.sample import Sample
+from exporter.score import Comparison, Score, measure
 from network.fixed_patches import FixedPatches
 from process.errors import UserError
 from process.files import explain_os_errors, replacing
@@ -29,13 +29,19 @@ class Exporter:
 
     Args:
         patches: the patches of an image, see FixedPatches; None: as the network cuts them, or `even` if it draws them.
+        features: the length of a vector, for sets of vectors; they have no channels, image_size and patches.
         formats: name -> an object with `suffix`, `write` and `open`, or None to leave it out.
     """
 
     def __init__(
-        self, channels: int, image_size: Sequence[int], patches: str | None, formats: Mapping[str, Any]
+        self,
+        channels: int | None,
+        image_size: Sequence[int] | None,
+        patches: str | None,
+        formats: Mapping[str, Any],
+        features: int | None = None,
     ) -> None:
-        self.shape = (channels, *image_size)
+        self.shape = (features,) if features is not None else (channels, *(image_size or ()))
         given = formats if isinstance(formats, Mapping) else {}
         chosen = {name: kind for name, kind in given.items() if kind is not None}
         self.patches, self.formats = patches, list(chosen.values())
@@ -48,27 +54,28 @@ class Exporter:
                 f"patches={patches}: choose even (evenly spaced, as many as in the test), grid (as few as cover "
                 "the image) or all (every place)"
             )
-        self.accuracy: Accuracy | None = None  # of the exported patches and of the run's own, if these differ
+        self.compared: Comparison | None = None  # of the exported patches and of the run's own, if these differ
 
     def export(
-        self, network: nn.Module, folder: Path, facts: Mapping[str, Any], sample: Sample | None
+        self, network: nn.Module, task: Any, folder: Path, facts: Mapping[str, Any], sample: Sample | None
     ) -> list[tuple[Path, Interface, Agreement]]:
         """Check all files, then write them; return what was written. Raises UserError if a file differs.
 
         Args:
+            task: names the output, and measures the files on the sample.
             facts: metadata that each file holds.
-            sample: test images or bags with their labels; files are compared with the network on these and on noise.
+            sample: test images or sets with their targets; files are compared with the network on these and on noise.
         """
         network.eval()
-        checked = []
-        for interface in interfaces(network, self.shape[1:], self.patches):
+        checked, score = [], Score(task)
+        for interface in interfaces(network, self.shape, self.patches):
             with _silenced():
                 program = self._traced(interface)
             for kind in self.formats:
                 with _silenced():
-                    content = kind.write(program, interface, {**facts, "input": interface.words})
+                    content = kind.write(program, interface, task.output_name, {**facts, "input": interface.words})
                     run = kind.open(content, interface.names)
-                found = agreement(interface, run, self.shape, sample)
+                found = agreement(interface, run, self.shape, sample, score)
                 log.info(f"{interface.file_name}{kind.suffix}: {', '.join(found.words())}")
                 checked.append((folder / f"{interface.file_name}{kind.suffix}", content, interface, found))
         with explain_os_errors(folder):
@@ -77,23 +84,25 @@ class Exporter:
             with replacing(path, "wb") as file:
                 file.write(content)
         if sample is not None:
-            self._measure(network, sample)
+            self._measure(network, sample, score)
         return [(path, interface, found) for path, _, interface, found in checked]
 
-    def _measure(self, network: Any, sample: Sample) -> None:
+    def _measure(self, network: Any, sample: Sample, score: Score) -> None:
         """Measure what fixed patches cost, and report a loss; networks that export their own patches lose nothing."""
-        for interface in interfaces(network, self.shape[1:], self.patches):
+        for interface in interfaces(network, self.shape, self.patches):
             module = interface.module
             if isinstance(module, FixedPatches) and module.mode != network.cutout.mode:
-                self.accuracy = measure(module, self.shape[1:], sample)
-                if self.accuracy.is_lower:
-                    log.warning(self.accuracy.warning())
+                self.compared = measure(module, self.shape[1:], sample, score)
+                if self.compared is not None and self.compared.is_lower:
+                    log.warning(self.compared.warning())
 
     def _traced(self, interface: Interface) -> ExportedProgram:
         # 3 images: torch.export takes axes of size 0 or 1, and two axes of equal size, for constants
-        example = interface.inputs(random_input(interface.network, 3, self.shape[0], self.shape[1:], seed=0))
+        example = interface.inputs(random_input(interface.network, 3, self.shape, seed=0))
         sizes = tuple(dict.fromkeys(axes, torch.export.Dim.DYNAMIC) for axes in interface.axes)
         with torch.no_grad():
+            if isinstance(interface.module.eval()(*example), Mapping):
+                interface.module = OutputAlone(interface.module)
             # without strict, the number of sets becomes a constant in len()
             return torch.export.export(interface.module.eval(), example, dynamic_shapes=sizes, strict=True)
 

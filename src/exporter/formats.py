@@ -31,8 +31,8 @@ class ONNX:
             ) from error
         self.runtime = onnxruntime
 
-    def write(self, program: ExportedProgram, interface: Any, facts: Mapping[str, Any]) -> bytes:
-        names = {"input_names": interface.names, "output_names": ["logits"], "dynamic_shapes": interface.axes}
+    def write(self, program: ExportedProgram, interface: Any, output: str, facts: Mapping[str, Any]) -> bytes:
+        names = {"input_names": interface.names, "output_names": [output], "dynamic_shapes": interface.axes}
         onnx_program: Any = torch.onnx.export(program, verbose=False, **names)
         onnx_program.model.metadata_props.update(
             {k: v if isinstance(v, str) else json.dumps(v) for k, v in facts.items()}
@@ -48,7 +48,7 @@ class ONNX:
 
         def run(*inputs: Tensor) -> Tensor:
             fed = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
-            return torch.from_numpy(session.run(["logits"], fed)[0])
+            return torch.from_numpy(session.run(None, fed)[0])
 
         return run
 
@@ -61,7 +61,7 @@ class PT2:
 
     suffix = ".pt2"
 
-    def write(self, program: ExportedProgram, interface: Any, facts: Mapping[str, Any]) -> bytes:
+    def write(self, program: ExportedProgram, interface: Any, output: str, facts: Mapping[str, Any]) -> bytes:
         file = io.BytesIO()
         torch.export.save(program, file, extra_files={"metadata.json": json.dumps(facts, ensure_ascii=False)})
         return file.getvalue()

@@ -1,6 +1,6 @@
-"""The inputs of an exported network: images, or patches with a mask. Plain tensors, as other programs have no sets."""
+"""The inputs of an exported network: images, or elements with a mask. Plain tensors, as other programs have no sets."""
 
-# B images or bags, S slots for patches, C H W of an image, p side of a patch
+# B images or sets, S slots for elements, C H W of an image, p side of a patch, F features of a vector
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,11 +12,11 @@ from network.fixed_patches import FixedPatches
 from network.padded_patches import PaddedPatches
 from process.errors import UserError
 from set_module.set_batch import SetBatch
-from set_module.set_network import SetNetwork, draws_patches, takes_bags
+from set_module.set_network import SetNetwork, draws_patches, split_outputs, takes_bags
 
 
 class Images:
-    """Interface of images: uint8 [B, C, H, W] -> logits [B, K], B >= 1.
+    """Interface of images: uint8 [B, C, H, W] -> outputs [B, K], B >= 1.
 
     A patch network cuts the patches of the mode `patches`, see FixedPatches; None: its own mode, or `even`. Raises a
     UserError for `even` if it draws no patches.
@@ -43,7 +43,7 @@ class Images:
     def logits(self, images_BCHW: Any) -> Tensor:
         """Return the logits of the network itself, with which the file is compared."""
         if not isinstance(self.module, FixedPatches):
-            return self.network(images_BCHW)
+            return split_outputs(self.network(images_BCHW))[0]
         lengths_B = torch.full((len(images_BCHW),), self.module.num_patches)
         corners = SetBatch(self.module.corners.repeat(len(images_BCHW), 1), lengths_B)
         return self.network.read(self.network.encode(self.network.cutout.cut(images_BCHW, corners), corners))
@@ -72,10 +72,42 @@ class Patches:
         return (*patches.pad(), corners.pad()[0])
 
     def logits(self, images_BCHW: Any) -> Tensor:
-        return self.network(images_BCHW)
+        return split_outputs(self.network(images_BCHW))[0]
 
 
-Interface = Images | Patches
+class Vectors:
+    """Interface of sets of vectors: values float32 [B, S, F], mask bool [B, S] (true: an element) -> outputs [B, K].
+
+    Each set has at least one element; B and S >= 1.
+    """
+
+    file_name = "model"
+    axes: tuple[dict[int, str], ...] = 2 * ({0: "batch", 1: "slots"},)
+    names = ("values", "mask")
+    words = "values, mask"
+
+    def __init__(self, network: Any) -> None:
+        self.network, self.module = network, PaddedPatches(network)
+
+    def inputs(self, sets: SetBatch) -> tuple[Tensor, ...]:
+        return sets.pad()
+
+    def logits(self, sets: SetBatch) -> Tensor:
+        return split_outputs(self.network(sets))[0]
+
+
+class OutputAlone(nn.Module):
+    """Network without what else it returns by name: exported files have one output."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return split_outputs(self.network(*inputs))[0]
+
+
+Interface = Images | Patches | Vectors
 
 
 def own_mode(network: Any) -> str:
@@ -83,17 +115,22 @@ def own_mode(network: Any) -> str:
     return "even" if draws_patches(network) else str(network.cutout.mode)
 
 
-def interfaces(network: Any, image_size: Sequence[int], patches: str | None) -> list[Interface]:
-    """Return all interfaces that fit the network."""
+def interfaces(network: Any, element: Sequence[int], patches: str | None) -> list[Interface]:
+    """Return all interfaces that fit the network, for elements or images of the shape (F,) or (C, H, W)."""
+    if len(element) == 1:
+        return [Vectors(network)]
+    image_size = element[1:]
     images: list[Interface] = [] if takes_bags(network) else [Images(network, image_size, patches)]
     return [*images, Patches(network)] if isinstance(network, SetNetwork) else images
 
 
-def random_input(network: Any, count: int, channels: int, image_size: Sequence[int], seed: int) -> Tensor | SetBatch:
-    """Return uint8 noise: images, or bags of 1 to 9 images for a network of bags."""
+def random_input(network: Any, count: int, element: Sequence[int], seed: int) -> Tensor | SetBatch:
+    """Return noise: uint8 images [B, C, H, W], or sets of 1 to 9 images or float32 vectors for a network of sets."""
     generator = torch.Generator().manual_seed(seed)
-    is_bag = takes_bags(network)
-    lengths_B = torch.randint(1, 10, (count,), generator=generator) if is_bag else torch.ones(count, dtype=torch.int64)
-    shape = (int(lengths_B.sum()), channels, *image_size)
+    is_set = takes_bags(network)
+    lengths_B = torch.randint(1, 10, (count,), generator=generator) if is_set else torch.ones(count, dtype=torch.int64)
+    shape = (int(lengths_B.sum()), *element)
+    if len(element) == 1:
+        return SetBatch(torch.randn(shape, generator=generator), lengths_B)
     images = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
-    return SetBatch(images, lengths_B) if is_bag else images
+    return SetBatch(images, lengths_B) if is_set else images

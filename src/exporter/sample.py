@@ -1,6 +1,6 @@
-"""The test images, or bags, on which exported files are checked and measured."""
+"""The test images, or sets, on which exported files are checked and measured."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -20,11 +20,16 @@ class Sample:
     def __len__(self) -> int:
         return len(self.source)
 
-    def batches(self, most: int) -> Iterator[tuple[Any, Tensor, Tensor]]:
-        """Yield (images or bags, labels_B, index_B) of `most` items at most, evenly spaced."""
+    def batches(self, most: int) -> Iterator[tuple[Any, Any, Tensor]]:
+        """Yield (images or sets, targets, index_B) of `most` items at most, evenly spaced."""
         index_N = torch.arange(len(self))[:: -(-len(self) // most)]
         for index_B in index_N.split(BATCH):
-            yield self.source.inputs(index_B), self.source.targets.index_select(0, index_B), index_B
+            targets = self.source.targets
+            if isinstance(targets, Mapping):
+                chosen: Any = {name: target.index_select(0, index_B) for name, target in targets.items()}
+            else:
+                chosen = targets.index_select(0, index_B)
+            yield self.source.inputs(index_B), chosen, index_B
 
 
 def of_test_set(data: Any) -> Sample | None:

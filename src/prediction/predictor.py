@@ -1,7 +1,8 @@
-"""The probabilities of images: for a network that draws its patches, the mean over several draws."""
+"""The predictions of images: for a network that draws its patches, the mean over several draws."""
 
-# B images, K classes, D draws
+# B images, D draws
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,27 +10,29 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from process.errors import UserError
-from set_module.set_network import draws_patches, patch_num_limit, takes_bags
+from set_module.set_network import draws_patches, patch_num_limit, split_outputs, takes_bags
 
 
 class Predictor(LightningModule):
-    """LightningModule that predicts p = mean_d softmax(network(images, d)), d = 0 .. draws - 1.
+    """LightningModule that predicts p = mean_d predict(network(images, d)), d = 0 .. draws - 1.
 
-    The spread is the standard deviation (n - 1) over the draws. Draw d has the same places in each image, so that a
-    prediction depends on the image alone. A network that draws no patches gets the image once. Raises UserError for a
-    network of bags, a patch_num that the network cannot have, too little memory, and probabilities that are not finite.
+    `predict` is the task's, such as the softmax of logits. The spread is the standard deviation (n - 1) over the draws.
+    Draw d has the same places in each image, so that a prediction depends on the image alone. A network that draws no
+    patches gets the image once. Raises UserError for a network of bags, a patch_num that the network cannot have, too
+    little memory, and predictions that are not finite.
 
     Args:
+        task: gives the predictions of the network's outputs.
         patch_num: the number of patches in each draw; None: as many as in the test.
     """
 
     stage = "predict"  # its name in a progress bar
 
-    def __init__(self, network: Any, draws: int, patch_num: int | None) -> None:
+    def __init__(self, network: Any, task: Any, draws: int, patch_num: int | None) -> None:
         super().__init__()
         if takes_bags(network):
             raise UserError("this network takes bags of images, not images: nothing to predict for a file")
-        self.network, self.draws = network, draws if draws_patches(network) else 1
+        self.network, self.task, self.draws = network, task, draws if draws_patches(network) else 1
         if patch_num is None:
             return
         if not draws_patches(network):
@@ -39,21 +42,34 @@ class Predictor(LightningModule):
             raise UserError(f"patch_num={patch_num}: must be <= {limit} (hparams.patch_replace=false)")
         network.patch_num = patch_num
 
-    def predict_step(self, batch: tuple[Tensor, Tensor, Any], batch_idx: int) -> tuple[Tensor, Tensor | None]:
-        """Return probabilities [B, K], and their spread [B, K] if there are several draws. B may be 0."""
+    def predict_step(self, batch: tuple[Tensor, Tensor, Any], batch_idx: int) -> tuple[Any, Any]:
+        """Return predictions [B, ...], and their spread [B, ...] if there are several draws. B may be 0.
+
+        Both are dictionaries if the task consists of several.
+        """
         images_BCHW, index_B, _ = batch
         if len(index_B) == 0:
             return images_BCHW.new_empty(0, 1, dtype=torch.float32), None
         try:
-            draws_DBK = torch.stack(
-                [self.network(images_BCHW, torch.full_like(index_B, d)).float().softmax(1) for d in range(self.draws)]
-            )
+            draws = [self.task.predict(self._outputs(images_BCHW, index_B, d)) for d in range(self.draws)]
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
                 fewer = " or patch_num" if draws_patches(self.network) else ""
                 size = f"{len(index_B)} images at once need too much memory"
                 raise UserError(f"{size}: choose a smaller hparams.batch_size{fewer}") from error
             raise
-        if not draws_DBK.isfinite().all():
+        if isinstance(draws[0], Mapping):
+            of_tasks = {name: self._summarized([draw[name] for draw in draws]) for name in draws[0]}
+            means, stds = ({name: found[part] for name, found in of_tasks.items()} for part in (0, 1))
+            return means, stds if self.draws > 1 else None
+        return self._summarized(draws)
+
+    def _outputs(self, images_BCHW: Tensor, index_B: Tensor, draw: int) -> Tensor:
+        return split_outputs(self.network(images_BCHW, torch.full_like(index_B, draw)))[0]
+
+    def _summarized(self, draws: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Return the mean and, of several, the standard deviation."""
+        found = torch.stack(draws)
+        if not found.isfinite().all():
             raise UserError("the network's outputs are not finite: its weights are broken, choose others by ckpt=")
-        return draws_DBK.mean(0), draws_DBK.std(0) if self.draws > 1 else None
+        return found.mean(0), found.std(0) if self.draws > 1 else None

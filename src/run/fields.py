@@ -154,7 +154,12 @@ EVALUATION = {
     "checkpoint": NAME,
     "images": COUNT,
     "nan_images": COUNT,
+    "sets": COUNT,
+    "nan_sets": COUNT,
     "per_class": SCORES,
+    "per_label": SCORES,
+    "per_count": SCORES,
+    "per_component": SCORES,
     "sizes": SCORES,
     "confusion_matrix": Kind("a list", lambda value: type(value) is list),
 }

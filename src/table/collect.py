@@ -4,7 +4,8 @@ import fcntl
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -33,7 +34,8 @@ FACTS = (
     "best_epoch",
 )
 MOST_BYTES = 256 * MIB  # of evaluation.json: the confusion matrix of 5,000 classes
-IMAGES = ("images", "nan_images")  # its counts, which are no metrics
+COUNTS = ("images", "nan_images", "sets", "nan_sets")  # its counts, which are no metrics
+PARTS = ("sizes", "per_class", "per_label", "per_count", "per_component")  # its metrics of parts of the test
 LOSSES = frozenset({"loss", "calibration_error"})  # lower is better; for records without `lower_is_better`
 LAST = "last_"  # begins the names of metrics of the last epoch, which are not those of the tested checkpoint
 MIXED = re.compile(r"(?P<metric>.*)/n=\d+-\d+")  # a metric of sets of different numbers, as hparams.test_patch_num=null
@@ -187,9 +189,9 @@ def read_evaluation(folder: str) -> dict[str, Any] | None:
 
 
 def measured(evaluation: dict[str, Any]) -> dict[str, float]:
-    """Return the metrics in the content of evaluation.json, with those at numbers of patches and of classes."""
-    parts = evaluation, evaluation.get("sizes", {}), evaluation.get("per_class", {})
-    return {name: number for part in parts for name, number in _numbers(part).items() if name not in IMAGES}
+    """Return the metrics in the content of evaluation.json, with those at several sizes of the sets, of classes etc."""
+    parts = evaluation, *(evaluation.get(name, {}) for name in PARTS)
+    return {name: number for part in parts for name, number in _numbers(part).items() if name not in COUNTS}
 
 
 def with_errors(run: RunRecord) -> RunRecord:
@@ -209,6 +211,20 @@ def known_as(metric: str, measured: Iterable[str]) -> str:
     """Return the name in `measured` of a metric: test_accuracy, or test_accuracy/n=1-64 if that alone was measured."""
     names = {plain_name(name): name for name in measured if MIXED.fullmatch(name)} | {name: name for name in measured}
     return names.get(metric, metric)
+
+
+def main_metric(runs: Sequence[RunRecord]) -> str:
+    """Return test_accuracy if a run has it, else the metric that most runs watch, of the test if this has it."""
+    measured = {name for run in runs for name in run.metrics}
+    if (accuracy := known_as("test_accuracy", measured)) in measured:
+        return accuracy
+    watched = Counter(name for run in runs if isinstance(name := run.value("hparams.monitor"), str))
+    for name, _ in watched.most_common():
+        stage = re.sub("^(train|valid)_", "test_", name)
+        for known in (known_as(stage, measured), known_as(name, measured)):
+            if known in measured:
+                return known
+    return accuracy
 
 
 def _numbers(metrics: Any) -> dict[str, float]:

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from settings import find, result_name
-from table.collect import LAST, RunRecord, known_as, plain_name
+from table.collect import LAST, RunRecord, known_as, main_metric, plain_name
 from table.query import as_text
 
 NAMED_ELSEWHERE = ("comment", "experiment_name")  # in columns of their own, and in the folder's name
@@ -132,7 +132,7 @@ def make_table(
     if sort is not None:
         rows = _ranked(rows, sort, down=(sort in metrics and sort not in lower) != reverse)
     rows = rows[:top]
-    ranking = sort if sort in metrics else next(iter(metrics), None)
+    ranking = next((name for name in (sort, main_metric(whole)) if name in metrics), next(iter(metrics), None))
     wanted = [
         *(Column(name, "fact", essential=True) for name in facts),
         *(Column(name, "setting") for name in settings),
@@ -150,7 +150,7 @@ def make_table(
 
 
 def sizes_of(metric: str, runs: list[RunRecord]) -> list[str]:
-    """Return the names of the metric at numbers of patches, test_accuracy/n=1 and so on, the smallest first."""
+    """Return the names of the metric at sizes of the sets, test_accuracy/n=1 and so on, the smallest first."""
     names = {
         name for run in runs for name in run.metrics if name.startswith(f"{metric}/n=") and AT_SIZE.fullmatch(name)
     }

@@ -2,6 +2,7 @@
 
 # B sets of a batch, N elements in all, J components, F features of an element, P = 1 + 2 F numbers per component
 
+from collections.abc import Sequence
 from math import log, pi
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from process.errors import UserError
 from set_module.set_batch import SetBatch
-from task.task import Task, describe
+from task.task import Task, describe, numbered
 
 
 class Clustering(Task):
@@ -26,6 +27,7 @@ class Clustering(Task):
 
     name = "clustering"
     measured_by_steps = ("log_likelihood", "gap")
+    main_metric = ("log_likelihood", True)
 
     def __init__(self, components: int, features: int, num_outputs: int) -> None:
         super().__init__(num_outputs, torch.nn.Identity())
@@ -47,6 +49,14 @@ class Clustering(Task):
         weight_BJ1 = outputs_BJP[..., :1].softmax(1)
         mean_BJF, width_BJF = outputs_BJP[..., 1:].split(self.features, dim=2)
         return torch.cat([weight_BJ1, mean_BJF, functional.softplus(width_BJF)], dim=2)
+
+    def value_names(self, names: Sequence[str]) -> list[str]:
+        """Return weight_J, mean_J_F and width_J_F of each component."""
+        return [
+            column
+            for j in range(self.components)
+            for column in (f"weight_{j}", *numbered(f"mean_{j}", self.features), *numbered(f"width_{j}", self.features))
+        ]
 
     def check_targets(self, targets: Any, where: str) -> None:
         known = (self.components, 1 + 2 * self.features)

@@ -1,14 +1,16 @@
 """Multi-label classification: which of K labels an item has."""
 
-# B items of a batch, K labels
+# B items of a batch, N items of a test, K labels
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torchmetrics.functional.classification import binary_average_precision
 
 from process.errors import UserError
-from task.task import Task, describe
+from task.task import Breakdown, Task, describe
 
 
 class Multilabel(Task):
@@ -19,6 +21,8 @@ class Multilabel(Task):
     """
 
     name = "multilabel"
+    main_metric = ("exact_match", True)
+    output_name = "logits"
 
     def step_metrics(self, outputs_BK: Tensor, targets: Tensor, inputs: Any = None) -> dict[str, Tensor]:
         """Return the number of items without a wrong label as `exact_match`."""
@@ -30,6 +34,54 @@ class Multilabel(Task):
 
     def scored(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         return predictions, targets.long()
+
+    def breakdown(self, outputs_NK: Tensor, targets: Tensor, names: Sequence[str]) -> Breakdown:
+        """Return the exact match, and f1, precision, recall and average precision of each label.
+
+        An item of which a probability is NaN counts as incorrect, and nothing is predicted for it.
+        """
+        probabilities_NK, names = self.predict(outputs_NK), self.named(names)
+        valid_N = ~probabilities_NK.isnan().any(1)
+        true_NK, predicted_NK = targets > 0.5, probabilities_NK > 0.5
+        exact_N = (true_NK == predicted_NK).all(1) & valid_N
+        hits_K, predicted_K, true_K = (each.sum(0).tolist() for each in (true_NK & predicted_NK, predicted_NK, true_NK))
+        parts: dict[str, float | None] = {}
+        for k, name in enumerate(names):
+            hits, predicted, true = hits_K[k], predicted_K[k], true_K[k]
+            ranked = true_NK[valid_N, k].any()
+            precision = (
+                binary_average_precision(probabilities_NK[valid_N, k], true_NK[valid_N, k].long()) if ranked else 0
+            )
+            parts |= {
+                f"f1/label={name}": 2 * hits / (predicted + true) if predicted + true else None,
+                f"precision/label={name}": hits / predicted if predicted else None,
+                f"recall/label={name}": hits / true if true else None,
+                f"average_precision/label={name}": float(precision) if true else None,
+            }
+        overall = {"exact_match": float(exact_N.double().mean())}
+        return Breakdown(int((~valid_N).sum()), overall, {"label": parts})
+
+    def answer_names(self) -> list[str]:
+        return ["labels"]
+
+    def answers(self, prediction: Tensor, names: Sequence[str]) -> list[str]:
+        """Return the names of the labels with a probability above 0.5, joined by `;`."""
+        return [";".join(self.counted(prediction, names))]
+
+    def counted(self, prediction: Tensor, names: Sequence[str]) -> list[str]:
+        return [name for name, value in zip(self.named(names), prediction.tolist(), strict=True) if value > 0.5]
+
+    def brief(self, prediction: Tensor, spread: Tensor | None, names: Sequence[str]) -> str:
+        found = [
+            (value, name) for name, value in zip(self.named(names), prediction.tolist(), strict=True) if value > 0.5
+        ]
+        return ", ".join(f"{name} {value:.4f}" for value, name in sorted(found, reverse=True)) or "no label"
+
+    def value_names(self, names: Sequence[str]) -> list[str]:
+        return [f"p({name})" for name in self.named(names)]
+
+    def spread_names(self, names: Sequence[str]) -> list[str]:
+        return [f"spread({name})" for name in self.named(names)]
 
     def check_targets(self, targets: Any, where: str) -> None:
         right = isinstance(targets, Tensor) and targets.is_floating_point() and targets.ndim == 2

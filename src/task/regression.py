@@ -1,6 +1,6 @@
 """Regression: numbers of any shape, and counts by a Poisson distribution."""
 
-# B items of a batch, K outputs for each item
+# B items of a batch, N items of a test, K outputs for each item
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from process.errors import UserError
-from task.task import Task, describe
+from task.task import Breakdown, Task, count_nan, describe, numbered
 
 
 class Regression(Task):
@@ -20,6 +20,8 @@ class Regression(Task):
 
     values = True
     name = "regression"
+    main_metric = ("mae", False)
+    value_name = "prediction"
 
     def __init__(self, shape: Sequence[int] = (), **settings: Any) -> None:
         super().__init__(**settings)
@@ -48,6 +50,21 @@ class Regression(Task):
         """Return predictions and targets as [B] or [B, K]."""
         return (predictions, targets) if targets.ndim == 1 else (predictions.flatten(1), targets.flatten(1))
 
+    def breakdown(self, outputs_NK: Tensor, targets: Tensor, names: Sequence[str]) -> Breakdown:
+        """Return mae, rmse and r2 of all numbers, and of each if there are several; r2 of constant targets is None."""
+        predictions = self.predict(outputs_NK)
+        predictions_NK, targets_NK = (each.double().reshape(len(each), -1) for each in (predictions, targets))
+        columns = zip(predictions_NK.unbind(1), targets_NK.unbind(1), strict=True)
+        of_each = [_errors(predicted_N, true_N) for predicted_N, true_N in columns]
+        overall = _errors(predictions_NK, targets_NK)
+        r2 = [each["r2"] for each in of_each]
+        overall["r2"] = sum(r2) / len(r2) if all(value is not None for value in r2) else None  # type: ignore[arg-type]
+        parts = {f"{name}/component={k}": value for k, each in enumerate(of_each) for name, value in each.items()}
+        return Breakdown(count_nan(predictions), overall, {"component": parts} if len(of_each) > 1 else {})
+
+    def value_names(self, names: Sequence[str]) -> list[str]:
+        return [self.value_name] if self.num_outputs == 1 else numbered(self.value_name, self.num_outputs)
+
     def _shaped(self, outputs_BK: Tensor) -> Tensor:
         return outputs_BK.reshape(len(outputs_BK), *self.shape)
 
@@ -71,6 +88,8 @@ class Count(Regression):
     """
 
     name = "count"
+    value_name = "rate"
+    output_name = "log_rates"
 
     def predict(self, outputs_BK: Tensor) -> Tensor:
         """Return the rates [B, *shape]."""
@@ -80,7 +99,37 @@ class Count(Regression):
         """Return the modes of the distributions."""
         return predictions.floor()
 
+    def breakdown(self, outputs_NK: Tensor, targets: Tensor, names: Sequence[str]) -> Breakdown:
+        """Return the share of exact items, mae, and for numbers [B] both of the items of each true count."""
+        predictions = self.predict(outputs_NK)
+        exact_N = (self.rounded(predictions) == targets).reshape(len(targets), -1).all(1).double()
+        error_N = (predictions.double() - targets).abs().reshape(len(targets), -1).mean(1)
+        parts: dict[str, float | None] = {}
+        for count in targets.unique().tolist() if targets.ndim == 1 else ():
+            chosen_M = (targets == count).nonzero().flatten()
+            for name, value_N in (("exact", exact_N), ("mae", error_N)):
+                parts[f"{name}/count={count:.0f}"] = float(value_N[chosen_M].mean())
+        overall = {"exact": float(exact_N.mean()), "mae": float(error_N.mean())}
+        return Breakdown(count_nan(predictions), overall, {"count": parts} if parts else {})
+
+    def answer_names(self) -> list[str]:
+        return ["count"] if self.num_outputs == 1 else numbered("count", self.num_outputs)
+
+    def answers(self, prediction: Tensor, names: Sequence[str]) -> list[str]:
+        """Return the modes of the distributions."""
+        return [f"{value:.0f}" for value in self.rounded(prediction).flatten().tolist()]
+
+    def counted(self, prediction: Tensor, names: Sequence[str]) -> list[str]:
+        return self.answers(prediction, names) if self.num_outputs == 1 else []
+
     def check_targets(self, targets: Any, where: str) -> None:
         super().check_targets(targets, where)
         if (targets < 0).any() or (targets != targets.round()).any():
             raise UserError(f"task=count takes whole numbers >= 0, and {where} hold others: choose task=regression")
+
+
+def _errors(predictions: Tensor, targets: Tensor) -> dict[str, float | None]:
+    """Return the mean absolute error, the root of the mean squared error, and r2 = 1 - mse / variance."""
+    squared, variance = float((predictions - targets).square().mean()), float(targets.var(correction=0))
+    mae = float((predictions - targets).abs().mean())
+    return {"mae": mae, "rmse": squared**0.5, "r2": 1 - squared / variance if variance else None}

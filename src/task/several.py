@@ -2,13 +2,13 @@
 
 # B items of a batch, K outputs for each item, of all tasks together
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from process.errors import UserError
-from task.task import Results, Task
+from task.task import Breakdown, Results, Task
 
 
 class Several(Task):
@@ -22,6 +22,7 @@ class Several(Task):
 
     def __init__(self, tasks: Mapping[str, Task], weights: Mapping[str, float]) -> None:
         super().__init__(sum(task.num_outputs for task in tasks.values()), nn.Identity())
+        self.name = ",".join(tasks)
         self.tasks, self.modules_of_tasks = dict(tasks), nn.ModuleDict(tasks)
         self.weights = {name: weights.get(name, 1.0) for name in tasks}
         self.measured_by_steps = tuple(
@@ -50,6 +51,37 @@ class Several(Task):
             for name, task in self.tasks.items()
             for metric, value in task.step_metrics(parts[name], targets[name], inputs).items()
         }
+
+    def predict(self, outputs_BK: Tensor) -> Any:
+        """Return the predictions of each task by its name."""
+        return {name: self.tasks[name].predict(part_BK) for name, part_BK in self.parts(outputs_BK).items()}
+
+    def breakdown(self, outputs_NK: Tensor, targets: Any, names: Sequence[str]) -> Breakdown:
+        """Return the results of all tasks under the names of these; nan_items is the largest number of a task."""
+        parts, nan_items = self.parts(outputs_NK), 0
+        overall: dict[str, float | None] = {}
+        matrices: dict[str, list[list[int]]] = {}
+        kinds: dict[str, dict[str, float | None]] = {}
+        for task_name, task in self.tasks.items():
+            found = task.breakdown(parts[task_name], targets[task_name], names)
+            nan_items = max(nan_items, found.nan_items)
+            overall |= _prefixed(task_name, found.overall)
+            matrices |= _prefixed(task_name, found.matrices)
+            for kind, values in found.parts.items():
+                kinds.setdefault(kind, {}).update(_prefixed(task_name, values))
+        return Breakdown(nan_items, overall, kinds, matrices)
+
+    def columns(self, names: Sequence[str], spread: bool) -> list[str]:
+        return [f"{name}_{column}" for name, task in self.tasks.items() for column in task.columns(names, spread)]
+
+    def row(self, prediction: Any, spread: Any, names: Sequence[str]) -> list[str]:
+        spreads = spread or dict.fromkeys(self.tasks)
+        return [cell for name, task in self.tasks.items() for cell in task.row(prediction[name], spreads[name], names)]
+
+    def brief(self, prediction: Any, spread: Any, names: Sequence[str]) -> str:
+        spreads = spread or dict.fromkeys(self.tasks)
+        briefs = {name: task.brief(prediction[name], spreads[name], names) for name, task in self.tasks.items()}
+        return "  ".join(f"{name}: {words}" for name, words in briefs.items())
 
     def results(self, stage: str) -> "SeveralResults":
         return SeveralResults(stage, self)
@@ -84,3 +116,7 @@ class SeveralResults(Results):
             results |= each.compute()
         losses = [task.weights[name] * results[f"{self.stage}_{name}_loss"] for name in task.tasks]
         return {f"{self.stage}_loss": sum(losses[1:], losses[0]), **results}
+
+
+def _prefixed(task: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{task}_{name}": value for name, value in values.items()}

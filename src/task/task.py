@@ -2,7 +2,8 @@
 
 # B items of a batch, K outputs for each item
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,6 +11,25 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection, SumMetric
 
 from set_module.reduce import accumulable
+
+SHOWN = 4  # numbers of one prediction in a terminal
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """What a test measures of its items beside the metrics of the config; names have no stage: f1/label=cat.
+
+    Args:
+        nan_items: the number of items whose prediction holds NaN.
+        overall: results of all items.
+        parts: kind of the parts -> NAME/KIND=PART -> result; None where it is not defined.
+        matrices: tables of counts by their names.
+    """
+
+    nan_items: int
+    overall: Mapping[str, float | None] = field(default_factory=dict)
+    parts: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    matrices: Mapping[str, list[list[int]]] = field(default_factory=dict)
 
 
 class Task(nn.Module):
@@ -23,12 +43,16 @@ class Task(nn.Module):
         class_logits: the outputs are logits of classes, and the targets labels.
         values: the predictions are numbers to be compared with the targets, [B, ...] both.
         measured_by_steps: names of the step metrics that are also the metrics of validation and test.
+        main_metric: the step metric, or `loss`, that compares two networks, and whether higher values are better.
+        output_name: what the outputs of an exported network are called.
     """
 
     name = "the chosen one"
     class_logits = False
     values = False
     measured_by_steps: tuple[str, ...] = ()
+    main_metric: tuple[str, bool] = ("loss", False)
+    output_name = "output"
 
     def __init__(
         self, num_outputs: int, loss: Callable[..., Tensor], metrics: Mapping[str, Metric] | None = None
@@ -67,12 +91,79 @@ class Task(nn.Module):
         """Return the names of the metrics that are NaN where a prediction is: by default, all of them."""
         return [str(name) for name in metrics.keys(keep_base=True)]
 
+    def main_value(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> float:
+        """Return the mean of `main_metric` over the items of a batch."""
+        name = self.main_metric[0]
+        if name == "loss":
+            return float(self.batch_loss(outputs_BK, targets, inputs, others))
+        value = self.step_metrics(outputs_BK, targets, inputs)[name]
+        return float(value) if value.is_floating_point() else int(value) / len(outputs_BK)
+
+    def breakdown(self, outputs_NK: Tensor, targets: Any, names: Sequence[str]) -> Breakdown:
+        """Return what evaluate.py tabulates of a test; `names` are those of the classes or labels."""
+        return Breakdown(count_nan(self.predict(outputs_NK)))
+
+    def columns(self, names: Sequence[str], spread: bool) -> list[str]:
+        """Return the columns of predict.py; `spread`: with the standard deviation of each number over the draws."""
+        return [*self.answer_names(), *self.value_names(names), *(self.spread_names(names) if spread else [])]
+
+    def row(self, prediction: Any, spread: Any, names: Sequence[str]) -> list[str]:
+        """Return the cells of one item, of its prediction [...] and, with several draws, its spread [...]."""
+        numbers = [] if spread is None else spread.flatten().tolist()
+        cells = [f"{value:.7g}" for value in [*prediction.flatten().tolist(), *numbers]]
+        return [*self.answers(prediction, names), *cells]
+
+    def brief(self, prediction: Any, spread: Any, names: Sequence[str]) -> str:
+        """Return a prediction as a terminal shows it."""
+        means = prediction.flatten().tolist()
+        stds = [None] * len(means) if spread is None else spread.flatten().tolist()
+        found = [
+            f"{mean:.4g}" + ("" if std is None else f" ± {std:.2g}") for mean, std in zip(means, stds, strict=True)
+        ]
+        more = ["..."] if len(found) > SHOWN else []
+        return "  ".join([*self.answers(prediction, names), *found[:SHOWN], *more])
+
+    def counted(self, prediction: Any, names: Sequence[str]) -> list[str]:
+        """Return what is predicted, in words of which predict.py counts the items: a class, labels, a count."""
+        return []
+
+    def answer_names(self) -> list[str]:
+        """Return the columns of `answers`."""
+        return []
+
+    def answers(self, prediction: Tensor, names: Sequence[str]) -> list[str]:
+        """Return what follows from the numbers of a prediction, for columns of its own: labels, a count."""
+        return []
+
+    def value_names(self, names: Sequence[str]) -> list[str]:
+        """Return the columns of the numbers of a prediction."""
+        return numbered("output", self.num_outputs)
+
+    def spread_names(self, names: Sequence[str]) -> list[str]:
+        """Return the columns of their standard deviations."""
+        values = self.value_names(names)
+        return ["spread"] if len(values) == 1 else [f"spread({name})" for name in values]
+
+    def named(self, names: Sequence[str]) -> list[str]:
+        """Return the names of the classes or labels, or their numbers if these are the names of something else."""
+        return list(names) if len(names) == self.num_outputs else [str(number) for number in range(self.num_outputs)]
+
     def check_targets(self, targets: Any, where: str) -> None:
         """Raise a UserError if the targets of `where` (`the train targets`) are not of this task."""
 
     def results(self, stage: str) -> "Results":
         """Return the results of a stage, valid or test: metrics that are named valid_*."""
         return Results(stage, self)
+
+
+def numbered(name: str, count: int) -> list[str]:
+    """Return NAME_0, NAME_1, ..."""
+    return [f"{name}_{number}" for number in range(count)]
+
+
+def count_nan(predictions: Tensor) -> int:
+    """Return the number of items whose prediction holds NaN."""
+    return int(predictions.isnan().reshape(len(predictions), -1).any(1).sum())
 
 
 def describe(targets: Any) -> str:

@@ -1,4 +1,4 @@
-"""A run is opened in one way: with its own classes, as a classifier, on one device, also from a damaged record."""
+"""A run is opened in one way: with its own classes, as a TaskModule, on one device, also from a damaged record."""
 
 import json
 import re
@@ -89,7 +89,7 @@ def test_another_number_of_classes_is_refused_without_recorded_names_too(copy, c
 
 @pytest.fixture
 def autoencoder(copy):
-    """The run of a LightningModule that is no classifier, as its own YAML in config/model/ would have it."""
+    """The run of a LightningModule that is no TaskModule, as its own YAML in config/model/ would have it."""
     (copy / "source" / "config" / "model" / "mine.yaml").write_text("_target_: own_module.MaskedPatches\n")
     overrides = copy / ".hydra" / "overrides.yaml"
     overrides.write_text(overrides.read_text().replace("model=cnn", "model=mine"))
@@ -105,16 +105,16 @@ def autoencoder(copy):
         zip(
             COMMANDS,
             [
-                "evaluate.py measures a classifier: own_module.MaskedPatches has no network and no test_step",
-                "predict.py uses a classifier: own_module.MaskedPatches has no network and no predict_step",
-                "visualize.py looks into a classifier: own_module.MaskedPatches has no network and no test_step",
-                "export.py exports a classifier: own_module.MaskedPatches has no network and no predict_step",
+                "evaluate.py measures a TaskModule: own_module.MaskedPatches has no network and no test_step",
+                "predict.py uses a TaskModule: own_module.MaskedPatches has no network and no task",
+                "visualize.py looks into a TaskModule: own_module.MaskedPatches has no network and no test_step",
+                "export.py exports a TaskModule: own_module.MaskedPatches has no network and no task",
             ],
             strict=True,
         )
     ),
 )
-def test_what_is_no_classifier_is_refused_with_what_it_lacks(autoencoder, command, capsys, arguments, line):
+def test_what_is_no_task_module_is_refused_with_what_it_lacks(autoencoder, command, capsys, arguments, line):
     name, *settings = (argument.format(autoencoder) for argument in arguments)
     capsys.readouterr()
     assert command(name, *settings) == 1

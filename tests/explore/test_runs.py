@@ -104,12 +104,12 @@ def test_what_kind_of_network_it_is(opened_run):
     assert not patches.network.training
 
 
-def test_a_network_that_is_no_classifier_is_refused(run_of, tmp_path):
+def test_a_network_that_is_no_task_module_is_refused(run_of, tmp_path):
     config = read_config(run_of("cnn"))
     config.model = {"_target_": "own_module.MaskedPatches"}
     (tmp_path / "checkpoints").mkdir()
     torch.save({"state_dict": MaskedPatches().state_dict()}, tmp_path / "checkpoints" / "best.ckpt")
-    with pytest.raises(UserError, match=r"this page shows a classifier: own_module\.MaskedPatches has no network and"):
+    with pytest.raises(UserError, match=r"this page shows a TaskModule: own_module\.MaskedPatches has no network and"):
         open_network(tmp_path, config)
 
 

@@ -1,11 +1,14 @@
 import pytest
 import torch
+from tasks import classification
 from torch import nn
 
 from prediction.predictor import Predictor
 from process.errors import UserError
 
 # B images, D draws, K classes
+
+TASK = classification(num_classes=2)
 
 
 class Drawing(nn.Module):
@@ -32,7 +35,7 @@ IMAGES = torch.tensor([[1, 0], [0, 3]], dtype=torch.uint8).view(2, 1, 1, 2)
 
 
 def predicted(network, draws, images=IMAGES):
-    return Predictor(network, draws, None).predict_step((images, torch.arange(len(images)) + 40, {}), 0)
+    return Predictor(network, TASK, draws, None).predict_step((images, torch.arange(len(images)) + 40, {}), 0)
 
 
 def test_mean_and_standard_deviation_of_the_same_draws_for_each_image():
@@ -61,12 +64,12 @@ def test_a_batch_of_which_nothing_could_be_read():
 
 def test_the_number_of_patches_is_set_or_refused():
     network = Drawing()
-    Predictor(network, 2, 5)
+    Predictor(network, TASK, 2, 5)
     assert network.patch_num == 5
     with pytest.raises(UserError, match=r"patch_num=9: must be <= 8 \(hparams.patch_replace=false\)"):
-        Predictor(Drawing(), 2, 9)
+        Predictor(Drawing(), TASK, 2, 9)
     with pytest.raises(UserError, match="does not draw patches"):
-        Predictor(nn.Flatten(), 2, 5)
+        Predictor(nn.Flatten(), TASK, 2, 5)
 
 
 def test_more_than_the_memory_holds_is_refused():
@@ -83,4 +86,4 @@ def test_bags_are_no_images():
     network.cutout = None
     network.cut = network.encode = network.read = network.forward
     with pytest.raises(UserError, match="takes bags of images"):
-        Predictor(network, 1, None)
+        Predictor(network, TASK, 1, None)

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from exporter.accuracy import Accuracy, measure
 from torch import nn
 
 from datamodule.loader import MemorySource
 from exporter import accuracy
-from exporter.accuracy import Accuracy, measure
 from exporter.sample import Sample
 from network.fixed_patches import FixedPatches
 from set_module.patch_cutout import PatchCutout
