@@ -140,7 +140,7 @@ def test_what_an_earlier_export_left_is_named(patch_set, command, tmp_path, caps
 @pytest.mark.parametrize(("mode", "patches"), [("all", "all"), ("grid", "grid"), ("random", "even")])
 def test_patches_are_those_of_the_network_or_evenly_spaced(mode, patches):
     config = composed("data=digits", f"hparams.patch_mode={mode}", "hparams.patch_size=3", "run=x", name="export")
-    (images, _) = interfaces(instantiate(config.model, _convert_="all").network, (8, 8), config.patches)
+    (images, _) = interfaces(instantiate(config.model, _convert_="all").network, (1, 8, 8), config.patches)
     assert images.module.mode == patches
     assert images.module.num_patches == {"all": 36, "grid": 9, "even": 36}[patches]
 

@@ -66,7 +66,7 @@ def agreement(
 def _difference(interface: Interface, run: Callable[..., Tensor], inputs: Any) -> tuple[float, Tensor]:
     """Return the largest difference of an output, and the outputs [B, K] of the file; refuse a large difference."""
     with torch.no_grad():
-        expected_BK, outputs_BK = interface.logits(inputs), run(*interface.inputs(inputs))
+        expected_BK, outputs_BK = interface.outputs(inputs), run(*interface.inputs(inputs))
     difference = float((outputs_BK - expected_BK).abs().max()) if outputs_BK.shape == expected_BK.shape else torch.inf
     if not expected_BK.isfinite().all():
         raise UserError("the network's own outputs are not finite: its weights are broken, choose others by ckpt=")
@@ -74,8 +74,8 @@ def _difference(interface: Interface, run: Callable[..., Tensor], inputs: Any) -
     allowed = tolerance * max(1.0, float(expected_BK.abs().max()))
     if not difference <= allowed:
         raise UserError(
-            f"the exported network differs from its original by {difference:.3g} in an output, more than {allowed:.3g}, "
-            f"in a batch of {len(expected_BK)}: no file is written"
+            f"the exported network differs from its original by {difference:.3g} in an output, more than "
+            f"{allowed:.3g}, in a batch of {len(expected_BK)}: no file is written"
         )
     return difference, outputs_BK
 

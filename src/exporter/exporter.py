@@ -41,7 +41,8 @@ class Exporter:
         formats: Mapping[str, Any],
         features: int | None = None,
     ) -> None:
-        self.shape = (features,) if features is not None else (channels, *(image_size or ()))
+        shape: tuple[Any, ...] = (features,) if features is not None else (channels, *(image_size or ()))
+        self.shape: tuple[int, ...] = shape
         given = formats if isinstance(formats, Mapping) else {}
         chosen = {name: kind for name, kind in given.items() if kind is not None}
         self.patches, self.formats = patches, list(chosen.values())

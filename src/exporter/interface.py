@@ -40,8 +40,8 @@ class Images:
     def inputs(self, images_BCHW: Any) -> tuple[Tensor, ...]:
         return (images_BCHW,)
 
-    def logits(self, images_BCHW: Any) -> Tensor:
-        """Return the logits of the network itself, with which the file is compared."""
+    def outputs(self, images_BCHW: Any) -> Tensor:
+        """Return the outputs of the network itself, with which the file is compared."""
         if not isinstance(self.module, FixedPatches):
             return split_outputs(self.network(images_BCHW))[0]
         lengths_B = torch.full((len(images_BCHW),), self.module.num_patches)
@@ -71,7 +71,7 @@ class Patches:
             return patches.pad()
         return (*patches.pad(), corners.pad()[0])
 
-    def logits(self, images_BCHW: Any) -> Tensor:
+    def outputs(self, images_BCHW: Any) -> Tensor:
         return split_outputs(self.network(images_BCHW))[0]
 
 
@@ -89,10 +89,10 @@ class Vectors:
     def __init__(self, network: Any) -> None:
         self.network, self.module = network, PaddedPatches(network)
 
-    def inputs(self, sets: SetBatch) -> tuple[Tensor, ...]:
+    def inputs(self, sets: Any) -> tuple[Tensor, ...]:
         return sets.pad()
 
-    def logits(self, sets: SetBatch) -> Tensor:
+    def outputs(self, sets: Any) -> Tensor:
         return split_outputs(self.network(sets))[0]
 
 

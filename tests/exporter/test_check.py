@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tasks import classification
 from torch import nn
 
 from datamodule.loader import MemorySource
@@ -10,12 +11,14 @@ from exporter.exporter import Exporter
 from exporter.formats import PT2
 from exporter.interface import Images, Patches, random_input
 from exporter.sample import Sample
+from exporter.score import Score
 from network.cnn import CNN
 from network.patch_set import PatchSet
 from process.errors import UserError
 from set_module.reduce_pool import ReducePool
 
 FACTS = {"channels": 1, "image_size": [8, 8], "num_outputs": 3, "mean": [0.5], "std": [0.5]}
+TASK = classification()
 
 
 @pytest.fixture
@@ -33,12 +36,14 @@ class Wrong(PT2):
 
 
 def test_a_difference_in_one_batch_of_one_format_leaves_no_file(cnn, tmp_path):
-    with pytest.raises(UserError, match=r"differs from its original by 0\.001 in a logit.*in a batch of 7"):
-        list(Exporter(1, [8, 8], "grid", {"pt2": PT2(), "wrong": Wrong()}).export(cnn, tmp_path, {}, None))
+    with pytest.raises(UserError, match=r"differs from its original by 0\.001 in an output.*in a batch of 7"):
+        list(Exporter(1, [8, 8], "grid", {"pt2": PT2(), "wrong": Wrong()}).export(cnn, TASK, tmp_path, {}, None))
     assert not list(tmp_path.iterdir())
-    ((path, _, found),) = Exporter(1, [8, 8], "grid", {"onnx": None, "pt2": PT2()}).export(cnn, tmp_path, {}, None)
+    ((path, _, found),) = Exporter(1, [8, 8], "grid", {"onnx": None, "pt2": PT2()}).export(
+        cnn, TASK, tmp_path, {}, None
+    )
     assert path.name == "model.pt2"
-    assert found.accuracy is None
+    assert (found.metric, found.score) == (None, None)
     assert found.difference < 1e-6
 
 
@@ -46,7 +51,7 @@ def test_a_difference_in_one_batch_of_one_format_leaves_no_file(cnn, tmp_path):
 def test_nan_and_other_shapes_are_differences(cnn, broken):
     interface = Images(cnn, [8, 8], "grid")
     with pytest.raises(UserError, match="no file is written"):
-        agreement(interface, lambda images: broken(cnn(images)), (1, 8, 8), None)
+        agreement(interface, lambda images: broken(cnn(images)), (1, 8, 8), None, Score(TASK))
 
 
 def test_accuracy_is_that_of_the_test_images(cnn):
@@ -54,8 +59,8 @@ def test_accuracy_is_that_of_the_test_images(cnn):
     labels = cnn(images).argmax(1)
     labels[:3] = (labels[:3] + 1) % 3
     sample = Sample(MemorySource(images, labels))
-    found = agreement(Images(cnn, [8, 8], "grid"), cnn, (1, 8, 8), sample)
-    assert (found.accuracy, found.tested) == (0.7, 10)
+    found = agreement(Images(cnn, [8, 8], "grid"), cnn, (1, 8, 8), sample, Score(TASK))
+    assert (found.metric, found.score, found.tested) == ("accuracy", pytest.approx(0.7), 10)
 
 
 def test_bags_are_given_to_networks_of_bags(tmp_path):
@@ -67,7 +72,7 @@ def test_bags_are_given_to_networks_of_bags(tmp_path):
     pool = lambda in_features: ReducePool(in_features, reductions=["mean"])  # noqa: E731
     count = {"patch_size": 8, "patch_num_min": 1, "patch_num_max": 4, "seed": 0, "patch_mode": None}
     network = PatchSet(**FACTS, **count, embed=embed, pool=pool).eval()
-    assert len(set(random_input(network, 32, 1, [8, 8], seed=0).lengths.tolist())) > 3
-    ((path, interface, _),) = Exporter(1, [8, 8], "grid", {"pt2": PT2()}).export(network, tmp_path, {}, None)
+    assert len(set(random_input(network, 32, [1, 8, 8], seed=0).lengths.tolist())) > 3
+    ((path, interface, _),) = Exporter(1, [8, 8], "grid", {"pt2": PT2()}).export(network, TASK, tmp_path, {}, None)
     assert path.name == "model_patches.pt2"
     assert isinstance(interface, Patches)

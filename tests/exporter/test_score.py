@@ -2,14 +2,17 @@
 
 import pytest
 import torch
-from exporter.accuracy import Accuracy, measure
+from tasks import classification
 from torch import nn
 
 from datamodule.loader import MemorySource
-from exporter import accuracy
+from exporter import score
 from exporter.sample import Sample
+from exporter.score import Comparison, Score, measure
 from network.fixed_patches import FixedPatches
 from set_module.patch_cutout import PatchCutout
+
+ACCURACY = Score(classification(num_classes=2))
 
 
 class SeesBright(nn.Module):
@@ -66,7 +69,7 @@ def seen(sample, corners_of, step=1):
 def test_both_accuracies_are_those_of_a_plain_loop(sample):
     network = SeesBright(2).eval()
     even = FixedPatches(network, [8, 8], "even")
-    found = measure(even, [8, 8], sample)
+    found = measure(even, [8, 8], sample, ACCURACY)
     assert found.file == pytest.approx(seen(sample, lambda i: even.corners))
     own = lambda i: network.cutout.positions((1, 1, 8, 8), torch.tensor([i])).values  # noqa: E731
     assert found.run == pytest.approx(seen(sample, own))
@@ -74,27 +77,29 @@ def test_both_accuracies_are_those_of_a_plain_loop(sample):
     assert (found.images, found.total) == (40, 40)
     assert "as the run tests, on all 40" in found.words()
     network.patch_num = (1, 2)
-    assert "with 2 random patches, on all 40" in measure(even, [8, 8], sample).words()
-    assert measure(FixedPatches(network, [8, 8], "grid"), [8, 8], sample).file == 1.0, "a grid covers the image"
+    assert "with 2 random patches, on all 40" in measure(even, [8, 8], sample, ACCURACY).words()
+    assert measure(FixedPatches(network, [8, 8], "grid"), [8, 8], sample, ACCURACY).file == 1.0, (
+        "a grid covers the image"
+    )
 
 
 def test_what_is_better_is_measured_on_the_same_images(sample, monkeypatch):
-    monkeypatch.setattr(accuracy, "IMAGES", 20)
-    monkeypatch.setattr(accuracy, "PATCHES", 60)
+    monkeypatch.setattr(score, "IMAGES", 20)
+    monkeypatch.setattr(score, "PATCHES", 60)
     few = FixedPatches(SeesBright(1).eval(), [8, 8], "even")  # a file that cuts one patch
     few.network.patch_num = 16
-    found = measure(few, [8, 8], sample)
+    found = measure(few, [8, 8], sample, ACCURACY)
     assert (found.images, found.total) == (20, 40)
     assert found.file == pytest.approx(seen(sample, lambda i: few.corners, step=2))
     assert found.is_lower
     assert found.better == ("all", 1.0)  # 25 places <= 8 times 16 patches
     assert "on 20 of the 40 test images; patches=all is more accurate: 1.0000" in found.warning()
-    monkeypatch.setattr(accuracy, "COSTLIER", 1)
-    assert measure(few, [8, 8], sample).better is None
+    monkeypatch.setattr(score, "COSTLIER", 1)
+    assert measure(few, [8, 8], sample, ACCURACY).better is None
 
 
 @pytest.mark.parametrize(("file", "is_lower"), [(0.955, False), (0.9451, False), (0.944, True)])
 def test_half_a_point_is_lower(file, is_lower):
-    found = Accuracy("grid", file, 0.95, 1000, 10000)
+    found = Comparison("accuracy", "grid", file, 0.95, 1000, 10000)
     assert found.is_lower == is_lower
     assert "on 1,000 of the 10,000 test images" in found.words()
