@@ -1,0 +1,69 @@
+"""The test of a network of sets at several sizes of the set."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytorch_lightning import LightningModule, Trainer
+
+log = logging.getLogger(__name__)
+
+
+def largest_set(data: Any) -> int | None:
+    """Return the number of elements of the largest test set; None for images, and for sets of unknown sizes."""
+    members = getattr(data.source("test"), "members", None) if hasattr(data, "sized_dataloader") else None
+    if members is None:
+        return None
+    limit = getattr(data, "max_elements", None)
+    return int(members.max_len) if limit is None else min(limit, int(members.max_len))
+
+
+def test_at_sizes(
+    trainer: "Trainer", model: "LightningModule", data: Any, sizes: Sequence[int], **settings: Any
+) -> dict[str, float]:
+    """Test with sets of each size, and return the results by name: {"test_mae/n=16": 1.5, ...}.
+
+    The loss is among them only if nothing else is measured. Leaves out sizes that no set of the data can have, and
+    models that do not name their results by a `name_suffix`. Callbacks that read the items of a test do not see these.
+
+    Args:
+        settings: of trainer.test.
+    """
+    found: dict[str, float] = {}
+    if not hasattr(model, "name_suffix"):
+        return found
+    left_out = []
+    for size in sizes:
+        loader = data.sized_dataloader("test", size)
+        if loader is None or loader.dataset.source.members.max_len < size:  # type: ignore[union-attr]
+            left_out.append(size)
+            continue
+        with _only(trainer, model, f"/n={size}"):
+            (tested,) = trainer.test(model, loader, verbose=False, **settings)
+        tested = {name: value for name, value in tested.items() if name.endswith(f"/n={size}")}
+        others = {name: value for name, value in tested.items() if not name.endswith(f"loss/n={size}")}
+        found |= others or tested
+    if left_out:
+        log.info(f"sizes {left_out} are left out: no test set has so many elements")
+    return found
+
+
+@contextmanager
+def _only(trainer: "Trainer", model: Any, suffix: str) -> "Iterator[None]":
+    """Let a test give its results names with this end, and hide it from callbacks that read the whole test."""
+    from pytorch_lightning import Callback
+
+    whole: Any = trainer
+    callbacks, name_suffix, hooks = whole.callbacks, model.name_suffix, ("on_test_batch_end", "on_test_end")
+    whole.callbacks = [
+        each for each in callbacks if all(getattr(type(each), hook) is getattr(Callback, hook) for hook in hooks)
+    ]
+    model.name_suffix = suffix
+    try:
+        yield
+    finally:
+        whole.callbacks, model.name_suffix = callbacks, name_suffix
