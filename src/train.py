@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
-from command.sized_tests import largest_set, test_at_sizes
 from omegaconf import DictConfig, OmegaConf
 
 from command import cli
 from command.batch_limits import refuse_unusable_limits, refuse_unvalidated_scheduler, validates
 from command.job import job, record
+from command.sized_tests import largest_set, test_at_sizes
 from command.trained_run import refuse_other_classes
 from process import ranks
 from process.console import print_summary

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from command.sized_tests import largest_set, test_at_sizes
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from command.sized_tests import largest_set, test_at_sizes
 from process.console import few_classes, format_number
 from run.folder import EVALUATION
 from set_module.set_network import draws_patches, patch_num_limit
