@@ -36,15 +36,16 @@ def main(config: DictConfig) -> None:
     data.setup("fit")
     console = open_console(config.verbosity)
     console.print(class_table(data, config.verbosity))
-    batches = track(data.ordered_dataloader("train"), "training images", console=console, transient=True)
+    items = "images" if data.features is None else "sets"
+    batches = track(data.ordered_dataloader("train"), f"training {items}", console=console, transient=True)
     mean, std = cli.build(config.statistics)(batches)
     for channel in [number for number, value in enumerate(std) if value == 0]:
-        log.warning(
-            f"all pixels of channel {channel} are equal: its std is 0, which divides nothing: 1 is given instead"
-        )
+        which = f"pixels of channel {channel}" if data.features is None else f"values of feature {channel}"
+        log.warning(f"all {which} are equal: its std is 0, which divides nothing: 1 is given instead")
         std[channel] = 1.0
     facts = {"mean": rounded(mean), "std": rounded(std)}
-    known = {name: config.data.get(name) for name in ("num_classes", "channels", "image_size", "features")}
+    names = ("num_classes", "target_shape", "channels", "image_size", "features")
+    known = {name: config.data.get(name) for name in names}
     given = {name: value for name, value in {**known, **facts}.items() if value is not None}
     lines = [*new_data_set(config, data), *(f"{name}: {value}" for name, value in given.items())]
     words = [hints.shell_quoted(f"data.{name}={value}".replace(" ", "")) for name, value in facts.items()]

@@ -7,6 +7,21 @@ import pytest
 import yaml
 from configs import CONFIG, composed
 from PIL import Image
+from small_tasks import ARGUMENTS, Points
+
+SETTINGS = {
+    "features": 2,
+    "mean": [0.0],
+    "std": [1.0],
+    "batch_size": 4,
+    "seed": 0,
+    "split_seed": 0,
+    "valid": 0,
+    "fold": None,
+    "num_folds": 5,
+    "limit_train": None,
+    "num_workers": 0,
+}
 
 
 def facts(printed):
@@ -115,3 +130,19 @@ def test_refuses_in_one_line(command, capsys, tmp_path, options, line):
     assert captured.err.count("\n") == 1
     assert line in captured.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_measures_the_features_of_vectors_of_data_without_classes(command, capsys):
+    options = [
+        word for word in ARGUMENTS["points"] if not word.startswith(("task=", "data.mean", "data.std", "+model"))
+    ]
+    assert command("data_summary", "data=digits", *options, "data.num_workers=0") == 0
+    printed = capsys.readouterr().out
+    lines, _, words = printed[printed.index("target_shape:") :].rstrip().rpartition("\n\n")
+    given = yaml.safe_load(lines)
+    values_NF = Points(asked="value", **SETTINGS).load("train").members.values.double().numpy()
+    assert (given["target_shape"], given["features"]) == ([], 2)
+    np.testing.assert_allclose(given["mean"], values_NF.mean(0), rtol=5e-4)
+    np.testing.assert_allclose(given["std"], values_NF.std(0), rtol=5e-4)
+    assert words == f"'data.mean={given['mean']}' 'data.std={given['std']}'".replace(", ", ",")
+    assert re.search(r"all\W+160\W+40\W+40\W", printed)

@@ -23,10 +23,15 @@ WIDTH = 100  # columns of a line
 
 
 def count_items(batch: Any) -> int:
-    """Return the number of items in a batch, the length of its second part (inputs, targets, ...); 0 if it has none."""
+    """Return the number of items in a batch, the length of its second part (inputs, targets, ...); 0 if it has none.
+
+    Of targets of several tasks, {name: targets}, it is the length of the first.
+    """
     parts = tuple(batch.values()) if isinstance(batch, Mapping) else batch
     if isinstance(parts, list | tuple) and parts:
         parts = parts[min(1, len(parts) - 1)]
+    if isinstance(parts, Mapping) and parts:
+        parts = next(iter(parts.values()))
     try:
         return len(parts)
     except TypeError:

@@ -235,6 +235,7 @@ def test_a_training_without_an_end_has_no_rest(clock_hand):
     [
         ((torch.zeros(5, 1), torch.zeros(5), torch.arange(5)), 5),
         ((SetBatch(torch.zeros(7, 2), torch.tensor([3, 4])), torch.zeros(2), torch.arange(2)), 2),
+        ((torch.zeros(5, 1), {"max": torch.zeros(5), "sum": torch.zeros(5)}, torch.arange(5)), 5),
         ([torch.zeros(5, 1)], 5),
         ({"inputs": torch.zeros(5, 1), "targets": torch.zeros(5)}, 5),
         (torch.zeros(5, 1), 5),

@@ -36,3 +36,12 @@ def test_bags_count_the_images_that_they_hold():
     mean, std = mean_and_std([(SetBatch(images, torch.tensor([1, 3])), torch.zeros(2), torch.arange(2))])
     assert mean == [0.75]
     assert std == [pytest.approx(0.75**0.5 / 2)]
+
+
+def test_of_vectors_each_feature_is_measured_and_nothing_cancels():
+    vectors = torch.randn(23, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 1e-3, 50.0])
+    vectors += torch.tensor([0.0, 1e4, -3.0])
+    batches = [(SetBatch(part, torch.tensor([1, len(part) - 1])), None, None) for part in vectors.split([10, 10, 3])]
+    mean, std = mean_and_std(batches)
+    np.testing.assert_allclose(mean, vectors.double().numpy().mean(0), rtol=1e-12)
+    np.testing.assert_allclose(std, vectors.double().numpy().std(0), rtol=1e-9)
