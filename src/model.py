@@ -56,10 +56,13 @@ class TaskModule(TrainingLog):
             (first, *others) = task.values()
             task = Several(task, task_weights or {}) if others else first
         self.task = task
-        if task.class_logits:  # what callbacks of classifiers ask for
+        # what figures ask for, see `training_log.missing`
+        if task.class_logits:
             self.test_logits = True
         if task.values:
             self.test_values = True
+        if task.label_logits:
+            self.test_labels = True
         self.sizes, self.name_suffix = sizes, name_suffix
         self.largest_size: int | None = None
         optimizer(self.parameters(), lr=lr)  # only to check its arguments

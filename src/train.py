@@ -137,21 +137,17 @@ def build_callbacks(config: DictConfig, validates: bool, model: "LightningModule
     Leaves out a callback whose patience is null; also, with a line in the log, one that monitors valid_* if there is no
     validation, and one that needs an attribute which the model lacks.
     """
-    from training_log import missing
+    from training_log import usable
 
-    callbacks = []
+    callbacks = {}
     for name, node in config.callbacks.items():
         if node is None or ("patience" in node and node.patience is None):
             continue
         if not validates and "monitor" in node and node.monitor.startswith("valid_"):
             log.info(f"callbacks.{name} is left out: without validation there is no {node.monitor}")
             continue
-        callback = cli.build(node)
-        if lacking := missing(model, getattr(callback, "needs", ())):
-            log.info(f"callbacks.{name} is left out: {type(model).__name__} has no {', '.join(lacking)}")
-        else:
-            callbacks.append(callback)
-    return callbacks
+        callbacks[str(name)] = cli.build(node)
+    return usable(model, callbacks)
 
 
 if __name__ == "__main__":

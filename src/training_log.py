@@ -1,5 +1,6 @@
 """The base class of LightningModules, on which callbacks, loggers and checkpoints rely."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from inspect import signature
@@ -16,16 +17,43 @@ from adapter import lightning
 from process.errors import UserError
 from process.ranks import gather_from_ranks
 
+log = logging.getLogger(__name__)
+
 Sums = dict[str, tuple[float, int]]  # name -> (sum, number of items)
 
 
-def missing(module: pl.LightningModule, needs: Iterable[str]) -> list[str]:
+Needs = Iterable[str | tuple[str, ...]]
+# With these, a module declares what its test_step returns: logits of classes [B, K], values [B, ...], or logits of
+# labels [B, K], each by itself
+ANSWERS = ("test_logits", "test_values", "test_labels")
+
+
+def missing(module: pl.LightningModule, needs: Needs) -> list[str]:
     """Return which attributes in `needs` a LightningModule lacks; a callback class lists those it uses as `needs`.
 
-    Callbacks need `step_metrics` (the rows of a TrainingLog), `lr`, `network`, or `test_logits` or `test_values`,
-    with which a module declares that its test_step returns logits of classes [B, K], or values [B, ...].
+    Callbacks need `step_metrics` (the rows of a TrainingLog), `lr`, `network`, or one of ANSWERS. One of the
+    names in a tuple is enough; all of them are returned if there is none.
     """
-    return [name for name in needs if not hasattr(module, name)]
+    groups = [(need,) if isinstance(need, str) else need for need in needs]
+    return [name for group in groups if not any(hasattr(module, each) for each in group) for name in group]
+
+
+def usable(module: pl.LightningModule, callbacks: Mapping[str, pl.Callback]) -> list[pl.Callback]:
+    """Return the callbacks, given by name, that need no attribute which the module lacks.
+
+    Logs which ones are left out, and why; but nothing of figures that belong to other tasks than the module's.
+    """
+    lacking = {name: missing(module, getattr(each, "needs", ())) for name, each in callbacks.items()}
+    answers = hasattr(module, "task") or any(hasattr(module, name) for name in ANSWERS)
+    of_answers = [name for name, names in lacking.items() if set(names) & set(ANSWERS)]
+    for name, names in lacking.items():
+        if names and name not in of_answers:
+            log.info(f"callbacks.{name} is left out: {type(module).__name__} has no {', '.join(names)}")
+    if of_answers and not answers:
+        are = "is" if len(of_answers) == 1 else "are"
+        chosen, kind = ", ".join(of_answers), type(module).__name__
+        log.info(f"callbacks: {chosen} {are} left out: {kind} has no {', '.join(ANSWERS[:-1])} or {ANSWERS[-1]}")
+    return [callback for name, callback in callbacks.items() if not lacking[name]]
 
 
 def count_parameters(module: nn.Module) -> int:

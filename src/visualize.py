@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path="../config", config_name="visualize")
 @job
 def main(config: DictConfig) -> None:
+    from training_log import usable
+
     check(config)
     run = open_run(Path(config.run), config, config.ckpt)
     record = read_run_json(run.folder)
@@ -27,8 +29,11 @@ def main(config: DictConfig) -> None:
     chosen = {name: figure for name, figure in all_figures.items() if figure is not None}
     if not chosen:
         raise UserError("figures: none is left to draw; figures.NAME=null leaves one out")
-    figures = [cli.build(figure) for figure in chosen.values()]
+    built = {str(name): cli.build(figure) for name, figure in chosen.items()}
     model = run.model("visualize.py looks into", "network", "test_step")
+    figures = usable(model, built)
+    if not figures:
+        raise UserError(f"figures: {', '.join(built)} cannot be drawn of this run: they are of other tasks")
     data = run.test_data()
     images = len(data.source("test"))
     if "feature_maps" in chosen and chosen["feature_maps"].image >= images:

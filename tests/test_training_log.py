@@ -1,13 +1,14 @@
+import logging
 from functools import partial
 
 import pytest
 import torch
-from pytorch_lightning import LightningModule
+from pytorch_lightning import Callback, LightningModule
 from small_fit import batches, classifier, fit
 from torch import nn
 
 from process.errors import UserError
-from training_log import TrainingLog, missing
+from training_log import TrainingLog, missing, usable
 
 
 class Sizes(TrainingLog):
@@ -108,3 +109,31 @@ def test_what_a_module_lacks():
     assert missing(LightningModule(), needs) == list(needs)
     assert missing(Sizes(), needs) == ["network", "test_logits"]
     assert missing(classifier(), needs) == []
+
+
+class Figure(Callback):
+    """A figure of classes or values."""
+
+    needs = ("network", ("test_logits", "test_values"))
+
+
+class OfLabels(Callback):
+    needs = ("test_labels",)
+
+
+def test_one_of_several_attributes_is_enough():
+    needs = Figure.needs
+    assert missing(classifier(), needs) == []
+    assert missing(Sizes(), needs) == ["network", "test_logits", "test_values"]
+
+
+def test_figures_of_another_task_are_left_out_silently_and_those_of_no_task_in_one_line(caplog):
+    caplog.set_level(logging.INFO, "training_log")
+    plain, figure, labels = Callback(), Figure(), OfLabels()
+    callbacks = {"plain": plain, "figure": figure, "labels": labels}
+    assert usable(classifier(), callbacks) == [plain, figure]
+    assert caplog.messages == []
+    assert usable(Sizes(), callbacks) == [plain]
+    assert caplog.messages == [
+        "callbacks: figure, labels are left out: Sizes has no test_logits, test_values or test_labels"
+    ]

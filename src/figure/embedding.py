@@ -3,6 +3,7 @@
 # B images, k of them, M points, N patches in all, D features
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,13 +18,15 @@ from set_module.set_network import SetNetwork, cuts_images
 SUBJECTS, METHODS = ("images", "patches"), ("tsne", "pca")
 PATCHES_PER_IMAGE = 4  # at most, so that the points come from many images
 COMPONENTS, ITERATIONS = 50, 500  # principal components as input of t-SNE, and its steps; twice as many look the same
+INTERVALS = 8  # of true values
 LARGEST = 128  # pixels of a picture's longer side, as thousands are kept in memory
 
 
 class Embedding(Callback):
     """Figure of the features of up to `points` items from the whole test set, projected to the plane.
 
-    Raises ValueError for an unknown option and fewer than 3 points.
+    Colours are classes, or intervals of the (first) true value. Raises ValueError for an unknown option and fewer than
+    3 points.
 
     Args:
         of: `images`: features before the last linear layer; `patches`: features before the pool, of networks of sets.
@@ -32,7 +35,7 @@ class Embedding(Callback):
         seed: seed of the choice of items and of t-SNE.
     """
 
-    needs = ("network", "test_logits")
+    needs = ("network", ("test_logits", "test_values"))
 
     def __init__(self, of: str, points: int, method: str, seed: int) -> None:
         for name, value, options in (("of", of, SUBJECTS), ("method", method, METHODS)):
@@ -55,12 +58,13 @@ class Embedding(Callback):
                 self.chosen = set(order[:count].tolist())
 
     def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, logits: Any, batch: Any, *_: Any) -> None:
-        first, self.images_seen = self.images_seen, self.images_seen + len(batch[1])
-        numbers = [number for number in range(len(batch[1])) if first + number in self.chosen]
+        first, self.images_seen = self.images_seen, self.images_seen + len(batch[2])
+        numbers = [number for number in range(len(batch[2])) if first + number in self.chosen]
         if numbers and not self.drawing.failed:
             with self.drawing:
                 if self.of == "images":
-                    self.kept += points_of_images(pl_module.network, logits, batch, numbers)
+                    logits_BK = logits if hasattr(pl_module, "test_logits") else None
+                    self.kept += points_of_images(pl_module.network, logits_BK, batch, numbers)
                 else:
                     self.kept += points_of_patches(pl_module.network, batch, numbers, PATCHES_PER_IMAGE)
 
@@ -74,16 +78,35 @@ class Embedding(Callback):
 
     def _show(self, trainer: Trainer, pl_module: LightningModule, points: list[Point]) -> None:
         places_M2 = project_to_plane(torch.stack([point.features for point in points]), self.method, self.seed)
-        names = {point.label: class_name(trainer, point.label) for point in points}
+        classes = hasattr(pl_module, "test_logits")
+        if classes:
+            names = {point.label: class_name(trainer, int(point.label)) for point in points}
+        else:
+            names = in_intervals(points)
         if self.of == "images":
-            items = "bags" if points[0].picture.ndim > 3 else "images"
-            colour = "Colour: true class. Black outline: classified incorrectly."
+            items = {4: "bags", 2: "sets"}.get(points[0].picture.ndim, "images")
+            colour = "true class. Black outline: classified incorrectly." if classes else "true value."
         else:
             items = "patches" if cuts_images(pl_module.network) else "elements"
-            colour = f"Colour: class of {'the image' if items == 'patches' else 'the bag'}."
+            owner = "image" if items == "patches" else "bag" if points[0].picture.ndim == 3 else "set"
+            colour = f"{'class' if classes else 'true value'} of the {owner}."
         title = f"Features of {len(points)} test {items}, {'t-SNE' if self.method == 'tsne' else 'PCA'}."
-        picture = captioned(drawn_points(places_M2, points, names), title, colour)
+        picture = captioned(drawn_points(places_M2, points, names), title, f"Colour: {colour}")
         log_picture(trainer, f"pictures/{self.name}", picture)
+
+
+def in_intervals(points: Sequence[Point]) -> dict[int | float, str]:
+    """Replace the values of points by the number of one of INTERVALS equal intervals; return what each is called.
+
+    No more than INTERVALS different values keep their own names.
+    """
+    values = sorted({point.label for point in points})
+    if len(values) <= INTERVALS:
+        return {value: f"{value:.4g}" for value in values}
+    low, width = values[0], (values[-1] - values[0]) / INTERVALS
+    for point in points:
+        point.label = min(INTERVALS - 1, int((point.label - low) / width))
+    return {k: f"{low + k * width:.3g} to {low + (k + 1) * width:.3g}" for k in sorted({p.label for p in points})}
 
 
 def num_test_images(trainer: Trainer) -> int:
@@ -92,16 +115,19 @@ def num_test_images(trainer: Trainer) -> int:
     return int(min(len(loader.sampler), trainer.num_test_batches[0] * (loader.batch_size or 1)))
 
 
-def points_of_images(network: Any, logits_BK: Tensor, batch: Any, numbers: list[int]) -> list[Point]:
-    """Return the inputs of the last linear layer; if it acts on each patch, their mean over the patches of an image."""
+def points_of_images(network: Any, logits_BK: Tensor | None, batch: Any, numbers: list[int]) -> list[Point]:
+    """Return the inputs of the last linear layer; if it acts on each patch, their mean over the patches of an image.
+
+    The logits say which images are classified incorrectly; without them, none is.
+    """
     images, labels_k, index_k, number_k = chosen(batch, numbers)
     features_kD = inputs_of(last_linear(network), network, images, index_k)
     if len(features_kD) != len(labels_k):
         lengths_k = network.cut(images, index_k)[0].lengths
         features_kD = torch.stack([each_nD.mean(0) for each_nD in features_kD.split(lengths_k.tolist())])
-    wrong_k = logits_BK[number_k].argmax(1) != labels_k
+    wrong_k = torch.zeros(len(labels_k)) if logits_BK is None else logits_BK[number_k].argmax(1) != labels_k
     columns = zip(features_kD.cpu(), labels_k.tolist(), wrong_k.tolist(), images, strict=True)
-    return [Point(features_D, label, wrong, shrunk(picture)) for features_D, label, wrong, picture in columns]
+    return [Point(features_D, label, bool(wrong), shrunk(picture)) for features_D, label, wrong, picture in columns]
 
 
 def points_of_patches(network: Any, batch: Any, numbers: list[int], each: int) -> list[Point]:
@@ -116,16 +142,16 @@ def points_of_patches(network: Any, batch: Any, numbers: list[int], each: int) -
 
 
 def chosen(batch: Any, numbers: list[int]) -> tuple[Any, Tensor, Tensor, Tensor]:
-    """Return images (or a SetBatch of bags), labels and index of the items `numbers` of a batch, and the numbers."""
-    images_BCHW, labels_B, index_B = batch
-    number_k = torch.tensor(numbers, device=labels_B.device)
-    return images_BCHW[number_k], labels_B[number_k], index_B[number_k], number_k
+    """Return images (or a SetBatch), labels or first values, and index of the items `numbers`, and the numbers."""
+    images_BCHW, targets, index_B = batch
+    number_k = torch.tensor(numbers, device=targets.device)
+    return images_BCHW[number_k], targets.reshape(len(index_B), -1)[number_k, 0], index_B[number_k], number_k
 
 
 def shrunk(picture: Tensor) -> Tensor:
-    """Move uint8 [C, H, W] or [n, C, H, W] to the CPU, averaged to the size at which it may be drawn."""
+    """Move uint8 [C, H, W] or [n, C, H, W] to the CPU, averaged to the size at which it may be drawn; or vectors."""
     factor = LARGEST / max(picture.shape[-2:])
-    if factor >= 1:
+    if factor >= 1 or picture.ndim < 3:
         return picture.to("cpu", copy=True)  # a copy: a view would keep the whole batch in memory
     pixels = picture.float().view(-1, *picture.shape[-3:])
     size = [max(1, round(factor * length)) for length in picture.shape[-2:]]

@@ -5,11 +5,13 @@
 import colorsys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
-from figure.picture import BLACK, MARGIN, TEXT, WHITE, abreast, drawn, mosaic, shortened, text_width, write
+from figure.item_picture import drawn_item, is_set
+from figure.picture import BLACK, MARGIN, TEXT, WHITE, abreast, shortened, text_width, write
 
 SIDE, FINE = 880, 3  # pixels of the plane; it is drawn FINE times as large and shrunk, so that dots are round
 DOT, TILE, BAG, FRAME = 4, 30, 64, 2  # pixels: radius of a dot, side of an image, side of a bag, width of its frame
@@ -21,18 +23,18 @@ COLOURS = ("#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b
 
 @dataclass
 class Point:
-    """Features [D] of `picture`: an image or patch, uint8 [C, H, W], or a bag [n, C, H, W]; all on the CPU."""
+    """Features [D] of `picture`, an item or an element as `drawn_item` takes it, on the CPU; `label` is its colour."""
 
     features: Tensor
-    label: int
+    label: int | float
     is_wrong: bool
     picture: Tensor
 
 
-def drawn_points(places_M2: Tensor, points: Sequence[Point], names: Mapping[int, str]) -> Image.Image:
+def drawn_points(places_M2: Tensor, points: Sequence[Point], names: Mapping[Any, str]) -> Image.Image:
     """Draw dots, some with their image, and a legend; dots of incorrect predictions are outlined black, on top."""
     colours = dict(zip(sorted(names), palette(len(names)), strict=True))
-    side = BAG if points[0].picture.ndim > 3 else TILE
+    side = BAG if is_set(points[0].picture) else TILE
     pixels_M2 = fitted_places(places_M2, side)
     sheet = Image.new("RGB", (SIDE * FINE, SIDE * FINE), WHITE)
     draw = ImageDraw.Draw(sheet)
@@ -75,7 +77,7 @@ def spaced_apart(pixels_M2: Tensor, side: int) -> list[int]:
 
 
 def paste_point(sheet: Image.Image, point: Point, side: int, centre: Sequence[float], colour: str) -> None:
-    tile = mosaic(list(point.picture), side) if point.picture.ndim > 3 else drawn(point.picture, side)
+    tile = drawn_item(point.picture, side)
     framed = Image.new("RGB", (tile.width + 2 * FRAME, tile.height + 2 * FRAME), colour)
     framed.paste(tile, (FRAME, FRAME))
     if point.is_wrong:

@@ -9,7 +9,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from figure.picture import WarnOnFailure, captioned, class_name, drawn, grid, has_picture_logger, log_picture, tinted
-from set_module.set_network import cuts_images, temporary_patch_num
+from set_module.set_network import cuts_images, split_outputs, temporary_patch_num
 
 
 class Evidence(Callback):
@@ -58,7 +58,7 @@ class Evidence(Callback):
     ) -> list[Image]:
         network: Any = pl_module.network
         with temporary_patch_num(network, self.patches):
-            probability_BK = network(images_BCHW, index_B).float().softmax(1)
+            probability_BK = split_outputs(network(images_BCHW, index_B))[0].float().softmax(1)
             probability_B, predicted_B = probability_BK.max(1)
             maps_BHW = network.evidence(images_BCHW, index_B, predicted_B)
         rows = zip(images_BCHW, maps_BHW, labels_B.tolist(), predicted_B.tolist(), probability_B.tolist(), strict=True)

@@ -6,14 +6,16 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from PIL.Image import Image, Resampling, fromarray
+from PIL.Image import Image, Resampling
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
 from figure.activations import Activation, activations_of
+from figure.answers import describe_target
+from figure.heat import heated, scaled
 from figure.item_figure import ItemFigure, format_shape
-from figure.picture import abreast, boxed, captioned, class_name, drawn, fitted, grid, log_picture, mosaic
+from figure.item_picture import drawn_item
+from figure.picture import abreast, boxed, captioned, drawn, fitted, grid, log_picture
 from set_module.set_network import SetNetwork, temporary_patch_num
 
 log = logging.getLogger(__name__)
@@ -22,8 +24,6 @@ PATCHES = 12  # rows of a picture, at most
 MAPS, SIDE = 12, 76  # for an image: maps of a layer at most, pixels of a map
 PATCH_MAPS, PATCH_SIDE = 6, 44  # the same for a patch
 BAR = 320  # pixels of the bar of a patch's features, at most
-# colours from dark to bright
-HEAT = torch.tensor([[8, 6, 24], [84, 18, 109], [187, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=torch.float32)
 
 
 class FeatureMaps(ItemFigure):
@@ -45,9 +45,9 @@ class FeatureMaps(ItemFigure):
             here = "" if trainer.world_size == 1 else " by the first process; visualize.py tests all in one"
             log.info(f"no picture of the feature maps: image {self.index} was not among those tested{here}")
 
-    def draw(self, trainer: Trainer, network: Any, images: Any, label: int, index_1: Tensor) -> None:
-        kind = "image" if isinstance(images, Tensor) else "bag"
-        title = f"{kind} {self.index}, {class_name(trainer, label)}"
+    def draw(self, trainer: Trainer, network: Any, images: Any, target: Any, index_1: Tensor) -> None:
+        kind = "image" if isinstance(images, Tensor) else "set" if images.values.ndim == 2 else "bag"
+        title = ", ".join(filter(None, [f"{kind} {self.index}", describe_target(trainer, target)]))
         if not isinstance(network, SetNetwork):
             if layers := activations_of(network, "", (nn.Conv2d,), network, images, index_1):
                 log_picture(trainer, "pictures/feature_maps", drawn_maps(drawn(images[0]), title, layers))
@@ -60,7 +60,7 @@ class FeatureMaps(ItemFigure):
                 layers.append(Activation("encoder", features_ND.detach().float().cpu()))
         shown = list(patches.values[:PATCHES])
         if corners is None:
-            whole, heading = mosaic(shown), "element"
+            whole, heading = drawn_item(images[0]), "element"
         else:
             whole, heading = boxed(images[0], corners.values[:PATCHES], shown[0].shape[-1]), "patch"
         log_picture(trainer, "pictures/feature_maps", drawn_patches(whole, title, heading, shown, layers))
@@ -92,7 +92,7 @@ def drawn_patches(
         heading: heading of the column of patches.
     """
     columns = [drawn_column(layer, len(patches)) for layer in layers]
-    thumbs = [fitted(drawn(patch_Cpp), PATCH_SIDE) for patch_Cpp in patches]
+    thumbs = [fitted(drawn_item(patch, PATCH_SIDE), PATCH_SIDE) for patch in patches]
     table = abreast([captioned(grid(thumbs, 1, margin=4), heading, width=56), *columns], margin=20)
     note = "Dark to bright: smallest to largest value of a layer."
     return grid([captioned(whole, title, note, width=max(480, table.width)), table], 1)
@@ -116,17 +116,3 @@ def most_varied(values_nChw: Tensor, count: int) -> list[int]:
     """Return the numbers of the `count` maps of largest standard deviation, in ascending order."""
     spread_C = values_nChw.movedim(1, 0).flatten(1).std(1, correction=0)
     return sorted(spread_C.argsort(descending=True, stable=True)[:count].tolist())
-
-
-def scaled(values: Tensor) -> Tensor:
-    """Scale values to 0 ... 1; to 0 if all are equal."""
-    low, high = values.aminmax()
-    return (values - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
-
-
-def heated(unit_hw: Tensor) -> Image:
-    """Colour values of 0 ... 1 from dark to bright."""
-    place_hw = unit_hw.nan_to_num(nan=0.0) * (len(HEAT) - 1)
-    below_hw = place_hw.floor().long().clamp(0, len(HEAT) - 2)
-    colours_hw3 = torch.lerp(HEAT[below_hw], HEAT[below_hw + 1], (place_hw - below_hw)[..., None])
-    return fromarray(colours_hw3.round().to(torch.uint8).numpy())

@@ -22,7 +22,8 @@ SHARE = 0.995  # of the weights lie within the colour scale, as a few can be man
 class FirstFilters(ItemFigure):
     """Figure of the `count` filters of largest norm of the first layer, a convolution or a linear layer on the pixels.
 
-    All filters share one colour scale. Networks that begin with another layer get no figure.
+    All filters share one colour scale. Networks that begin with another layer, and those
+    of vectors, get no figure.
     Raises ValueError for a count below 1.
     """
 
@@ -33,9 +34,9 @@ class FirstFilters(ItemFigure):
             raise ValueError(f"first_filters.count={count}: choose a whole number >= 1, or first_filters=null")
         self.count = count
 
-    def draw(self, trainer: Trainer, network: Any, images: Any, label: int, index_1: Tensor) -> None:
+    def draw(self, trainer: Trainer, network: Any, images: Any, target: Any, index_1: Tensor) -> None:
         pixels = network.cut(images, index_1)[0].values if isinstance(network, SetNetwork) else images
-        if (found := filters_of(network, tuple(pixels.shape[1:]))) is not None:
+        if pixels.ndim == 4 and (found := filters_of(network, tuple(pixels.shape[1:]))) is not None:
             log_picture(trainer, "pictures/first_filters", drawn_filters(*found, self.count))
 
 

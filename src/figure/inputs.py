@@ -7,23 +7,27 @@ from PIL.Image import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from figure.answers import describe_target, one_target
+from figure.item_picture import drawn_item, limits_of
 from figure.picture import (
     SIDE,
     WarnOnFailure,
     boxed,
     captioned,
-    class_name,
     drawn,
     grid,
     has_picture_logger,
     log_picture,
     mosaic,
 )
+from set_module.set_batch import SetBatch
 from set_module.set_network import SetNetwork
 
 
 class Inputs(Callback):
-    """Figure of the first `images` augmented images, or `sets` bags, with labels; and of `sets` images with patches.
+    """Figure of the first `images` augmented images, or `sets` bags, with targets; and of `sets` images with patches.
+
+    Sets of vectors are drawn as points or, with more than three features, as columns of colours.
 
     A run that is resumed after its first batch does not draw them again. Raises ValueError for numbers below 1.
     """
@@ -40,8 +44,12 @@ class Inputs(Callback):
                 self._show(trainer, pl_module, batch)
 
     def _show(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> None:
-        images_BCHW, labels_B, index_B = batch
-        names = [class_name(trainer, label) for label in labels_B[: max(self.images, self.sets)].tolist()]
+        images_BCHW, targets, index_B = batch
+        shown = range(min(len(index_B), max(self.images, self.sets)))
+        names = [describe_target(trainer, one_target(targets, number)) for number in shown]
+        if not isinstance(images_BCHW, Tensor) and images_BCHW.values.ndim == 2:
+            log_picture(trainer, "pictures/inputs", drawn_sets(images_BCHW[: self.sets], names))
+            return
         if not isinstance(images_BCHW, Tensor):
             bags = list(images_BCHW[: self.sets])
             log_picture(trainer, "pictures/inputs", rows_of_bags(bags, names[: self.sets]))
@@ -56,6 +64,16 @@ class Inputs(Callback):
             sets = zip(images_BCHW, corners, patches, names, strict=False)
             tiles = [image_and_patches(*each) for each in sets]
             log_picture(trainer, "pictures/patches", grid(tiles, columns=2))
+
+
+def drawn_sets(sets: SetBatch, names: list[str]) -> Image:
+    """Draw sets of vectors side by side, between the same limits."""
+    limits = limits_of(sets.values)
+    tiles = [
+        captioned(drawn_item(set_NF, limits=limits), f"{name} ({len(set_NF)} elements)")
+        for set_NF, name in zip(sets, names, strict=False)
+    ]
+    return grid(tiles, columns=4)
 
 
 def rows_of_bags(bags: list[Tensor], names: list[str]) -> Image:

@@ -7,6 +7,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from figure.answers import one_target
 from figure.picture import WarnOnFailure, has_picture_logger
 from set_module.set_network import SetNetwork
 
@@ -19,8 +20,8 @@ class ItemFigure(Callback, ABC):
     index: int | None = None
 
     @abstractmethod
-    def draw(self, trainer: Trainer, network: Any, images: Any, label: int, index_1: Tensor) -> None:
-        """Log the figure of one image [1, C, H, W], or of a SetBatch of one bag."""
+    def draw(self, trainer: Trainer, network: Any, images: Any, target: Any, index_1: Tensor) -> None:
+        """Log the figure of one image [1, C, H, W], or of a SetBatch of one set; `target` is of the item."""
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.wanted, self.found = has_picture_logger(trainer) and trainer.is_global_zero, False
@@ -30,13 +31,13 @@ class ItemFigure(Callback, ABC):
     ) -> None:
         if self.wanted and not self.found:
             with WarnOnFailure(self.description):
-                images_BCHW, labels_B, index_B = batch
+                images_BCHW, targets, index_B = batch
                 matches_B = torch.ones_like(index_B) if self.index is None else index_B == self.index
                 for number in matches_B.nonzero()[:1, 0].tolist():
                     self.found = True
                     images = one_item(images_BCHW, number)
                     index_1 = index_B[number : number + 1].clone()
-                    self.draw(trainer, pl_module.network, images, int(labels_B[number]), index_1)
+                    self.draw(trainer, pl_module.network, images, one_target(targets, number), index_1)
 
 
 def one_item(images_BCHW: Any, number: int) -> Any:
@@ -45,8 +46,14 @@ def one_item(images_BCHW: Any, number: int) -> Any:
 
 
 def describe_item(network: Any, images_1CHW: Any, index_1: Tensor) -> str:
-    """Return `an image of 1 x 28 x 28, 64 patches of 15 x 15` or `a bag of 9 elements of 1 x 28 x 28`."""
+    """Return `an image of 1 x 28 x 28, 64 patches of 15 x 15` or `a bag of 9 elements of 1 x 28 x 28`.
+
+    A set of vectors is `a set of 9 vectors of 2`.
+    """
     if not isinstance(images_1CHW, Tensor):
+        if images_1CHW.values.ndim == 2:
+            count, features = images_1CHW.values.shape
+            return f"a set of {count} vector{'s' * (count != 1)} of {features}"
         return f"a bag of {len(images_1CHW.values)} elements of {format_shape(images_1CHW.values.shape[1:])}"
     description = f"an image of {format_shape(images_1CHW.shape[1:])}"
     if not isinstance(network, SetNetwork):

@@ -11,7 +11,7 @@ from io import StringIO
 from typing import Any
 
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from pytorch_lightning import Trainer
 from rich import get_console
 from rich.table import Table
@@ -21,14 +21,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adapter.pytorch import map_tensors
 from figure.item_figure import ItemFigure, describe_item, format_shape
-from figure.picture import BLACK, TEXT, WHITE, captioned, log_picture, log_text, text_width, write
+from figure.picture import log_picture, log_text
+from figure.table_picture import drawn_table
 from process.console import effective_verbosity, open_console
 from set_module.set_network import draws_patches, patch_num_range, temporary_patch_num
 
 HEAD = ("layer", "type", "output", "parameters", "multiply-adds")
 RIGHT_ALIGNED = (False, False, True, True, True)
 NOTE = "Multiply-adds: of convolutions, matrix products and attention."
-GRAY, STRIPE = (110, 110, 110), (243, 245, 248)
 
 
 class LayerTable(ItemFigure):
@@ -42,7 +42,7 @@ class LayerTable(ItemFigure):
     def __init__(self, verbosity: int) -> None:
         self.verbosity = verbosity
 
-    def draw(self, trainer: Trainer, network: Any, images: Any, label: int, index_1: Tensor) -> None:
+    def draw(self, trainer: Trainer, network: Any, images: Any, target: Any, index_1: Tensor) -> None:
         with temporary_patch_num(network, patch_num_range(network)[1] if draws_patches(network) else 1):
             layers, item = layers_of(network, images, index_1), describe_item(network, images, index_1)
         title = f"{type(network).__name__}: {item}"
@@ -159,21 +159,4 @@ def as_rich(title: str, layers: Sequence[Layer]) -> Table:
 
 
 def as_picture(title: str, layers: Sequence[Layer]) -> Image.Image:
-    """Draw the table on striped rows, with numbers aligned to the right."""
-    rows = [HEAD, *cells(layers)]
-    gap, height = 24, TEXT + 7
-    widths = [round(max(text_width(text, TEXT) for text in column)) + gap for column in zip(*rows, strict=True)]
-    sheet = Image.new("RGB", (sum(widths), height * len(rows)), WHITE)
-    draw = ImageDraw.Draw(sheet)
-    for number, row in enumerate(rows):
-        top, left = number * height, 0
-        if number % 2 == 0 and number not in (0, len(rows) - 1):
-            draw.rectangle([0, top, sheet.width, top + height - 1], fill=STRIPE)
-        for text, width, right in zip(row, widths, RIGHT_ALIGNED, strict=True):
-            x, align = (left + width - gap // 2, "right") if right else (left + gap // 2, "left")
-            write(draw, (x, top + height // 2), text, TEXT, BLACK if number else GRAY, align)
-            left += width
-    for line in (height, height * (len(rows) - 1)):
-        draw.line([0, line, sheet.width, line], fill=BLACK)
-    wide = round(max(text_width(text, TEXT) for text in (title, NOTE)))
-    return captioned(sheet, title, NOTE, width=wide)
+    return drawn_table([HEAD, *cells(layers)], RIGHT_ALIGNED, title, NOTE)

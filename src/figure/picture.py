@@ -71,9 +71,14 @@ def log_text(trainer: "Trainer", name: str, text: str) -> None:
         logger.log_text(name, text)
 
 
+def class_names(trainer: "Trainer") -> tuple[str, ...]:
+    """Return the names of the classes or labels of the data; none for data without them."""
+    return tuple(getattr(getattr(trainer, "datamodule", None), "class_names", ()))
+
+
 def class_name(trainer: "Trainer", label: int) -> str:
     """Return the name of a class as pictures can show it (see `drawable_names`); `3` for a label without a name."""
-    names = drawable_names(tuple(getattr(getattr(trainer, "datamodule", None), "class_names", ())))
+    names = drawable_names(class_names(trainer))
     return (names[label] if label < len(names) else "") or str(label)
 
 

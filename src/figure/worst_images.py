@@ -1,4 +1,4 @@
-"""Figure of the test images with the largest loss: often their labels are incorrect, or they show something else."""
+"""Figure of the test items with the largest loss: often their targets are incorrect, or they show something else."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +9,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn import functional
 
+from figure.answers import describe_labels, describe_values, predictions_of
+from figure.item_picture import drawn_item, is_set
 from figure.picture import (
     SIDE,
     WarnOnFailure,
@@ -19,7 +21,6 @@ from figure.picture import (
     grid,
     has_picture_logger,
     log_picture,
-    mosaic,
 )
 from process.ranks import gather_from_ranks
 from set_module.set_network import cuts_images
@@ -29,24 +30,26 @@ WITH_OUTLINES = 16  # largest number of patches that are outlined
 
 @dataclass
 class Case:
-    """Tested image, or bag of images, on the CPU: loss = -log of the probability of the label."""
+    """Tested image, bag or set of vectors, on the CPU: its loss, its target, and what is predicted.
+
+    Predictions are logits of classes [K], probabilities of labels [K], or values.
+    """
 
     loss: float
     image: Tensor
     index: int
-    label: int
-    predicted: int
-    label_probability: float
-    probability: float
+    target: Tensor
+    predicted: Tensor
 
 
 class WorstImages(Callback):
-    """Figure of the `count` test images of largest cross entropy over all ranks, whatever the training loss is.
+    """Figure of the `count` test items of largest loss over all ranks, whatever the training loss is.
 
-    Keeps no more than `count` in memory. Raises ValueError for a count below 1.
+    The loss is the cross entropy of a class, the mean binary cross entropy of labels, the mean absolute error of
+    values. Keeps no more than `count` in memory. Raises ValueError for a count below 1.
     """
 
-    needs = ("test_logits",)
+    needs = (("test_logits", "test_values", "test_labels"),)
 
     def __init__(self, count: int) -> None:
         if type(count) is not int or count < 1:
@@ -60,7 +63,7 @@ class WorstImages(Callback):
     def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, logits: Any, batch: Any, *_: Any) -> None:
         if self.wanted:
             with self.drawing:
-                self.cases = worst(self.cases + cases_of(logits, batch, self.count), self.count)
+                self.cases = worst(self.cases + cases_of(pl_module, logits, batch, self.count), self.count)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.wanted:
@@ -74,20 +77,28 @@ class WorstImages(Callback):
                 log_picture(trainer, "pictures/worst_images", grid(tiles, columns=4))
 
 
-def cases_of(logits_BK: Tensor, batch: Any, count: int) -> list[Case]:
+def cases_of(pl_module: LightningModule, outputs_BK: Tensor, batch: Any, count: int) -> list[Case]:
     """Return the `count` cases of largest loss of a batch."""
-    images_BCHW, labels_B, index_B = batch
-    logits_BK = logits_BK.float()
-    loss_B = functional.cross_entropy(logits_BK, labels_B, reduction="none")
-    loss_k, number_k = loss_B.nan_to_num(nan=torch.inf).topk(min(count, len(labels_B)))
-    probability_kK = logits_BK[number_k].softmax(1)
-    label_k, predicted_k = labels_B[number_k], probability_kK.argmax(1)
-    both_k2 = probability_kK.gather(1, torch.stack([label_k, predicted_k], dim=1))
-    columns = loss_k, index_B[number_k], label_k, predicted_k, *both_k2.unbind(1)
+    images_BCHW, targets, index_B = batch
+    predictions = outputs_BK.float() if hasattr(pl_module, "test_logits") else predictions_of(pl_module, outputs_BK)
+    loss_B = losses_of(pl_module, outputs_BK, predictions, targets)
+    loss_k, number_k = loss_B.nan_to_num(nan=torch.inf, posinf=torch.inf).topk(min(count, len(loss_B)))
+    target_k, predicted_k = targets[number_k].cpu(), predictions[number_k].cpu()
+    columns = number_k.tolist(), loss_k.tolist(), index_B[number_k].tolist(), target_k, predicted_k
     return [
-        Case(loss, images_BCHW[number].detach().to("cpu", copy=True), *rest)
-        for number, loss, *rest in zip(number_k.tolist(), *(column.tolist() for column in columns), strict=True)
+        Case(loss, images_BCHW[number].detach().to("cpu", copy=True), index, target, predicted)
+        for number, loss, index, target, predicted in zip(*columns, strict=True)
     ]
+
+
+def losses_of(pl_module: LightningModule, outputs_BK: Tensor, predictions: Tensor, targets: Tensor) -> Tensor:
+    """Return the loss of each item, [B]."""
+    if hasattr(pl_module, "test_logits"):
+        return functional.cross_entropy(predictions, targets, reduction="none")
+    if hasattr(pl_module, "test_labels"):
+        loss_BK = functional.binary_cross_entropy_with_logits(outputs_BK.float(), targets.float(), reduction="none")
+        return loss_BK.mean(1)
+    return (predictions - targets).abs().reshape(len(targets), -1).mean(1)
 
 
 def worst(cases: list[Case], count: int) -> list[Case]:
@@ -95,19 +106,29 @@ def worst(cases: list[Case], count: int) -> list[Case]:
 
 
 def tile(trainer: Trainer, pl_module: LightningModule, case: Case) -> Image:
-    label, predicted = class_name(trainer, case.label), class_name(trainer, case.predicted)
-    return captioned(
-        *picture_of(pl_module, case),
-        f"{case.label_probability:.3f} true: {label}",
-        f"{case.probability:.3f} predicted: {predicted}",
-        width=SIDE,
+    return captioned(*picture_of(pl_module, case), *words_of(trainer, pl_module, case), width=SIDE)
+
+
+def words_of(trainer: Trainer, pl_module: LightningModule, case: Case) -> tuple[str, str]:
+    """Return two lines: what is true, and what is predicted."""
+    if hasattr(pl_module, "test_labels"):
+        chosen = describe_labels(trainer, case.predicted > 0.5)
+        return f"true: {describe_labels(trainer, case.target > 0.5)}", f"predicted: {chosen}"
+    if hasattr(pl_module, "test_values"):
+        return f"true: {describe_values(case.target)}", f"predicted: {describe_values(case.predicted)}"
+    probability_K, label = case.predicted.softmax(0), int(case.target)
+    predicted = int(probability_K.argmax())
+    return (
+        f"{float(probability_K[label]):.3f} true: {class_name(trainer, label)}",
+        f"{float(probability_K[predicted]):.3f} predicted: {class_name(trainer, predicted)}",
     )
 
 
 def picture_of(pl_module: LightningModule, case: Case) -> tuple[Image, str]:
     """Draw an image, with outlines of its patches if they are few; return the picture and a caption with its number."""
-    if case.image.ndim > 3:
-        return mosaic(list(case.image)), f"bag {case.index}, {len(case.image)} elements"
+    if is_set(case.image):
+        kind = "bag" if case.image.ndim == 4 else "set"
+        return drawn_item(case.image), f"{kind} {case.index}, {len(case.image)} elements"
     network: Any = getattr(pl_module, "network", None)
     if not cuts_images(network):
         return drawn(case.image), f"image {case.index}"

@@ -23,6 +23,7 @@ class Multilabel(Task):
     name = "multilabel"
     main_metric = ("exact_match", True)
     output_name = "logits"
+    label_logits = True
 
     def step_metrics(self, outputs_BK: Tensor, targets: Tensor, inputs: Any = None) -> dict[str, Tensor]:
         """Return the number of items without a wrong label as `exact_match`."""

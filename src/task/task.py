@@ -42,6 +42,7 @@ class Task(nn.Module):
         name: the option of `task=`, for messages.
         class_logits: the outputs are logits of classes, and the targets labels.
         values: the predictions are numbers to be compared with the targets, [B, ...] both.
+        label_logits: the outputs are logits of labels [B, K], each by itself, and the targets rows of 0 and 1.
         measured_by_steps: names of the step metrics that are also the metrics of validation and test.
         main_metric: the step metric, or `loss`, that compares two networks, and whether higher values are better.
         output_name: what the outputs of an exported network are called.
@@ -50,6 +51,7 @@ class Task(nn.Module):
     name = "the chosen one"
     class_logits = False
     values = False
+    label_logits = False
     measured_by_steps: tuple[str, ...] = ()
     main_metric: tuple[str, bool] = ("loss", False)
     output_name = "output"

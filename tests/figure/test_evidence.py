@@ -20,7 +20,7 @@ class Normed(MLPEmbed):
     """Embedding with BatchNorm and dropout, whose state a figure must not change."""
 
     def __init__(self, channels: int, patch_size: int) -> None:
-        super().__init__(channels, patch_size, widths=[6])
+        super().__init__([6], channels=channels, patch_size=patch_size)
         self.norm = nn.Sequential(nn.BatchNorm1d(6), nn.Dropout(0.5))
 
     def forward(self, patches):

@@ -49,7 +49,7 @@ def test_of_a_set_each_patch_has_a_row(tmp_path, monkeypatch, embed, mode, encod
     if mode is None:
         bags = SetBatch(images[:, :, :5], torch.tensor([2, 3]))
         trainer = type("Trainer", (), {"datamodule": None, "is_global_zero": True, "loggers": []})()
-        FeatureMaps(0).draw(trainer, network.eval(), bags[[1]], 1, torch.tensor([0]))
+        FeatureMaps(0).draw(trainer, network.eval(), bags[[1]], torch.tensor(1), torch.tensor([0]))
         count = 3
     else:
         callback = FeatureMaps(4)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 class GivenLogits(LightningModule):
     def __init__(self, logits_NK: Tensor, network: nn.Module | None) -> None:
         super().__init__()
-        self.logits_NK = logits_NK
+        self.logits_NK, self.test_logits = logits_NK, True
         if network is not None:
             self.network = network
 
