@@ -13,6 +13,7 @@ from torch import Tensor
 
 from set_module.patch_heat_map import heat_map
 from set_module.set_batch import SetBatch
+from set_module.set_network import split_outputs
 
 Corner = tuple[int, int]  # upper left, (y, x)
 
@@ -164,5 +165,5 @@ def occlusion_map(network: Any, image_CHW: Tensor, label: int, squares: int = 14
     images_NCHW = image_CHW.repeat(len(corners_N2) + 1, 1, 1, 1)
     for image, (y, x) in zip(images_NCHW[1:], corners_N2.tolist(), strict=True):
         image[:, y : y + side, x : x + side] = gray_C11
-    log_probability_N = network(images_NCHW).float().log_softmax(1)[:, label]
+    log_probability_N = split_outputs(network(images_NCHW))[0].float().log_softmax(1)[:, label]
     return score_map(log_probability_N[0] - log_probability_N[1:], corners_N2, side, (height, width))

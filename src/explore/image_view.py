@@ -15,6 +15,7 @@ from explore.opened_run import OpenedRun
 from explore.pictures import clickable_picture
 from explore.prediction_panel import other_logits, selection_logits, show_prediction
 from explore.selection_panel import ADD, Selection, select_image, select_patches, set_buttons
+from figure.item_picture import drawn_item
 from figure.picture import drawn, tinted
 
 WEIGHTS, LEAVE_ONE_OUT, OCCLUSION = "pool's weights", "leaving one out", "a gray square"  # short, to fit their boxes
@@ -33,6 +34,13 @@ def image_view(run: OpenedRun, other: OpenedRun | None, names: list[str]) -> Non
         logits_K = selection_logits(selection)
         other_K = None if other is None else other_logits(other, selection)
     predicted = int(logits_K.argmax())
+    if run.has_vectors:
+        left, right = st.columns([2, 1], gap="medium")
+        with left:
+            show_item(selection.image)
+        with right:
+            show_prediction(selection, logits_K, other_K, names)
+        return
     if run.has_bags:
         set_buttons(st.columns([1, 1, 3])[:2], draws=False)
         left, right = st.columns([2, 1], gap="medium")
@@ -51,6 +59,15 @@ def image_view(run: OpenedRun, other: OpenedRun | None, names: list[str]) -> Non
         scores = show_evidence(selection, predicted)
     if selection.elements is not None:
         _gallery(selection, scores, columns=16, tile=52)
+
+
+def show_item(item: Tensor) -> None:
+    """Show an image, the images of a bag, or the points of a set of vectors; longer vectors are columns of colours."""
+    st.image(drawn_item(item, pictures.SIDE), width="content")
+    if item.ndim == 2:
+        count, features = item.shape
+        columns = "" if features <= 3 else " A column for each element, a row for each feature, from dark to bright."
+        st.caption(f"{count} vectors of {features} feature{'s' * (features != 1)}.{columns}")
 
 
 def _image(selection: Selection) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from command.trained_run import open_run, open_test_data
@@ -16,13 +17,27 @@ from set_module.set_network import cuts_images, draws_patches, patch_num_limit, 
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """An opened run: `network` is in evaluation mode on the CPU, `source` holds the test images and their labels."""
+    """An opened run: `network` is in evaluation mode on the CPU, `source` holds the test items and their targets.
+
+    `task` is what was asked of the network; None for a module that has no task and is taken for a classifier.
+    """
 
     folder: Path
     data_key: str  # the same for runs on the same test images
     network: Any
     source: Any
     class_names: list[str]
+    task: Any = None
+
+    @property
+    def classifies(self) -> bool:
+        """True if the network names one class of each item."""
+        return self.task is None or self.task.class_logits
+
+    @property
+    def has_vectors(self) -> bool:
+        """True if the items of the data are sets of vectors."""
+        return self.has_bags and self.source.inputs(torch.tensor([0])).values.ndim == 2
 
     @property
     def cuts_patches(self) -> bool:
@@ -79,10 +94,10 @@ def open_source(config: DictConfig) -> tuple[Any, list[str]]:
     return data.source("test"), list(data.class_names)
 
 
-def open_network(folder: Path, config: DictConfig) -> Any:
-    """Return the network with the weights of the run's best checkpoint."""
+def open_network(folder: Path, config: DictConfig) -> tuple[Any, Any]:
+    """Return the network with the weights of the run's best checkpoint, and the task; None if it has no task."""
     model = open_run(folder, config, "best").model("this page shows", "network", "predict_step")
-    return model.network.requires_grad_(False)
+    return model.network.requires_grad_(False), getattr(model, "task", None)
 
 
 def checkpoint_time(folder: Path) -> float:

@@ -12,6 +12,7 @@ from explore.chosen_set import cut, draw_corners, logits_of_sets
 from explore.opened_run import OpenedRun
 from explore.selection_panel import Selection
 from explore.words import as_typed
+from set_module.set_network import split_outputs
 
 STYLE = """<style>
 .ps-bars { display: grid; grid-template-columns: minmax(2.2rem, max-content) 1fr 3.6rem; gap: .32rem .6rem;
@@ -76,7 +77,7 @@ def show_prediction(selection: Selection, logits_K: Tensor, other_K: Tensor | No
 def selection_logits(selection: Selection) -> Tensor:
     """Return the logits [K] of the chosen set, or of the whole image."""
     if selection.elements is None:
-        return selection.run.network(selection.image[None]).float()[0]
+        return split_outputs(selection.run.network(selection.image[None]))[0].float()[0]
     return logits_of_sets(selection.run.network, selection.elements, [range(len(selection.elements))])[0]
 
 
@@ -89,7 +90,7 @@ def other_logits(other: OpenedRun, selection: Selection) -> Tensor:
     ):
         return logits_of_sets(other.network, elements, [range(len(elements))])[0]
     if not other.cuts_patches:
-        return other.network(selection.image[None]).float()[0]
+        return split_outputs(other.network(selection.image[None]))[0].float()[0]
     number = other.largest_patch_num
     if number is not None:
         number = number if elements is None else len(elements)

@@ -15,12 +15,14 @@ from command.trust import is_trusted, strange_names, trust
 from explore import opened_run, runs
 from explore.image_view import image_view
 from explore.opened_run import OpenedRun
+from explore.task_view import task_view
 from explore.test_set_views import confusion_view, numbers_view
 from explore.words import LONGEST, as_typed, code
+from process.console import format_number
 from process.errors import UserError
 from process.text import one_line
 from run.record import describe_error
-from table.collect import RunRecord, known_as
+from table.collect import RunRecord
 
 MOST_NAMES = 20
 log = logging.getLogger(__name__)
@@ -33,11 +35,11 @@ def opened_source(key: str, _config: DictConfig) -> tuple[Any, list[str]]:
 
 
 @st.cache_resource(show_spinner="Opening the run ...", max_entries=8)
-def opened_network(folder: Path, written: float, _config: DictConfig) -> Any:
-    network = opened_run.open_network(folder, _config)
+def opened_network(folder: Path, written: float, _config: DictConfig) -> tuple[Any, Any]:
+    opened = opened_run.open_network(folder, _config)
     gc.collect()
     gc.freeze()  # Streamlit collects garbage after each click; among torch's objects that takes half a second
-    return network
+    return opened
 
 
 @st.cache_resource
@@ -69,8 +71,8 @@ def opened(run: RunRecord) -> OpenedRun | None:
         key = data_key(config)
         source, class_names = opened_source(key, config)
         refuse_other_classes(folder, class_names)
-        network = opened_network(folder, opened_run.checkpoint_time(folder), config)
-        return OpenedRun(folder, key, network, source, [one_line(name, LONGEST) for name in class_names])
+        network, task = opened_network(folder, opened_run.checkpoint_time(folder), config)
+        return OpenedRun(folder, key, network, source, [one_line(name, LONGEST) for name in class_names], task)
     except UserError as error:
         words = str(error)
     except Exception as error:  # a user's own code may raise anything, and the page must stay usable
@@ -88,8 +90,9 @@ def run_view(first: RunRecord, second: RunRecord | None) -> None:
         return
     model, data = (as_typed(one_line(first.known.get(group, ""), LONGEST)) for group in ("model", "data"))
     st.title(f"{model} on {data}")
-    tested = first.metrics.get(known_as("test_accuracy", first.metrics))
-    facts = [str(run.folder), f"test accuracy {tested:.4f}" if tested is not None else "", first.facts.get("comment")]
+    stage, metric, value = runs.main_result(first)
+    measured = "" if value is None else f"{stage} {one_line(metric, LONGEST)} {format_number(value)}"
+    facts = [str(run.folder), measured, first.facts.get("comment")]
     st.caption(as_typed(" · ".join(str(fact) for fact in facts if fact)))
     other = None
     if second is not None:
@@ -101,6 +104,9 @@ def run_view(first: RunRecord, second: RunRecord | None) -> None:
         elif other is not None:
             st.caption(as_typed(f"first / second run: {runs.differing_settings(first, second)}"))
     names = list(runs.labels([first] if second is None or other is None else [first, second]).values())
+    if not run.classifies or not (other is None or other.classifies):
+        task_view(run, first, other, names)
+        return
     views = ["Image", "Test set", "Number of patches"]
     st.session_state.setdefault("view", views[0])
     view = st.segmented_control("View", views, key="view", required=True, label_visibility="collapsed")

@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from explore.words import LONGEST
+from process.console import format_number
 from process.text import one_line
 from table.collect import RunRecord, known_as, read_runs
 from table.rows import short_folder
@@ -44,16 +45,29 @@ def obstacle(run: RunRecord) -> str:
 
 
 def label(run: RunRecord) -> str:
-    """Return `patch_set · MNIST · 0.9890 · 2026-11-20 09-00-00`."""
+    """Return `patch_set · MNIST · 0.9890 · 2026-11-20 09-00-00`, or `... · mae 0.0123 · ...` of another task."""
     comment, place = run.facts.get("comment") or "", short_name(run)
     if comment:  # a folder's name ends with the comment: show it once
         place = re.sub(r"( \d\d-\d\d-\d\d)_\S*", r"\1", place)
-    names = (known_as(f"{stage}_accuracy", run.metrics) for stage in ("test", "valid"))
-    accuracy = next((run.metrics[name] for name in names if name in run.metrics), None)
-    measured = "" if accuracy is None else f"{accuracy:.4f}"
+    _, metric, value = main_result(run)
+    measured = "" if value is None else f"{value:.4f}" if metric == "accuracy" else f"{metric} {format_number(value)}"
     status = "" if run.facts["status"] == "finished" else run.facts["status"]
     model, data = (run.value(group) or "?" for group in ("model", "data"))
     return " · ".join(one_line(word, LONGEST) for word in (model, data, measured, status, comment, place) if word)
+
+
+def main_result(run: RunRecord) -> tuple[str, str, float | None]:
+    """Return the stage (test, else valid), the name and the value of the metric that the run monitored.
+
+    Of runs that record none, or have not measured it, that is the accuracy.
+    """
+    monitor = run.known.get("hparams.monitor")
+    watched = re.sub(r"^(train|valid|test)_", "", monitor) if isinstance(monitor, str) else "accuracy"
+    for metric in (watched, "accuracy"):
+        for stage in ("test", "valid"):
+            if (name := known_as(f"{stage}_{metric}", run.metrics)) in run.metrics:
+                return stage, metric, run.metrics[name]
+    return "", "", None
 
 
 def labels(runs: list[RunRecord]) -> dict[str, str]:

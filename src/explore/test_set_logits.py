@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from explore.opened_run import OpenedRun, checkpoint_time
+from set_module.set_network import split_outputs
 
 BATCH = 250
 
@@ -64,7 +65,7 @@ def compute_logits(run: OpenedRun, index_M: Tensor, patch_num: int | None, progr
             corners = cutout.positions(images.shape, index_B)
             logits_BK = run.network.read(run.network.encode(cutout.cut(images, corners), corners))
         else:
-            logits_BK = run.network(images, index_B)
+            logits_BK = split_outputs(run.network(images, index_B))[0]
         parts.append(logits_BK.float())
         progress(sum(map(len, parts)) / len(index_M))
     return torch.cat(parts)

@@ -19,7 +19,8 @@ from explore.prediction_panel import COLOURS
 from explore.selection_panel import ALL, ONLY_FIRST, ONLY_SECOND, show_images
 from explore.test_set_logits import cached_logits, evenly_spaced, predicted_classes, subset_sizes
 from explore.words import as_typed, code
-from figure.picture import drawable_names, drawn, fitted, legend_of_numbers, mosaic
+from figure.item_picture import drawn_item
+from figure.picture import drawable_names, fitted, legend_of_numbers
 from process.errors import UserError
 from run.checkpoint import find_checkpoint
 from run.folder import EVALUATION, shown
@@ -129,12 +130,8 @@ def _cell_images(
     shown = found_F[:MOST_IMAGES].tolist()
     predicted_of = dict(zip(index_M.tolist(), predicted_M.tolist(), strict=True))
     images = [run.source.inputs(torch.tensor([index])) for index in shown]
-    thumbnails = [
-        fitted(mosaic(list(image.values), pictures.CELL), pictures.CELL)
-        if run.has_bags
-        else drawn(image[0], pictures.CELL)
-        for image in images
-    ]
+    items = (image.values if run.has_bags else image[0] for image in images)
+    thumbnails = [fitted(drawn_item(item, pictures.CELL), pictures.CELL) for item in items]
     names = drawable_names(tuple(run.class_names))
     captions = [(names[int(run.source.targets[i])], f"as {names[predicted_of[i]]}") for i in shown]
 

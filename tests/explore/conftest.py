@@ -38,6 +38,7 @@ def opened_run(run_of):
         folder = run_of(comment)
         config = read_config(folder)
         source, names = open_source(config)
-        return OpenedRun(folder, "", open_network(folder, config), source, names)
+        network, task = open_network(folder, config)
+        return OpenedRun(folder, "", network, source, names, task)
 
     return run
