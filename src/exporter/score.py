@@ -66,7 +66,7 @@ class Comparison:
 
     @property
     def is_lower(self) -> bool:
-        """Whether the file is notably less accurate than the run; of other metrics it is not known what is notable."""
+        """Return whether the file is notably less accurate than the run; what is notable is known of accuracies only."""
         return self.metric == "accuracy" and self.run - self.file > MARGIN
 
     def words(self) -> str:

@@ -17,7 +17,7 @@ SHOWN = 4  # numbers of one prediction in a terminal
 
 @dataclass(frozen=True)
 class Breakdown:
-    """What a test measures of its items beside the metrics of the config; names have no stage: f1/label=cat.
+    """Results of a test beside the metrics of the config; their names have no stage: f1/label=cat.
 
     Args:
         nan_items: the number of items whose prediction holds NaN.
