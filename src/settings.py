@@ -362,6 +362,7 @@ def check(config: DictConfig) -> None:
             "data._target_ is missing: the YAML of a data set names its class, or builds on another one: "
             "defaults: [image_folder, _self_]"
         )
+    _check_tasks(config)
     _refuse_unresolvable(config)
     _check_monitor(config)
     _check_trainer(config)
@@ -404,6 +405,20 @@ def _refuse_unresolvable(config: DictConfig) -> None:
             except InterpolationResolutionError as error:
                 if HYDRA_NOT_READY not in str(error):
                     raise
+
+
+def _check_tasks(config: DictConfig) -> None:
+    """Raise a UserError for a task that needs a fact of the data which these data lack."""
+    if "run" in config:
+        return
+    for name, task in (config.get("task") or {}).items():
+        for _, value in leaves(OmegaConf.to_container(task, resolve=False), into_lists=True):
+            for fact in re.findall(r"\$\{data\.(\w+)\}", str(value)):
+                if OmegaConf.select(config, f"data.{fact}") is None:
+                    raise UserError(
+                        f"task={name} needs data.{fact}, and this data set has none: choose the task that fits its "
+                        "targets"
+                    )
 
 
 def task_results(config: DictConfig) -> dict[str, bool | None]:

@@ -77,6 +77,13 @@ BAGS = OmegaConf.merge(
 )
 
 
+@pytest.mark.parametrize(("task", "fact"), [("regression", "target_shape"), ("clustering", "components")])
+def test_a_task_that_needs_what_the_data_lack_is_refused(task, fact):
+    config = OmegaConf.merge(VALID, {"task": {task: {"_target_": "x", "num_outputs": f"${{call:f,${{data.{fact}}}}}"}}})
+    with pytest.raises(UserError, match=f"^task={task} needs data.{fact}, and this data set has none: choose the task"):
+        check(config)
+
+
 @pytest.mark.parametrize(
     ("classes", "weight", "words"),
     [

@@ -66,7 +66,7 @@ class Comparison:
 
     @property
     def is_lower(self) -> bool:
-        """Return whether the file is notably less accurate than the run; what is notable is known of accuracies only."""
+        """Return whether the file is notably less accurate than the run: False for metrics other than accuracy."""
         return self.metric == "accuracy" and self.run - self.file > MARGIN
 
     def words(self) -> str:

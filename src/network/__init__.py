@@ -1,1 +1,1 @@
-"""Networks: modules that take images and return logits."""
+"""Networks: modules that take images or sets and return numbers for each item, such as logits."""

@@ -1,1 +1,1 @@
-"""The parts of predict.py: the probabilities of images by a network, and the table of them."""
+"""The parts of predict.py: the predictions of a network for images, and the table of them."""
