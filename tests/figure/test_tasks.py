@@ -28,6 +28,22 @@ def test_each_task_has_its_figures_and_none_of_another(train, task):
     assert "no picture" not in log
 
 
+@pytest.mark.long
+def test_a_network_that_returns_weights_too_has_all_figures(train, command):
+    options = (
+        "model=attention_mil",
+        "+model.network.returns=[weights]",
+        "hparams.max_epochs=1",
+        "hparams.patch_num_max=8",
+    )
+    folder = train("data=digits", *options, "callbacks=[basic]", "loggers=none")
+    points = ("figures.embedding.points=60", "figures.patch_embedding.points=40")
+    assert command("visualize", f"run={folder}", *points) == 0
+    of_classes = {"confusion_matrix", "evidence", "embedding", "patch_embedding", "first_filters"}
+    assert {path.stem for path in (folder / "figures").glob("*.png")} == ALL | of_classes
+    assert "no picture" not in (folder / "visualize.log").read_text()
+
+
 ALL = {"layer_table", "worst_images", "feature_maps"}
 MORE = {
     "count": ALL | {"scatter", "embedding", "patch_embedding", "first_filters"},
