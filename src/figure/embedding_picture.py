@@ -45,7 +45,7 @@ def drawn_points(places_M2: Tensor, points: Sequence[Point], names: Mapping[Any,
         outline = BLACK if points[number].is_wrong else WHITE
         draw.ellipse(box, fill=colours[points[number].label], outline=outline, width=FINE)
     sheet = sheet.resize((SIDE, SIDE), Image.Resampling.BOX)
-    for number in spaced_apart(pixels_M2, side):
+    for number in spaced_apart(pixels_M2, side) if points[0].picture.ndim > 1 else ():  # a vector alone shows nothing
         paste_point(sheet, points[number], side, pixels_M2[number].tolist(), colours[points[number].label])
     return abreast([sheet, legend([(names[label], colours[label]) for label in sorted(names)])])
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from PIL.Image import Image, Resampling
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from figure.activations import Activation, activations_of
 from figure.answers import describe_target
 from figure.heat import heated, scaled
 from figure.item_figure import ItemFigure, format_shape
-from figure.item_picture import drawn_item
+from figure.item_picture import drawn_item, limits_of
 from figure.picture import abreast, boxed, captioned, drawn, fitted, grid, log_picture
 from set_module.set_network import SetNetwork, temporary_patch_num
 
@@ -92,7 +93,8 @@ def drawn_patches(
         heading: heading of the column of patches.
     """
     columns = [drawn_column(layer, len(patches)) for layer in layers]
-    thumbs = [fitted(drawn_item(patch, PATCH_SIDE), PATCH_SIDE) for patch in patches]
+    limits = limits_of(torch.stack(list(patches))) if patches[0].ndim == 1 else None
+    thumbs = [fitted(drawn_item(patch, PATCH_SIDE, limits), PATCH_SIDE) for patch in patches]
     table = abreast([captioned(grid(thumbs, 1, margin=4), heading, width=56), *columns], margin=20)
     note = "Dark to bright: smallest to largest value of a layer."
     return grid([captioned(whole, title, note, width=max(480, table.width)), table], 1)

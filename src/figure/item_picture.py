@@ -14,6 +14,7 @@ from figure.picture import SIDE, WHITE, drawn, mosaic
 MOST_POINTS, FINE = 2000, 3  # points of a set that are drawn; the plane is drawn FINE times as large and shrunk
 PALE, DARK = (198, 214, 234), (8, 48, 107)  # of a third feature, from its smallest value to its largest
 FRAME = (205, 210, 218)
+Limits = tuple[Tensor, Tensor]  # the smallest and the largest value of each feature, [F] each
 
 
 def is_set(item: Tensor) -> bool:
@@ -21,7 +22,7 @@ def is_set(item: Tensor) -> bool:
     return item.ndim in (2, 4)
 
 
-def drawn_item(item: Tensor, side: int = SIDE, limits: tuple[Tensor, Tensor] | None = None) -> Image.Image:
+def drawn_item(item: Tensor, side: int = SIDE, limits: Limits | None = None) -> Image.Image:
     """Draw an image [C, H, W], a bag [n, C, H, W], vectors [n, F] or a vector [F].
 
     Vectors of up to three features are points in a plane, as `drawn_points` says; others are columns of colours.
@@ -34,13 +35,13 @@ def drawn_item(item: Tensor, side: int = SIDE, limits: tuple[Tensor, Tensor] | N
     return drawn_points(vectors_NF, side, limits) if vectors_NF.shape[1] <= 3 else drawn_columns(vectors_NF, side)
 
 
-def limits_of(vectors_NF: Tensor) -> tuple[Tensor, Tensor]:
+def limits_of(vectors_NF: Tensor) -> Limits:
     """Return the smallest and the largest value of each feature, between which sets of one picture are drawn."""
     finite_NF = vectors_NF.detach().float().cpu().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
     return finite_NF.amin(0), finite_NF.amax(0)
 
 
-def drawn_points(vectors_NF: Tensor, side: int, limits: tuple[Tensor, Tensor] | None = None) -> Image.Image:
+def drawn_points(vectors_NF: Tensor, side: int, limits: Limits | None = None) -> Image.Image:
     """Draw vectors [N, F], F <= 3, as points (x, y): y runs downwards as in images, a third feature darkens its point.
 
     A single feature is x. At most MOST_POINTS are drawn.

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from figure.answers import describe_labels, describe_values, predictions_of
-from figure.item_picture import drawn_item, is_set
+from figure.item_picture import Limits, drawn_item, is_set, limits_of
 from figure.picture import (
     SIDE,
     WarnOnFailure,
@@ -73,7 +73,8 @@ class WorstImages(Callback):
         if trainer.is_global_zero and None not in every and any(every):
             with self.drawing:
                 cases = worst([case for cases_of_rank in every for case in cases_of_rank], self.count)
-                tiles = [tile(trainer, pl_module, case) for case in cases]
+                limits = common_limits(cases)
+                tiles = [tile(trainer, pl_module, case, limits) for case in cases]
                 log_picture(trainer, "pictures/worst_images", grid(tiles, columns=4))
 
 
@@ -105,8 +106,13 @@ def worst(cases: list[Case], count: int) -> list[Case]:
     return sorted(cases, key=lambda case: (-case.loss, case.index))[:count]
 
 
-def tile(trainer: Trainer, pl_module: LightningModule, case: Case) -> Image:
-    return captioned(*picture_of(pl_module, case), *words_of(trainer, pl_module, case), width=SIDE)
+def common_limits(cases: list[Case]) -> Limits | None:
+    """Return the limits between which all sets of vectors are drawn; None for images."""
+    return limits_of(torch.cat([case.image for case in cases])) if cases[0].image.ndim == 2 else None
+
+
+def tile(trainer: Trainer, pl_module: LightningModule, case: Case, limits: Limits | None = None) -> Image:
+    return captioned(*picture_of(pl_module, case, limits), *words_of(trainer, pl_module, case), width=SIDE)
 
 
 def words_of(trainer: Trainer, pl_module: LightningModule, case: Case) -> tuple[str, str]:
@@ -124,11 +130,11 @@ def words_of(trainer: Trainer, pl_module: LightningModule, case: Case) -> tuple[
     )
 
 
-def picture_of(pl_module: LightningModule, case: Case) -> tuple[Image, str]:
+def picture_of(pl_module: LightningModule, case: Case, limits: Limits | None = None) -> tuple[Image, str]:
     """Draw an image, with outlines of its patches if they are few; return the picture and a caption with its number."""
     if is_set(case.image):
         kind = "bag" if case.image.ndim == 4 else "set"
-        return drawn_item(case.image), f"{kind} {case.index}, {len(case.image)} elements"
+        return drawn_item(case.image, limits=limits), f"{kind} {case.index}, {len(case.image)} elements"
     network: Any = getattr(pl_module, "network", None)
     if not cuts_images(network):
         return drawn(case.image), f"image {case.index}"

@@ -6,7 +6,7 @@ from given_logits import noise, shown_in_test
 from torch.nn import functional
 
 from figure import worst_images
-from figure.worst_images import Case, WorstImages, cases_of, picture_of, words_of, worst
+from figure.worst_images import Case, WorstImages, cases_of, common_limits, picture_of, words_of, worst
 from set_module.set_batch import SetBatch
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
@@ -60,6 +60,17 @@ def test_a_bag_is_shown_with_its_elements():
     (case,) = [case for case in cases if case.index == 8]
     assert torch.equal(case.image, IMAGES[1:4])
     assert picture_of(None, case)[1] == "bag 8, 3 elements"
+
+
+def test_sets_of_vectors_are_drawn_between_the_same_limits():
+    sets = SetBatch(torch.tensor([[0.0, 1.0], [2.0, 3.0], [8.0, -1.0]]), torch.tensor([2, 1]))
+    batch = (sets, torch.tensor([1.0, 8.0]), torch.arange(2))
+    cases = cases_of(SimpleNamespace(test_values=True), torch.zeros(2), batch, 2)
+    low_F, high_F = common_limits(cases)
+    assert (low_F.tolist(), high_F.tolist()) == ([0.0, -1.0], [8.0, 3.0])
+    first, second = (picture_of(None, case, (low_F, high_F)) for case in cases)
+    assert (first[1], second[1]) == ("set 1, 1 elements", "set 0, 2 elements")
+    assert first[0].convert("L").getpixel((first[0].width - 12, 12)) < 100, "at the right, above"
 
 
 def test_values_and_labels_have_a_loss_of_their_own():
