@@ -4,6 +4,7 @@ import pytest
 from runs import record
 from small_tasks import arguments
 
+pytestmark = pytest.mark.long
 SHOWN = ("+loggers.recorder._target_=recorder.Recorder", "+loggers.recorder.folder=${hydra:runtime.output_dir}/shown")
 ALWAYS = {"inputs"}
 FIGURES = {
@@ -28,7 +29,6 @@ def test_each_task_has_its_figures_and_none_of_another(train, task):
     assert "no picture" not in log
 
 
-@pytest.mark.long
 def test_a_network_that_returns_weights_too_has_all_figures(train, command):
     options = (
         "model=attention_mil",
@@ -52,7 +52,6 @@ MORE = {
 }
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("task", MORE)
 def test_visualize_draws_what_fits_the_task(train, command, task):
     folder = train(*arguments(task), "callbacks=[basic]")
