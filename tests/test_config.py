@@ -6,7 +6,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from process.errors import UserError
-from settings import TABLE, check
+from settings import TABLE, check, holds_sets
 
 GROUPS = [
     path.relative_to(CONFIG) for path in sorted(CONFIG.rglob("*.yaml")) if len(path.relative_to(CONFIG).parts) > 1
@@ -26,17 +26,24 @@ def image_folder(tmp_path, monkeypatch):
 def test_composes_resolves_is_valid_and_builds(choice, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     group, _, option = choice.partition("=")
-    config = composed(f"{group}=[{option}]" if group in ("callbacks", "loggers") else choice)
+    data = data_of(option) if group == "task" else []
+    config = composed(f"{group}=[{option}]" if group in ("callbacks", "loggers") else choice, *data)
     OmegaConf.resolve(config)
     check(config)
     if group == "trainer":  # some need a device that may be absent
         return
     model, data = instantiate(config.model), instantiate(config.data)
     assert model.network is not None
-    assert data.num_classes == config.data.num_classes
+    assert getattr(data, "num_classes", None) == config.data.get("num_classes")
     for part in ("callbacks", "loggers"):
         for node in config[part].values():
             instantiate(node)
+
+
+def data_of(task):
+    """Return the choice of data whose default is the task; none if the default data suit it."""
+    paths = sorted((CONFIG / "data").glob("*.yaml"))
+    return [f"data={path.stem}" for path in paths if f"override /task: {task}\n" in path.read_text()][:1]
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIG / "trainer").glob("*.yaml")))
@@ -51,23 +58,37 @@ def test_every_trainer_builds_where_its_device_is(name, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIG / "model").glob("*.yaml")))
 @pytest.mark.parametrize("data", sorted(path.stem for path in (CONFIG / "data").glob("*.yaml")))
-def test_every_network_takes_every_data_set_gray_and_coloured(name, data):
+def test_every_network_takes_every_data_set_gray_and_coloured_or_refuses_it(name, data):
     import torch
 
     from set_module.set_batch import SetBatch
 
     config = composed(f"model={name}", f"data={data}", "data.mean=[0.5]", "data.std=[0.5]")
-    for channels in (1, 3):
+    vectors = config.data.get("features")
+    for channels in (1, 3) if vectors is None else (None,):
         config.data.channels = channels
-        if "train_bags" in config.data and "patch_size" not in config.model.network:
-            with pytest.raises(UserError, match="choose model=patch_set"):
+        if holds_sets(config.data) and (refusal := refused(config)):
+            with pytest.raises(UserError, match=refusal):
                 check(config)
             continue
         check(config)
         network = instantiate(config.model, _convert_="all").network.eval()
-        images = torch.randint(256, (5, channels, *config.data.image_size), dtype=torch.uint8)
-        items = SetBatch(images, torch.tensor([2, 3])) if "train_bags" in config.data else images[:2]
-        assert network(items, torch.tensor([0, 1])).shape == (2, config.data.num_classes)
+        size = (channels, *config.data.image_size) if vectors is None else (vectors,)
+        elements = torch.randint(256, (5, *size), dtype=torch.uint8) if vectors is None else torch.randn(5, *size)
+        items = SetBatch(elements, torch.tensor([2, 3])) if holds_sets(config.data) else elements[:2]
+        found = network(items, torch.tensor([0, 1]))
+        output = found["output"] if isinstance(found, dict) else found
+        assert output.shape == (2, config.model.network.num_outputs)
+
+
+def refused(config):
+    """Return what the refusal of sets by a network says; None if it takes them."""
+    network = config.model.network
+    if "patch_size" not in network:
+        return "the network takes images: choose model=patch_set"
+    if config.data.get("features") is not None and "CNN" in network.embed._target_:
+        return "choose model/embed=mlp"
+    return None
 
 
 def test_the_number_of_classes_of_an_image_folder_is_that_of_its_folders():
