@@ -97,14 +97,14 @@ class Vectors:
 
 
 class OutputAlone(nn.Module):
-    """Network without what else it returns by name: exported files have one output."""
+    """Network of images without what else it returns by name: exported files have one output."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return split_outputs(self.network(*inputs))[0]
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        return split_outputs(self.network(images_BCHW))[0]
 
 
 Interface = Images | Patches | Vectors

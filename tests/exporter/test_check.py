@@ -5,7 +5,7 @@ import torch
 from tasks import classification
 from torch import nn
 
-from datamodule.loader import MemorySource
+from datamodule.loader import MemorySource, SetSource
 from exporter.check import agreement
 from exporter.exporter import Exporter
 from exporter.formats import PT2
@@ -13,9 +13,12 @@ from exporter.interface import Images, Patches, random_input
 from exporter.sample import Sample
 from exporter.score import Score
 from network.cnn import CNN
+from network.flat_embed import IdentityEmbed
 from network.patch_set import PatchSet
 from process.errors import UserError
 from set_module.reduce_pool import ReducePool
+from set_module.set_batch import SetBatch
+from task.regression import Regression
 
 FACTS = {"channels": 1, "image_size": [8, 8], "num_outputs": 3, "mean": [0.5], "std": [0.5]}
 TASK = classification()
@@ -76,3 +79,35 @@ def test_bags_are_given_to_networks_of_bags(tmp_path):
     ((path, interface, _),) = Exporter(1, [8, 8], "grid", {"pt2": PT2()}).export(network, TASK, tmp_path, {}, None)
     assert path.name == "model_patches.pt2"
     assert isinstance(interface, Patches)
+
+
+def test_sets_of_vectors_are_values_and_a_mask(tmp_path):
+    pool = lambda in_features: ReducePool(in_features, reductions=["mean"])  # noqa: E731
+    count = {"patch_size": None, "patch_num_min": 1, "patch_num_max": 4, "seed": 0, "patch_mode": None}
+    facts = {**FACTS, "channels": None, "image_size": None, "features": 2, "num_outputs": 1}
+    network = PatchSet(**facts, **count, embed=IdentityEmbed, pool=pool).eval()
+    sets = SetBatch(torch.arange(10.0).reshape(5, 2), [1, 4])
+    targets = network(sets)[:, 0].detach() + torch.tensor([1.0, 2.0])
+    exporter = Exporter(None, None, None, {"pt2": PT2()}, features=2)
+    task = Regression((), num_outputs=1, loss=nn.L1Loss())
+    ((path, interface, found),) = exporter.export(network, task, tmp_path, {}, Sample(SetSource(sets, targets)))
+    assert (path.name, interface.words, found.metric) == ("model.pt2", "values, mask", "mae")
+    assert (found.score, found.tested) == (pytest.approx(1.5), 2)
+    program = torch.export.load(path).module()
+    values, mask = sets.pad()
+    padded = torch.cat([values, torch.full((2, 3, 2), torch.nan)], 1), torch.cat([mask, torch.zeros(2, 3).bool()], 1)
+    torch.testing.assert_close(program(*padded), network(sets))
+
+
+def test_of_a_dictionary_the_output_alone_is_exported(cnn, tmp_path):
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cnn = cnn
+
+        def forward(self, images, index_B=None):
+            return {"output": self.cnn(images), "other": images}
+
+    ((path, _, _),) = Exporter(1, [8, 8], None, {"pt2": PT2()}).export(Named().eval(), TASK, tmp_path, {}, None)
+    images = torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8)
+    torch.testing.assert_close(torch.export.load(path).module()(images), cnn(images))
