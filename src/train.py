@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from command import cli
 from command.batch_limits import refuse_unusable_limits, refuse_unvalidated_scheduler, validates
 from command.job import job, record
-from command.sized_tests import largest_set, test_at_sizes
+from command.sized_tests import largest_set, measure_sizes
 from command.trained_run import refuse_other_classes
 from process import ranks
 from process.console import print_summary
@@ -128,7 +128,7 @@ def test(trainer: "Trainer", model: "LightningModule", data: Any, best: Best | N
     (tested,) = trainer.test(model, data, verbose=False, **weights)
     largest = largest_set(data)
     sizes = [size for size in getattr(model, "sizes", ()) if largest is not None and size <= largest]
-    return dict(tested) | test_at_sizes(trainer, model, data, sizes, **weights)
+    return dict(tested) | measure_sizes(trainer, model, data, sizes, **weights)
 
 
 def build_callbacks(config: DictConfig, validates: bool, model: "LightningModule") -> list["Callback"]:

@@ -160,3 +160,22 @@ def test_a_run_on_two_processes(command, tmp_path):
     )
     assert command("evaluate", f"run={folder}") == 0
     assert evaluation(folder)["test_accuracy"] == pytest.approx(run["metrics"]["test_accuracy"])
+
+
+@pytest.mark.long
+def test_sets_of_vectors_are_measured_at_sizes_beyond_the_training_and_exported(train, command, capsys):
+    fewer = ("data.steps_per_epoch=5", "data.valid_sets=20", "data.test_sets=40", "hparams.max_epochs=1")
+    folder = train("data=max_regression", *fewer, "hparams.batch_size=16", "loggers=none", "callbacks=[basic]")
+    trained = record(folder)["metrics"]
+    assert {name for name in trained if name.startswith("test_mae")} == {"test_mae", "test_mae/n=1", "test_mae/n=4"}
+    assert command("evaluate", f"run={folder}", "sizes=[4,50]") == 0
+    result = evaluation(folder)
+    assert (result["sets"], list(result["sizes"])) == (40, ["test_mae/n=4", "test_mae/n=50"])
+    assert result["test_mae"] == pytest.approx(trained["test_mae"], rel=1e-5)
+    assert result["sizes"]["test_mae/n=4"] == pytest.approx(trained["test_mae/n=4"], rel=1e-5)
+    assert result["test_rmse"] >= result["test_mae"]
+    assert command("export", f"run={folder}", "formats.onnx=null") == 0
+    assert (folder / "export" / "model.pt2").exists()
+    capsys.readouterr()
+    assert command("predict", f"run={folder}", f"input={folder}") == 1
+    assert "sets of vectors, which no image file holds" in capsys.readouterr().err

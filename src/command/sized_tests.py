@@ -22,7 +22,7 @@ def largest_set(data: Any) -> int | None:
     return int(members.max_len) if limit is None else min(limit, int(members.max_len))
 
 
-def test_at_sizes(
+def measure_sizes(
     trainer: "Trainer", model: "LightningModule", data: Any, sizes: Sequence[int], **settings: Any
 ) -> dict[str, float]:
     """Test with sets of each size, and return the results by name: {"test_mae/n=16": 1.5, ...}.

@@ -11,7 +11,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from command.sized_tests import largest_set, test_at_sizes
+from command.sized_tests import largest_set, measure_sizes
 from process.console import few_classes, format_number
 from run.folder import EVALUATION
 from set_module.set_network import draws_patches, patch_num_limit
@@ -57,7 +57,7 @@ def measure(run: Any, model: Any, data: Any, sizes: list[int]) -> dict[str, Any]
     at_sizes = {name: value for name, value in tested.items() if SIZED.fullmatch(name)}
     is_sized = draws_patches(model.network)
     if not is_sized and sizes and largest_set(data) is not None:
-        at_sizes, is_sized = test_at_sizes(run.trainer(limit_test_batches=1.0), model, data, sizes), True
+        at_sizes, is_sized = measure_sizes(trainer, model, data, sizes), True
     return {
         outputs.items: len(outputs_NK),
         **({f"nan_{outputs.items}": found.nan_items} if found.nan_items else {}),
@@ -85,7 +85,7 @@ def possible(sizes: list[int], network: Any) -> list[int]:
 def rows(result: Mapping[str, Any], verbosity: int) -> dict[str, Any]:
     """Return the rows of a terminal's table: those of a part of the items that has several results become one.
 
-    Of many parts (classes, labels), it returns those whose first result is the lowest, and the number of the others.
+    Of many parts (classes, labels), it returns those whose first result is the worst, and the number of the others.
     """
     shown = {name: value for name, value in result.items() if not isinstance(value, dict | list)}
     for kind, parts in result.items():
@@ -109,8 +109,11 @@ def rows(result: Mapping[str, Any], verbosity: int) -> dict[str, Any]:
 
 
 def _rank(values: Mapping[str, float | None]) -> float:
-    first = next(iter(values.values()))
-    return float("inf") if first is None else first
+    """Return a number that is the lower, the worse the first result of a part is; an undefined one comes last."""
+    name, value = next(iter(values.items()))
+    if value is None:
+        return float("inf")
+    return -value if "_mae/" in name else value
 
 
 def _words(value: float | None) -> str:

@@ -4,7 +4,11 @@ from tasks import classification
 from torch import nn
 
 from prediction.predictor import Predictor
+from prediction.table import Table
 from process.errors import UserError
+from task.multilabel import Multilabel
+from task.regression import Count
+from task.several import Several
 
 # B images, D draws, K classes
 
@@ -87,3 +91,27 @@ def test_bags_are_no_images():
     network.cut = network.encode = network.read = network.forward
     with pytest.raises(UserError, match="takes bags of images"):
         Predictor(network, TASK, 1, None)
+
+
+def test_several_tasks_have_a_mean_and_a_spread_each():
+    several = Several({"rate": Count((), num_outputs=1, loss=None), "label": Multilabel(1, nn.BCEWithLogitsLoss())}, {})
+    means, stds = Predictor(Drawing(), several, 3, None).predict_step((IMAGES, torch.arange(2), {}), 0)
+    outputs_DBK = torch.stack([Drawing.logits[[d, d]] + IMAGES.flatten(1) for d in range(3)])
+    rates_DB = outputs_DBK[..., 0].exp()
+    torch.testing.assert_close(means["rate"], rates_DB.mean(0))
+    torch.testing.assert_close(stds["rate"], rates_DB.std(0))
+    torch.testing.assert_close(means["label"], outputs_DBK[..., 1:].sigmoid().mean(0))
+    assert Predictor(Drawing(), several, 1, None).predict_step((IMAGES, torch.arange(2), {}), 0)[1] is None
+
+
+def test_the_table_has_a_row_for_each_image_and_counts_the_answers(tmp_path):
+    task = Count((), num_outputs=1, loss=None)
+    with (tmp_path / "out.csv").open("w") as file:
+        table = Table(file, ["a.png", "b.png", "c.png"], task, [], spread=True)
+        rates = torch.tensor([2.5, 2.75])
+        table.on_predict_batch_end(None, None, (rates, rates / 10), (None, torch.tensor([0, 2]), {1: "b"}), 0)
+        table.on_predict_batch_end(None, None, (torch.empty(0, 1), None), (None, torch.tensor([]), {}), 1)
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert lines == ["file,count,rate,spread", "a.png,2,2.5,0.25", "c.png,2,2.75,0.275"]
+    assert table.totals() == {"images": 2, "unreadable": 1, "predicted": "2: 2"}
+    assert table.first[0] == "a.png  2  2.5 ± 0.25"

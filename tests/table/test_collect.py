@@ -11,7 +11,7 @@ import pytest
 from run_records import make_run
 
 from run.fields import RUN
-from table.collect import RunRecord, read_runs, with_errors
+from table.collect import RunRecord, main_metric, measured, read_runs, with_errors
 from table.rows import make_table
 from table.terminal import show
 
@@ -226,3 +226,29 @@ def test_error_rates_are_computed_from_accuracies():
     errors = {name: value for name, value in run.metrics.items() if name not in names}
     assert errors == dict.fromkeys(("test_error", "test_error/n=4", "last_valid_error"), 0.25)
     assert with_errors(RunRecord({}, metrics={"test_accuracy": 0.5, "test_error": 0.1})).metrics["test_error"] == 0.1
+
+
+def watching(monitor, **metrics):
+    return RunRecord({"folder": "x", "status": "finished"}, composed={"hparams.monitor": monitor}, metrics=metrics)
+
+
+@pytest.mark.parametrize(
+    ("runs", "metric"),
+    [
+        ([watching("valid_mae", test_mae=1.0, valid_mae=2.0)], "test_mae"),
+        ([watching("valid_mae", valid_mae=2.0)], "valid_mae"),
+        ([watching("valid_loss", test_loss=1.0)] + 2 * [watching("valid_gap", test_gap=1.0)], "test_gap"),
+        ([watching("valid_mae", test_mae=1.0), watching("valid_f1", test_accuracy=0.5)], "test_accuracy"),
+        ([watching("valid_mae", **{"test_mae/n=1-64": 1.0})], "test_mae/n=1-64"),
+        ([], "test_accuracy"),
+    ],
+)
+def test_runs_without_accuracy_are_compared_by_what_they_watch(runs, metric):
+    assert main_metric(runs) == metric
+
+
+def test_results_of_all_kinds_of_parts_are_metrics_and_counts_of_items_are_not():
+    kinds = {"class": "accuracy", "label": "f1", "count": "mae", "component": "r2"}
+    parts = {f"per_{kind}": {f"test_{name}/{kind}=1": 0.5} for kind, name in kinds.items()}
+    found = measured({"sets": 3, "nan_sets": 1, "test_mae": 2.0, **parts})
+    assert found == {"test_mae": 2.0} | {f"test_{name}/{kind}=1": 0.5 for kind, name in kinds.items()}
