@@ -8,6 +8,9 @@ from settings import holds_sets
 
 def check(config: DictConfig) -> None:
     """Raise a UserError for a mean or std that does not normalise, and for settings that do not fit sets."""
+    data = config.data
+    if data.get("features") is None and any(name in data and data[name] is None for name in ("channels", "image_size")):
+        raise UserError("data.channels or data.image_size is null: give both of images, or data.features of vectors")
     if config.get("resume") is None and "run" not in config:  # a trained network keeps what it was trained with
         if config.data.get("features") is None:
             _check_pixels(config.data)
@@ -60,8 +63,6 @@ def _check_sets(config: DictConfig) -> None:
     """Raise a UserError for settings that do not fit data whose items are sets already."""
     data, size, mode = config.data, config.hparams.patch_size, config.hparams.patch_mode
     vectors = data.get("features") is not None
-    if not vectors and any(name in data and data[name] is None for name in ("channels", "image_size")):
-        raise UserError("data.channels or data.image_size is null: give both of images, or data.features of vectors")
     if not holds_sets(data):
         if data.get("max_elements") is not None:
             raise UserError(

@@ -44,3 +44,40 @@ def test_another_mean_or_std_is_refused_with_the_right_one(facts, words):
 @pytest.mark.parametrize("name", ["run", "resume"])
 def test_a_trained_network_keeps_what_it_was_trained_with(name):
     check(OmegaConf.merge(config(mean=[127.5]), {name: "outputs/x"}))
+
+
+def sets(hparams=(), network=None, **data):
+    """Return the config of sets of vectors, or of images if features is None."""
+    facts = {"features": 2, "channels": None, "image_size": None, "mean": [5.0], "std": [0.5, 7.0], "set_size": [1, 3]}
+    model = {"network": network or {"patch_size": None}}
+    augmentation = {"crop_padding": 0, "flip": False}
+    base = {"hparams": {"patch_size": None, "patch_mode": None} | dict(hparams), "model": model}
+    return OmegaConf.create(base | {"data": facts | augmentation | data})
+
+
+IMAGES = {"features": None, "channels": 1, "image_size": [28, 28], "std": [1.0], "mean": [0.5]}
+
+
+@pytest.mark.parametrize("data", [{}, {"max_elements": 4}, IMAGES])
+def test_sets_of_vectors_and_of_images_pass(data):
+    check(sets(hparams={"patch_size": 28} if data is IMAGES else (), **data))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"hparams": {"patch_mode": "grid"}}, "patch_mode=grid: this data set holds vectors, nothing is cut"),
+        ({"flip": True}, "vectors are neither cropped nor flipped: data.crop_padding=0 data.flip=false"),
+        ({"crop_padding": 2}, "vectors are neither cropped nor flipped"),
+        ({"mean": [1, 2, 3]}, "data.mean=[1, 2, 3]: give 1 number, or 2, as data.features=2"),
+        ({"std": [1.0, 0.0]}, "data.std=[1.0, 0.0]: must be > 0"),
+        ({"network": {"hidden": 5}}, "holds vectors, and the network takes images: choose model=patch_set"),
+        ({"features": None}, "data.channels or data.image_size is null: give both of images, or data.features"),
+        (IMAGES | {"hparams": {"patch_size": 5}}, "patch_size=5: nothing is cut out of the 28x28 images of a set"),
+        (IMAGES | {"set_size": None, "max_elements": 3}, "data.max_elements=3: this data set holds images, not sets"),
+    ],
+)
+def test_what_does_not_fit_sets_is_refused(settings, words):
+    with pytest.raises(UserError) as refused:
+        check(sets(**settings))
+    assert words in str(refused.value)
