@@ -9,20 +9,25 @@ import torch
 from torch import nn
 
 from network.conv import conv_block
+from network.mlp_embed import MLP
 
 
 class CNNEmbed(nn.Sequential):
-    """(3x3 convolution, BatchNorm, ReLU, 2x2 max pooling) per width, then the mean over places.
+    """(3x3 convolution, BatchNorm, ReLU, 2x2 max pooling) per width, the mean over places, then an MLP of `hidden`.
 
     With BatchNorm, a patch's features depend on all patches of the batch in training, on the patch alone in evaluation.
-    [N, C, p, p] -> [N, D], D the last width. Raises ValueError without a width.
+    [N, C, p, p] -> [N, D], D the last of all widths. Raises ValueError without a width.
+
+    Args:
+        hidden: widths of (Linear, LayerNorm, ReLU) after the convolutions, for a pool that only sums or averages.
     """
 
-    def __init__(self, channels: int, patch_size: int, widths: Sequence[int]) -> None:
+    def __init__(self, channels: int, patch_size: int, widths: Sequence[int], hidden: Sequence[int] = ()) -> None:
         if not widths:
             raise ValueError("widths is empty: give at least one, e.g. [32, 64, 128]")
         pairs = pairwise([channels, *widths])
         blocks = [conv_block(inputs, outputs, pool=True) for inputs, outputs in pairs]
-        super().__init__(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        layers = [MLP(widths[-1], hidden)] if hidden else []
+        super().__init__(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *layers)
         self.to(memory_format=torch.channels_last)  # 1.7 times as fast on a CPU
-        self.out_features = widths[-1]
+        self.out_features = [*widths, *hidden][-1]
