@@ -107,12 +107,13 @@ class TaskModule(TrainingLog):
         inputs, targets, index_B = batch
         smallest, largest = patch_num_range(self.network)
         sizes = [size for size in self.sizes if size <= (self.largest_size or largest)]
-        numbers = [*sizes, largest] if smallest == largest else sizes
+        reusable = smallest == largest and not self.task.reads_others
+        numbers = [*sizes, largest] if reusable else sizes
         found = logits_at(self.network, inputs, index_B, numbers)
         for size in sizes:
             measured = self.task.size_metrics(found[size], targets, inputs)
             self.add_step(len(index_B), "test", **{f"{name}/n={size}": value for name, value in measured.items()})
-        return self._measure(batch, self.test, found[largest] if smallest == largest else None)
+        return self._measure(batch, self.test, found[largest] if reusable else None)
 
     def _measure(self, batch: Batch, results: Results, outputs_BK: Tensor | None = None) -> Tensor:
         """Return the outputs [B, K], which callbacks get as `outputs`."""

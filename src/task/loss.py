@@ -26,6 +26,7 @@ class Loss(Task):
         known = signature(call).parameters
         takes_any = any(each.kind is each.VAR_KEYWORD for each in known.values()) and not isinstance(call, partial)
         self.asked_for = {name for name in ("inputs", "others") if name in known or takes_any}
+        self.reads_others = "others" in self.asked_for
 
     def batch_loss(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> Tensor:
         more = {name: value for name, value in (("inputs", inputs), ("others", others)) if name in self.asked_for}

@@ -24,6 +24,7 @@ class Several(Task):
         super().__init__(sum(task.num_outputs for task in tasks.values()), nn.Identity())
         self.name = ",".join(tasks)
         self.tasks, self.modules_of_tasks = dict(tasks), nn.ModuleDict(tasks)
+        self.reads_others = any(task.reads_others for task in tasks.values())
         self.weights = {name: weights.get(name, 1.0) for name in tasks}
         self.measured_by_steps = tuple(
             f"{name}_{metric}" for name, task in tasks.items() for metric in task.measured_by_steps

@@ -46,6 +46,7 @@ class Task(nn.Module):
         measured_by_steps: names of the step metrics that are also the metrics of validation and test.
         main_metric: the step metric, or `loss`, that compares two networks, and whether higher values are better.
         output_name: what the outputs of an exported network are called.
+        reads_others: the loss reads what the network returns besides its outputs.
     """
 
     name = "the chosen one"
@@ -55,6 +56,7 @@ class Task(nn.Module):
     measured_by_steps: tuple[str, ...] = ()
     main_metric: tuple[str, bool] = ("loss", False)
     output_name = "output"
+    reads_others = False
 
     def __init__(
         self, num_outputs: int, loss: Callable[..., Tensor], metrics: Mapping[str, Metric] | None = None
