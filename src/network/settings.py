@@ -41,7 +41,9 @@ def _check_elements(config: DictConfig, vectors: bool) -> None:
     if vectors and OmegaConf.select(config, "model.network.embed._target_") in OF_PATCHES_ALONE:
         raise UserError("model/embed=cnn takes patches of images, and the elements are vectors: choose model/embed=mlp")
     if mode is None and network.get("position") is not None:
-        raise UserError("the data are sets already, whose elements have no places: choose model/position=none")
+        raise UserError(
+            "the data are sets already, whose elements have no places: choose model=patch_set model/position=none"
+        )
 
 
 def _check_patches(config: DictConfig) -> None:

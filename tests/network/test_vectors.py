@@ -32,7 +32,8 @@ VECTORS = (
 
 
 def of_sets(name: str) -> bool:
-    return "patch_size" in composed(f"model={name}").model.network
+    network = composed(f"model={name}").model.network
+    return "patch_size" in network and network.position is None
 
 
 MODELS = [path.stem for path in sorted((CONFIG / "model").glob("*.yaml")) if of_sets(path.stem)]
