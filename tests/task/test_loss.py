@@ -1,0 +1,56 @@
+"""Any callable as the loss, which may read the inputs and what the network returns besides its outputs."""
+
+from functools import partial
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from model import TaskModule
+from network.mlp_embed import MLPEmbed
+from network.patch_set import PatchSet
+from set_module.attention_pool import AttentionPool
+from task.classification import Classification
+from task.loss import Loss
+from task.several import Several
+
+
+def of_outputs(outputs, targets):
+    return outputs.mean()
+
+
+def of_weights(outputs, targets, others):
+    return others["weights"].values.square().sum() / len(outputs)
+
+
+def of_anything(outputs, targets, **more):
+    assert set(more) == {"inputs", "others"}
+    return outputs.mean()
+
+
+@pytest.mark.parametrize(("loss", "reads_others"), [(of_outputs, False), (of_weights, True), (of_anything, True)])
+def test_a_loss_gets_what_it_has_arguments_for(loss, reads_others):
+    task = Loss(1, loss)
+    assert task.reads_others == reads_others
+    assert Several({"a": Classification(2, nn.CrossEntropyLoss(), {}), "b": task}, {}).reads_others == reads_others
+    outputs, others = torch.tensor([[1.0], [3.0]]), {"weights": None}
+    if loss is not of_weights:
+        assert task.batch_loss(outputs, None, None, others) == 2
+
+
+def test_the_test_of_a_network_that_draws_patches_gives_the_loss_what_it_reads():
+    torch.manual_seed(0)
+    facts = {"channels": 1, "image_size": [2, 2], "mean": [0.5], "std": [0.25], "num_outputs": 1}
+    cut = {"patch_size": 1, "patch_num_min": 1, "patch_num_max": 4, "test_patch_num": 4, "seed": 0}
+    parts = {"embed": partial(MLPEmbed, widths=[8]), "pool": partial(AttentionPool, hidden=4)}
+    network = PatchSet(**facts, **cut, **parts, returns=["weights"])
+    model = TaskModule(network, Loss(1, of_weights), 0.1, partial(torch.optim.SGD), sizes=[1, 2])
+    images = torch.randint(256, (6, 1, 2, 2), dtype=torch.uint8)
+    data = [(images, torch.empty(6, 0), torch.arange(6))]
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
+    (results,) = trainer.test(model, DataLoader(data, batch_size=None), verbose=False)
+    network.eval()
+    expected = of_weights(images, None, network(images, torch.arange(6)))
+    assert results == {"test_loss": pytest.approx(expected.item())}
