@@ -6,7 +6,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from process.errors import UserError
-from settings import TABLE, check, holds_sets
+from settings import TABLE, check
 
 GROUPS = [
     path.relative_to(CONFIG) for path in sorted(CONFIG.rglob("*.yaml")) if len(path.relative_to(CONFIG).parts) > 1
@@ -58,38 +58,31 @@ def test_every_trainer_builds_where_its_device_is(name, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIG / "model").glob("*.yaml")))
 @pytest.mark.parametrize("data", sorted(path.stem for path in (CONFIG / "data").glob("*.yaml")))
-def test_every_network_takes_every_data_set_gray_and_coloured_or_refuses_it(name, data):
+def test_every_network_takes_every_data_set_gray_and_coloured_or_is_refused(name, data):
     import torch
 
     from set_module.set_batch import SetBatch
     from set_module.set_network import split_outputs
 
     config = composed(f"model={name}", f"data={data}", "data.mean=[0.5]", "data.std=[0.5]")
-    vectors = config.data.get("features")
-    for channels in (1, 3) if vectors is None else (None,):
+    network, features = config.model.network, config.data.get("features")
+    holds_sets = config.hparams.patch_mode is None
+    for channels in (1, 3) if features is None else (None,):
         config.data.channels = channels
-        if holds_sets(config.data) and (refusal := refused(config)):
-            with pytest.raises(UserError, match=refusal):
+        if holds_sets and ("patch_size" not in network or network.position is not None):
+            with pytest.raises(UserError, match="choose model=patch_set"):
                 check(config)
             continue
         check(config)
-        network = instantiate(config.model, _convert_="all").network.eval()
-        size = (channels, *config.data.image_size) if vectors is None else (vectors,)
-        elements = torch.randint(256, (5, *size), dtype=torch.uint8) if vectors is None else torch.randn(5, *size)
-        items = SetBatch(elements, torch.tensor([2, 3])) if holds_sets(config.data) else elements[:2]
-        outputs = split_outputs(network(items, torch.tensor([0, 1])))[0]
+        module = instantiate(config.model, _convert_="all").network.eval()
+        if features is not None:
+            elements = torch.randn(5, features)
+        else:
+            elements = torch.randint(256, (5, channels, *config.data.image_size), dtype=torch.uint8)
+        items = SetBatch(elements, torch.tensor([2, 3])) if holds_sets else elements[:2]
+        outputs = split_outputs(module(items, torch.tensor([0, 1])))[0]
         learned = "loss" in config.task  # without labels, the outputs are features
-        assert outputs.shape == (2, outputs.shape[1] if learned else config.model.network.num_outputs)
-
-
-def refused(config):
-    """Return what the refusal of sets by a network says; None if it takes them."""
-    network = config.model.network
-    if "patch_size" not in network:
-        return "the network takes images: choose model=patch_set"
-    if config.data.get("features") is not None and "CNN" in network.embed._target_:
-        return "choose model/embed=mlp"
-    return None
+        assert outputs.shape == (2, outputs.shape[1] if learned else network.num_outputs)
 
 
 def test_the_number_of_classes_of_an_image_folder_is_that_of_its_folders():
