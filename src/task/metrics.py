@@ -79,7 +79,7 @@ FAMILIES = {  # by the name of the function below that builds them, which a task
     "count": Family(
         "torchmetrics.regression",
         "",
-        {**_OF_VALUES, "exact": ("Exact", {"floor": True}, True)},
+        {**_OF_VALUES, "exact": ("Exact", {}, True)},
         {"mae": False, "exact": True},
     ),
     "mixture": Family("", steps={"log_likelihood": True, "gap": False}, validated=True),
@@ -186,7 +186,7 @@ def regression(names: Sequence[Entry], shape: Sequence[int] = ()) -> dict[str, "
 
 
 def count(names: Sequence[Entry], shape: Sequence[int] = ()) -> dict[str, "Metric"]:
-    """Return the metrics of `regression` for rates and counts: an item is exact if the rate's floor is the count."""
+    """Return the metrics of `regression` for rates and counts: an item is exact if the rate, rounded, is the count."""
     return _of_values(names, shape, "count")
 
 

@@ -35,16 +35,12 @@ class Regression(Task):
         predictions = self.predict(outputs_BK.detach())
         measured = {"mae": (predictions - targets).abs().mean()}
         if "exact" in self.metrics:
-            measured["exact"] = (self.rounded(predictions) == targets).reshape(len(targets), -1).all(1).sum()
+            measured["exact"] = (predictions.round() == targets).reshape(len(targets), -1).all(1).sum()
         return measured
 
     def predict(self, outputs_BK: Tensor) -> Tensor:
         """Return the predicted values [B, *shape]."""
         return self._shaped(outputs_BK.float())
-
-    def rounded(self, predictions: Tensor) -> Tensor:
-        """Return the whole numbers that are predicted."""
-        return predictions.round()
 
     def scored(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return predictions and targets as [B] or [B, K]."""
@@ -84,7 +80,8 @@ class Count(Regression):
     """Counts: outputs [B, K] are logarithms of the rates of Poisson distributions, predictions the rates.
 
     The loss is the negative log-likelihood exp(z) - y z, without the term of y alone (torch.nn.PoissonNLLLoss). An item
-    is exact if the mode of its distribution, floor(rate), is the count.
+    is exact if the rate, rounded, is the count. The mode, floor(rate), would be right in only half of the cases where
+    the count follows from the set: the best rate is then the count itself, where the floor jumps.
     """
 
     name = "count"
@@ -94,10 +91,6 @@ class Count(Regression):
     def predict(self, outputs_BK: Tensor) -> Tensor:
         """Return the rates [B, *shape]."""
         return self._shaped(outputs_BK.float().exp())
-
-    def rounded(self, predictions: Tensor) -> Tensor:
-        """Return the modes of the distributions."""
-        return predictions.floor()
 
     def breakdown(self, outputs_NK: Tensor, targets: Tensor, names: Sequence[str]) -> Breakdown:
         """Return the share of exact items, mae, and for numbers [B] both of the items of each true count."""
@@ -116,7 +109,7 @@ class Count(Regression):
         return ["count"] if self.num_outputs == 1 else numbered("count", self.num_outputs)
 
     def answers(self, prediction: Tensor, names: Sequence[str]) -> list[str]:
-        """Return the modes of the distributions."""
+        """Return the rounded rates."""
         return [f"{value:.0f}" for value in self.rounded(prediction).flatten().tolist()]
 
     def counted(self, prediction: Tensor, names: Sequence[str]) -> list[str]:
