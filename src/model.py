@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from adapter import lightning
 from set_module.reduce import accumulable
 from set_module.set_batch import SetBatch
 from set_module.set_network import draws_patches, logits_at, patch_num_range, split_outputs
@@ -78,6 +79,9 @@ class TaskModule(TrainingLog):
         for module in self.children() if recurse else ():
             module._apply(fn if module is self.network else moved)
         return super()._apply(moved, recurse=False)
+
+    def setup(self, stage: str) -> None:
+        lightning.keep_targets(self.trainer)
 
     def forward(self, inputs: Tensor | SetBatch, index_B: Tensor | None = None) -> Tensor:
         return split_outputs(self.network(inputs, index_B))[0]

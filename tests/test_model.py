@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from tasks import classification
 from torch import nn
 from torch.utils.data import DataLoader
+from torchmetrics import MeanAbsoluteError
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
 from model import TaskModule
@@ -15,6 +16,7 @@ from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
 from process.errors import UserError
 from set_module.reduce_pool import ReducePool
+from task.regression import Regression
 
 
 class Linear(nn.Module):
@@ -254,6 +256,18 @@ def test_half_precision_does_not_round_sums(tmp_path):
     losses = [nn.functional.cross_entropy(plain(x).float(), y).item() for x, y, _ in images]
     for stage in ("train", "valid"):
         assert float(trainer.callback_metrics[f"{stage}_loss"]) == pytest.approx(sum(losses) / 300, rel=1e-5), stage
+
+
+@pytest.mark.parametrize(("precision", "target"), [("bf16-true", 93.23), ("16-true", 70000.0)])
+def test_half_precision_does_not_round_targets(precision, target, tmp_path):
+    items = [(x, torch.full((len(x),), target), index) for x, _, index in batches([4, 3], 1)]
+    network = nn.Sequential(Linear(), nn.Linear(3, 1))
+    network.forward = lambda images, index=None: network[1](network[0](images)) * 0
+    task = Regression(num_outputs=1, loss=nn.L1Loss(), metrics={"mae": MeanAbsoluteError()})
+    model = TaskModule(network, task, 0.0, partial(torch.optim.SGD))
+    trainer, _ = fit(model, items, items, tmp_path, precision=precision)
+    for name in ("train_loss", "valid_loss", "train_mae", "valid_mae"):
+        assert float(trainer.callback_metrics[name]) == pytest.approx(target, rel=1e-6), name
 
 
 def weighted(**settings):

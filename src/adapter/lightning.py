@@ -181,6 +181,19 @@ def learning_rate_search(trainer: "Trainer", advance: Callable[[], object]) -> I
         trainer._logger_connector.reset_metrics()
 
 
+def keep_targets(trainer: "Trainer") -> None:
+    """Let trainer.precision=bf16-true or 16-true convert only the inputs of a batch, the first of its parts.
+
+    Lightning would round the targets too: 93.23 becomes 93 in bf16, 70000 infinite in fp16.
+    """
+    from pytorch_lightning.plugins.precision import HalfPrecision
+
+    plugin = trainer.precision_plugin
+    if isinstance(plugin, HalfPrecision):
+        convert = type(plugin).convert_input
+        plugin.convert_input = lambda batch: (convert(plugin, batch[0]), *batch[1:])  # type: ignore[assignment,method-assign]
+
+
 def no_profiler() -> "Profiler":
     """Return a profiler that measures nothing, at a fifth of the cost of Lightning's own.
 
