@@ -26,8 +26,9 @@ class Multilabel(Task):
     label_logits = True
 
     def step_metrics(self, outputs_BK: Tensor, targets: Tensor, inputs: Any = None) -> dict[str, Tensor]:
-        """Return the number of items without a wrong label as `exact_match`."""
-        return {"exact_match": ((outputs_BK > 0) == (targets > 0.5)).all(1).sum()}
+        """Return the number of items without a wrong label as `exact_match`; NaN is wrong for any label."""
+        right_BK = torch.where(targets > 0.5, outputs_BK > 0, outputs_BK <= 0)
+        return {"exact_match": right_BK.all(1).sum()}
 
     def predict(self, outputs_BK: Tensor) -> Tensor:
         """Return the probabilities [B, K]."""
@@ -49,15 +50,13 @@ class Multilabel(Task):
         parts: dict[str, float | None] = {}
         for k, name in enumerate(names):
             hits, predicted, true = hits_K[k], predicted_K[k], true_K[k]
-            ranked = true_NK[valid_N, k].any()
-            precision = (
-                binary_average_precision(probabilities_NK[valid_N, k], true_NK[valid_N, k].long()) if ranked else 0
-            )
             parts |= {
                 f"f1/label={name}": 2 * hits / (predicted + true) if predicted + true else None,
                 f"precision/label={name}": hits / predicted if predicted else None,
                 f"recall/label={name}": hits / true if true else None,
-                f"average_precision/label={name}": float(precision) if true else None,
+                f"average_precision/label={name}": _average_precision(
+                    probabilities_NK[valid_N, k], true_NK[valid_N, k]
+                ),
             }
         overall = {"exact_match": float(exact_N.double().mean())}
         return Breakdown(int((~valid_N).sum()), overall, {"label": parts})
@@ -93,3 +92,8 @@ class Multilabel(Task):
             )
         if not torch.logical_or(targets == 0, targets == 1).all():
             raise UserError(f"task={self.name} takes rows of 0 and 1, and {where} hold other values: correct them")
+
+
+def _average_precision(probabilities_N: Tensor, true_N: Tensor) -> float | None:
+    """Return the average precision of one label; None if no item has it."""
+    return float(binary_average_precision(probabilities_N, true_N.long())) if true_N.any() else None

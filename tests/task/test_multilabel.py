@@ -33,6 +33,11 @@ def test_each_label_is_a_question_of_its_own():
     }
 
 
+def test_an_output_that_is_nan_is_wrong_for_any_label():
+    outputs, targets = torch.tensor([[-1.0, torch.nan, -1.0]] * 2), torch.tensor([[0.0, 0, 0], [0, 1, 0]])
+    assert int(multilabel().step_metrics(outputs, targets)["exact_match"]) == 0
+
+
 @pytest.mark.parametrize(
     ("targets", "words"),
     [
