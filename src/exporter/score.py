@@ -25,7 +25,7 @@ class Score:
         self.task, self.metric = task, str(task.main_metric[0])
 
     def __call__(self, outputs_BK: Tensor, targets: Any, inputs: Any) -> float | None:
-        if self.metric == "loss" and "others" in getattr(self.task, "asked_for", ()):
+        if self.metric == "loss" and self.task.reads_others:
             return None
         value: float = self.task.main_value(outputs_BK, targets, inputs, {})
         return value

@@ -11,8 +11,17 @@ from exporter.sample import Sample
 from exporter.score import Comparison, Score, measure
 from network.fixed_patches import FixedPatches
 from set_module.patch_cutout import PatchCutout
+from task.loss import Loss
+from task.several import Several
 
 ACCURACY = Score(classification(num_classes=2))
+
+
+def test_a_loss_that_reads_more_than_outputs_is_not_measured_of_several_tasks_either():
+    reading = Loss(1, lambda outputs, targets, others: others["weights"].mean())
+    tasks = Several({"a": classification(num_classes=2), "b": reading}, {})
+    for task, outputs in ((reading, torch.zeros(1, 1)), (tasks, torch.zeros(1, 3))):
+        assert Score(task)(outputs, {"a": torch.tensor([0]), "b": torch.empty(1, 0)}, None) is None
 
 
 class SeesBright(nn.Module):
