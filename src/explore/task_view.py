@@ -17,6 +17,7 @@ from explore.opened_run import OpenedRun
 from explore.prediction_panel import COLOURS, bars
 from explore.runs import main_result
 from explore.words import LONGEST, as_typed
+from figure.answers import one_target
 from process.console import format_number
 from process.text import one_line
 from run.record import describe_error
@@ -55,7 +56,7 @@ def items_view(run: OpenedRun, other: OpenedRun | None, names: list[str]) -> Non
     index_1 = torch.tensor([st.session_state["item"]])
     try:
         inputs = run.source.inputs(index_1)
-        target = at(run.source.targets, int(index_1))
+        target = one_target(run.source.targets, int(index_1))
         left, right = st.columns(2, gap="medium")
         with left:
             show_item(inputs.values if run.has_bags else inputs[0])
@@ -79,7 +80,7 @@ def show_answer(run: OpenedRun, inputs: Any, index_1: Tensor, target: Any) -> No
         return
     for name, part_1K in run.task.parts(outputs_1K).items():
         st.markdown(f"**{as_typed(name)}**")
-        _show_one(run.task.tasks[name], [], part_1K, at(target, name))
+        _show_one(run.task.tasks[name], [], part_1K, target[name])
 
 
 def _show_one(task: Any, class_names: list[str], outputs_1K: Tensor, target: Tensor) -> None:
@@ -97,13 +98,6 @@ def _show_one(task: Any, class_names: list[str], outputs_1K: Tensor, target: Ten
         st.markdown(f"True: {format_number(float(target))}")
     frame = pandas.DataFrame({name: [format_number(value) for value in column] for name, column in numbers.items()})
     st.dataframe(frame, width="stretch", hide_index=len(frame) == 1)
-
-
-def at(targets: Any, key: Any) -> Any:
-    """Return the target of an item; of several tasks those of each, or of one task by its name."""
-    if isinstance(targets, Mapping):
-        return targets[key] if key in targets else {name: at(each, key) for name, each in targets.items()}
-    return targets[key]
 
 
 def curves_view(folder: Path, monitored: str) -> None:

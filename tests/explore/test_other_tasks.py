@@ -8,7 +8,7 @@ from runs import REPOSITORY
 from small_tasks import ARGUMENTS, arguments
 
 streamlit = pytest.importorskip("streamlit", reason="Streamlit is not installed: make install")
-from explore.task_view import at, read_curves  # noqa: E402
+from explore.task_view import read_curves  # noqa: E402
 
 pytestmark = pytest.mark.long
 
@@ -91,12 +91,6 @@ def test_runs_of_other_tasks_beside_each_other(page):
     shown = page("regression")
     for number in range(len(ARGUMENTS) - 1):
         sound(shown.sidebar.selectbox[1].select_index(number).run())
-
-
-def test_targets_of_several_tasks_are_taken_apart():
-    targets = {"a": [1, 2], "b": [3, 4]}
-    assert at(targets, 1) == {"a": 2, "b": 4}
-    assert at(at(targets, 1), "b") == 4
 
 
 def test_a_file_that_is_no_table_has_no_curves(tmp_path):
