@@ -12,11 +12,12 @@ OF_PATCHES_ALONE = ("network.cnn_embed.CNNEmbed",)  # embeddings that take no ve
 
 
 def check(config: DictConfig) -> None:
-    """Raise a UserError for elements that the network does not take, and for patches that cannot be cut."""
+    """Raise a UserError for elements that the network does not take, and for patches that cannot be cut.
+
+    What a data set of sets does not take from a network, datamodule/settings.py checks.
+    """
     vectors = OmegaConf.select(config, "data.features") is not None
     if "patch_size" not in config.model.network:  # a network of whole images
-        if vectors:
-            raise UserError("this data set holds sets of vectors, and the network takes images: choose model=patch_set")
         return
     for part in PARTS:
         if isinstance(chosen := config.model.network.get(part), str):
@@ -28,19 +29,14 @@ def check(config: DictConfig) -> None:
 
 def _check_elements(config: DictConfig, vectors: bool) -> None:
     """Raise a UserError for parts of the network that do not fit the elements of the sets."""
-    network, mode = config.model.network, config.hparams.patch_mode
-    if vectors and mode is not None:
-        raise UserError(
-            f"hparams.patch_mode={mode}: the elements of this data set are vectors, nothing is cut: "
-            "hparams.patch_mode=null"
-        )
+    network = config.model.network
     if vectors != (network.get("features") is not None):
         given = "model.network.features=${data.features}" if vectors else "model.network.features=null"
         kind = "vectors" if vectors else "images, not vectors"
         raise UserError(f"the elements of this data set are {kind}: {given}")
     if vectors and OmegaConf.select(config, "model.network.embed._target_") in OF_PATCHES_ALONE:
         raise UserError("model/embed=cnn takes patches of images, and the elements are vectors: choose model/embed=mlp")
-    if mode is None and network.get("position") is not None:
+    if config.hparams.patch_mode is None and network.get("position") is not None:
         raise UserError(
             "the data are sets already, whose elements have no places: choose model=patch_set model/position=none"
         )

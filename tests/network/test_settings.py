@@ -24,8 +24,6 @@ def test_networks_of_sets_take_vectors(model):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["model=cnn"], "this data set holds sets of vectors, and the network takes images: choose model=patch_set"),
-        (["hparams.patch_mode=random"], "hparams.patch_mode=random: the elements of this data set are vectors"),
         (["model/embed=cnn"], "model/embed=cnn takes patches of images, and the elements are vectors: choose"),
         (["model/position=learned"], "elements have no places: choose model=patch_set model/position=none"),
         (["model.network.features=null"], "the elements of this data set are vectors: model.network.features=${data"),
