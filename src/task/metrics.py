@@ -1,8 +1,8 @@
 """The metrics of validation and test, by their names: `metrics=[accuracy,top_5,f1]`, `metrics=[mae,rmse]`.
 
 Each kind of target has its own metrics, see FAMILIES. The common ones and whether higher values are better are listed
-here, as importing torchmetrics takes seconds. A mean over classes leaves out those without an image, which torchmetrics
-counts as 0 in some metrics.
+here, as importing torchmetrics takes seconds. A mean over classes or labels leaves out those without an item, which
+torchmetrics counts as 0 in some metrics.
 """
 
 import importlib
@@ -85,7 +85,9 @@ FAMILIES = {  # by the name of the function below that builds them, which a task
     "mixture": Family("", steps={"log_likelihood": True, "gap": False}, validated=True),
     "nothing": Family(""),
 }
-NEED_OTHERS = ("AUROC", "Specificity")  # undefined for a class if there are no images of another one
+NEED_OTHERS = ("AUROC", "Specificity")  # undefined for a class or label that all items have
+# undefined for a label that no item has; others, such as the accuracy, are measured on the items without it too
+NEED_LABEL = ("AUROC", "AveragePrecision", "F1Score", "FBetaScore", "Precision", "Recall")
 
 
 @dataclass(frozen=True)
@@ -230,8 +232,9 @@ def _build(choice: Choice, family: str, sample: tuple["Tensor", "Tensor"], **siz
     try:
         metric: Metric = kind(**size, **choice.arguments)
         average = getattr(metric, "average", None)
-        if family == "multiclass" and average in ("macro", "weighted"):
-            metric = _over_present_classes(kind)(choice, {**choice.arguments, **size, "average": average})
+        of_present = family == "multiclass" or (family == "multilabel" and choice.kind in NEED_LABEL)
+        if of_present and average in ("macro", "weighted"):
+            metric = _over_present(kind)(choice, average, **size)
         shape = _shape_of_result(metric, sample)
     except Exception as error:  # each class has its own exceptions
         raise ValueError(
@@ -245,41 +248,51 @@ def _build(choice: Choice, family: str, sample: tuple["Tensor", "Tensor"], **siz
     return metric
 
 
-def _over_present_classes(kind: Any) -> Any:
-    """Return the metric class with a mean over the classes that have an image; NaN, and a line once, for no class.
+def _over_present(kind: Any) -> Any:
+    """Return the metric class with a mean over the classes or labels that an item has; NaN, and a line once, for none.
 
-    The area under the ROC curve and the specificity of a class also need an image of another class.
+    The area under the ROC curve and the specificity of a class or label also need an item without it.
     """
     import torch
 
-    class OverPresentClasses(kind):
-        def __init__(self, choice: Choice, arguments: Mapping[str, Any]) -> None:
-            super().__init__(**{**arguments, "average": "none"})
-            self.choice, self.weighted, self.reported = choice, arguments["average"] == "weighted", False
-            self.add_state("images_K", torch.zeros(arguments["num_classes"], dtype=torch.int64), dist_reduce_fx="sum")
+    class OverPresent(kind):
+        def __init__(self, choice: Choice, average: str, **size: int) -> None:
+            super().__init__(**{**choice.arguments, **size, "average": "none"})
+            self.choice, self.weighted, self.reported = choice, average == "weighted", False
+            (count,) = size.values()
+            for name in ("items_K", "others_K"):  # how many items have each class or label, and how many do not
+                self.add_state(name, torch.zeros(count, dtype=torch.int64), dist_reduce_fx="sum")
 
-        def update(self, probabilities_BK: "Tensor", labels_B: "Tensor") -> None:
-            super().update(probabilities_BK, labels_B)
-            counted_B = labels_B if self.ignore_index is None else labels_B[labels_B != self.ignore_index]
-            self.images_K += _one_hot(counted_B, len(self.images_K)).sum(0)
+        def update(self, probabilities_BK: "Tensor", targets: "Tensor") -> None:
+            super().update(probabilities_BK, targets)
+            if targets.ndim == 1:
+                counted_B = targets if self.ignore_index is None else targets[targets != self.ignore_index]
+                has_BK = _one_hot(counted_B, len(self.items_K))
+                lacks_BK = ~has_BK
+            else:
+                has_BK, lacks_BK = targets == 1, targets == 0
+            self.items_K += has_BK.sum(0)
+            self.others_K += lacks_BK.sum(0)
 
         def compute(self) -> "Tensor":
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about classes without an image
+                warnings.simplefilter("ignore")  # about classes without an item
                 values_K = super().compute()
-            weight_K = self.images_K if self.weighted else self.images_K > 0
-            if self.choice.kind in NEED_OTHERS:
-                weight_K = weight_K * (self.images_K < self.images_K.sum())
+            weight_K = self.items_K if self.weighted else self.items_K > 0
+            needs_others = self.choice.kind in NEED_OTHERS
+            if needs_others:
+                weight_K = weight_K * (self.others_K > 0)
             if not weight_K.any() and not self.reported:
                 self.reported = True
-                log.warning(f"{self.choice.name} is nan: it needs images of two classes, and those measured have one")
+                needed = "that some items have and others have not" if needs_others else "that an item has"
+                log.warning(f"{self.choice.name} is nan: it needs a class or label {needed}")
             return (values_K * weight_K).where(weight_K > 0, 0).sum() / weight_K.sum()
 
-    return OverPresentClasses
+    return OverPresent
 
 
 def counts_classes(metric: "Metric") -> bool:
-    """Return whether a metric depends on the predicted classes only: then an image without a prediction is wrong."""
+    """Return whether a metric depends on the predicted classes only: then an item without a prediction is wrong."""
     from torchmetrics import classification as c
 
     return isinstance(metric, c.MulticlassStatScores | c.MulticlassConfusionMatrix | c.MulticlassExactMatch)
@@ -309,7 +322,7 @@ def _shape_of_result(metric: "Metric", sample: tuple["Tensor", "Tensor"]) -> tup
     import torch
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about classes without an image
+        warnings.simplefilter("ignore")  # about classes without an item
         metric.update(*sample)
         result = metric.compute()
     metric.reset()

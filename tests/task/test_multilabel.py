@@ -33,6 +33,21 @@ def test_each_label_is_a_question_of_its_own():
     }
 
 
+def test_a_label_without_an_item_is_left_out_of_the_mean_except_of_accuracies():
+    outputs = torch.tensor([[2.0, -1.0, 3.0], [1.0, 2.0, -4.0], [-1.0, 2.0, -4.0]])
+    targets = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    results = multilabel(["f1", "recall", "auroc", "average_precision", "accuracy"]).results("test")
+    results.measure(outputs, targets, None, {})
+    found = {name: float(value) for name, value in results.compute().items() if name != "test_loss"}
+    assert found == {
+        "test_f1": pytest.approx((4 / 5 + 2 / 3) / 2),
+        "test_recall": pytest.approx((2 / 3 + 1) / 2),
+        "test_auroc": pytest.approx(0.75),  # of label 1 alone: a tie and a higher one; all items have label 0
+        "test_average_precision": pytest.approx((1 + 1 / 2) / 2),
+        "test_accuracy": pytest.approx((2 / 3 + 2 / 3 + 2 / 3) / 3),
+    }
+
+
 def test_an_output_that_is_nan_is_wrong_for_any_label():
     outputs, targets = torch.tensor([[-1.0, torch.nan, -1.0]] * 2), torch.tensor([[0.0, 0, 0], [0, 1, 0]])
     assert int(multilabel().step_metrics(outputs, targets)["exact_match"]) == 0
