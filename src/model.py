@@ -15,7 +15,7 @@ from set_module.set_batch import SetBatch
 from set_module.set_network import draws_patches, logits_at, patch_num_range, split_outputs
 from task.several import Several
 from task.task import Results, Task
-from training_log import TrainingLog, describe_images
+from training_log import TrainingLog, describe_items
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +94,8 @@ class TaskModule(TrainingLog):
         measured = self.task.step_metrics(outputs_BK, targets, inputs)
         if self.skip_nonfinite and not torch.isfinite(loss):
             step = self.trainer.fit_loop.total_batch_idx
-            images = describe_images(self.trainer, index_B)
-            log.warning(f"step {step}: the loss of {images} is {loss.item()}; left out")
+            items = describe_items(self.trainer, index_B)
+            log.warning(f"step {step}: the loss of {items} is {loss.item()}; left out")
             nothing = {name: torch.zeros_like(value) for name, value in measured.items()}
             self.add_step(0, "train", loss=torch.zeros_like(loss), **nothing)
             return None

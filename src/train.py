@@ -115,7 +115,7 @@ def test(trainer: "Trainer", model: "LightningModule", data: Any, best: Best | N
     from pytorch_lightning.utilities.model_helpers import is_overridden
 
     if not data.has_test:
-        log.info("no test: these data have no test images")
+        log.info("no test: these data have no test items")
         return {}
     if trainer.limit_test_batches == 0:
         log.info("no test: trainer.limit_test_batches=0")

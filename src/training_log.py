@@ -61,14 +61,14 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if not is_lazy(parameter))
 
 
-def describe_images(trainer: pl.Trainer, index_B: Tensor) -> str:
-    """Return the first images of a training batch, by their positions in the data set: `images 812, 3, 77, ...`.
+def describe_items(trainer: pl.Trainer, index_B: Tensor) -> str:
+    """Return the first items of a training batch, by their positions in the data set: `items 812, 3, 77, ...`.
 
-    With data.balanced, index_B is greater by the size of the data set for each repetition of an image.
+    With data.balanced, index_B is greater by the size of the data set for each repetition of an item.
     """
     own_index: Any = getattr(getattr(trainer, "datamodule", None), "own_index", None)
     first = (index_B if own_index is None else own_index(index_B))[:8].tolist()
-    return "images " + ", ".join(map(str, first)) + (", ..." if len(index_B) > 8 else "")
+    return "items " + ", ".join(map(str, first)) + (", ..." if len(index_B) > 8 else "")
 
 
 class TrainingLog(pl.LightningModule):

@@ -57,7 +57,7 @@ def test_a_loss_that_is_not_a_number_is_located(command, tmp_path, capsys):
     assert command("train", *OPTIONS, *SAVING, fault) == 1
     line = capsys.readouterr().err
     assert re.fullmatch(
-        r"error: the loss is nan at step 7 \(epoch 1, batch 2, images \d+, .*\): choose a lower .*\n", line
+        r"error: the loss is nan at step 7 \(epoch 1, batch 2, items \d+, .*\): choose a lower .*\n", line
     )
     (folder,) = tmp_path.glob("outputs/*/*/*")
     assert record(folder)["status"] == "failed"
@@ -69,8 +69,8 @@ def test_a_loss_that_is_not_a_number_is_located(command, tmp_path, capsys):
 def test_or_left_out(train):
     fault = "+callbacks.fault={_target_: faults.NotANumber, batch: 7}"
     folder = train(*OPTIONS, fault, "model.skip_nonfinite=true")
-    images = r"images (\d+, ){8}\.\.\."
-    assert re.search(rf"step 7: the loss of {images} is nan; left out", (folder / "train.log").read_text())
+    items = r"items (\d+, ){8}\.\.\."
+    assert re.search(rf"step 7: the loss of {items} is nan; left out", (folder / "train.log").read_text())
     assert record(folder)["metrics"]["train_loss"] > 0
     assert all(value.isfinite().all() for value in weights(folder).values())
 
@@ -82,7 +82,7 @@ def test_repeated_images_have_their_own_numbers(command, tmp_path, skip):
     fault = "+callbacks.fault={_target_: faults.NotANumber, batch: 0}"
     assert command("train", *OPTIONS, *data, fault, f"model.skip_nonfinite={skip}") == (0 if skip else 1)
     (folder,) = tmp_path.glob("outputs/*/*/*")
-    found = re.search(r"images (\d+(?:, \d+){7})\b", (folder / "train.log").read_text())
+    found = re.search(r"items (\d+(?:, \d+){7})\b", (folder / "train.log").read_text())
     assert found is not None
     assert all(int(number) < 1442 for number in found[1].split(", "))
 

@@ -158,7 +158,7 @@ def test_real_runs(train, command, capsys):
     assert " finished " in finished
     assert " 日本, a = b " in finished
     assert " failed " in failed
-    assert failed.endswith("UserError: data.valid=100000 leaves none of the 1442 images for training: choose less")
+    assert failed.endswith("UserError: data.valid=100000 leaves none of the 1442 items for training: choose less")
     assert "in all of them: data=digits model=cnn" in err
 
 

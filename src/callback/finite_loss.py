@@ -9,7 +9,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from process.errors import UserError
-from training_log import describe_images
+from training_log import describe_items
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class FiniteLoss(Callback):
             log.warning(line)
             return None
         allow = ", or allow it, model.skip_nonfinite=true" if hasattr(pl_module, "skip_nonfinite") else ""
-        return UserError(f"{line}: choose a lower hparams.lr, look for images that the network cannot take{allow}")
+        return UserError(f"{line}: choose a lower hparams.lr, look for items that the network cannot take{allow}")
 
     def _check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         recent, self.recent = self.recent, []
@@ -78,9 +78,9 @@ class FiniteLoss(Callback):
         steps_ago = len(recent) - 1 - first
         step, batch = trainer.fit_loop.total_batch_idx - steps_ago, trainer.fit_loop.epoch_loop.batch_idx - steps_ago
         loss, index_B = recent[first]
-        images = "" if index_B is None else f", {describe_images(trainer, index_B)}"
+        items = "" if index_B is None else f", {describe_items(trainer, index_B)}"
         skip = ", or leave such batches out, model.skip_nonfinite=true" if hasattr(pl_module, "skip_nonfinite") else ""
         raise UserError(
-            f"the loss is {float(loss)} at step {step} (epoch {trainer.current_epoch}, batch {batch}{images}): "
+            f"the loss is {float(loss)} at step {step} (epoch {trainer.current_epoch}, batch {batch}{items}): "
             f"choose a lower hparams.lr{skip}"
         )

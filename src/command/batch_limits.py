@@ -19,7 +19,7 @@ def refuse_unvalidated_scheduler(config: DictConfig, data: Any) -> None:
     """Raise a UserError for a scheduler that watches a validation which never takes place."""
     monitor = (config.scheduler or {}).get("monitor")
     if monitor is not None and monitor.startswith("valid_") and not validates(config, data):
-        cause = "trainer.limit_val_batches=0 leaves out" if data.has_valid else "data.valid=0 leaves no images for"
+        cause = "trainer.limit_val_batches=0 leaves out" if data.has_valid else "data.valid=0 leaves no items for"
         raise UserError(
             f"scheduler=plateau watches {monitor}, but {cause} validation: monitor the training, "
             "hparams.monitor=train_loss hparams.monitor_mode=min"

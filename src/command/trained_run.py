@@ -65,7 +65,7 @@ class TrainedRun:
         return names if names and len(names) == len(numbers) else numbers
 
     def test_data(self, opened: dict[str, Any] | None = None) -> Any:
-        """Return the data module with its test images loaded; raise a UserError if it has none, or other classes.
+        """Return the data module with its test items loaded; raise a UserError if it has none, or other classes.
 
         `opened` keeps it for the next run, which uses it again if its test images and batches are the same.
         """
@@ -115,17 +115,17 @@ def open_run(folder: Path, config: DictConfig, which: str) -> TrainedRun:
 
 
 def open_test_data(config: DictConfig) -> Any:
-    """Return the data module with its test images loaded; raise a UserError if it has none."""
+    """Return the data module with its test items loaded; raise a UserError if it has none."""
     data = build(config.data)
     data.prepare_data()
     data.setup("test")
     if not data.has_test:
-        raise UserError("this data set has no test images: choose data that have some")
+        raise UserError("this data set has no test items: choose data that have some")
     return data
 
 
 def data_key(config: DictConfig) -> str:
-    """Return a key that is the same for runs on the same test images."""
+    """Return a key that is the same for runs on the same test items."""
     settings = OmegaConf.to_container(config.data, resolve=True)
     assert isinstance(settings, dict)
     alike = {name: value for name, value in settings.items() if name not in OF_TRAINING}

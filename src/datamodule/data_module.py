@@ -172,7 +172,7 @@ class DataModule(LightningDataModule, ABC):
     def _split(self) -> dict[str, Tensor]:
         train, valid, fold = self.source("train"), self.valid, self.fold
         if train is None:
-            raise UserError(f"{type(self).__name__}: load('train') returned None, no training images: check its paths")
+            raise UserError(f"{type(self).__name__}: load('train') returned None, no training items: check its paths")
         if self.source("valid") is not None:
             valid, fold = 0, None
         parts = split(len(train), valid, fold, self.num_folds, self.split_seed, self.limit_train)

@@ -46,7 +46,7 @@ class MemorySource:
     def __init__(self, images_NCHW: Tensor, targets: Targets) -> None:
         self.images_NCHW, self.targets = images_NCHW, targets
         if len(images_NCHW) != len(self):
-            raise UserError(f"{len(images_NCHW)} images and {len(self)} labels: each image needs one label")
+            raise UserError(f"{len(images_NCHW)} images and {len(self)} targets: each image needs one target")
 
     def __len__(self) -> int:
         return count_items(self.targets)
@@ -138,7 +138,7 @@ def has_room(source: MemorySource, device: torch.device) -> bool:
 
 
 def split(
-    num_images: int, valid: float, fold: int | None, num_folds: int, seed: int, limit_train: int | None
+    num_items: int, valid: float, fold: int | None, num_folds: int, seed: int, limit_train: int | None
 ) -> tuple[Tensor, Tensor]:
     """Return the sorted positions of the training and of the validation images, which are disjoint.
 
@@ -147,20 +147,20 @@ def split(
         fold: which of `num_folds` equal parts is used for validation, in place of `valid`; None for no folds.
         limit_train: number of training images that are kept, None for all; validation images stay the same.
     """
-    order = torch.randperm(num_images, generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(num_items, generator=torch.Generator().manual_seed(seed))
     if fold is not None:
         parts = list(order.tensor_split(num_folds))
         valid_part = parts.pop(fold)
         train_part = torch.cat(parts)
         setting = f"data.num_folds={num_folds}"
     else:
-        count = max(1, round(valid * num_images)) if 0 < valid < 1 else int(valid)
+        count = max(1, round(valid * num_items)) if 0 < valid < 1 else int(valid)
         valid_part, train_part = order[:count], order[count:]
         setting = f"data.valid={valid}"
     if len(train_part) == 0:
-        raise UserError(f"{setting} leaves none of the {num_images} images for training: choose less")
+        raise UserError(f"{setting} leaves none of the {num_items} items for training: choose less")
     if len(valid_part) == 0 and fold is not None:
-        raise UserError(f"{setting} leaves none of the {num_images} images for validation: choose fewer folds")
+        raise UserError(f"{setting} leaves none of the {num_items} items for validation: choose fewer folds")
     if limit_train is not None:
         if not 1 <= limit_train <= len(train_part):
             raise UserError(f"data.limit_train={limit_train}: choose 1 to {len(train_part)}, or null for all")

@@ -180,7 +180,7 @@ def project_to_plane(features_MD: Tensor, method: str, seed: int) -> Tensor:
     if not bool(features_MD.isfinite().all()):
         raise ValueError("the network makes features that are NaN or infinite")
     if bool((features_MD == features_MD[0]).all()):
-        raise ValueError("the network makes the same features of all images")
+        raise ValueError("the network makes the same features of all items")
     from sklearn.decomposition import PCA  # the import takes half a second
     from sklearn.manifold import TSNE
 

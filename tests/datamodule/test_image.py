@@ -221,11 +221,11 @@ def test_refuses_images_of_another_shape(counting):
 
 
 def test_images_without_labels_and_a_set_without_training_images_are_refused(counting):
-    with pytest.raises(UserError, match="3 images and 2 labels: each image needs one label"):
+    with pytest.raises(UserError, match="3 images and 2 targets: each image needs one target"):
         MemorySource(torch.zeros(3, 1, 5, 5, dtype=torch.uint8), torch.zeros(2))
     empty = counting()
     empty.sizes = {"test": 7}
-    with pytest.raises(UserError, match=r"load\(.train.\) returned None, no training images"):
+    with pytest.raises(UserError, match=r"load\(.train.\) returned None, no training items"):
         empty.summary()
 
 

@@ -47,9 +47,9 @@ def test_limit_train_nests_and_leaves_validation_alone():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((10, 10, None, 5, 0, None), "data.valid=10 leaves none of the 10 images for training"),
-        ((1, 0.1, None, 5, 0, None), "data.valid=0.1 leaves none of the 1 images for training"),
-        ((3, 0, 4, 5, 0, None), "data.num_folds=5 leaves none of the 3 images for validation: choose fewer folds"),
+        ((10, 10, None, 5, 0, None), "data.valid=10 leaves none of the 10 items for training"),
+        ((1, 0.1, None, 5, 0, None), "data.valid=0.1 leaves none of the 1 items for training"),
+        ((3, 0, 4, 5, 0, None), "data.num_folds=5 leaves none of the 3 items for validation: choose fewer folds"),
         ((10, 2, None, 5, 0, 9), "data.limit_train=9: choose 1 to 8"),
         ((10, 2, None, 5, 0, 0), "data.limit_train=0: choose 1 to 8"),
     ],
