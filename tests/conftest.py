@@ -40,6 +40,10 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # else libraries report at exit what was not freed
+
+
 @sys.addaudithook
 def note_program(event: str, arguments: tuple) -> None:
     if event == "subprocess.Popen" and SLOW_PROGRAMS.search(str(arguments[0])):

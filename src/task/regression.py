@@ -95,7 +95,7 @@ class Count(Regression):
     def breakdown(self, outputs_NK: Tensor, targets: Tensor, names: Sequence[str]) -> Breakdown:
         """Return the share of exact items, mae, and for numbers [B] both of the items of each true count."""
         predictions = self.predict(outputs_NK)
-        exact_N = (self.rounded(predictions) == targets).reshape(len(targets), -1).all(1).double()
+        exact_N = (predictions.round() == targets).reshape(len(targets), -1).all(1).double()
         error_N = (predictions.double() - targets).abs().reshape(len(targets), -1).mean(1)
         parts: dict[str, float | None] = {}
         for count in targets.unique().tolist() if targets.ndim == 1 else ():
@@ -110,7 +110,7 @@ class Count(Regression):
 
     def answers(self, prediction: Tensor, names: Sequence[str]) -> list[str]:
         """Return the rounded rates."""
-        return [f"{value:.0f}" for value in self.rounded(prediction).flatten().tolist()]
+        return [f"{value:.0f}" for value in prediction.round().flatten().tolist()]
 
     def counted(self, prediction: Tensor, names: Sequence[str]) -> list[str]:
         return self.answers(prediction, names) if self.num_outputs == 1 else []

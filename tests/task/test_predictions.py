@@ -53,10 +53,10 @@ def test_numbers_have_a_column_each():
     assert square.columns([], True)[4] == "spread(prediction_0)"
 
 
-def test_a_count_is_the_mode_of_its_rate():
+def test_a_count_is_its_rate_rounded():
     assert count().columns([], False) == ["count", "rate"]
-    assert count().row(torch.tensor(3.75), None, []) == ["3", "3.75"]
-    assert count().counted(torch.tensor(3.75), []) == ["3"]
+    assert count().row(torch.tensor(3.75), None, []) == ["4", "3.75"]
+    assert count().counted(torch.tensor(3.75), []) == ["4"]
 
 
 def test_a_mixture_has_its_weights_means_and_widths():
@@ -114,11 +114,11 @@ def test_numbers_are_tabulated_by_component():
 
 
 def test_counts_are_tabulated_by_the_true_count():
-    found = count().breakdown(torch.tensor([[2.5], [2.0], [1.5]]).log(), torch.tensor([2.0, 4.0, 2.0]), [])
-    assert found.overall == {"exact": pytest.approx(1 / 3), "mae": pytest.approx(1.0)}
+    found = count().breakdown(torch.tensor([[2.75], [2.0], [1.5]]).log(), torch.tensor([2.0, 4.0, 2.0]), [])
+    assert found.overall == {"exact": pytest.approx(1 / 3), "mae": pytest.approx(3.25 / 3)}
     assert found.parts["count"] == {
         "exact/count=2": 0.5,
-        "mae/count=2": pytest.approx(0.5),
+        "mae/count=2": pytest.approx(0.625),
         "exact/count=4": 0.0,
         "mae/count=4": pytest.approx(2.0),
     }
