@@ -20,7 +20,8 @@ from process.files import path_from_setting
 from task import metrics
 
 SRC = Path(__file__).parent
-TASK_MODULE, CLASSIFICATION = "model.TaskModule", "task.classification.Classification"
+TASK_MODULE = "model.TaskModule"
+CLASSIFICATION, MULTILABEL = "task.classification.Classification", "task.multilabel.Multilabel"
 FAMILY_OF = {"task.clustering.Clustering": "task.metrics.mixture", "task.loss.Loss": "task.metrics.nothing"}
 HYDRA_NOT_READY = "HydraConfig was not set"
 LISTS = ("callbacks", "loggers", "task")  # groups of which several options may be chosen
@@ -119,7 +120,7 @@ _SHARE = Rule(
     lambda v: (type(v) is int and v >= 0) or (type(v) is float and 0 <= v < 1),
 )
 _WEIGHTS = Rule(
-    "a list of numbers >= 0, one per class, such as [1,2.5]",
+    "a list of numbers >= 0, one per class or label, such as [1,2.5]",
     lambda v: (
         isinstance(v, DictConfig)  # whatever builds a tensor
         or (isinstance(v, ListConfig) and all(type(x) in (int, float) and 0 <= x < float("inf") for x in v) and any(v))
@@ -223,6 +224,7 @@ TABLE = (
     Setting("scheduler", new_schedule=True, replaced=True),
     Setting("loss", replaced=True),
     Setting("loss.weight", _WEIGHTS.or_null(), optional=True),
+    Setting("loss.pos_weight", _WEIGHTS.or_null(), optional=True),
     Setting("trainer", new_schedule=True),
     Setting("trainer.accelerator", new_schedule=True, comparable=True),
     Setting("trainer.devices", fixed_in_epoch=True, new_schedule=True, comparable=True),
@@ -503,17 +505,20 @@ def _check_trainer(config: DictConfig) -> None:
 
 
 def _check_classes(config: DictConfig) -> None:
-    """Refuse a classifier of one class, and class weights of another number than there are classes."""
+    """Refuse a classification of one class, and weights of another number than there are classes or labels."""
     if "run" in config or OmegaConf.select(config, "model._target_") != TASK_MODULE:  # a trained run may lack its data
         return
-    if not any(OmegaConf.select(task, "_target_") == CLASSIFICATION for task in (config.get("task") or {}).values()):
+    tasks = {OmegaConf.select(task, "_target_") for task in (config.get("task") or {}).values()}
+    if not tasks & {CLASSIFICATION, MULTILABEL}:
         return
     classes = OmegaConf.select(config, "data.num_classes")
-    if classes == 1:
+    if classes == 1 and CLASSIFICATION in tasks:
         raise UserError("data.num_classes=1: there is nothing to classify: add the images of a second class")
-    weights = OmegaConf.select(config, "loss.weight")
-    if isinstance(weights, ListConfig) and classes is not None and len(weights) != classes:
-        raise UserError(f"loss.weight has {len(weights)} numbers for {classes} classes: give one per class")
+    one, several = ("class", "classes") if CLASSIFICATION in tasks else ("label", "labels")
+    for name in ("weight", "pos_weight"):
+        weights = OmegaConf.select(config, f"loss.{name}")
+        if isinstance(weights, ListConfig) and classes is not None and len(weights) != classes:
+            raise UserError(f"loss.{name} has {len(weights)} numbers for {classes} {several}: give one per {one}")
 
 
 def holds_sets(data: DictConfig) -> bool:

@@ -271,7 +271,7 @@ def test_half_precision_does_not_round_targets(precision, target, tmp_path):
 
 
 def weighted(**settings):
-    config = composed("loss=cross_entropy", "+loss.weight=[0.5,1,3]", "hparams.label_smoothing=0.1")
+    config = composed("data.num_classes=3", "+loss.weight=[0.5,1,3]", "hparams.label_smoothing=0.1")
     return TaskModule(Linear(), instantiate(config.model.task), lr=0.0, optimizer=partial(torch.optim.SGD), **settings)
 
 
@@ -286,9 +286,16 @@ def test_a_list_of_class_weights_is_the_tensor_that_the_loss_takes(tmp_path):
     assert float(trainer.callback_metrics["valid_loss"]) == pytest.approx(expected.item(), rel=1e-6)
 
 
+def test_weights_of_labels_are_tensors_that_no_checkpoint_holds():
+    config = composed("data=digits_in_bag", f"+loss.pos_weight={[1.5] * 10}".replace(" ", ""))
+    task = instantiate(config.task.multilabel)
+    assert task.loss.pos_weight.tolist() == [1.5] * 10
+    assert not task.state_dict()
+
+
 def test_class_weights_are_settings_that_no_checkpoint_holds():
     model, other = weighted(), build()
-    assert not [name for name in model.state_dict() if name.startswith("loss.")]
+    assert not [name for name in model.state_dict() if "loss" in name]
     other.load_state_dict(model.state_dict())
     model.load_state_dict(other.state_dict())
     assert model.task.loss.weight.tolist() == [0.5, 1, 3]

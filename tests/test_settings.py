@@ -187,7 +187,7 @@ def test_bags_of_one_are_valid():
         ("data.flip=true", "bags are neither cropped nor flipped: data.crop_padding=0 data.flip=false"),
         ("data.crop_padding=1", "bags are neither cropped nor flipped"),
         ("hparams.patch_mode=random", "hparams.patch_mode=random: this data set holds bags, nothing is cut: hparams"),
-        ("hparams.patch_size=7", "hparams.patch_size=7: nothing is cut out of the 8x8 images of a bag: choose 8"),
+        ("hparams.patch_size=7", "hparams.patch_size=7: nothing is cut out of the 8x8 images of a set: choose 8"),
     ],
 )
 def test_one_line_about_bags(setting, words):

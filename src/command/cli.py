@@ -238,11 +238,11 @@ def _call(name: str, *arguments: Any) -> Any:
 
 
 def _tensor_weights(loss: DictConfig) -> Any:
-    """Return the settings of a loss with its class weights, a plain list, as the tensor that torch's losses take."""
+    """Return the settings of a loss with its weights, plain lists, as the tensors that torch's losses take."""
     settings: Any = OmegaConf.to_container(loss, resolve=True)
-    if isinstance(settings.get("weight"), list):
-        data = [float(weight) for weight in settings["weight"]]
-        settings["weight"] = {"_target_": "torch.tensor", "data": data}
+    for name in ("weight", "pos_weight"):
+        if isinstance(settings.get(name), list):
+            settings[name] = {"_target_": "torch.tensor", "data": [float(weight) for weight in settings[name]]}
     return OmegaConf.create(settings)
 
 

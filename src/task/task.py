@@ -63,9 +63,9 @@ class Task(nn.Module):
     ) -> None:
         super().__init__()
         self.num_outputs, self.loss, self.metrics = num_outputs, loss, dict(metrics or {})
-        buffers = dict(loss.named_buffers()) if isinstance(loss, nn.Module) else {}
-        if isinstance(loss, nn.Module) and "weight" in buffers:  # a setting, which a checkpoint must not overwrite
-            loss.register_buffer("weight", buffers["weight"], persistent=False)
+        buffers = dict(loss.named_buffers(recurse=False)) if isinstance(loss, nn.Module) else {}
+        for name in {"weight", "pos_weight"} & buffers.keys():  # settings, which a checkpoint must not overwrite
+            loss.register_buffer(name, buffers[name], persistent=False)  # type: ignore[attr-defined]
 
     def batch_loss(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> Tensor:
         """Return the loss of a batch; `others` is what else the network has returned, by name."""
