@@ -143,6 +143,7 @@ _INTERVAL = Rule(f"{_LIMIT.words}, or {_TIME.words}", lambda v: _LIMIT.test(v) o
 _END = Rule("a whole number >= 1, or -1 for no end", lambda v: type(v) is int and (v >= 1 or v == -1))
 _COMMENT = Rule("a text", lambda v: isinstance(v, str | int | float)).or_null()
 _BITS = Rule("a whole number from 2 to 8", lambda v: type(v) is int and 2 <= v <= 8)
+_FACTOR = _number(0)
 _POSITIVE = Rule("a number > 0", lambda v: type(v) in (int, float) and 0 < v < float("inf"))
 _OPTIMIZER = Rule("the name of a class of torch.optim", lambda v: isinstance(v, str) and v.isidentifier())
 _DIGIT = Rule("a digit, 0 to 9", lambda v: type(v) is int and 0 <= v <= 9)
@@ -410,10 +411,16 @@ def _refuse_unresolvable(config: DictConfig) -> None:
 
 
 def _check_tasks(config: DictConfig) -> None:
-    """Raise a UserError for a task that needs a fact of the data which these data lack."""
+    """Raise a UserError for a task that needs a fact of the data which these lack, and for a weight of no task."""
     if "run" in config:
         return
-    for name, task in (config.get("task") or {}).items():
+    tasks = config.get("task") or {}
+    for name, weight in (config.get("task_weights") or {}).items():
+        if name not in tasks:
+            raise UserError(f"task_weights.{name}: no such task; choose from {', '.join(map(str, tasks))}")
+        if not _FACTOR.test(weight):
+            raise SettingError(f"task_weights.{name}", weight, f"must be {_FACTOR.words}")
+    for name, task in tasks.items():
         for _, value in leaves(OmegaConf.to_container(task, resolve=False), into_lists=True):
             for fact in re.findall(r"\$\{data\.(\w+)\}", str(value)):
                 if OmegaConf.select(config, f"data.{fact}") is None:

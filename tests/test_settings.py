@@ -85,12 +85,26 @@ def test_a_task_that_needs_what_the_data_lack_is_refused(task, fact):
 
 
 @pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"counting": 0.5}, "task_weights.counting: no such task; choose from classification"),
+        ({"classification": -1}, "task_weights.classification=-1: must be a number >= 0"),
+        ({"classification": "half"}, "task_weights.classification=half: must be a number >= 0"),
+    ],
+)
+def test_weights_are_numbers_of_chosen_tasks(weights, words):
+    check(OmegaConf.merge(VALID, {"task_weights": {"classification": 0.5}}))
+    with pytest.raises(UserError, match=f"^{words}"):
+        check(OmegaConf.merge(VALID, {"task_weights": weights}))
+
+
+@pytest.mark.parametrize(
     ("classes", "weight", "words"),
     [
         (3, [1, 2.5, 0], None),
         (3, None, None),
         (3, [1, 2], "loss.weight has 2 numbers for 3 classes: give one per class"),
-        (2, [1, -1], "loss.weight=[1, -1]: must be a list of numbers >= 0, one per class"),
+        (2, [1, -1], "loss.weight=[1, -1]: must be a list of numbers >= 0, one per class or label"),
         (2, [0, 0], "must be a list of numbers"),
         (2, 5, "must be a list of numbers"),
         (1, None, "data.num_classes=1: there is nothing to classify: add the images of a second class"),
