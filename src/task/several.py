@@ -14,10 +14,8 @@ from task.task import Breakdown, Results, Task
 class Several(Task):
     """Tasks by name, each with its own part of the outputs [B, K]; loss = sum of weight * loss over the tasks.
 
-    A weight that is not given is 1.
-
-    Targets are a dictionary {name: targets of that task}. Step metrics and metrics bear the name of their task:
-    train_max_mae, valid_max_mae, valid_max_loss.
+    A weight that is not given is 1. Targets are a dictionary {name: targets of that task}. Step metrics and metrics
+    bear the name of their task: train_max_mae, valid_max_mae, valid_max_loss.
     """
 
     def __init__(self, tasks: Mapping[str, Task], weights: Mapping[str, float]) -> None:
@@ -46,12 +44,16 @@ class Several(Task):
         return {name: task.batch_loss(parts[name], targets[name], inputs, others) for name, task in self.tasks.items()}
 
     def step_metrics(self, outputs_BK: Tensor, targets: Any, inputs: Any) -> dict[str, Tensor]:
-        parts = self.parts(outputs_BK)
-        return {
-            f"{name}_{metric}": value
-            for name, task in self.tasks.items()
-            for metric, value in task.step_metrics(parts[name], targets[name], inputs).items()
-        }
+        parts, found = self.parts(outputs_BK), dict[str, Tensor]()
+        for name, task in self.tasks.items():
+            found |= _prefixed(name, task.step_metrics(parts[name], targets[name], inputs))
+        return found
+
+    def size_metrics(self, outputs_BK: Tensor, targets: Any, inputs: Any) -> dict[str, Tensor]:
+        parts, found = self.parts(outputs_BK), dict[str, Tensor]()
+        for name, task in self.tasks.items():
+            found |= _prefixed(name, task.size_metrics(parts[name], targets[name], inputs))
+        return found
 
     def predict(self, outputs_BK: Tensor) -> Any:
         """Return the predictions of each task by its name."""

@@ -44,6 +44,12 @@ def test_losses_are_weighted_and_metrics_bear_the_name_of_their_task():
     )
 
 
+def test_an_item_whose_logits_are_nan_is_wrong_at_each_size():
+    outputs = torch.tensor([[torch.nan, 0.0, 0.0, 1.5]])
+    targets = {"majority": torch.tensor([0]), "largest": torch.tensor([1.0])}
+    assert int(several().size_metrics(outputs, targets, None)["majority_accuracy"]) == 0
+
+
 def test_one_line_about_targets_that_lack_a_task():
     with pytest.raises(UserError, match=r"task=\[majority,largest\] takes targets of each .* here are those of one"):
         several().check_targets(TARGETS["majority"], "here")
