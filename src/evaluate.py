@@ -36,7 +36,8 @@ def main(config: DictConfig) -> None:
     print_summary("Evaluation", rows(result, config.verbosity), config.verbosity)
     items = "images" if "images" in result else "sets"
     if broken := result.get(f"nan_{items}"):
-        line = f"the outputs are NaN for {broken:,} of {result[items]:,} {items}, which count as incorrect"
+        effect = "count as incorrect" if model.task.class_logits else "make metrics nan"
+        line = f"the outputs are NaN for {broken:,} of {result[items]:,} {items}, which {effect}"
         if not getattr(model, "skip_nonfinite", False):
             raise UserError(f"{line}: choose other weights by ckpt=, or allow it, model.skip_nonfinite=true")
         log.warning(line)
