@@ -420,6 +420,7 @@ def _check_tasks(config: DictConfig) -> None:
             raise UserError(f"task_weights.{name}: no such task; choose from {', '.join(map(str, tasks))}")
         if not _FACTOR.test(weight):
             raise SettingError(f"task_weights.{name}", weight, f"must be {_FACTOR.words}")
+    _refuse_shared_loss(tasks)
     for name, task in tasks.items():
         for _, value in leaves(OmegaConf.to_container(task, resolve=False), into_lists=True):
             for fact in re.findall(r"\$\{data\.(\w+)\}", str(value)):
@@ -428,6 +429,20 @@ def _check_tasks(config: DictConfig) -> None:
                         f"task={name} needs data.{fact}, and this data set has none: choose the task that fits its "
                         "targets"
                     )
+
+
+def _refuse_shared_loss(tasks: Mapping[Any, Any]) -> None:
+    """Raise a UserError for tasks of different kinds that all take the one loss of `loss=`."""
+    nodes = {name: OmegaConf.to_container(task, resolve=False) for name, task in tasks.items()}
+    sharing = {
+        name: node for name, node in nodes.items() if isinstance(node, dict) and "${loss}" in str(node.get("loss"))
+    }
+    if len({node.get("_target_") for node in sharing.values()}) > 1:
+        chosen, names, first = ",".join(map(str, tasks)), " and ".join(map(str, sharing)), next(iter(sharing))
+        raise UserError(
+            f"task=[{chosen}]: {names} would share one loss: give each its own loss and metrics, "
+            f"'task.{first}.loss={{_target_: CLASS}}' task.{first}.metrics.names=[NAMES]"
+        )
 
 
 def task_results(config: DictConfig) -> dict[str, bool | None]:

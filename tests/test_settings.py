@@ -84,6 +84,17 @@ def test_a_task_that_needs_what_the_data_lack_is_refused(task, fact):
         check(config)
 
 
+def test_tasks_of_different_kinds_need_losses_of_their_own():
+    regression = {"_target_": "task.regression.Regression", "loss": "${loss}"}
+    config = OmegaConf.merge(VALID, {"loss": {"_target_": "x"}, "task": {"max": regression, "min": regression}})
+    check(config)
+    shared = {"task": {"classification": {"loss": "${tensor_weights:${loss}}"}}}
+    with pytest.raises(
+        UserError, match=r"^task=\[classification,max,min\]: classification and max and min would share"
+    ):
+        check(OmegaConf.merge(config, shared))
+
+
 @pytest.mark.parametrize(
     ("weights", "words"),
     [
