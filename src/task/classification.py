@@ -25,6 +25,8 @@ class Classification(Task):
     class_logits = True
     main_metric = ("accuracy", True)
     output_name = "logits"
+    loss_options = {"cross_entropy": nn.CrossEntropyLoss, "multi_margin": nn.MultiMarginLoss}
+    more_losses = (nn.NLLLoss,)
 
     def loss_count(self, targets: Tensor) -> Tensor | int:
         """Return the number of items, or the sum of their class weights."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from process.errors import UserError
 from task.task import Task
 
 
@@ -22,6 +23,10 @@ class Loss(Task):
 
     def __init__(self, num_outputs: int, loss: Any) -> None:
         super().__init__(num_outputs, loss)
+        if num_outputs == 1 and isinstance(loss, nn.CrossEntropyLoss):  # the default of `loss=`, for another task
+            raise UserError(
+                "task=loss needs a loss: choose loss=reconstruction, or name a callable, loss._target_=mine.my_loss"
+            )
         call = loss.forward if isinstance(loss, nn.Module) else loss
         known = signature(call).parameters
         takes_any = any(each.kind is each.VAR_KEYWORD for each in known.values()) and not isinstance(call, partial)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics.functional.classification import binary_average_precision
 
 from process.errors import UserError
@@ -23,6 +23,8 @@ class Multilabel(Task):
     name = "multilabel"
     main_metric = ("exact_match", True)
     output_name = "logits"
+    loss_options = {"binary_cross_entropy": nn.BCEWithLogitsLoss}
+    more_losses = (nn.MultiLabelSoftMarginLoss,)
     label_logits = True
 
     def step_metrics(self, outputs_BK: Tensor, targets: Tensor, inputs: Any = None) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from process.errors import UserError
 from task.task import Breakdown, Task, count_nan, describe, numbered
@@ -20,6 +20,8 @@ class Regression(Task):
 
     values = True
     name = "regression"
+    loss_options = {"l1": nn.L1Loss, "l2": nn.MSELoss, "huber": nn.HuberLoss}
+    more_losses: tuple[type[nn.Module], ...] = (nn.SmoothL1Loss,)
     main_metric = ("mae", False)
     value_name = "prediction"
 
@@ -87,6 +89,8 @@ class Count(Regression):
     name = "count"
     value_name = "rate"
     output_name = "log_rates"
+    loss_options = {"poisson": nn.PoissonNLLLoss}
+    more_losses = ()
 
     def predict(self, outputs_BK: Tensor) -> Tensor:
         """Return the rates [B, *shape]."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection, SumMetric
 
+from process.errors import UserError
 from set_module.reduce import accumulable
 
 SHOWN = 4  # numbers of one prediction in a terminal
@@ -44,6 +45,8 @@ class Task(nn.Module):
         values: the predictions are numbers to be compared with the targets, [B, ...] both.
         label_logits: the outputs are logits of labels [B, K], each by itself, and the targets rows of 0 and 1.
         measured_by_steps: names of the step metrics that are also the metrics of validation and test.
+        loss_options: the options of `loss=` that take outputs and targets of this task, with their classes;
+            `more_losses` are other classes. All others of torch.nn.modules.loss are refused. Empty: any.
         main_metric: the step metric, or `loss`, that compares two networks, and whether higher values are better.
         output_name: what the outputs of an exported network are called.
         reads_others: the loss reads what the network returns besides its outputs.
@@ -54,6 +57,8 @@ class Task(nn.Module):
     values = False
     label_logits = False
     measured_by_steps: tuple[str, ...] = ()
+    loss_options: Mapping[str, type[nn.Module]] = {}
+    more_losses: tuple[type[nn.Module], ...] = ()
     main_metric: tuple[str, bool] = ("loss", False)
     output_name = "output"
     reads_others = False
@@ -62,6 +67,7 @@ class Task(nn.Module):
         self, num_outputs: int, loss: Callable[..., Tensor], metrics: Mapping[str, Metric] | None = None
     ) -> None:
         super().__init__()
+        self._check_loss(loss)
         self.num_outputs, self.loss, self.metrics = num_outputs, loss, dict(metrics or {})
         buffers = dict(loss.named_buffers(recurse=False)) if isinstance(loss, nn.Module) else {}
         for name in {"weight", "pos_weight"} & buffers.keys():  # settings, which a checkpoint must not overwrite
@@ -154,6 +160,16 @@ class Task(nn.Module):
 
     def check_targets(self, targets: Any, where: str) -> None:
         """Raise a UserError if the targets of `where` (`the train targets`) are not of this task."""
+
+    def _check_loss(self, loss: Any) -> None:
+        """Raise a UserError for a loss of torch that would take other targets: some of them would broadcast instead."""
+        of_torch = type(loss).__module__ == nn.modules.loss.__name__
+        if self.loss_options and of_torch and not isinstance(loss, (*self.loss_options.values(), *self.more_losses)):
+            options, first = ", ".join(self.loss_options), next(iter(self.loss_options.values()))
+            raise UserError(
+                f"task={self.name} does not take {type(loss).__name__}: choose loss={options}; for one of several "
+                f"tasks, 'task.NAME.loss={{_target_: torch.nn.{first.__name__}}}'"
+            )
 
     def results(self, stage: str) -> "Results":
         """Return the results of a stage, valid or test: metrics that are named valid_*."""

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from model import TaskModule
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
+from process.errors import UserError
 from set_module.attention_pool import AttentionPool
 from task.classification import Classification
 from task.loss import Loss
@@ -54,3 +55,10 @@ def test_the_test_of_a_network_that_draws_patches_gives_the_loss_what_it_reads()
     network.eval()
     expected = of_weights(images, None, network(images, torch.arange(6)))
     assert results == {"test_loss": pytest.approx(expected.item())}
+
+
+def test_the_default_of_another_task_is_refused_unless_the_network_has_an_output_for_each_class():
+    with pytest.raises(UserError, match=r"^task=loss needs a loss: choose loss=reconstruction, or name a callable"):
+        Loss(1, nn.CrossEntropyLoss())
+    loss = Loss(3, nn.CrossEntropyLoss()).batch_loss(torch.zeros(2, 3), torch.tensor([0, 2]), None, {})
+    assert float(loss) == pytest.approx(1.0986123)  # log 3

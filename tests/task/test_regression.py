@@ -10,7 +10,8 @@ from task.regression import Count, Regression
 def regression(shape=(), loss=None, names=("mae",), kind=Regression):
     build = metrics.count if kind is Count else metrics.regression
     size = torch.Size(shape).numel()
-    return kind(shape=shape, num_outputs=size, loss=loss or nn.L1Loss(), metrics=build(list(names), shape))
+    loss = loss or (nn.PoissonNLLLoss() if kind is Count else nn.L1Loss())
+    return kind(shape=shape, num_outputs=size, loss=loss, metrics=build(list(names), shape))
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 2)])
@@ -79,3 +80,29 @@ def test_counts_are_rates_of_poisson_distributions_which_are_rounded():
 def test_one_line_about_targets_of_another_task(kind, targets, words):
     with pytest.raises(UserError, match=words):
         regression(kind=kind).check_targets(targets, "here")
+
+
+@pytest.mark.parametrize(
+    ("kind", "loss", "words"),
+    [
+        (
+            Regression,
+            nn.CrossEntropyLoss(),
+            "task=regression does not take CrossEntropyLoss: choose loss=l1, l2, huber",
+        ),
+        (Count, nn.L1Loss(), "task=count does not take L1Loss: choose loss=poisson"),
+    ],
+)
+def test_a_loss_of_other_targets_is_refused_instead_of_broadcast(kind, loss, words):
+    with pytest.raises(UserError, match=words):
+        regression(loss=loss, kind=kind, names=["mae"])
+
+
+def test_a_loss_of_the_same_targets_and_one_of_ones_own_are_taken():
+    class Own(nn.Module):
+        def forward(self, outputs, targets):
+            return (outputs - targets).square().sum()
+
+    for loss in (nn.SmoothL1Loss(), Own()):
+        task = regression(loss=loss)
+        assert task.batch_loss(torch.tensor([[3.0]]), torch.tensor([1.0]), None, None) in (1.5, 4.0)
