@@ -415,6 +415,8 @@ def _check_tasks(config: DictConfig) -> None:
     if "run" in config:
         return
     tasks = config.get("task") or {}
+    if not tasks and OmegaConf.select(config, "model._target_") == TASK_MODULE:
+        raise UserError("task=[] asks for nothing: choose task=classification or another of config/task/")
     for name, weight in (config.get("task_weights") or {}).items():
         if name not in tasks:
             raise UserError(f"task_weights.{name}: no such task; choose from {', '.join(map(str, tasks))}")
@@ -457,7 +459,8 @@ def task_results(config: DictConfig) -> dict[str, bool | None]:
             names = metrics.names(entries, family)
             found |= {f"{prefix}{name}": metrics.higher_is_better(entries, name, family) for name in names}
         except ValueError as error:
-            raise UserError(f"metrics: {error}") from error
+            of_each = f"; of one task among several: task.{prefix[:-1]}.metrics.names=[...]" if prefix else ""
+            raise UserError(f"metrics: {error}{of_each}") from error
         if prefix:
             found[f"{prefix}loss"] = False
     return found

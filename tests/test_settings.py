@@ -109,6 +109,22 @@ def test_weights_are_numbers_of_chosen_tasks(weights, words):
         check(OmegaConf.merge(VALID, {"task_weights": weights}))
 
 
+def test_no_task_at_all_is_refused():
+    config = OmegaConf.merge(VALID, {})
+    config.task = None
+    with pytest.raises(UserError, match=r"^task=.. asks for nothing: choose task=classification or another"):
+        check(config)
+
+
+def test_a_metric_of_another_task_among_several_is_reported_with_the_setting_that_names_it():
+    more = {
+        "_target_": "task.regression.Regression",
+        "metrics": {"_target_": "task.metrics.regression", "names": ["f1"]},
+    }
+    with pytest.raises(UserError, match=r"^metrics: f1: .*; of one task among several: task.size.metrics.names="):
+        check(OmegaConf.merge(VALID, {"task": {"size": more}}))
+
+
 @pytest.mark.parametrize(
     ("classes", "weight", "words"),
     [

@@ -305,7 +305,11 @@ def for_option(group: str, option: str) -> str:
         inside = sorted(path.name for path in (CONFIG / group).glob("*/")) if group else []
         groups = f" (there are the groups {', '.join(f'{group}/{name}' for name in inside)})" if inside else ""
         return f"{group}={option}: no such option{groups}"
-    close = "[]" if group in settings.LISTS and option in ("none", "null") else option_of(options, option)
+    close = (
+        "[]"
+        if group in settings.LISTS and group != "task" and option in ("none", "null")
+        else option_of(options, option)
+    )
     hint = f"; did you mean {group}={close}?" if close else ""
     return f"{group}={option}: no such option{hint} (there are {', '.join(options)})"
 
