@@ -53,7 +53,7 @@ class Patches:
     """Interface of sets: patches uint8 [B, S, C, p, p], mask bool [B, S] (true: a patch) -> logits [B, K].
 
     Networks with positions take the upper left corners as well, int64 [B, S, 2], (y, x). Each set has at least one
-    patch; B and S >= 1.
+    patch; B and S >= 1. The outputs are of all patches that are given: a masked autoencoder hides none of them.
     """
 
     file_name = "model_patches"
@@ -72,7 +72,7 @@ class Patches:
         return (*patches.pad(), corners.pad()[0])
 
     def outputs(self, images_BCHW: Any) -> Tensor:
-        return split_outputs(self.network(images_BCHW))[0]
+        return self.network.read(self.network.encode(*self.network.cut(images_BCHW)))
 
 
 class Vectors:

@@ -1,5 +1,7 @@
 """A file that differs from its network is not written."""
 
+from functools import partial
+
 import pytest
 import torch
 from tasks import classification
@@ -14,8 +16,11 @@ from exporter.sample import Sample
 from exporter.score import Score
 from network.cnn import CNN
 from network.flat_embed import IdentityEmbed
+from network.masked_autoencoder import MaskedAutoencoder
+from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
 from process.errors import UserError
+from set_module.position import SinusoidalPosition
 from set_module.reduce_pool import ReducePool
 from set_module.set_batch import SetBatch
 from task.regression import Regression
@@ -111,3 +116,17 @@ def test_of_a_dictionary_the_output_alone_is_exported(cnn, tmp_path):
     ((path, _, _),) = Exporter(1, [8, 8], None, {"pt2": PT2()}).export(Named().eval(), TASK, tmp_path, {}, None)
     images = torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8)
     torch.testing.assert_close(torch.export.load(path).module()(images), cnn(images))
+
+
+def test_a_masked_autoencoder_is_exported_with_the_mean_features_of_all_patches():
+    facts = {"channels": 1, "image_size": [8, 8], "mean": [0.5], "std": [0.5], "seed": 0, "patch_size": 4}
+    parts = {"embed": partial(MLPEmbed, widths=[8]), "position": SinusoidalPosition, "heads": 2}
+    torch.manual_seed(0)
+    network = MaskedAutoencoder(**facts, **parts, patch_num_min=4, patch_num_max=4, patch_mode="grid").eval()
+    images = random_input(network, 3, (1, 8, 8), seed=0)
+    interface = Patches(network)
+    outputs_BD = interface.module(*interface.inputs(images))
+    torch.testing.assert_close(outputs_BD, interface.outputs(images))
+    features = network.encode(*network.cut(images))
+    torch.testing.assert_close(outputs_BD, torch.stack([each.mean(0) for each in features]))
+    assert not torch.allclose(outputs_BD, network(images)["output"], atol=1e-3)  # it sees one patch of four
