@@ -470,8 +470,9 @@ def step_results(config: DictConfig) -> dict[str, bool]:
     """Return the names of what training measures besides the loss, and whether higher values are better."""
     return {
         f"{prefix}{name}": higher
-        for prefix, family, _ in _families(config)
+        for prefix, family, entries in _families(config)
         for name, higher in metrics.FAMILIES[family].steps.items()
+        if name != "exact" or name in entries  # measured only where the metrics of validation hold it too
     }
 
 

@@ -109,6 +109,16 @@ def test_weights_are_numbers_of_chosen_tasks(weights, words):
         check(OmegaConf.merge(VALID, {"task_weights": weights}))
 
 
+def test_the_share_of_exact_items_can_be_monitored_in_training_only_if_it_is_measured():
+    metrics = {"_target_": "task.metrics.regression", "names": ["mae"]}
+    config = OmegaConf.merge(VALID, {"metrics": ["mae"], "hparams": {"monitor": "train_exact", "monitor_mode": "max"}})
+    config.task = {"regression": {"_target_": "task.regression.Regression", "metrics": metrics}}
+    with pytest.raises(UserError, match=r"choose from valid_loss, valid_mae, train_loss, train_mae$"):
+        check(config)
+    config.task.regression.metrics.names = ["mae", "exact"]
+    check(config)
+
+
 def test_no_task_at_all_is_refused():
     config = OmegaConf.merge(VALID, {})
     config.task = None
