@@ -183,3 +183,8 @@ def test_the_reason_why_a_module_cannot_be_imported_is_named(tmp_path, monkeypat
     assert line("broken_parts.unfinishd.X").endswith(
         "No module named 'broken_parts.unfinishd'; did you mean broken_parts.unfinished?"
     )
+
+
+def test_no_logger_is_an_empty_list_but_a_task_is_needed():
+    assert "did you mean loggers=[]?" in hints.for_option("loggers", "null")
+    assert hints.for_option("task", "none").startswith("task=none: no such option (there are classification, ")
