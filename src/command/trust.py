@@ -232,7 +232,10 @@ def _check_links(folder: Path, own: bool) -> None:
 
 
 def _links(folder: Path, within: bool) -> Iterator[Path]:
-    """Yield the links, pipes and devices in a folder; `within`: without links to regular files and folders in it."""
+    """Yield the links, pipes and devices in a folder; `within`: without links to regular files and folders in it.
+
+    With `within`, what lies in a folder `wandb` is left out too: wandb links its log to a file of its own elsewhere.
+    """
     real = os.path.realpath(folder)
     for parent, folders, names in os.walk(folder):
         for path in (Path(parent, name) for name in sorted((*folders, *names))):
@@ -242,6 +245,8 @@ def _links(folder: Path, within: bool) -> Iterator[Path]:
                     continue
                 if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                     yield path
+        if within and "wandb" in folders:
+            folders.remove("wandb")
 
 
 def _replace_hydra(config: DictConfig, own: DictConfig) -> None:
