@@ -20,7 +20,7 @@ FAULTS ?= fuzz_images fuzz_records fuzz_commands sweep_faults kills
 NUMBER ?= 300
 SWEEPS ?= trial stopped memory study
 # the tests that compare numbers with a tolerance
-NUMERIC := tests/set_module tests/network tests/test_model.py tests/test_metrics.py \
+NUMERIC := tests/set_module tests/network tests/test_model.py tests/task \
   'tests/test_data_parallel.py::test_two_ranks_learn_what_one_process_does_with_twice_the_batch[patch_set]'
 # numbers, models and trainings, for the lock for CUDA 12: each network learns, is measured, follows each scheduler, and
 # does so again

@@ -330,17 +330,12 @@ def test_the_value_that_a_sweep_optimises(train, monkeypatch):
 
 
 def test_a_crash_is_recorded_with_its_traceback(command, tmp_path, capsys):
-    # a loss that torch refuses only when it sees a batch
-    assert (
-        command(
-            "train", "data=digits", "model=cnn", "loss._target_=torch.nn.BCEWithLogitsLoss", "~loss.label_smoothing"
-        )
-        == 1
-    )
+    fault = ("+callbacks.fault._target_=faults.Crash", "+callbacks.fault.batch=1")
+    assert command("train", "data=digits", "model=cnn", "loggers=none", *fault) == 1
     (folder,) = tmp_path.glob("outputs/*/*/*")
     run = record(folder)
     assert run["status"] == "failed"
-    assert run["error"].startswith("ValueError: ")
+    assert run["error"] == "RuntimeError: crashed on purpose"
     assert "Traceback" in (folder / "train.log").read_text()
     assert "Traceback" in capsys.readouterr().err
 

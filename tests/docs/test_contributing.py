@@ -74,7 +74,11 @@ def test_the_commands_of_an_example_train(name, copy, monkeypatch):
     for arguments in COMMAND.findall(EXAMPLES[name]):
         made = run(folder, arguments, monkeypatch)
         assert record(made)["status"] == "finished"
-        assert record(made)["metrics"]["train_accuracy"] > 0.15  # chance: 0.1, with a deviation of 0.01
+        metrics = record(made)["metrics"]
+        if name == "A task":
+            assert 0.5 < metrics["test_coverage"] <= 1  # of the share 0.9 that is asked for, after few steps
+        else:
+            assert metrics["train_accuracy"] > 0.15  # chance: 0.1, with a deviation of 0.01
         config = (made / "config.yaml").read_text(encoding="utf-8")
         for target in re.findall(r"^ *_target_: (.*)", EXAMPLES[name], re.MULTILINE):
             assert f"_target_: {target}\n" in config

@@ -112,6 +112,6 @@ def test_the_table_has_a_row_for_each_image_and_counts_the_answers(tmp_path):
         table.on_predict_batch_end(None, None, (rates, rates / 10), (None, torch.tensor([0, 2]), {1: "b"}), 0)
         table.on_predict_batch_end(None, None, (torch.empty(0, 1), None), (None, torch.tensor([]), {}), 1)
     lines = (tmp_path / "out.csv").read_text().splitlines()
-    assert lines == ["file,count,rate,spread", "a.png,2,2.5,0.25", "c.png,2,2.75,0.275"]
-    assert table.totals() == {"images": 2, "unreadable": 1, "predicted": "2: 2"}
+    assert lines == ["file,count,rate,spread", "a.png,2,2.5,0.25", "c.png,3,2.75,0.275"]
+    assert table.totals() == {"images": 2, "unreadable": 1, "predicted": "2: 1, 3: 1"}
     assert table.first[0] == "a.png  2  2.5 ± 0.25"
