@@ -127,10 +127,14 @@ VALUES: tuple[Callable[[], Any], ...] = (
 
 
 def places(node: Any) -> list[tuple[Any, Any]]:
-    """Return (container, key) of every value in plain data."""
-    found, waiting = [], [node]
+    """Return (container, key) of every value in plain data; one that is there several times, or in itself, once."""
+    found, waiting, seen = [], [node], set[int]()
     while waiting:
         each = waiting.pop()
+        if isinstance(each, dict | list):
+            if id(each) in seen:
+                continue
+            seen.add(id(each))
         keys = list(each) if isinstance(each, dict) else range(len(each)) if isinstance(each, list) else []
         found += [(each, key) for key in keys]
         waiting += [each[key] for key in keys]
