@@ -178,7 +178,7 @@ def _safely(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 # -1: nothing was logged yet
-POSITION = Kind("a whole number >= -1", lambda value: value == -1 or COUNT.test(value))
+POSITION = Kind("a whole number >= -1", lambda value: COUNT.test(value) or (type(value) is int and value == -1))
 RUN_STATE = {
     "random": Kind("a list of states of random generators", _is_random_state),
     "loggers": mapping_of(mapping_of(POSITION)),

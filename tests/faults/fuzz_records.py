@@ -314,7 +314,7 @@ def checkpoint_of(rng: random.Random, content: bytes) -> bytes:
     parts = [name for name in whole if name != "hyper_parameters"]
     for _ in range(rng.choice((1, 1, 2))):
         # as many mutations of each part as of the weights, which are most values
-        part = rng.choice(parts)
+        part = rng.choice([name for name in parts if name in whole])
         found = [(whole, part), *(3 * places(whole[part]))]
         container, key = rng.choice(found)
         action = rng.random()

@@ -86,6 +86,7 @@ def test_a_run_that_has_logged_nothing_and_a_loader_of_ones_own_can_be_resumed()
         (("run_state", "random", 0, "torch"), torch.ones(3)),
         (("run_state", "random"), []),
         (("run_state", "loggers", "csv"), {"rows": "4"}),
+        (("run_state", "loggers", "csv"), {"rows": torch.ones(2)}),
         (("run_state", "should_stop"), "no"),
         (("run_state", "seconds"), {"seconds": None}),
         (("run_state", "settings"), b"data"),
