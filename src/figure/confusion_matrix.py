@@ -1,65 +1,36 @@
 """Figure of the confusion matrix of the test set."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from PIL import Image, ImageDraw
-from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from figure.picture import (
-    BLACK,
-    TEXT,
-    WHITE,
-    WarnOnFailure,
-    captioned,
-    class_name,
-    has_picture_logger,
-    log_picture,
-    shortened,
-    text_width,
-    write,
-)
-from process.ranks import gather_from_ranks
+from figure.picture import BLACK, TEXT, WHITE, captioned, shortened, text_width, write
+from figure.summed_counts import SummedCounts
 
 WIDTH = 840  # pixels of the matrix, at most
 WITH_NUMBERS, WITH_NAMES, WITH_PICTURE = 20, 100, 1000  # largest number of classes for numbers, names, a picture at all
 BLUE = (8, 48, 107)
 
 
-class ConfusionMatrix(Callback):
+class ConfusionMatrix(SummedCounts):
     """Picture of the counts of (true class, predicted class) over the test set of all ranks, for up to 1000 classes."""
 
     needs = ("test_logits",)
+    name, description = "confusion_matrix", "confusion matrix"
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.wanted = has_picture_logger(trainer)
-        self.counts_KK: Tensor | None = None
-        self.drawing = WarnOnFailure("confusion matrix")
+    def count(self, outputs_BK: Tensor, targets: Tensor) -> Tensor | None:
+        if (classes := outputs_BK.shape[1]) > WITH_PICTURE:
+            return None
+        return multiclass_confusion_matrix(outputs_BK.argmax(1), targets, classes, validate_args=False)
 
-    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, logits: Any, batch: Any, *_: Any) -> None:
-        if not self.wanted:
-            return
-        with self.drawing:
-            if (classes := logits.shape[1]) <= WITH_PICTURE:
-                counts_KK = multiclass_confusion_matrix(logits.argmax(1), batch[1], classes, validate_args=False)
-                self.counts_KK = counts_KK if self.counts_KK is None else self.counts_KK + counts_KK
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.wanted:
-            return
-        own = [] if self.counts_KK is None else [self.counts_KK.cpu()]
-        every = gather_from_ranks(None if self.drawing.failed else own, trainer.world_size)
-        self.counts_KK = None
-        if trainer.is_global_zero and None not in every and any(every):
-            with self.drawing:
-                counts_KK = torch.stack([counts for counts_of_rank in every for counts in counts_of_rank]).sum(0)
-                names = [class_name(trainer, label) for label in range(len(counts_KK))]
-                log_picture(trainer, "pictures/confusion_matrix", drawn_matrix(counts_KK, names))
+    def draw(self, counts: Tensor, names: Sequence[str]) -> Image.Image:
+        return drawn_matrix(counts, names)
 
 
-def drawn_matrix(counts_KK: Tensor, names: list[str]) -> Image.Image:
+def drawn_matrix(counts_KK: Tensor, names: Sequence[str]) -> Image.Image:
     """Draw cells as blue as the square root of their share of the row, with counts and names if there is room."""
     classes = len(names)
     cell = max(1, min(64, WIDTH // classes))
@@ -82,7 +53,7 @@ def drawn_matrix(counts_KK: Tensor, names: list[str]) -> Image.Image:
     return captioned(matrix, "Row: true class. Column: predicted.", "Colour: root of the share of the row.", width=320)
 
 
-def with_names(matrix: Image.Image, names: list[str], cell: int) -> Image.Image:
+def with_names(matrix: Image.Image, names: Sequence[str], cell: int) -> Image.Image:
     """Write the class names to the left of the rows and, upwards, above the columns."""
     size = min(TEXT, cell)
     short = [shortened(name, 120, size) for name in names]
