@@ -22,7 +22,6 @@ from task import metrics
 SRC = Path(__file__).parent
 TASK_MODULE = "model.TaskModule"
 CLASSIFICATION, MULTILABEL = "task.classification.Classification", "task.multilabel.Multilabel"
-FAMILY_OF = {"task.clustering.Clustering": "task.metrics.mixture", "task.loss.Loss": "task.metrics.nothing"}
 HYDRA_NOT_READY = "HydraConfig was not set"
 LISTS = ("callbacks", "loggers", "task")  # groups of which several options may be chosen
 
@@ -481,12 +480,10 @@ def _families(config: DictConfig) -> list[tuple[str, str, Any]]:
     tasks = config.get("task") or {}
     found = []
     for name, task in tasks.items():
-        target = str(OmegaConf.select(task, "_target_", default=""))
         node = OmegaConf.select(task, "metrics")
-        family = str(node.get("_target_", "")) if isinstance(node, DictConfig) else FAMILY_OF.get(target, "")
-        module, _, family = family.rpartition(".")
+        module, _, family = str(OmegaConf.select(task, "metrics._target_", default="")).rpartition(".")
         if module == metrics.__name__ and family in metrics.FAMILIES:
-            entries: Any = OmegaConf.to_container(node.names, resolve=True) if isinstance(node, DictConfig) else []
+            entries: Any = OmegaConf.to_container(node.names, resolve=True)
             found.append((f"{name}_" if len(tasks) > 1 else "", family, entries))
     return found
 

@@ -119,6 +119,15 @@ def test_the_share_of_exact_items_can_be_monitored_in_training_only_if_it_is_mea
     check(config)
 
 
+@pytest.mark.parametrize("family", ["mixture", "nothing"])
+def test_metrics_of_a_task_that_measures_its_own_are_refused(family):
+    task = {"_target_": "x", "metrics": {"_target_": f"task.metrics.{family}", "names": ["f1"]}}
+    config = OmegaConf.merge(VALID, {})
+    config.task = {"own": task}
+    with pytest.raises(UserError, match=r"^metrics: f1: this task has no metrics of its own: metrics=\[\]"):
+        check(config)
+
+
 def test_no_task_at_all_is_refused():
     config = OmegaConf.merge(VALID, {})
     config.task = None

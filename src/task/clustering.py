@@ -2,13 +2,14 @@
 
 # B sets of a batch, N elements in all, J components, F features of an element, P = 1 + 2 F numbers per component
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log, pi
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchmetrics import Metric
 
 from process.errors import UserError
 from set_module.set_batch import SetBatch
@@ -29,8 +30,10 @@ class Clustering(Task):
     measured_by_steps = ("log_likelihood", "gap")
     main_metric = ("log_likelihood", True)
 
-    def __init__(self, components: int, features: int, num_outputs: int) -> None:
-        super().__init__(num_outputs, torch.nn.Identity())
+    def __init__(
+        self, components: int, features: int, num_outputs: int, metrics: Mapping[str, Metric] | None = None
+    ) -> None:
+        super().__init__(num_outputs, torch.nn.Identity(), metrics)
         self.components, self.features = components, features
 
     def batch_loss(self, outputs_BK: Tensor, targets: Tensor, inputs: SetBatch, others: Any) -> Tensor:

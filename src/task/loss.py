@@ -6,6 +6,7 @@ from inspect import signature
 from typing import Any
 
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from process.errors import UserError
 from task.task import Task
@@ -21,8 +22,8 @@ class Loss(Task):
 
     name = "loss"
 
-    def __init__(self, num_outputs: int, loss: Any) -> None:
-        super().__init__(num_outputs, loss)
+    def __init__(self, num_outputs: int, loss: Any, metrics: Mapping[str, Metric] | None = None) -> None:
+        super().__init__(num_outputs, loss, metrics)
         if num_outputs == 1 and isinstance(loss, nn.CrossEntropyLoss):  # the default of `loss=`, for another task
             raise UserError(
                 "task=loss needs a loss: choose loss=reconstruction, or name a callable, loss._target_=mine.my_loss"

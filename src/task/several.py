@@ -34,14 +34,12 @@ class Several(Task):
         return dict(zip(self.tasks, outputs_BK.split(sizes, dim=1), strict=True))
 
     def batch_loss(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> Tensor:
-        losses = self.losses(outputs_BK, targets, inputs, others)
-        weighted = [self.weights[name] * loss for name, loss in losses.items()]
-        return sum(weighted[1:], weighted[0])
-
-    def losses(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Return the loss of each task, without its weight."""
         parts = self.parts(outputs_BK)
-        return {name: task.batch_loss(parts[name], targets[name], inputs, others) for name, task in self.tasks.items()}
+        losses = [
+            self.weights[name] * task.batch_loss(parts[name], targets[name], inputs, others)
+            for name, task in self.tasks.items()
+        ]
+        return sum(losses[1:], losses[0])
 
     def step_metrics(self, outputs_BK: Tensor, targets: Any, inputs: Any) -> dict[str, Tensor]:
         parts, found = self.parts(outputs_BK), dict[str, Tensor]()
