@@ -1,6 +1,5 @@
 """The test of a network of sets at several sizes of the set."""
 
-import logging
 from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -9,8 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytorch_lightning import LightningModule, Trainer
-
-log = logging.getLogger(__name__)
 
 
 def largest_set(data: Any) -> int | None:
@@ -27,8 +24,9 @@ def measure_sizes(
 ) -> dict[str, float]:
     """Test with sets of each size, and return the results by name: {"test_mae/n=16": 1.5, ...}.
 
-    The loss is among them only if nothing else is measured. Leaves out sizes that no set of the data can have, and
-    models that do not name their results by a `name_suffix`. Callbacks that read the items of a test do not see these.
+    The loss is among them only if nothing else is measured. Leaves out sizes that not every set can have, so that a
+    result is that of one size, and models that do not name their results by a `name_suffix`. Callbacks that read the
+    items of a test do not see these.
 
     Args:
         settings: of trainer.test.
@@ -36,19 +34,15 @@ def measure_sizes(
     found: dict[str, float] = {}
     if not hasattr(model, "name_suffix"):
         return found
-    left_out = []
     for size in sizes:
         loader = data.sized_dataloader("test", size)
-        if loader is None or loader.dataset.source.members.max_len < size:  # type: ignore[union-attr]
-            left_out.append(size)
+        if loader is None or int(loader.dataset.source.members.lengths.min()) < size:  # type: ignore[union-attr]
             continue
         with _only(trainer, model, f"/n={size}"):
             (tested,) = trainer.test(model, loader, verbose=False, **settings)
         tested = {name: value for name, value in tested.items() if name.endswith(f"/n={size}")}
         others = {name: value for name, value in tested.items() if not name.endswith(f"loss/n={size}")}
         found |= others or tested
-    if left_out:
-        log.info(f"sizes {left_out} are left out: no test set has so many elements")
     return found
 
 

@@ -58,6 +58,8 @@ def measure(run: Any, model: Any, data: Any, sizes: list[int]) -> dict[str, Any]
     is_sized = draws_patches(model.network)
     if not is_sized and sizes and largest_set(data) is not None:
         at_sizes, is_sized = measure_sizes(trainer, model, data, sizes), True
+        if left_out := [size for size in sizes if not any(name.endswith(f"/n={size}") for name in at_sizes)]:
+            log.info(f"sizes {left_out} are left out: not every test set has so many elements")
     return {
         outputs.items: len(outputs_NK),
         **({f"nan_{outputs.items}": found.nan_items} if found.nan_items else {}),

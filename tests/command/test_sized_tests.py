@@ -42,6 +42,15 @@ class Data:
         return DataLoader(part, batch_size=3, collate_fn=identity_collate)
 
 
+class Uneven(Data):
+    """A set of 2 elements and one of 5."""
+
+    def sized_dataloader(self, part, n):
+        values = torch.arange(5.0)[[*range(min(n, 2)), *range(min(n, 5))]][:, None]
+        source = SetSource(SetBatch(values, [min(n, 2), min(n, 5)]), torch.zeros(2))
+        return DataLoader(Part(source, torch.arange(2)), batch_size=2, collate_fn=identity_collate)
+
+
 class Seen(pl.Callback):
     def __init__(self):
         self.starts = self.batches = 0
@@ -72,6 +81,10 @@ def test_each_size_has_its_own_results_and_one_that_no_set_has_is_left_out(train
     seen, reads_items = (each for each in trainer.callbacks if isinstance(each, Seen))
     assert (seen.starts, reads_items.starts, reads_items.batches) == (2, 0, 0)
     assert module.name_suffix == ""
+
+
+def test_a_result_is_of_sets_of_one_size(trainer):
+    assert measure_sizes(trainer, model(["mae"]), Uneven(), [1, 2, 3]) == {"test_mae/n=1": 0.0, "test_mae/n=2": 0.0}
 
 
 def test_the_loss_is_shown_where_nothing_else_is_measured(trainer):
