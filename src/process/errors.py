@@ -51,17 +51,23 @@ def find_user_error(error: BaseException) -> UserError | None:
     return cause
 
 
+def is_lost_worker(error: BaseException) -> bool:
+    """Return whether a DataLoader has reported that one of its workers has died."""
+    return LOST_WORKER.search(str(error)) is not None
+
+
 def _lost_worker(end: str, error: BaseException) -> UserError:
     """Return the error for a DataLoader worker that has died; `end` says how, unless the cause of the error does."""
     if (cause := error.__cause__) and (known := LOST_WORKER.search(str(cause))):
         end = known[1]
     fewer = "choose fewer workers (data.num_workers; files.num_workers in predict.py)"
+    alone = "data.num_workers=0 (files.num_workers=0 in predict.py) reads without workers and may show the reason"
     if end.endswith("Killed"):
         remedy = f"probably because memory ran out: {fewer} or a smaller hparams.batch_size"
     elif "Bus error" in end:
         remedy = f"because shared memory ran out: {fewer}, or make /dev/shm larger (docker run --shm-size)"
     else:
-        remedy = "data.num_workers=0 (files.num_workers=0 in predict.py) reads without workers and may show the reason"
+        remedy = f"{alone}; if memory ran out, {fewer} or a smaller hparams.batch_size"
     return UserError(f"a worker that reads the data {end.replace('is killed', 'was killed')}: {remedy}", resumable=True)
 
 

@@ -19,7 +19,7 @@ import settings
 from adapter import pytorch
 from process import interruption
 from process.console import print_start
-from process.errors import UserError, find_user_error
+from process.errors import UserError, find_user_error, is_lost_worker
 from process.files import remove_temporary_files, replacing, write_json
 from process.ranks import end_together, is_rank_zero
 from process.secrets import scrub
@@ -105,8 +105,14 @@ class Run:
             self.stack = stack.pop_all()
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self.stack.__exit__(*error)
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        try:
+            if error is not None and is_lost_worker(error):
+                interruption.check()  # a signal to the process group has ended the workers before the job saw it
+        except interruption.Interrupted as interrupted:
+            self.stack.__exit__(type(interrupted), interrupted, traceback)
+            raise
+        self.stack.__exit__(kind, error, traceback)
 
     def begin_record(self) -> None:
         """Write the first record of a new run; in that of a resumed run, note the resumption and its settings."""

@@ -66,7 +66,15 @@ class KillWorker(Fault):
 
     def happen(self) -> None:
         os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
-        time.sleep(60)  # torch's handler of SIGCHLD ends it at once
+        time.sleep(5)  # torch's handler of SIGCHLD ends it at once; without one, the next batch of the worker is missed
+
+
+class SignalToAll(KillWorker):
+    """SIGTERM to the process group of a training: the workers end before the training sees the signal."""
+
+    def happen(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        super().happen()
 
 
 class KillServer(Fault):
