@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import warm
+from PIL import Image
 from runs import REPOSITORY
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks this small are slower on two threads than on one
@@ -69,6 +70,12 @@ def nothing_is_ignored():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def limit_of_pixels_of_pillow(monkeypatch):
+    """Restore the limit, which data.max_megapixels sets for the whole process."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
 
 
 @pytest.fixture(scope="session", autouse=True)
