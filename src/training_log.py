@@ -23,8 +23,8 @@ Sums = dict[str, tuple[float, int]]  # name -> (sum, number of items)
 
 
 Needs = Iterable[str | tuple[str, ...]]
-# With these, a module declares what its test_step returns: logits of classes [B, K], values [B, ...], or logits of
-# labels [B, K], each by itself
+# The attributes by which a module declares what its test_step returns: logits of classes [B, K], values [B, ...], or
+# logits of independent labels [B, K]
 ANSWERS = ("test_logits", "test_values", "test_labels")
 
 
