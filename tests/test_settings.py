@@ -244,8 +244,6 @@ def test_bags_of_one_are_valid():
         ("data.train_bags=0", "a whole number >= 1"),
         ("data.train_bags=null", "data.train_bags=null: must be a whole number >= 1"),
         ("data.test_bags=1.5", "a whole number >= 1"),
-        ("data.flip=true", "bags are neither cropped nor flipped: data.crop_padding=0 data.flip=false"),
-        ("data.crop_padding=1", "bags are neither cropped nor flipped"),
         ("hparams.patch_mode=random", "hparams.patch_mode=random: this data set holds bags, nothing is cut: hparams"),
         ("hparams.patch_size=7", "hparams.patch_size=7: nothing is cut out of the 8x8 images of a set: choose 8"),
     ],

@@ -15,7 +15,7 @@ class CropFlip(nn.Module):
 
     Shifting an image by (dy, dx) is shifting its memory by dy * W + dx: the window of an image is one contiguous
     piece of the batch (or of its mirror image), in which pixels of a neighbouring row or image are multiplied by zero.
-    One number per image, a function of (seed, epoch, index), encodes flip, y and x.
+    One number per image, a function of (seed, epoch, index, its number in a set), encodes flip, y and x.
     [B, C, H, W] uint8 -> the same.
     """
 
@@ -39,8 +39,9 @@ class CropFlip(nn.Module):
         self.register_buffer("offsets", starts.repeat(mirrors), persistent=False)
         self.register_buffer("inside", kept.repeat(mirrors, 1, 1, 1), persistent=False)
 
-    def forward(self, images_BCHW: Tensor, index_B: Tensor, epoch: int) -> Tensor:
-        window_B = random_int(len(self.offsets), self.seed, epoch, index_B)
+    def forward(self, images_BCHW: Tensor, index_B: Tensor, epoch: int, number_B: Tensor | int = 0) -> Tensor:
+        """Crop and flip each image; `number_B` tells the images of one set apart, which share their index."""
+        window_B = random_int(len(self.offsets), self.seed, epoch, index_B, number_B)
         return self.cut(images_BCHW, window_B)
 
     def cut(self, images_BCHW: Tensor, window_B: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from datamodule.generated_sets import GeneratedSets
+from datamodule.image import ImageDataModule
 from datamodule.loader import BagSource, MemorySource, Targets
 from datamodule.torchvision_set import mnist
 from process.errors import UserError
@@ -17,7 +18,7 @@ from set_module.set_batch import SetBatch
 CLASSES = 10  # of MNIST
 
 
-class DigitSets(GeneratedSets):
+class DigitSets(GeneratedSets, ImageDataModule):
     """Base class: sets of images [1, 28, 28] of MNIST; a subclass draws the digits and says what the target is.
 
     Training sets are drawn from MNIST's training images without those that data.valid (or fold) holds out for the

@@ -59,8 +59,8 @@ class GeneratedSets(DataModule):
         for name, given in (("limit_train", self.limit_train), ("fold", self.fold)):
             if given is not None:
                 raise UserError(f"data.{name}={given}: these data have no end, and no item is seen twice: null")
-        if self.balanced or self.augmented:
-            raise UserError("these data are drawn anew: data.balanced=false data.crop_padding=0 data.flip=false")
+        if self.balanced:
+            raise UserError("data.balanced=true: these data are drawn anew: data.balanced=false")
 
     @abstractmethod
     def draw(self, generator: torch.Generator, lengths_B: Tensor, part: str) -> tuple[SetBatch, Targets]:

@@ -6,7 +6,6 @@ import torch
 
 from datamodule.loader import BagSource, MemorySource, Source
 from datamodule.torchvision_set import TorchvisionSet
-from process.errors import UserError
 from set_module.counter_rng import FIXED, random_int
 from set_module.set_batch import SetBatch
 
@@ -25,7 +24,7 @@ class MNISTBags(TorchvisionSet):
     images (the test bags from its test images), so labels are not balanced: with 10 digits a bag, two of three hold
     a 9. The training bags, of which `valid` is split off, depend on split_seed; the test bags are always the same.
     A smaller number of bags gives the first bags of a larger number. A digit may be in several bags, both of training
-    and of validation. Raises UserError for augmentation.
+    and of validation.
     """
 
     def __init__(
@@ -38,8 +37,6 @@ class MNISTBags(TorchvisionSet):
         **settings: Any,
     ) -> None:
         super().__init__(name="MNIST", **settings)
-        if self.augment is not None:
-            raise UserError("bags are neither cropped nor flipped: data.crop_padding=0 data.flip=false")
         self.target_digit, self.train_bags, self.test_bags = target_digit, train_bags, test_bags
         self.bag_size_mean, self.bag_size_std = bag_size_mean, bag_size_std
 

@@ -75,7 +75,7 @@ def _check_sets(config: DictConfig) -> None:
         raise UserError(
             f"this data set holds {name}, and the network takes images: choose model=patch_set or deep_sets"
         )
-    if data.crop_padding > 0 or data.flip:
+    if vectors and (data.crop_padding > 0 or data.flip):
         raise UserError(f"{name} are neither cropped nor flipped: data.crop_padding=0 data.flip=false")
     if mode is not None:
         raise UserError(

@@ -71,3 +71,14 @@ def test_validation_sets_are_of_images_that_training_does_not_see(build):
 def test_a_digit_without_images_is_refused(build):
     with pytest.raises(UserError, match=r"no image of the digit \d is left to draw.*data.limit_train"):
         build(DigitSum, limit_train=3).source("train")
+
+
+def test_each_digit_of_a_training_set_is_shifted_by_itself(build):
+    data = build(DigitSum, crop_padding=2)
+    sets, _, index = next(iter(data.train_dataloader()))
+    shifted = data.augmentation(sets, index, epoch=0)
+    margins = torch.nn.functional.pad(sets.values, [2] * 4)
+    windows = torch.stack([margins[:, :, y : y + 28, x : x + 28] for y in range(5) for x in range(5)])
+    found = (windows == shifted.values).flatten(2).all(2)  # [25, N]
+    assert found.any(0).all()
+    assert len(set(found.int().argmax(0).tolist())) > 10

@@ -18,7 +18,6 @@ from datamodule import data_module
 from datamodule.loader import BagSource
 from datamodule.mnist_bags import MNISTBags, draw_bags
 from model import TaskModule
-from process.errors import UserError
 from set_module.set_batch import SetBatch
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
@@ -168,10 +167,15 @@ def test_moves_to_a_device_with_room(bags, monkeypatch):
     assert {tensor.device.type for tensor in tensors} == {"meta"}
 
 
-@pytest.mark.parametrize("setting", [{"flip": True}, {"crop_padding": 2}])
-def test_refuses_to_augment(bags, setting):
-    with pytest.raises(UserError, match="neither cropped nor flipped: "):
-        bags(**setting)
+def test_the_images_of_a_bag_are_cropped_each_by_itself_whatever_the_batch(bags):
+    data = bags(crop_padding=1)
+    images_NCHW = torch.randint(1, 256, (1, 1, 28, 28), dtype=torch.uint8).expand(6, 1, 28, 28).contiguous()
+    sets, index_B = SetBatch(images_NCHW, [4, 2]), torch.tensor([7, 8])
+    whole = data.augmentation(sets, index_B, epoch=3)
+    assert len({image.numpy().tobytes() for image in whole.values}) > 1
+    alone = [data.augmentation(SetBatch(sets[i], [len(sets[i])]), index_B[i : i + 1], epoch=3) for i in range(2)]
+    assert torch.equal(whole.values, torch.cat([one.values for one in alone]))
+    assert not torch.equal(whole.values, data.augmentation(sets, index_B, epoch=4).values)
 
 
 def test_train_and_evaluate(train, command, tmp_path, monkeypatch):
