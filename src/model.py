@@ -127,7 +127,7 @@ class TaskModule(TrainingLog):
             outputs_BK, others = split_outputs(self.network(inputs, index_B))
         results.measure(outputs_BK, targets, inputs, others)
         if self.task.measured_by_steps:
-            measured = self.task.step_metrics(accumulable(outputs_BK), targets, inputs)
+            measured = self.task.result_metrics(accumulable(outputs_BK), targets, inputs)
             named = {f"{name}{self.name_suffix}": value for name, value in measured.items()}
             self.add_step(len(index_B), results.stage, **named)
         return outputs_BK

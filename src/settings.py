@@ -421,6 +421,13 @@ def _check_tasks(config: DictConfig) -> None:
             raise UserError(f"task_weights.{name}: no such task; choose from {', '.join(map(str, tasks))}")
         if not _FACTOR.test(weight):
             raise SettingError(f"task_weights.{name}", weight, f"must be {_FACTOR.words}")
+        if len(tasks) == 1 and weight != 1:
+            raise UserError(f"task_weights.{name}={weight}: there is no other task to weigh against: leave it out")
+    if config.hparams.get("label_smoothing") and not _uses(config, "hparams.label_smoothing"):
+        raise UserError(
+            f"hparams.label_smoothing={config.hparams.label_smoothing}: the chosen loss has no label smoothing: "
+            "choose 0, or loss=cross_entropy"
+        )
     _refuse_shared_loss(tasks)
     for name, task in tasks.items():
         for _, value in leaves(OmegaConf.to_container(task, resolve=False), into_lists=True):
@@ -430,6 +437,12 @@ def _check_tasks(config: DictConfig) -> None:
                         f"task={name} needs data.{fact}, and this data set has none: choose the task that fits its "
                         "targets"
                     )
+
+
+def _uses(config: DictConfig, setting: str) -> bool:
+    """Return whether the loss, a task or the model refers to a setting."""
+    nodes = OmegaConf.to_container(OmegaConf.masked_copy(config, ["loss", "task", "model"]), resolve=False)
+    return any(f"${{{setting}}}" in str(value) for _, value in leaves(nodes, into_lists=True))
 
 
 def _refuse_shared_loss(tasks: Mapping[Any, Any]) -> None:

@@ -104,9 +104,31 @@ def test_tasks_of_different_kinds_need_losses_of_their_own():
     ],
 )
 def test_weights_are_numbers_of_chosen_tasks(weights, words):
-    check(OmegaConf.merge(VALID, {"task_weights": {"classification": 0.5}}))
+    other = {"_target_": "x", "metrics": {"_target_": "task.metrics.nothing", "names": []}}
+    several = OmegaConf.merge(
+        VALID, {"task": {"other": other}, "hparams": {"monitor": "valid_loss", "monitor_mode": "min"}}
+    )
+    check(OmegaConf.merge(several, {"metrics": [], "task_weights": {"classification": 0.5}}))
     with pytest.raises(UserError, match=f"^{words}"):
         check(OmegaConf.merge(VALID, {"task_weights": weights}))
+
+
+def test_a_weight_of_the_only_task_is_refused():
+    config = OmegaConf.merge(VALID, {"task_weights": {"classification": 2}})
+    config.task = {"classification": config.task.classification}
+    with pytest.raises(UserError, match=r"^task_weights.classification=2: there is no other task to weigh against"):
+        check(config)
+
+
+def test_label_smoothing_is_refused_for_a_loss_that_has_none():
+    config = OmegaConf.merge(VALID, {"hparams": {"label_smoothing": 0.1}})
+    config.loss = {"_target_": "torch.nn.CrossEntropyLoss", "label_smoothing": "${hparams.label_smoothing}"}
+    check(config)
+    config.loss = {"_target_": "torch.nn.MultiMarginLoss"}
+    with pytest.raises(
+        UserError, match=r"^hparams.label_smoothing=0.1: the chosen loss has no label smoothing: choose"
+    ):
+        check(config)
 
 
 def test_the_share_of_exact_items_can_be_monitored_in_training_only_if_it_is_measured():

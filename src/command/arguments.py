@@ -216,6 +216,8 @@ def _value(value: Any) -> str:
 def join_added_options(argv: list[str]) -> list[str]:
     """Join what is chosen and added for callbacks, or for loggers, into one list: Hydra takes one addition at most.
 
+    Raises a UserError for an option that stands twice in a list.
+
     `callbacks=[basic] +callbacks=histograms` -> `callbacks=[basic,histograms]`
     """
     for group in table.LISTS:
@@ -225,6 +227,11 @@ def join_added_options(argv: list[str]) -> list[str]:
             options = re.findall(r"\w+", ",".join(word.partition("=")[2] for word in words))
             joined = f"{name}=[{','.join(dict.fromkeys(options))}]"
             argv = [*(word for word in argv if word not in words), joined]
+    for word in argv:
+        name, _, value = word.lstrip("+").partition("=")
+        options = re.findall(r"\w+", value) if re.fullmatch(r"\[[\w,]*\]", value) and name in table.LISTS else []
+        if twice := sorted({option for option in options if options.count(option) > 1}):
+            raise UserError(f"{word}: {', '.join(twice)} stands twice: name each option once")
     return argv
 
 

@@ -248,6 +248,11 @@ def _tensor_weights(loss: DictConfig) -> Any:
 
 def _num_outputs(tasks: DictConfig) -> int:
     """Return the number of outputs of all tasks, which a network has."""
+    for name, task in tasks.items():
+        if "num_outputs" not in task:
+            raise UserError(
+                f"task.{name!s}.num_outputs is not set: choose task={name!s}, or state the number in its YAML file"
+            )
     return sum(task.num_outputs for task in tasks.values())
 
 

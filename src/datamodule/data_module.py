@@ -323,7 +323,7 @@ class DataModule(LightningDataModule, ABC):
     def _check_targets(self, part: str, targets: Tensor) -> None:
         if self._labels(targets) is not None:
             if targets.dtype != torch.int64:
-                raise UserError(f"the {part} labels are {targets.dtype}: load() must give {torch.int64}")
+                raise UserError(f"the {part} labels are {targets.dtype}: give {torch.int64}, as labels.long() does")
             assert self.num_classes is not None
             least, most = int(targets.min()), int(targets.max())
             if least < 0 or most >= self.num_classes:

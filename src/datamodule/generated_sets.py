@@ -58,7 +58,7 @@ class GeneratedSets(DataModule):
         self.steps_per_epoch, self.fixed_sets = steps_per_epoch, {"valid": valid_sets, "test": test_sets}
         for name, given in (("limit_train", self.limit_train), ("fold", self.fold)):
             if given is not None:
-                raise UserError(f"data.{name}={given}: these data have no end, and no item is seen twice: null")
+                raise UserError(f"data.{name}={given}: these data have no end: data.{name}=null")
         if self.balanced:
             raise UserError("data.balanced=true: these data are drawn anew: data.balanced=false")
 

@@ -27,7 +27,7 @@ class Clustering(Task):
     """
 
     name = "clustering"
-    measured_by_steps = ("log_likelihood", "gap")
+    measured_by_steps = True
     main_metric = ("log_likelihood", True)
 
     def __init__(

@@ -24,9 +24,7 @@ class Several(Task):
         self.tasks, self.modules_of_tasks = dict(tasks), nn.ModuleDict(tasks)
         self.reads_others = any(task.reads_others for task in tasks.values())
         self.weights = {name: weights.get(name, 1.0) for name in tasks}
-        self.measured_by_steps = tuple(
-            f"{name}_{metric}" for name, task in tasks.items() for metric in task.measured_by_steps
-        )
+        self.measured_by_steps = any(task.measured_by_steps for task in tasks.values())
 
     def parts(self, outputs_BK: Tensor) -> dict[str, Tensor]:
         """Return the outputs of each task."""
@@ -42,15 +40,18 @@ class Several(Task):
         return sum(losses[1:], losses[0])
 
     def step_metrics(self, outputs_BK: Tensor, targets: Any, inputs: Any) -> dict[str, Tensor]:
-        parts, found = self.parts(outputs_BK), dict[str, Tensor]()
-        for name, task in self.tasks.items():
-            found |= _prefixed(name, task.step_metrics(parts[name], targets[name], inputs))
-        return found
+        return self._of_each("step_metrics", outputs_BK, targets, inputs)
+
+    def result_metrics(self, outputs_BK: Tensor, targets: Any, inputs: Any) -> dict[str, Tensor]:
+        return self._of_each("result_metrics", outputs_BK, targets, inputs)
 
     def size_metrics(self, outputs_BK: Tensor, targets: Any, inputs: Any) -> dict[str, Tensor]:
+        return self._of_each("size_metrics", outputs_BK, targets, inputs)
+
+    def _of_each(self, method: str, outputs_BK: Tensor, targets: Any, inputs: Any) -> dict[str, Tensor]:
         parts, found = self.parts(outputs_BK), dict[str, Tensor]()
         for name, task in self.tasks.items():
-            found |= _prefixed(name, task.size_metrics(parts[name], targets[name], inputs))
+            found |= _prefixed(name, getattr(task, method)(parts[name], targets[name], inputs))
         return found
 
     def predict(self, outputs_BK: Tensor) -> Any:

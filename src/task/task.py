@@ -44,7 +44,7 @@ class Task(nn.Module):
         class_logits: the outputs are logits of classes, and the targets labels.
         values: the predictions are numbers to be compared with the targets, [B, ...] both.
         label_logits: the outputs are logits of labels [B, K], each by itself, and the targets rows of 0 and 1.
-        measured_by_steps: names of the step metrics that are also the metrics of validation and test.
+        measured_by_steps: whether validation and test measure the step metrics too.
         loss_options: the options of `loss=` that take outputs and targets of this task, with their classes;
             `more_losses` are other classes. All others of torch.nn.modules.loss are refused. Empty: any.
         main_metric: the step metric, or `loss`, that compares two networks, and whether higher values are better.
@@ -56,7 +56,7 @@ class Task(nn.Module):
     class_logits = False
     values = False
     label_logits = False
-    measured_by_steps: tuple[str, ...] = ()
+    measured_by_steps = False
     loss_options: Mapping[str, type[nn.Module]] = {}
     more_losses: tuple[type[nn.Module], ...] = ()
     main_metric: tuple[str, bool] = ("loss", False)
@@ -84,6 +84,10 @@ class Task(nn.Module):
     def step_metrics(self, outputs_BK: Tensor, targets: Any, inputs: Any) -> dict[str, Tensor]:
         """Return what a training step measures besides the loss; integers are totals, floats are means over items."""
         return {}
+
+    def result_metrics(self, outputs_BK: Tensor, targets: Any, inputs: Any) -> dict[str, Tensor]:
+        """Return the step metrics of a batch that validation and test measure too."""
+        return self.step_metrics(outputs_BK, targets, inputs) if self.measured_by_steps else {}
 
     def size_metrics(self, outputs_BK: Tensor, targets: Any, inputs: Any) -> dict[str, Tensor]:
         """Return what the test measures at several sizes of the set: by default, the step metrics."""

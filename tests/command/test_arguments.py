@@ -271,3 +271,10 @@ def test_trains_by_it(train, tmp_path):
 )
 def test_options_that_are_added_are_one_list(argv, joined):
     assert join_added_options(argv) == joined
+
+
+@pytest.mark.parametrize("word", ["task=[count,count]", "callbacks=[basic,ema,basic,ema]", "+loggers=[mlflow,mlflow]"])
+def test_an_option_that_stands_twice_in_a_list_is_refused(word):
+    with pytest.raises(UserError, match="stands twice: name each option once") as caught:
+        join_added_options([word])
+    assert str(caught.value).startswith(f"{word}: ")

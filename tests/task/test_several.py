@@ -59,6 +59,18 @@ def test_one_line_about_targets_that_lack_a_task():
         several().check_targets({**TARGETS, "largest": TARGETS["majority"]}, "here")
 
 
+def test_only_the_tasks_that_say_so_measure_their_step_metrics_in_test():
+    class Watched(Regression):
+        measured_by_steps = True
+
+    tasks = {"a": Regression((), num_outputs=1, loss=nn.L1Loss()), "b": Watched((), num_outputs=1, loss=nn.L1Loss())}
+    targets = {"a": torch.zeros(3), "b": torch.zeros(3)}
+    task = Several(tasks, {})
+    assert task.measured_by_steps
+    assert set(task.step_metrics(torch.ones(3, 2), targets, None)) == {"a_mae", "b_mae"}
+    assert set(task.result_metrics(torch.ones(3, 2), targets, None)) == {"b_mae"}
+
+
 def test_a_loss_is_given_what_it_asks_for():
     def reconstruction(outputs, targets, others):
         return (others["reconstruction"] - targets).square().mean()
