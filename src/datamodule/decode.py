@@ -63,11 +63,11 @@ def decode(
 
     The first frame is read and turned upright by its EXIF orientation. Palettes and colour spaces are converted,
     transparent pixels become white. Grey levels of more than 8 bits become round(255 * level / white). `white` is
-    what the file states (the maximum of PGM, 4095 for TIFF of 12 bits), else the argument, else 65535 for unsigned
-    16 bits. A level below 0 or above white raises LevelsError, and so do, without the argument, levels of 32 bits or
-    floating point, and 16 bits that contain no level above 4095: these may be 12 bits, or a dark image. Colours of 16
-    bits become level // 256; they may be dark only with white=65535. Raises TooManyPixelsError, mostly before anything
-    is decoded, and ValueError, or Pillow's own exceptions, for data that are no image.
+    what the file states (a maximum below 65535 of PGM, 4095 for TIFF of 12 bits), else the argument, else 65535 for
+    unsigned 16 bits. A level below 0 or above white raises LevelsError, and so do, without the argument, levels of 32
+    bits or floating point, and 16 bits that contain no level above 4095: these may be 12 bits, or a dark image. Colours
+    of 16 bits become level // 256; they may be dark only with white=65535. Raises TooManyPixelsError, mostly before
+    anything is decoded, and ValueError, or Pillow's own exceptions, for data that are no image.
 
     An image takes 1 to 4 bytes per pixel once decoded, and at most 4 more while it is converted. Pillow's decoders of
     some formats take more themselves: 10 bytes per pixel for AVIF, 21 for WebP, 34 for QOI.
@@ -138,7 +138,8 @@ def _eight_bits(file: "ImageFile", mode: str, white: float | None) -> "Image.Ima
     from PIL import Image
 
     tags, raw = getattr(file, "tag_v2", {}), {_raw_mode(tile.args) for tile in file.tile}
-    if any(mode.endswith((";16L", ";16B", ";16N")) for mode in raw) or 16 in tags.get(BITS_PER_SAMPLE, ()):
+    wide = any(mode.endswith((";16L", ";16B", ";16N")) for mode in raw) or 16 in tags.get(BITS_PER_SAMPLE, ())
+    if wide or _stated_maximum(file) == SIXTEEN_BITS:
         _check_sixteen_bits(file, tags, white)
     if tags.get(SAMPLE_FORMAT) and 2 in tags[SAMPLE_FORMAT]:
         raise LevelsError(f"signed levels of 8 bits: {TO_EIGHT_BITS} without a sign")
@@ -165,6 +166,16 @@ def _raw_mode(arguments: Any) -> str:
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
 
+def _stated_maximum(file: "Image.Image") -> int | None:
+    """Return the maximum that PGM and PPM of up to 16 bits state, before the file is decoded; None for other files."""
+    if file.format != "PPM" or file.mode not in ("I", "RGB"):
+        return None
+    arguments: Any = file.tile[0].args  # type: ignore[attr-defined]  # (mode, maximum), or a mode of 8 or 16 bits
+    if isinstance(arguments, tuple):
+        return int(arguments[1])
+    return SIXTEEN_BITS if file.mode == "I" else 255
+
+
 def _check_sixteen_bits(image: "Image.Image", tags: Any, white: float | None) -> None:
     """Raise LevelsError for colours of 16 bits unless their upper 8 bits, which alone Pillow reads, are the image."""
     if tags.get(PLANES) == 2 or "transparency" in image.info:
@@ -172,7 +183,8 @@ def _check_sixteen_bits(image: "Image.Image", tags: Any, white: float | None) ->
     if white not in (None, SIXTEEN_BITS):
         raise LevelsError(f"colours of 16 bits are read with data.white={SIXTEEN_BITS} only: {TO_EIGHT_BITS}")
     highest: Any = max(image.getchannel(band).getextrema()[1] for band in image.getbands() if band != "A")
-    if white is None and 0 < highest < 16:
+    darkest = 16 if image.format == "PPM" else 15  # level 4095 // 256; Pillow rounds that of PPM
+    if white is None and 0 < highest <= darkest:
         raise LevelsError(
             f"colours of 16 bits, none above level {highest} of 255: {TO_EIGHT_BITS}, "
             f"or set data.white={SIXTEEN_BITS} if it is meant to be so dark"
@@ -186,7 +198,7 @@ def _grey(image: "Image.Image", white: float | None) -> "Image.Image":
 
     if image.format == "FITS":  # Pillow reads its signed levels as unsigned
         raise LevelsError(f"FITS of more than 8 bits: {TO_EIGHT_BITS} in another format")
-    transparent = image.info.get("transparency", np.nan)
+    transparent, maximum = image.info.get("transparency", np.nan), _stated_maximum(image)
 
     def levels(block: "Image.Image") -> Any:
         return np.asarray(block).astype(np.float64)
@@ -197,7 +209,7 @@ def _grey(image: "Image.Image", white: float | None) -> "Image.Image":
         if (seen := levels_HW[levels_HW != transparent]).size:
             extremes += [seen.min(), seen.max()]
     low, high = (float(np.min(extremes)), float(np.max(extremes))) if extremes else (0.0, 0.0)
-    white = _white(image, high, white)
+    white = _white(image, maximum, high, white)
     if white is None or not -0.5 <= 255 / white * low <= 255 / white * high < 255.5:
         kind = {"F": "floating-point levels", "I": "integer levels"}[image.mode[0]]
         setting = "" if white is None else f", outside of 0 to {white:g} (data.white)"
@@ -219,13 +231,16 @@ def _grey(image: "Image.Image", white: float | None) -> "Image.Image":
     return _by_blocks(image, "L", convert)
 
 
-def _white(image: "Image.Image", high: float, white: float | None) -> float | None:
-    """Return the level that is white: what the file states, else the setting, else what its type says, if anything."""
-    if image.format == "PPM" and image.mode == "I":
-        return SIXTEEN_BITS  # Pillow has scaled the levels by the stated maximum
+def _white(image: "Image.Image", maximum: int | None, high: float, white: float | None) -> float | None:
+    """Return the level that is white: what the file states, else the setting, else what its type says, if anything.
+
+    A stated `maximum` of 65535 is the type's, as in all files of 16 bits.
+    """
+    if maximum is not None and maximum < SIXTEEN_BITS:
+        return SIXTEEN_BITS  # Pillow has scaled the levels by it
     if 12 in getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, ()):
         return TWELVE_BITS
-    if white is not None or not image.mode.startswith("I;16"):
+    if white is not None or not (image.mode.startswith("I;16") or maximum == SIXTEEN_BITS):
         return white
     if 0 < high <= TWELVE_BITS:
         raise LevelsError(

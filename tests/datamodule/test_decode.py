@@ -232,6 +232,35 @@ def test_a_stated_maximum_is_white(text):
 
 
 @pytest.mark.parametrize(
+    "data", [b"P2 3 1 65535 0 1000 4095 ", b"P5 3 1 65535\n" + struct.pack(">3H", 0, 1000, 4095)], ids=["P2", "P5"]
+)
+def test_a_stated_maximum_of_16_bits_may_hold_twelve(data):
+    with pytest.raises(LevelsError, match=r"no level above 4095: set data.white=4095 if .*, or data.white=65535 if"):
+        levels(data)
+    assert levels(data, 4095) == [0, 62, 255]
+    assert levels(data, 65535) == [0, 4, 16]
+    brighter = data.replace(b"4095", b"4096") if data.startswith(b"P2") else data[:-2] + struct.pack(">H", 4096)
+    assert levels(brighter) == [0, 4, 16]
+
+
+@pytest.mark.parametrize(
+    ("magic", "level"),
+    [
+        (b"P3 1 1 65535 ", lambda value: b"%d %d 0 " % (value, value)),
+        (b"P6 1 1 65535\n", lambda value: struct.pack(">3H", value, value, 0)),
+    ],
+    ids=["P3", "P6"],
+)
+def test_colours_of_a_stated_maximum_of_16_bits_may_hold_twelve(magic, level):
+    with pytest.raises(LevelsError, match=r"colours of 16 bits, none above level 16 of 255: convert it to 8 bits"):
+        decode(magic + level(4095), 3, (1, 1))
+    assert decode(magic + level(4095), 3, (1, 1), 65535).flatten().tolist() == [16, 16, 0]
+    assert decode(magic + level(65535), 3, (1, 1)).flatten().tolist() == [255, 255, 0]
+    stated = magic.replace(b"65535", b"4095") + level(4095)
+    assert decode(stated, 3, (1, 1)).flatten().tolist() == [255, 255, 0]
+
+
+@pytest.mark.parametrize(
     ("data", "white", "expected"),
     [
         (tiff(32, 1, struct.pack("<2I", 100, 255)), 255, [100, 255]),
