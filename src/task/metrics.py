@@ -231,11 +231,11 @@ def _build(choice: Choice, family: str, sample: tuple["Tensor", "Tensor"], **siz
     kind = _class(choice, FAMILIES[family])
     try:
         metric: Metric = kind(**size, **choice.arguments)
+        shape = _shape_of_result(metric, sample)
         average = getattr(metric, "average", None)
         of_present = family == "multiclass" or (family == "multilabel" and choice.kind in NEED_LABEL)
-        if of_present and average in ("macro", "weighted"):
+        if shape == () and of_present and average in ("macro", "weighted"):
             metric = _over_present(kind)(choice, average, **size)
-        shape = _shape_of_result(metric, sample)
     except Exception as error:  # each class has its own exceptions
         raise ValueError(
             f"{choice.written}: {first_line(error)}; arguments are given as {{{choice.written}: {{argument: value}}}}"

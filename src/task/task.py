@@ -242,7 +242,7 @@ class Results(nn.Module):
                 broken = [f"{self.prefix}{name}" for name in task.broken_metrics(self.metrics)]
                 results |= dict.fromkeys(broken, torch.full_like(results[f"{self.prefix}loss"], torch.nan))
         self.reset()
-        return results
+        return {name: value if value.is_floating_point() else value.float() for name, value in results.items()}
 
     def reset(self) -> None:
         for metric in (self.loss, self.count, self.nan_items, self.metrics):

@@ -148,6 +148,19 @@ def test_what_is_no_curve_is_refused_with_the_reason(name, words):
     assert "\n" not in str(refused.value)
 
 
+def test_numbers_of_all_classes_are_refused_where_they_are_as_many_as_the_classes():
+    with pytest.raises(ValueError, match=r"StatScores: gives numbers of shape \[5\] instead of one number"):
+        metrics.multiclass(["StatScores"], 5)
+
+
+def test_a_result_that_torchmetrics_gives_as_an_integer_is_a_float():
+    probabilities = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
+    measured = classification(metrics.multiclass(["MatthewsCorrCoef"], 2)).results("test")
+    measured.update(probabilities.log(), torch.tensor([0, 0]), torch.tensor(0.0))
+    value = measured.compute()["test_matthews_corr_coef"]
+    assert (value.dtype, float(value)) == (torch.float32, 1.0)
+
+
 def test_the_directions_that_are_known_without_torchmetrics_are_those_of_torchmetrics():
     for family in metrics.FAMILIES.values():
         for kind, arguments, higher in family.short.values():
