@@ -109,6 +109,27 @@ def test_nan_in_a_validation_or_test_fails_the_run(command, tmp_path, capsys, ba
         assert re.search(r"test_loss +│ nan ", shown.out)
 
 
+ONE_CLASS = ("data.valid=1", "metrics=[accuracy,auroc]", "hparams.monitor=valid_auroc", "hparams.patience=1")
+
+
+def test_a_watched_metric_that_is_nan_fails_the_run(command, tmp_path, capsys):
+    assert command("train", *OPTIONS, *ONE_CLASS) == 1
+    line = "hparams.monitor: valid_auroc of the validation in epoch 0 is nan: watch another metric, such as hparams."
+    assert capsys.readouterr().err.startswith(f"error: {line}")
+    (folder,) = tmp_path.glob("outputs/*/*/*")
+    assert record(folder)["status"] == "failed"
+    assert not (folder / BEST).exists()
+
+
+def test_or_is_reported_and_no_improvement(train):
+    folder = train(*OPTIONS, *ONE_CLASS, "hparams.patience=2", "hparams.max_epochs=5", "model.skip_nonfinite=true")
+    run = record(folder)
+    assert (run["status"], run["best_score"], run["metrics"]["valid_auroc"]) == ("finished", "nan", "nan")
+    log = (folder / "train.log").read_text()
+    lines = [f"hparams.monitor: valid_auroc of the validation in epoch {epoch} is nan\n" in log for epoch in range(5)]
+    assert lines == [True, True, False, False, False]  # patience=2: two that are no better
+
+
 def test_nan_in_a_test_of_sets_of_mixed_sizes_fails_the_run_or_is_allowed(command, tmp_path, capsys):
     fault = "+callbacks.fault={_target_: faults.NaNLogits, batch: 0, during: test}"
     options = (*SHORT, "loggers=none", "callbacks=[basic]", "hparams.patch_num_max=4", "hparams.test_patch_num=null")

@@ -20,8 +20,9 @@ class FiniteLoss(Callback):
     Runs at the logging interval, before a validation, at an epoch's end and before a checkpoint is written, not at
     every step, where it would make a GPU wait. `model.skip_nonfinite=true` leaves such batches out instead.
 
-    Raises a UserError also if the loss of a validation is NaN; that of a test is kept as `failure`, to be raised once
-    the result is recorded. With skip_nonfinite both are a warning.
+    Raises a UserError also if the loss of a validation is NaN, or the metric that chooses best.ckpt or ends the
+    training; that of a test is kept as `failure`, to be raised once the result is recorded. With skip_nonfinite these
+    are a warning.
     """
 
     failure: UserError | None = None
@@ -50,22 +51,36 @@ class FiniteLoss(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
             of = f"of the validation in epoch {trainer.current_epoch}"
-            if failure := self._check_measured(trainer, pl_module, "valid_loss", of):
+            failure = self._check_loss(trainer, pl_module, "valid_loss", of)
+            failure = failure or self._check_watched(trainer, pl_module, of)
+            if failure is not None:
                 raise failure
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.failure = self._check_measured(trainer, pl_module, "test_loss", "of the test")
+        self.failure = self._check_loss(trainer, pl_module, "test_loss", "of the test")
 
-    def _check_measured(self, trainer: Trainer, pl_module: LightningModule, loss: str, of: str) -> UserError | None:
+    def _check_loss(self, trainer: Trainer, pl_module: LightningModule, loss: str, of: str) -> UserError | None:
         name = f"{loss}{getattr(pl_module, 'name_suffix', '')}"
-        if name not in trainer.callback_metrics or not trainer.callback_metrics[name].isnan():
+        if not _is_nan(trainer, name):
             return None
-        line = f"the loss {of} is nan ({name})"
+        remedy = "choose a lower hparams.lr, look for items that the network cannot take"
+        return self._refused_or_reported(pl_module, f"the loss {of} is nan ({name})", remedy)
+
+    def _check_watched(self, trainer: Trainer, pl_module: LightningModule, of: str) -> UserError | None:
+        """Return an error for a metric of the validation that is NaN and watched, by best.ckpt or early stopping."""
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            name = str(getattr(callback, "monitor", ""))
+            if not name.startswith("train_") and _is_nan(trainer, name):
+                remedy = "watch another metric, such as hparams.monitor=valid_loss hparams.monitor_mode=min"
+                return self._refused_or_reported(pl_module, f"hparams.monitor: {name} {of} is nan", remedy)
+        return None
+
+    def _refused_or_reported(self, pl_module: LightningModule, line: str, remedy: str) -> UserError | None:
         if getattr(pl_module, "skip_nonfinite", False):
             log.warning(line)
             return None
         allow = ", or allow it, model.skip_nonfinite=true" if hasattr(pl_module, "skip_nonfinite") else ""
-        return UserError(f"{line}: choose a lower hparams.lr, look for items that the network cannot take{allow}")
+        return UserError(f"{line}: {remedy}{allow}")
 
     def _check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         recent, self.recent = self.recent, []
@@ -84,3 +99,7 @@ class FiniteLoss(Callback):
             f"the loss is {float(loss)} at step {step} (epoch {trainer.current_epoch}, batch {batch}{items}): "
             f"choose a lower hparams.lr{skip}"
         )
+
+
+def _is_nan(trainer: Trainer, name: str) -> bool:
+    return name in trainer.callback_metrics and bool(trainer.callback_metrics[name].isnan())

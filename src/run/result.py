@@ -26,7 +26,9 @@ def best_of(trainer: "Trainer") -> Best | None:
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
             score, path = float(callback.best_model_score), Path(callback.best_model_path)
-            metrics = getattr(callback, "best_metrics", {}) or {str(callback.monitor): score}
+            monitor = str(callback.monitor)
+            metrics = getattr(callback, "best_metrics", {}) or {monitor: score}
+            score = float(metrics.get(monitor, score))  # Lightning takes NaN for the worst number
             index = getattr(callback, "best_epoch", None)
             return Best(path, score, None if index is None else index + 1, metrics)
     return None
