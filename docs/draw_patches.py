@@ -32,7 +32,7 @@ def draw(folder: Path, index: int, output: Path) -> None:
     figure, axes = pyplot.subplots(3, len(NUMBERS), figsize=(2.4 * len(NUMBERS), 6), height_ratios=(3, 3, 2))
     for number, (seen, mosaic, bars) in zip(NUMBERS, axes.T, strict=True):
         network.patch_num = number
-        corners = network.cutout.positions(image_BCHW.shape, index_B).values.tolist()
+        corners = network.cutout.positions(image_BCHW, index_B).values.tolist()
         seen.imshow(image_BCHW[0, 0].numpy(), cmap="gray", alpha=0.6)
         for y, x in corners:
             seen.add_patch(Rectangle((x - 0.5, y - 0.5), size, size, fill=False, edgecolor="tab:orange", alpha=0.6))

@@ -22,6 +22,11 @@ from task import metrics
 SRC = Path(__file__).parent
 TASK_MODULE = "model.TaskModule"
 CLASSIFICATION, MULTILABEL = "task.classification.Classification", "task.multilabel.Multilabel"
+SELECTIONS = {  # class -> its short name
+    "selection.random_places.RandomPlaces": "random",
+    "selection.grid.Grid": "grid",
+    "selection.all_places.AllPlaces": "all",
+}
 HYDRA_NOT_READY = "HydraConfig was not set"
 LISTS = ("callbacks", "loggers", "task")  # groups of which several options may be chosen
 
@@ -179,8 +184,11 @@ TABLE = (
     # runs of older versions lack it; fixed, as validations before and after a change could not be compared
     Setting("hparams.test_patch_num", _integer(1).or_null(), optional=True, fixed=True),
     Setting("model.name_suffix", optional=True, fixed=True),
-    Setting("hparams.patch_mode", _one_of("random", "grid", "all").or_null()),
-    Setting("hparams.patch_replace", _SWITCH),
+    # runs of older versions have them, others model/selection=
+    Setting("hparams.patch_mode", _one_of("random", "grid", "all").or_null(), optional=True),
+    Setting("hparams.patch_replace", _SWITCH, optional=True),
+    Setting("model.network.selection", optional=True, replaced=True),
+    Setting("model.network.selection.replace", _SWITCH, optional=True),
     Setting("hparams.pool", _NAMES),
     Setting("hparams.bits", _BITS, optional=True),
     # the data: a resumed run goes on with the same images
@@ -562,6 +570,30 @@ def holds_sets(data: DictConfig) -> bool:
     return any(data.get(name) is not None for name in ("train_bags", "set_size", "features"))
 
 
+def selection(config: DictConfig) -> tuple[str | None, bool]:
+    """Return what chooses the patches of the network, and whether it may take a place twice.
+
+    It is random, grid or all, the class of any other, or None where nothing is cut.
+    """
+    network: Any = OmegaConf.select(config, "model.network") or {}
+    if "selection" not in network and "patch_mode" in config.hparams:  # the config of an older version
+        return config.hparams.patch_mode, config.hparams.patch_replace
+    chosen = network.get("selection")
+    if chosen is None or network.get("sets"):
+        return None, False
+    if isinstance(chosen, str):  # network/settings.py refuses it
+        return chosen, False
+    target = str(chosen.get("_target_"))
+    return SELECTIONS.get(target, target), bool(chosen.get("replace", False))
+
+
+def draws_patches(config: DictConfig) -> bool:
+    """Return whether the network cuts as many patches as hparams.patch_num_min and its kind say."""
+    if OmegaConf.select(config, "model.network.patch_size") is None:
+        return False
+    return selection(config)[0] not in (None, "grid", "all")
+
+
 def lower_is_better(config: DictConfig) -> list[str]:
     """Return the names, without stage, of the results for which lower is better: loss, calibration_error.
 
@@ -580,8 +612,7 @@ def mixed_sizes(config: DictConfig) -> str:
     Return nothing where all sets have `hparams.test_patch_num` patches, and for networks that draw no patches.
     """
     hparams = config.hparams
-    draws = OmegaConf.select(config, "model.network.patch_size") is not None and hparams.patch_mode == "random"
-    if not draws or OmegaConf.select(config, "hparams.test_patch_num", default=0) is not None:
+    if not draws_patches(config) or OmegaConf.select(config, "hparams.test_patch_num", default=0) is not None:
         return ""
     smallest, largest = hparams.patch_num_min, hparams.patch_num_max
     return f"/n={smallest}-{largest}" if smallest < largest else ""

@@ -5,6 +5,7 @@ from configs import CONFIG, composed
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+import settings
 from process.errors import UserError
 from settings import TABLE, check
 
@@ -72,7 +73,7 @@ def test_every_network_takes_every_data_set_gray_and_coloured_or_is_refused(name
 
     config = composed(f"model={name}", f"data={data}", "data.mean=[0.5]", "data.std=[0.5]")
     network, features = config.model.network, config.data.get("features")
-    holds_sets = config.hparams.patch_mode is None
+    holds_sets = settings.holds_sets(config.data)
     for channels in (1, 3) if features is None else (None,):
         config.data.channels = channels
         if holds_sets and ("patch_size" not in network or network.position is not None):

@@ -106,7 +106,7 @@ def whole(tmp_path_factory):
 
 # In single precision, rounding decides which of two nearly equal elements is the maximum. Patches are drawn without
 # replacement: two equal ones differ by rounding, and the gradient of their standard deviation would be noise.
-EXACT = ("trainer.precision=64-true", "hparams.patch_replace=false", "hparams.patch_num_max=16")
+EXACT = ("trainer.precision=64-true", "model.network.selection.replace=false", "hparams.patch_num_max=16")
 
 
 @pytest.mark.parametrize("network", ["lenet", "patch_set"])

@@ -103,8 +103,8 @@ def test_a_network_of_whole_images_has_no_sizes(train, command):
 
 
 def test_no_more_patches_than_places_where_none_is_drawn_twice(train, command):
-    options = ("hparams.max_epochs=1", "hparams.patch_replace=false", "hparams.patch_num_max=16", "loggers=none")
-    folder = train("data=digits", *options)
+    once = ("model.network.selection.replace=false", "hparams.patch_num_max=16")
+    folder = train("data=digits", "hparams.max_epochs=1", *once, "loggers=none")
     assert command("evaluate", f"run={folder}") == 0  # at 1, 4, 16, 64: there are 16 places
     assert list(evaluation(folder)["sizes"]) == [f"test_accuracy/n={n}" for n in (1, 4, 16)]
 

@@ -54,7 +54,7 @@ def test_four_files_that_agree_with_the_network(patch_set, images, command, tmp_
     assert "as the run tests, on all 355 test images" in " ".join(shown.out.replace("│", " ").split())
     assert "Warning" not in shown.out + shown.err
 
-    network = network_of(patch_set, "model/position=learned", "hparams.patch_mode=all")
+    network = network_of(patch_set, "model/position=learned", "model/selection=all")
     with torch.no_grad():
         expected, patches, corners = network(images), *network.cut(images)
     session = onnxruntime.InferenceSession(tmp_path / "files" / "model.onnx")
@@ -93,7 +93,7 @@ def test_four_files_that_agree_with_the_network(patch_set, images, command, tmp_
         (["run=nowhere"], "no run folder"),
         ([], "which run? run=FOLDER"),
         (["run={}", "patches=random"], "patches=random: choose even"),
-        (["run={}", "patches=even", "hparams.patch_mode=grid"], "patches=even: this network draws no patches"),
+        (["run={}", "patches=even", "model/selection=grid"], "patches=even: this network draws no patches"),
         (["run={}", "formats.onnx=null", "formats.pt2=null"], "formats: none is left"),
         (["run={}", "formats=null"], "formats: none is left"),
         (["run={}", "formats.onnx=x"], "formats.onnx=x: null leaves it out"),
@@ -139,7 +139,7 @@ def test_what_an_earlier_export_left_is_named(patch_set, command, tmp_path, caps
 
 @pytest.mark.parametrize(("mode", "patches"), [("all", "all"), ("grid", "grid"), ("random", "even")])
 def test_patches_are_those_of_the_network_or_evenly_spaced(mode, patches):
-    config = composed("data=digits", f"hparams.patch_mode={mode}", "hparams.patch_size=3", "run=x", name="export")
+    config = composed("data=digits", f"model/selection={mode}", "hparams.patch_size=3", "run=x", name="export")
     (images, _) = interfaces(instantiate(config.model, _convert_="all").network, (1, 8, 8), config.patches)
     assert images.module.mode == patches
     assert images.module.num_patches == {"all": 36, "grid": 9, "even": 36}[patches]

@@ -20,6 +20,7 @@ from PIL import Image
 from runs import REPOSITORY, record
 from sklearn.datasets import load_digits
 
+ONCE = ("model.network.selection.replace=false", "hparams.patch_num_max=16")
 NAMES = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"]
 
 
@@ -76,6 +77,28 @@ def test_the_commands_own_yaml_is_that_of_its_code(cnn, photos, command, tmp_pat
     (folder / "source" / "config" / "hydra" / "help" / "predict.yaml").unlink()
     assert command("predict", f"run={folder}", f"input={photos}", "draws=1") == 0
     assert len(table(folder / "predictions.csv")) == 355
+
+
+def test_a_run_that_chose_its_patches_by_hparams_patch_mode_is_still_read(patch_set, photos, command, tmp_path):
+    folder = shutil.copytree(patch_set, tmp_path / "old")
+    config = folder / "source" / "config"
+    older = {
+        config / "config.yaml": ("  pool: [mean", "  patch_mode: random\n  patch_replace: true\n  pool: [mean"),
+        config / "model" / "patch_set.yaml": (
+            "  sets: ${holds_sets:}",
+            "  patch_mode: ${hparams.patch_mode}\n  patch_replace: ${hparams.patch_replace}",
+        ),
+    }
+    for path, (new, old) in older.items():
+        text = path.read_text().replace("  - selection: random # which patches of an image are cut\n", "")
+        assert text.count(new) == 1
+        path.write_text(text.replace(new, old))
+    shutil.rmtree(config / "model" / "selection")
+    for run, file in ((patch_set, "new.csv"), (folder, "old.csv")):
+        assert command("predict", f"run={run}", f"input={photos}", "draws=1", f"output={file}") == 0
+    assert (tmp_path / "new.csv").read_bytes() == (tmp_path / "old.csv").read_bytes()
+    assert command("predict", f"run={folder}", f"input={photos}", "hparams.patch_mode=grid", "output=grid.csv") == 0
+    assert "spread" not in table(tmp_path / "grid.csv")[0]
 
 
 def test_draws_depend_on_the_image_alone(patch_set, photos, command, tmp_path):
@@ -206,9 +229,9 @@ def test_needs_no_training_data(command, tmp_path, capsys):
         (["run={}", "input=3.png", "draws=0"], "draws=0: must be a whole number >= 1"),
         (["run={}", "input=3.png", "patch_num=0"], "patch_num=0: must be a whole number >= 1"),
         (["run={}", "input=3.png", "patch_num=100000000000000"], "need too much memory: choose a smaller"),
-        (["run={}", "input=3.png", "hparams.patch_replace=false", "hparams.patch_num_max=16", "patch_num=17"], "<= 16"),
-        (["run={}", "input=3.png", "hparams.patch_mode=grid", "patch_num=4"], "does not draw patches"),
-        (["run={}", "input=3.png", "hparams.patch_mode=null"], "patch_mode=null is for bags"),
+        (["run={}", "input=3.png", *ONCE, "patch_num=17"], "<= 16"),
+        (["run={}", "input=3.png", "model/selection=grid", "patch_num=4"], "does not draw patches"),
+        (["run={}", "input=3.png", "model.network.selection=null"], "this network cuts no patches"),
         (["run={}", "input=3.png", "ckpt={}/run.json"], "cannot read the checkpoint"),
         (["run={}", "input=3.png", "model=cnn"], "does not fit"),
         (["run={}", "inptu=3.png"], "did you mean input?"),

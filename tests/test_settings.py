@@ -26,8 +26,6 @@ VALID = {
         "patch_size": 8,
         "patch_num_min": 3,
         "patch_num_max": 3,
-        "patch_mode": "random",
-        "patch_replace": True,
         "pool": ["mean"],
     },
     "data": {
@@ -58,13 +56,23 @@ VALID = {
     },
     "task_weights": {},
     "verbosity": 1,
-    "model": {"_target_": "model.TaskModule", "network": {"_target_": "network.patch_set.PatchSet", "patch_size": 8}},
+    "model": {
+        "_target_": "model.TaskModule",
+        "network": {
+            "_target_": "network.patch_set.PatchSet",
+            "patch_size": 8,
+            "sets": False,
+            "selection": {"_target_": "selection.random_places.RandomPlaces", "replace": True},
+        },
+    },
 }
 
+GRID = "model.network.selection._target_=selection.grid.Grid"
 BAGS = OmegaConf.merge(
     VALID,
     {
-        "hparams": {"patch_mode": None, "patch_size": 8},
+        "hparams": {"patch_size": 8},
+        "model": {"network": {"sets": True}},
         "data": {
             "image_size": [8, 8],
             "target_digit": 0,
@@ -266,7 +274,7 @@ def test_bags_of_one_are_valid():
         ("data.train_bags=0", "a whole number >= 1"),
         ("data.train_bags=null", "data.train_bags=null: must be a whole number >= 1"),
         ("data.test_bags=1.5", "a whole number >= 1"),
-        ("hparams.patch_mode=random", "hparams.patch_mode=random: this data set holds bags, nothing is cut: hparams"),
+        (GRID, "model/selection=grid: this data set holds bags, nothing is cut: leave it out"),
         ("hparams.patch_size=7", "hparams.patch_size=7: nothing is cut out of the 8x8 images of a set: choose 8"),
     ],
 )
@@ -281,7 +289,8 @@ def test_bags_are_not_for_networks_that_see_one_image():
 
 
 def test_images_are_not_for_networks_of_sets_that_cut_nothing():
-    refused(OmegaConf.create(VALID), "hparams.patch_mode=null", "holds images: choose random, grid or all")
+    remedy = "holds images: choose model/selection=random, grid or all"
+    refused(OmegaConf.create(VALID), "model.network.selection=null", remedy)
 
 
 def test_a_patch_size_that_no_network_uses_is_not_compared_with_the_images():
@@ -321,7 +330,7 @@ RANGE = OmegaConf.merge(VALID, {"hparams": {"patch_num_min": 1, "patch_num_max":
         ([], "/n=1-64"),
         (["hparams.patch_num_min=64"], ""),
         (["hparams.test_patch_num=16"], ""),
-        (["hparams.patch_mode=grid"], ""),
+        ([GRID], ""),
         (["model.network.patch_size=null"], ""),
     ],
 )

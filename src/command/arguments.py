@@ -341,7 +341,8 @@ def without(recorded: list[str], new: list[str]) -> list[str]:
     Hydra refuses a group that is chosen twice, and settings that the new option does not have.
     """
     again = {argument.partition("=")[0] for argument in new}
-    replaced = {group.replace("/", ".") for group in again} & set(table.names("replaced"))
+    nodes = {node for group in again for node in (group.replace("/", "."), group.replace("model/", "model.network."))}
+    replaced = nodes & set(table.names("replaced"))
     parts = tuple(f"{group}." for group in replaced)
     return [
         override

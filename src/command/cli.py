@@ -28,7 +28,7 @@ from process.text import printable, shorten_words
 from run.folder import locked, make_run_folder, remove_unused, run_copy
 from run.record import describe_error
 from run.sweep_record import write_start
-from settings import SettingError, check, leaves, mixed_sizes, names
+from settings import SettingError, check, holds_sets, leaves, mixed_sizes, names
 
 full_error = False  # whether the user has set HYDRA_FULL_ERROR
 made_folders: list[Path] = []
@@ -217,6 +217,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("checked", _checked, replace=True)
     # facts that only the data knows: ${call:datamodule.class_folders.count_classes,${data.root}}
     OmegaConf.register_new_resolver("call", _call, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("holds_sets", lambda *, _root_: holds_sets(_root_.data), replace=True)
     OmegaConf.register_new_resolver("mixed_sizes", lambda *, _root_: mixed_sizes(_root_), replace=True)
     OmegaConf.register_new_resolver("tensor_weights", _tensor_weights, replace=True)
     OmegaConf.register_new_resolver("num_outputs", _num_outputs, replace=True)

@@ -39,7 +39,7 @@ ALIASES = {  # a name in other projects -> our setting or group
     "recipe": "experiment",
 }
 OPTION_ALIASES = {"cuda": "gpu", "lenet5": "lenet", "vgg": "vgg11", "cifar": "CIFAR10", "cosine_annealing": "cosine"}
-PARTS = ("pool", "embed", "encoder", "position")  # of a network of patches: model/pool=...
+PARTS = ("selection", "pool", "embed", "encoder", "position")  # of a network of patches: model/pool=...
 EXAMPLES = {"hparams": "hparams.lr=0.01 hparams.batch_size=64", "optimizer": "+optimizer.weight_decay=0.01"}
 ALREADY_THERE = re.compile(  # Hydra's words for `+name=` where `name=` was meant
     r"An item is already at '([^']+)'|^(\S+) appears more than once|^Multiple values for (\S+)\. To override"
@@ -111,6 +111,10 @@ def right_words(name: str, value: str) -> list[str] | None:
         if part == "pool" and value and "[" not in value:
             lists = [f"[{each}]" for each in values] if set(SWEEPS) & set(typed) else [f"[{value}]"]
             return [f"hparams.pool={','.join(lists)}"]
+    if part == "patch_mode" and "null" not in values:
+        return [f"model/selection={value}"]
+    if part == "patch_replace":
+        return [f"model.network.selection.replace={value}"]
     if name in ("optimizer", "model.optimizer"):
         known = {optimizer.lower(): optimizer for optimizer in OPTIMIZERS}
         chosen = [known.get(each.rpartition(".")[2].lower(), "") for each in values]
@@ -203,6 +207,8 @@ def for_setting(name: str, known_settings: Callable[[], Iterable[str]]) -> str:
     word = word_of(name)
     if right := right_words(name, word.partition("=")[2]):
         return f"{name}: no such setting; type: {corrected(word, *right)}"
+    if name == "hparams.patch_mode":
+        return f"{word}: leave it out: of data that are sets already nothing is cut; of images, choose model/selection="
     known = [other for other in known_settings() if other != name]  # a setting of other data or another model
     if close := ALIASES.get(name) or nearest(name, known):
         return f"{name}: no such setting; did you mean {close}? (to add a new one: +{name}=...)"

@@ -63,7 +63,7 @@ LISTED = {
     *(f"pytorch_lightning.profilers.{name}" for name in ("SimpleProfiler", "AdvancedProfiler", "PassThroughProfiler")),
     *(f"pytorch_lightning.strategies.{name}" for name in ("DDPStrategy", "FSDPStrategy", "SingleDeviceStrategy")),
 }
-READERS = {"datamodule", "model", "network", "set_module", "task", "torch", "torchmetrics", "torchvision"}
+READERS = {"datamodule", "model", "network", "selection", "set_module", "task", "torch", "torchmetrics", "torchvision"}
 # arguments that name what is written; in a stranger's config they are those of this repository
 WRITTEN = {"dirpath", "dirname", "folder", "filename", "path", "save_dir", "log_dir", "store", "default_root_dir"}
 PLAIN = re.compile(r"(?<!\\)\$\{[.\w\[\]-]+\}")  # ${hparams.lr}

@@ -3,7 +3,7 @@
 from omegaconf import DictConfig, OmegaConf
 
 from process.errors import UserError
-from settings import holds_sets
+from settings import SELECTIONS, holds_sets
 
 
 def check(config: DictConfig) -> None:
@@ -61,7 +61,7 @@ def _numbers(values: list[float]) -> str:
 
 def _check_sets(config: DictConfig) -> None:
     """Raise a UserError for settings that do not fit data whose items are sets already."""
-    data, size, mode = config.data, config.hparams.patch_size, config.hparams.patch_mode
+    data, size = config.data, config.hparams.patch_size
     vectors = data.get("features") is not None
     if not holds_sets(data):
         if data.get("max_elements") is not None:
@@ -77,10 +77,14 @@ def _check_sets(config: DictConfig) -> None:
         )
     if vectors and (data.crop_padding > 0 or data.flip):
         raise UserError(f"{name} are neither cropped nor flipped: data.crop_padding=0 data.flip=false")
-    if mode is not None:
+    recorded = config.hparams.get("patch_mode")  # by an older version
+    if recorded is not None:
         raise UserError(
-            f"hparams.patch_mode={mode}: this data set holds {name}, nothing is cut: hparams.patch_mode=null"
+            f"hparams.patch_mode={recorded}: this data set holds {name}, nothing is cut: hparams.patch_mode=null"
         )
+    chosen = OmegaConf.select(config, "model.network.selection._target_")
+    if (kind := SELECTIONS.get(chosen, chosen)) not in (None, "random"):
+        raise UserError(f"model/selection={kind}: this data set holds {name}, nothing is cut: leave it out")
     if vectors:
         return
     height, width = data.image_size

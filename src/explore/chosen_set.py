@@ -99,7 +99,7 @@ def draw_corners(network: Any, image_CHW: Tensor, index: int, number: int | None
     if number is not None:
         cutout.count = number
     cutout.seed += 7919 * redraws
-    corners = cutout.positions((1, *image_CHW.shape), torch.tensor([index])).values
+    corners = cutout.positions(image_CHW[None], torch.tensor([index])).values
     return [(y, x) for y, x in corners.tolist()]
 
 

@@ -131,7 +131,7 @@ def _controls(run: OpenedRun) -> int | None:
         else:
             columns[0].caption("A patch has only one place.")
     else:
-        columns[0].caption(f"patch_mode={run.network.cutout.mode} determines the patches.")
+        columns[0].caption(f"model/selection={run.network.cutout.mode} determines the patches.")
     set_buttons(columns[1:4], draws=run.has_free_patch_num)
     state.setdefault("click_does", TOGGLE)
     columns[4].segmented_control("A click on the image", [TOGGLE, ADD], key="click_does", required=True)

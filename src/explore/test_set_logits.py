@@ -62,7 +62,7 @@ def compute_logits(run: OpenedRun, index_M: Tensor, patch_num: int | None, progr
             cutout = copy(run.network.cutout)  # several people may look at the same network
             if patch_num is not None:
                 cutout.count = patch_num
-            corners = cutout.positions(images.shape, index_B)
+            corners = cutout.positions(images, index_B)
             logits_BK = run.network.read(run.network.encode(cutout.cut(images, corners), corners))
         else:
             logits_BK = split_outputs(run.network(images, index_B))[0]

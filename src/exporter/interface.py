@@ -33,7 +33,7 @@ class Images:
             patches = patches or own_mode(network)
             if patches == "even" and not draws_patches(network):
                 own = own_mode(network)
-                raise UserError(f"patches=even: this network draws no patches, it cuts hparams.patch_mode={own}")
+                raise UserError(f"patches=even: this network draws no patches, it cuts those of model/selection={own}")
             self.module = FixedPatches(network, image_size, patches)
             self.words = f"images, {self.module.num_patches} patches of each (patches={patches})"
 

@@ -40,7 +40,7 @@ class FixedPatches(nn.Module):
             corners_P2 = evenly_spaced(patch_num_range(own)[1], rows, columns)
         else:
             cutout = PatchCutout(self.size, mode=mode)
-            corners_P2 = cutout.positions((1, 1, *image_size), torch.zeros(1, dtype=torch.int64)).values
+            corners_P2 = cutout.positions(torch.empty(1, 1, *image_size), torch.zeros(1, dtype=torch.int64)).values
         self.register_buffer("corners", corners_P2, persistent=False)
         first_R, first_X = (corners_P2[:, axis].unique() for axis in (0, 1))
         self.register_buffer("rows", self._pixels(first_R), persistent=False)

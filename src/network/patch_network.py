@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from inspect import Parameter, signature
 from typing import Any
 
@@ -13,6 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from network.normalize import Normalize, NormalizeVectors
+from selection.all_places import AllPlaces
+from selection.grid import Grid
+from selection.random_places import RandomPlaces
 from set_module.patch_cutout import PatchCutout
 from set_module.patch_heat_map import heat_map
 from set_module.set_batch import SetBatch
@@ -22,20 +26,22 @@ from set_module.set_sequential import SetSequential
 class PatchNetwork(nn.Module, ABC):
     """y = read(encoder({embed(x_i) + position(c_i)})), x_i patches of the image with corners c_i.
 
-    A factory builds each part: embed(channels=C, patch_size=p) makes a module [N, C, p, p] -> [N, D],
+    A factory builds each part: selection(size=p, count=(lo, hi), test_count=n, seed=s, **facts of the images) makes a
+    PatchCutout, which says which patches are cut, embed(channels=C, patch_size=p) a module [N, C, p, p] -> [N, D],
     position(features=D, places=(rows, columns)) one [N, 2] -> [N, D] (None: positions are unknown),
     encoder(in_features=D) a set module (None: no patch depends on another); all have `out_features`.
-    uint8 [B, C, H, W], or a SetBatch of uint8 [N, C, p, p] that is a set already, -> [B, K]. With patch_mode None all
-    inputs are such sets (MNIST bags). In evaluation mode test_patch_num patches are drawn of each image (None: as many
-    as in training). Raises ValueError for arguments that PatchCutout refuses, for a patch larger than the image, and
-    for a position without a cut-out.
+    uint8 [B, C, H, W], or a SetBatch of uint8 [N, C, p, p] that is a set already, -> [B, K]. In evaluation mode
+    test_patch_num patches are drawn of each image (None: as many as in training). Raises ValueError for arguments that
+    the selection refuses, for a patch larger than the image, and for a position without a selection.
 
     Args:
         features: F, if the elements are vectors: the inputs are a SetBatch of float [N, F], mean and std are those of
-            each feature, embed(features=F) makes a module [N, F] -> [N, D], and patch_mode is None. The facts of
-            images, channels, image_size and patch_size, are not used.
+            each feature, embed(features=F) makes a module [N, F] -> [N, D], and nothing is cut. The facts of images,
+            channels, image_size and patch_size, are not used.
+        sets: whether all inputs are sets already (MNIST bags): the selection is not used. So it is if that is None.
         returns: what the network returns besides its output, some of `other_outputs`. If any, it returns a dictionary
             of `output` [B, K] and these, each a SetBatch of the elements.
+        patch_mode, patch_replace: the selection in the config of an older version: random, grid, all or None.
     """
 
     def __init__(
@@ -49,23 +55,28 @@ class PatchNetwork(nn.Module, ABC):
         patch_num_max: int,
         seed: int,
         embed: Callable[..., Any],
-        patch_mode: str | None = "random",
-        patch_replace: bool = True,
+        selection: Callable[..., Any] | None = RandomPlaces,
+        sets: bool = False,
         test_patch_num: int | None = None,
         position: Callable[..., Any] | None = None,
         encoder: Callable[..., Any] | None = None,
         features: int | None = None,
         returns: Sequence[str] = (),
+        patch_mode: str | None = "",
+        patch_replace: bool = True,
     ) -> None:
         super().__init__()
-        if patch_mode is None and position is not None:
+        if patch_mode != "":
+            selection = _recorded_selection(patch_mode, patch_replace)
+        selection = None if sets else selection
+        if selection is None and position is not None:
             raise ValueError("the data are sets already, whose elements have no places: leave out the position")
         self.cutout: PatchCutout | None = None
         places: list[int] = []
         normalize: nn.Module
         if features is not None:
-            if patch_mode is not None:
-                raise ValueError(f"{patch_mode=}: the elements are vectors, nothing is cut: patch_mode=None")
+            if selection is not None:
+                raise ValueError("the elements are vectors, nothing is cut: sets=True")
             embedding, normalize = _embedding(embed, features=features), NormalizeVectors(mean, std, features)
         elif channels is None or image_size is None or patch_size is None:
             raise ValueError(
@@ -75,10 +86,10 @@ class PatchNetwork(nn.Module, ABC):
             for name, length in zip(("height", "width"), image_size, strict=True):
                 if patch_size > length:
                     raise ValueError(f"{patch_size=} exceeds the image {name} {length}: choose <= {length}")
-            if patch_mode is not None:
-                count = (patch_num_min, patch_num_max) if patch_mode == "random" else None
-                test_count = test_patch_num if patch_mode == "random" else None
-                self.cutout = PatchCutout(patch_size, count, seed, patch_mode, patch_replace, test_count)
+            if selection is not None:
+                counts = {"count": (patch_num_min, patch_num_max), "test_count": test_patch_num}
+                images = {"channels": channels, "image_size": image_size, "mean": mean, "std": std}
+                self.cutout = selection(size=patch_size, seed=seed, **counts, **images)
             places = [side - patch_size + 1 for side in image_size]
             embedding = _embedding(embed, channels=channels, patch_size=patch_size)
             normalize = Normalize(mean, std, channels)
@@ -96,7 +107,7 @@ class PatchNetwork(nn.Module, ABC):
         """Return the smallest and the largest number of patches; it may be set to a number or a pair.
 
         In evaluation mode it is the number in evaluation, in training mode that in training.
-        Networks with a fixed number (patch_mode grid, all or None) have no such attribute: hasattr is false.
+        Networks with a fixed number (grid, all, or no selection) have no such attribute: hasattr is false.
         """
         if self.cutout is None or self.cutout.count is None:
             raise AttributeError("patch_num")
@@ -146,7 +157,7 @@ class PatchNetwork(nn.Module, ABC):
         assert cutout is not None
         cutout.count = max(numbers)
         index_B = torch.arange(len(images_BCHW)) if index_B is None else index_B
-        corners = cutout.positions(images_BCHW.shape, index_B.to(images_BCHW.device))
+        corners = cutout.positions(images_BCHW, index_B.to(images_BCHW.device))
         embedded, encoder = self._embed_each(cutout.cut(images_BCHW, corners), corners), self.encoder
         features = {n: embedded.prefix(n) if n < embedded.max_len else embedded for n in numbers}
         return {n: self.read(each if encoder is None else encoder(each)) for n, each in features.items()}
@@ -156,10 +167,10 @@ class PatchNetwork(nn.Module, ABC):
         if isinstance(inputs, SetBatch):
             return inputs, None
         if self.cutout is None:
-            raise ValueError("patch_mode is null, so the data must be sets: choose random, grid or all to cut images")
+            raise ValueError("this network has no selection, so the data must be sets: give it one to cut images")
         if index_B is None:
             index_B = torch.arange(len(inputs))
-        corners = self.cutout.positions(inputs.shape, index_B.to(inputs.device))
+        corners = self.cutout.positions(inputs, index_B.to(inputs.device))
         return self.cutout.cut(inputs, corners), corners
 
     def encode(self, patches: SetBatch, corners: SetBatch | None = None) -> SetBatch:
@@ -211,6 +222,12 @@ class PatchNetwork(nn.Module, ABC):
     @abstractmethod
     def read(self, features: SetBatch) -> Tensor:
         """Return the logits [B, K] of the features [N, D]."""
+
+
+def _recorded_selection(mode: str | None, replace: bool) -> Callable[..., Any] | None:
+    """Return the selection that a config of an older version names by its patch_mode and patch_replace."""
+    known: dict[str, Any] = {"random": partial(RandomPlaces, replace=replace), "grid": Grid, "all": AllPlaces}
+    return None if mode is None else known[mode]
 
 
 def _embedding(embed: Callable[..., Any], **element: int) -> Any:

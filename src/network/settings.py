@@ -5,9 +5,9 @@ import math
 from omegaconf import DictConfig, OmegaConf
 
 from process.errors import UserError
-from settings import SettingError, holds_sets
+from settings import SettingError, draws_patches, holds_sets, selection
 
-PARTS = ("embed", "position", "encoder", "pool")
+PARTS = ("selection", "embed", "position", "encoder", "pool")
 OF_PATCHES_ALONE = ("network.cnn_embed.CNNEmbed",)  # embeddings that take no vectors
 
 
@@ -19,12 +19,24 @@ def check(config: DictConfig) -> None:
     vectors = OmegaConf.select(config, "data.features") is not None
     if "patch_size" not in config.model.network:  # a network of whole images
         return
+    _refuse_renamed(config)
     for part in PARTS:
         if isinstance(chosen := config.model.network.get(part), str):
             raise SettingError(f"model.network.{part}", chosen, f"model/{part}= chooses it")
     _check_elements(config, vectors)
     if not vectors:
         _check_patches(config)
+
+
+def _refuse_renamed(config: DictConfig) -> None:
+    """Raise a UserError for settings of an older version in a YAML file or an argument of this one."""
+    if "selection" not in config.model.network:  # the config of an older run
+        return
+    for name, now in (("patch_mode", "model/selection="), ("patch_replace", "model.network.selection.replace=")):
+        if name in config.hparams:
+            value = str(config.hparams[name]).lower()
+            remedy = "leave it out" if value == "none" else f"it is {now}{value} now"
+            raise SettingError(f"hparams.{name}", value, remedy)
 
 
 def _check_elements(config: DictConfig, vectors: bool) -> None:
@@ -36,7 +48,7 @@ def _check_elements(config: DictConfig, vectors: bool) -> None:
         raise UserError(f"the elements of this data set are {kind}: {given}")
     if vectors and OmegaConf.select(config, "model.network.embed._target_") in OF_PATCHES_ALONE:
         raise UserError("model/embed=cnn takes patches of images, and the elements are vectors: choose model/embed=mlp")
-    if config.hparams.patch_mode is None and network.get("position") is not None:
+    if selection(config)[0] is None and network.get("position") is not None:
         raise UserError(
             "the data are sets already, whose elements have no places: choose model=patch_set model/position=none"
         )
@@ -44,7 +56,8 @@ def _check_elements(config: DictConfig, vectors: bool) -> None:
 
 def _check_patches(config: DictConfig) -> None:
     hparams, data = config.hparams, config.data
-    smallest, largest, size, mode = (hparams[f"patch_{name}"] for name in ("num_min", "num_max", "size", "mode"))
+    smallest, largest, size = (hparams[f"patch_{name}"] for name in ("num_min", "num_max", "size"))
+    kind, replace = selection(config)
     if smallest > largest:
         raise UserError(
             f"hparams.patch_num_min={smallest} exceeds hparams.patch_num_max={largest}: choose a minimum <= the maximum"
@@ -59,13 +72,14 @@ def _check_patches(config: DictConfig) -> None:
         )
     places = math.prod(side - size + 1 for side in data.image_size)
     numbers = {"patch_num_max": largest, "test_patch_num": OmegaConf.select(hparams, "test_patch_num")}
-    for name, number in numbers.items() if mode == "random" and not hparams.patch_replace else ():
+    for name, number in numbers.items() if draws_patches(config) and not replace else ():
         if number is not None and number > places:
             raise UserError(
                 f"hparams.{name}={number} exceeds the {places} places of a {size}x{size} patch: "
-                f"choose <= {places}, or hparams.patch_replace=true"
+                f"choose <= {places}" + (", or model.network.selection.replace=true" if kind == "random" else "")
             )
-    if mode is None and not holds_sets(data):
+    if kind is None and not holds_sets(data):
+        where = "model/selection=" if "selection" in config.model.network else "hparams.patch_mode="
         raise UserError(
-            "hparams.patch_mode=null is for bags, and this data set holds images: choose random, grid or all"
+            f"this network cuts no patches, and this data set holds images: choose {where}random, grid or all"
         )

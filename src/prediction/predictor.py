@@ -39,7 +39,7 @@ class Predictor(LightningModule):
             raise UserError(f"patch_num={patch_num}: this network does not draw patches: leave it out")
         limit = patch_num_limit(network)
         if limit and patch_num > limit:
-            raise UserError(f"patch_num={patch_num}: must be <= {limit} (hparams.patch_replace=false)")
+            raise UserError(f"patch_num={patch_num}: must be <= {limit}, as no place is taken twice")
         network.patch_num = patch_num
 
     def predict_step(self, batch: tuple[Tensor, Tensor, Any], batch_idx: int) -> tuple[Any, Any]:

@@ -41,7 +41,7 @@ class PatchCutout(nn.Module):
         super().__init__()
         _check_size(size)
         if mode not in ("random", "grid", "all"):
-            raise ValueError(f"patch_mode={mode!r}: choose random, grid or all")
+            raise ValueError(f"mode={mode!r}: choose random, grid or all")
         self.size, self.seed, self.mode, self.replace = size, seed, mode, replace
         self.train_count: tuple[int, int] | None = None
         self.test_count: tuple[int, int] | None = None  # None: as in training
@@ -68,33 +68,43 @@ class PatchCutout(nn.Module):
 
     def _checked(self, count: int | Sequence[int]) -> tuple[int, int]:
         if self.mode != "random":
-            raise ValueError(f"patch_num={count!r}: patch_mode={self.mode} says how many patches there are")
+            raise ValueError(f"patch_num={count!r}: {self.mode!r} says how many patches there are")
         return _range(count)
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
+    @property
+    def present_epoch(self) -> int:
+        """Return the epoch for the random numbers, which in evaluation mode are those of no epoch."""
+        return self.epoch if self.training else FIXED
+
+    def drawn_lengths(self, index_B: Tensor) -> tuple[Tensor, Tensor, Tensor, int]:
+        """Return the numbers of patches [B], the image and the number of each patch [N], and the largest number."""
+        assert self.count is not None
+        lo, hi = self.count
+        if lo == hi:
+            lengths_B = torch.full_like(index_B, lo)
+        else:
+            lengths_B = lo + random_int(hi - lo + 1, self.seed, self.present_epoch, index_B, draw=0)
+        return lengths_B, *_numbered(lengths_B, lo, hi)
+
     def forward(self, images_BCHW: Tensor, index_B: Tensor | None = None) -> SetBatch:
         if index_B is None:
             index_B = torch.arange(len(images_BCHW))
-        return self.cut(images_BCHW, self.positions(images_BCHW.shape, index_B.to(images_BCHW.device)))
+        return self.cut(images_BCHW, self.positions(images_BCHW, index_B.to(images_BCHW.device)))
 
     def cut(self, images_BCHW: Tensor, corners: SetBatch) -> SetBatch:
         """Cut the patches whose upper left corners are given."""
         return _cut(images_BCHW, corners, self.size)
 
-    def positions(self, images_shape: Sequence[int], index_B: Tensor) -> SetBatch:
+    def positions(self, images_BCHW: Tensor, index_B: Tensor) -> SetBatch:
         """Return the upper left corners of the patches: SetBatch of rows and columns [N, 2]."""
-        rows, columns = _places(images_shape, self.size)
+        rows, columns = places(images_BCHW.shape, self.size)
         if self.count is None:
-            return self._same_for_all(images_shape, index_B.device)
-        epoch = self.epoch if self.training else FIXED
-        lo, hi = self.count
-        if lo == hi:
-            lengths_B = torch.full_like(index_B, lo)
-        else:
-            lengths_B = lo + random_int(hi - lo + 1, self.seed, epoch, index_B, draw=0)
-        set_N, number_N, max_len = _numbered(lengths_B, lo, hi)
+            return self._same_for_all(images_BCHW.shape, index_B.device)
+        epoch, (_, hi) = self.present_epoch, self.count
+        lengths_B, set_N, number_N, max_len = self.drawn_lengths(index_B)
         if self.replace:
             index_N = index_B.index_select(0, set_N)
             place_N = random_int(rows * columns, self.seed, epoch, index_N, draw=1 + number_N)
@@ -133,7 +143,7 @@ def cutout_patch2d(
     _check_size(patch_size)
     if len(images_BCHW) == 0:
         raise ValueError("no image was given: a SetBatch has at least one set")
-    rows, columns = _places(images_BCHW.shape, patch_size)
+    rows, columns = places(images_BCHW.shape, patch_size)
     device = generator.device if generator is not None else images_BCHW.device
     lengths_B = torch.randint(lo, hi + 1, (len(images_BCHW),), generator=generator, device=device)
     set_N, number_N, max_len = _numbered(lengths_B, lo, hi)
@@ -169,7 +179,8 @@ def _numbered(lengths_B: Tensor, lo: int, hi: int) -> tuple[Tensor, Tensor, int]
     return set_N, torch.arange(total, device=lengths_B.device) - first_B.index_select(0, set_N), max_len
 
 
-def _places(images_shape: Sequence[int], size: int) -> tuple[int, int]:
+def places(images_shape: Sequence[int], size: int) -> tuple[int, int]:
+    """Return the numbers of rows and columns of places; raise a ValueError if a patch is larger than the images."""
     if len(images_shape) != 4:
         raise ValueError(f"images of shape {list(images_shape)}: give a batch [B, C, H, W]")
     for name, length in zip(("height", "width"), images_shape[2:], strict=True):

@@ -188,3 +188,23 @@ def test_the_reason_why_a_module_cannot_be_imported_is_named(tmp_path, monkeypat
 def test_no_logger_is_an_empty_list_but_a_task_is_needed():
     assert "did you mean loggers=[]?" in hints.for_option("loggers", "null")
     assert hints.for_option("task", "none").startswith("task=none: no such option (there are classification, ")
+
+
+@pytest.mark.parametrize(
+    ("word", "now"),
+    [
+        ("hparams.patch_mode=grid", "model/selection=grid"),
+        ("hparams.patch_mode=grid,all", "model/selection=grid,all"),
+        ("hparams.patch_replace=false", "model.network.selection.replace=false"),
+    ],
+)
+def test_settings_that_are_options_of_a_selection_now(typed, word, now):
+    typed("data=digits", word)
+    name = word.partition("=")[0]
+    line = hints.for_setting(name, known)
+    assert line == f"{name}: no such setting; type: python src/train.py data=digits {now}"
+
+
+def test_data_that_are_sets_need_no_word_about_it(typed):
+    typed("hparams.patch_mode=null")
+    assert hints.for_setting("hparams.patch_mode", known).startswith("hparams.patch_mode=null: leave it out")

@@ -7,7 +7,7 @@ from process.errors import UserError
 
 def config(**data):
     facts = {"channels": 3, "mean": [0.5, 0.5, 0.5], "std": [0.25]}
-    return OmegaConf.create({"data": facts | data, "hparams": {"patch_size": 15, "patch_mode": "random"}})
+    return OmegaConf.create({"data": facts | data, "hparams": {"patch_size": 15}})
 
 
 @pytest.mark.parametrize("facts", [{}, {"mean": [0], "std": [1]}, {"mean": [1.0], "channels": 1}])
@@ -51,10 +51,11 @@ def sets(hparams=(), network=None, **data):
     facts = {"features": 2, "channels": None, "image_size": None, "mean": [5.0], "std": [0.5, 7.0], "set_size": [1, 3]}
     model = {"network": network or {"patch_size": None}}
     augmentation = {"crop_padding": 0, "flip": False}
-    base = {"hparams": {"patch_size": None, "patch_mode": None} | dict(hparams), "model": model}
+    base = {"hparams": {"patch_size": None} | dict(hparams), "model": model}
     return OmegaConf.create(base | {"data": facts | augmentation | data})
 
 
+GRID = {"patch_size": None, "selection": {"_target_": "selection.grid.Grid"}}
 IMAGES = {"features": None, "channels": 1, "image_size": [28, 28], "std": [1.0], "mean": [0.5]}
 
 
@@ -66,7 +67,7 @@ def test_sets_of_vectors_and_of_images_pass(data):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"hparams": {"patch_mode": "grid"}}, "patch_mode=grid: this data set holds vectors, nothing is cut"),
+        ({"network": GRID}, "selection=grid: this data set holds vectors, nothing is cut"),
         ({"flip": True}, "vectors are neither cropped nor flipped: data.crop_padding=0 data.flip=false"),
         ({"crop_padding": 2}, "vectors are neither cropped nor flipped"),
         ({"mean": [1, 2, 3]}, "data.mean=[1, 2, 3]: give 1 number, or 2, as data.features=2"),

@@ -20,6 +20,7 @@ from network.masked_autoencoder import MaskedAutoencoder
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
 from process.errors import UserError
+from selection.grid import Grid
 from set_module.position import SinusoidalPosition
 from set_module.reduce_pool import ReducePool
 from set_module.set_batch import SetBatch
@@ -78,7 +79,7 @@ def test_bags_are_given_to_networks_of_bags(tmp_path):
         return flat
 
     pool = lambda in_features: ReducePool(in_features, reductions=["mean"])  # noqa: E731
-    count = {"patch_size": 8, "patch_num_min": 1, "patch_num_max": 4, "seed": 0, "patch_mode": None}
+    count = {"patch_size": 8, "patch_num_min": 1, "patch_num_max": 4, "seed": 0, "sets": True}
     network = PatchSet(**FACTS, **count, embed=embed, pool=pool).eval()
     assert len(set(random_input(network, 32, [1, 8, 8], seed=0).lengths.tolist())) > 3
     ((path, interface, _),) = Exporter(1, [8, 8], "grid", {"pt2": PT2()}).export(network, TASK, tmp_path, {}, None)
@@ -88,7 +89,7 @@ def test_bags_are_given_to_networks_of_bags(tmp_path):
 
 def test_sets_of_vectors_are_values_and_a_mask(tmp_path):
     pool = lambda in_features: ReducePool(in_features, reductions=["mean"])  # noqa: E731
-    count = {"patch_size": None, "patch_num_min": 1, "patch_num_max": 4, "seed": 0, "patch_mode": None}
+    count = {"patch_size": None, "patch_num_min": 1, "patch_num_max": 4, "seed": 0, "sets": True}
     facts = {**FACTS, "channels": None, "image_size": None, "features": 2, "num_outputs": 1}
     network = PatchSet(**facts, **count, embed=IdentityEmbed, pool=pool).eval()
     sets = SetBatch(torch.arange(10.0).reshape(5, 2), [1, 4])
@@ -122,7 +123,7 @@ def test_a_masked_autoencoder_is_exported_with_the_mean_features_of_all_patches(
     facts = {"channels": 1, "image_size": [8, 8], "mean": [0.5], "std": [0.5], "seed": 0, "patch_size": 4}
     parts = {"embed": partial(MLPEmbed, widths=[8]), "position": SinusoidalPosition, "heads": 2}
     torch.manual_seed(0)
-    network = MaskedAutoencoder(**facts, **parts, patch_num_min=4, patch_num_max=4, patch_mode="grid").eval()
+    network = MaskedAutoencoder(**facts, **parts, patch_num_min=4, patch_num_max=4, selection=Grid).eval()
     images = random_input(network, 3, (1, 8, 8), seed=0)
     interface = Patches(network)
     outputs_BD = interface.module(*interface.inputs(images))

@@ -21,6 +21,7 @@ from figure.embedding_picture import (
 )
 from network.bag_of_patches import BagOfPatches
 from network.mlp_embed import MLPEmbed
+from selection.random_places import RandomPlaces
 from set_module.reduce_pool import ReducePool
 from set_module.set_batch import SetBatch
 
@@ -40,7 +41,7 @@ def bag_of_patches(mode="random", size=4):
     torch.manual_seed(0)
     pool, embed = partial(ReducePool, reductions=["mean"]), partial(MLPEmbed, widths=[6])
     shape = {"channels": 1, "image_size": (6, 5), "mean": [0.5], "std": [0.5], "num_outputs": 3, "seed": 0}
-    sets = {"patch_size": size, "patch_num_min": 2, "patch_num_max": 5, "patch_mode": mode}
+    sets = {"patch_size": size, "patch_num_min": 2, "patch_num_max": 5, "selection": RandomPlaces if mode else None}
     return BagOfPatches(pool=pool, embed=embed, **shape, **sets).eval()
 
 

@@ -62,7 +62,7 @@ def test_leaves_the_network_and_the_random_state_as_they_were(tmp_path):
     assert all(module.training for module in cutter.modules())
 
 
-@pytest.mark.parametrize("other", [None, nn.Linear(1, 1), network(patch_mode=None)])
+@pytest.mark.parametrize("other", [None, nn.Linear(1, 1), network(selection=None)])
 def test_other_networks_show_nothing(tmp_path, caplog, other):
     assert shown_in_test(Evidence(6, 50), tmp_path, LOGITS, LABELS, IMAGES, other) == []
     assert "no picture" not in caplog.text

@@ -10,6 +10,8 @@ from figure.feature_maps import FeatureMaps, heated, most_varied, scaled
 from network.cnn_embed import CNNEmbed
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
+from selection.grid import Grid
+from selection.random_places import RandomPlaces
 from set_module.reduce_pool import ReducePool
 from set_module.sab import SAB
 from set_module.set_batch import SetBatch
@@ -44,7 +46,8 @@ def test_of_a_set_each_patch_has_a_row(tmp_path, monkeypatch, embed, mode, encod
     drawn, draw = [], feature_maps.drawn_patches
     monkeypatch.setattr(feature_maps, "drawn_patches", lambda *rest: drawn.append(rest) or draw(*rest))
     size = PATCHES if mode else {**PATCHES, "patch_size": 5}
-    network = PatchSet(embed=embed, encoder=encoder, patch_mode=mode, **SETS, **size)
+    selection = {"random": RandomPlaces, "grid": Grid, None: None}[mode]
+    network = PatchSet(embed=embed, encoder=encoder, selection=selection, **SETS, **size)
     images = noise(5, 1, 6, 5)
     if mode is None:
         bags = SetBatch(images[:, :, :5], torch.tensor([2, 3]))

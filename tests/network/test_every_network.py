@@ -14,6 +14,8 @@ from network.lenet_bn import LeNetBN
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
 from network.vgg import VGG11
+from selection.grid import Grid
+from selection.random_places import RandomPlaces
 from set_module.pma import PMA
 from set_module.position import LearnedPosition, SinusoidalPosition
 from set_module.reduce_pool import ReducePool
@@ -34,9 +36,9 @@ NETWORKS = {
     "patch_set cnn": partial(PatchSet, pool=REDUCE, embed=partial(CNNEmbed, widths=[4, 8, 8]), **SETS),
     "patch_set sab pma": partial(PatchSet, pool=PMA, encoder=SAB, **NARROW),
     "patch_set sinusoidal": partial(PatchSet, pool=REDUCE, position=SinusoidalPosition, **NARROW),
-    "patch_set grid": partial(PatchSet, pool=REDUCE, patch_mode="grid", **NARROW),
+    "patch_set grid": partial(PatchSet, pool=REDUCE, selection=Grid, **NARROW),
     "patch_set learned, no place twice": partial(
-        PatchSet, pool=REDUCE, position=LearnedPosition, patch_replace=False, **NARROW
+        PatchSet, pool=REDUCE, position=LearnedPosition, selection=partial(RandomPlaces, replace=False), **NARROW
     ),
     "bag_of_patches": partial(
         BagOfPatches, pool=partial(ReducePool, reductions=["mean"]), embed=partial(MLPEmbed, widths=[16]), **SETS

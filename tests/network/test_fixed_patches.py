@@ -41,7 +41,7 @@ def test_sees_the_patches_of_the_mode(mode, size):
         logits = fixed(images)
         network.cutout = PatchCutout(size, mode=mode)
         torch.testing.assert_close(logits, network(images, number))
-    assert fixed.num_patches == len(network.cutout.positions((1, 3, 8, 11), torch.zeros(1).long()).values)
+    assert fixed.num_patches == len(network.cutout.positions(torch.empty(1, 3, 8, 11), torch.zeros(1).long()).values)
 
 
 def test_cuts_evenly_spaced_places():
@@ -77,7 +77,7 @@ def test_refuses_bags_and_other_modes():
     with pytest.raises(ValueError, match="choose even, grid or all"):
         FixedPatches(network, [28, 28], "random")
     with pytest.raises(ValueError, match="draws no patches, choose grid or all"):
-        FixedPatches(build("data=MNIST", "hparams.patch_mode=grid"), [28, 28], "even")
+        FixedPatches(build("data=MNIST", "model/selection=grid"), [28, 28], "even")
     network.cutout = None
     with pytest.raises(ValueError, match="of a network that cuts images"):
         FixedPatches(network, [28, 28], "grid")

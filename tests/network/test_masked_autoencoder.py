@@ -8,6 +8,8 @@ import torch
 from network.masked_autoencoder import MaskedAutoencoder, ReconstructionLoss
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
+from selection.grid import Grid
+from selection.random_places import RandomPlaces
 from set_module.pma import PMA
 from set_module.position import LearnedPosition, SinusoidalPosition
 from set_module.sab import SAB
@@ -20,7 +22,7 @@ PARTS = {"embed": partial(MLPEmbed, widths=[8]), "position": SinusoidalPosition,
 def build(**settings) -> MaskedAutoencoder:
     torch.manual_seed(0)
     count = {"patch_num_min": 2, "patch_num_max": 9}
-    return MaskedAutoencoder(heads=2, **FACTS | PARTS | count | {"patch_mode": "grid"} | settings).eval()
+    return MaskedAutoencoder(heads=2, **FACTS | PARTS | count | {"selection": Grid} | settings).eval()
 
 
 def hidden(network: MaskedAutoencoder, *numbers: int, images=IMAGES) -> list[list[list[int]]]:
@@ -78,7 +80,7 @@ def test_every_patch_is_seen_as_often_as_another():
 
 
 def test_sets_of_any_size_are_split_and_a_single_patch_predicts_itself():
-    network = build(patch_mode="random", patch_num_min=1, patch_num_max=9).train()
+    network = build(selection=RandomPlaces, patch_num_min=1, patch_num_max=9).train()
     images = IMAGES[:1].expand(200, -1, -1, -1).contiguous()
     drawn, returned = network.cut(images)[0].lengths, network(images)
     assert set(drawn.tolist()) == set(range(1, 10))

@@ -7,6 +7,9 @@ import torch
 
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
+from selection.all_places import AllPlaces
+from selection.grid import Grid
+from selection.random_places import RandomPlaces
 from set_module.attention_pool import AttentionPool
 from set_module.pma import PMA
 from set_module.position import LearnedPosition, SinusoidalPosition
@@ -15,6 +18,7 @@ from set_module.sab import SAB
 from set_module.set_batch import SetBatch
 from set_module.set_network import cuts_images, takes_bags, temporary_patch_num
 
+ONCE = partial(RandomPlaces, replace=False)  # no place twice
 IMAGES = torch.randint(256, (6, 3, 16, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
@@ -33,11 +37,27 @@ def test_images_and_the_patches_cut_from_them_have_the_same_logits():
     assert torch.equal(network(patches), network(IMAGES))
 
 
-@pytest.mark.parametrize(("mode", "number"), [("grid", 4 * 3), ("all", 12 * 8)])
-def test_grid_and_all_say_how_many_patches_there_are(mode, number):
-    network = build(patch_mode=mode)
+@pytest.mark.parametrize(("selection", "number"), [(Grid, 4 * 3), (AllPlaces, 12 * 8)])
+def test_grid_and_all_say_how_many_patches_there_are(selection, number):
+    network = build(selection=selection)
     assert network.cut(IMAGES)[0].lengths.tolist() == [number] * 6
     assert not hasattr(network, "patch_num")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "selection"),
+    [
+        ({"patch_mode": "random", "patch_replace": True}, RandomPlaces),
+        ({"patch_mode": "random", "patch_replace": False}, ONCE),
+        ({"patch_mode": "grid", "patch_replace": True}, Grid),
+        ({"patch_mode": "all", "patch_replace": True}, AllPlaces),
+    ],
+)
+def test_the_arguments_of_an_older_version_choose_the_same_patches(recorded, selection):
+    older, network = build(**recorded), build(selection=selection)
+    assert older.max_patch_num == network.max_patch_num
+    assert torch.equal(older.cut(IMAGES)[1].values, network.cut(IMAGES)[1].values)
+    assert build(patch_mode=None, patch_replace=True).cutout is None
 
 
 @pytest.mark.parametrize("position", [SinusoidalPosition, LearnedPosition])
@@ -53,20 +73,20 @@ def test_with_a_position_the_place_of_a_patch_counts(position):
 
 
 def test_where_the_data_are_sets_nothing_is_cut():
-    network = build(patch_mode=None)
+    network = build(sets=True)
     sets = SetBatch.from_list([IMAGES[:2, :, :5, :5], IMAGES[2:3, :, :5, :5]])
     assert network(sets).shape == (2, 4)
     assert not hasattr(network, "patch_num")
     with pytest.raises(ValueError, match="the data must be sets"):
         network(IMAGES)
     with pytest.raises(ValueError, match="leave out the position"):
-        build(patch_mode=None, position=LearnedPosition)
+        build(sets=True, position=LearnedPosition)
 
 
 def test_more_patches_than_places_are_refused_without_replacement():
-    assert build(patch_size=11, patch_num_min=12, patch_num_max=12, patch_replace=False)(IMAGES).isfinite().all()
+    assert build(patch_size=11, patch_num_min=12, patch_num_max=12, selection=ONCE)(IMAGES).isfinite().all()
     with pytest.raises(ValueError, match="exceeds the 12 places"):
-        build(patch_size=11, patch_num_min=12, patch_num_max=13, patch_replace=False)(IMAGES)
+        build(patch_size=11, patch_num_min=12, patch_num_max=13, selection=ONCE)(IMAGES)
 
 
 MEAN = partial(ReducePool, reductions=["mean"])
@@ -100,7 +120,7 @@ def test_behind_an_encoder_the_evidence_is_still_that_of_each_patch():
 
 @pytest.mark.parametrize("pool", [partial(AttentionPool, hidden=4, heads=2), partial(PMA, heads=2)])
 def test_with_a_pool_that_has_weights_these_are_the_evidence(pool):
-    network = build(pool=pool, patch_mode="all")
+    network = build(pool=pool, selection=AllPlaces)
     patches, corners = network.cut(IMAGES)
     maps = network.evidence(IMAGES, torch.arange(6), LABELS)
     weights = network.pool.weights(network.encode(patches, corners))
@@ -134,9 +154,9 @@ def test_elements_of_sets_have_no_evidence():
 
 
 def test_a_picture_may_draw_as_many_patches_as_there_are_places():
-    network = build(patch_replace=False)
+    network = build(selection=ONCE)
     assert cuts_images(network)
-    assert takes_bags(build(patch_mode=None))
+    assert takes_bags(build(sets=True))
     with temporary_patch_num(network, 1000):
         assert network.patch_num == (12 * 8, 12 * 8)
     assert network.patch_num == (1, 8)
@@ -161,9 +181,9 @@ def test_without_a_number_for_the_test_it_draws_as_in_training():
     assert len(set(network.cut(IMAGES)[0].lengths.tolist())) > 1
 
 
-@pytest.mark.parametrize("mode", ["grid", "all", None])
-def test_modes_that_fix_the_number_ignore_that_of_the_test(mode):
-    assert not hasattr(build(patch_mode=mode, test_patch_num=8), "patch_num")
+@pytest.mark.parametrize("selection", [Grid, AllPlaces, None])
+def test_selections_that_fix_the_number_ignore_that_of_the_test(selection):
+    assert not hasattr(build(selection=selection, test_patch_num=8), "patch_num")
 
 
 @pytest.mark.parametrize("parts", [{}, {"encoder": SAB, "position": SinusoidalPosition}])

@@ -93,7 +93,7 @@ SEEDS = partial(PMA, heads=2, seeds=3)
 def of_seeds(num_outputs: int = 6, pool=SEEDS, **settings) -> PatchSet:
     torch.manual_seed(0)
     facts = {"channels": None, "image_size": None, "mean": [0.0], "std": [1.0], "features": 2}
-    cut = {"patch_size": None, "patch_num_min": 1, "patch_num_max": 4, "seed": 0, "patch_mode": None}
+    cut = {"patch_size": None, "patch_num_min": 1, "patch_num_max": 4, "seed": 0, "sets": True}
     embed = partial(MLPEmbed, widths=[8])
     return PatchSet(num_outputs=num_outputs, embed=embed, pool=pool, **facts, **cut, **settings).eval()
 

@@ -11,7 +11,6 @@ VECTORS = (
     "+model.network.features=3",
     "data.channels=null",
     "data.image_size=null",
-    "hparams.patch_mode=null",
     "hparams.patch_size=null",
 )
 
@@ -40,3 +39,21 @@ def test_what_vectors_do_not_go_with_is_refused(overrides, message):
 def test_patches_need_a_size():
     with pytest.raises(UserError, match=r"patch_size=null is for vectors, and this data set holds images"):
         check(composed("hparams.patch_size=null"))
+
+
+def test_settings_of_an_older_version_in_a_file_of_ones_own_are_refused():
+    with pytest.raises(UserError, match=r"^hparams.patch_mode=grid: it is model/selection=grid now"):
+        check(composed("+hparams.patch_mode=grid"))
+    with pytest.raises(
+        UserError, match=r"^hparams.patch_replace=false: it is model.network.selection.replace=false now"
+    ):
+        check(composed("+hparams.patch_replace=false"))
+
+
+def test_the_config_of_an_older_version_is_checked_by_its_own_names():
+    config = composed("+hparams.patch_mode=random", "+hparams.patch_replace=false", "hparams.patch_num_max=500")
+    del config.model.network.selection, config.model.network.sets
+    with pytest.raises(UserError, match=r"^hparams.patch_num_max=500 exceeds the 196 places of a 15x15 patch"):
+        check(config)
+    config.hparams.patch_mode = "grid"
+    check(config)

@@ -11,6 +11,7 @@ from network.cnn_embed import CNNEmbed
 from network.mlp_embed import MLPEmbed
 from network.padded_patches import PaddedPatches
 from network.patch_set import PatchSet
+from selection.grid import Grid
 from set_module.position import SinusoidalPosition
 from set_module.reduce_pool import ReducePool
 from set_module.set_batch import SetBatch
@@ -25,7 +26,6 @@ VECTORS = (
     "data.mean=[0.5,-1,20]",
     "data.std=[2,0.5,10]",
     "data.num_classes=8",
-    "hparams.patch_mode=null",
     "hparams.patch_size=null",
     "hparams.pool=[mean]",
 )
@@ -95,7 +95,7 @@ def test_padded_vectors_have_the_same_outputs(name):
 
 def of_vectors(**settings) -> PatchSet:
     facts = {"channels": None, "image_size": None, "mean": [0.0], "std": [1.0], "num_outputs": K, "features": F}
-    cut = {"patch_size": None, "patch_num_min": 1, "patch_num_max": 4, "seed": 0, "patch_mode": None}
+    cut = {"patch_size": None, "patch_num_min": 1, "patch_num_max": 4, "seed": 0, "sets": True}
     parts = {"embed": partial(MLPEmbed, widths=[4]), "pool": partial(ReducePool, reductions=["mean"])}
     return PatchSet(**facts | cut | parts | settings)
 
@@ -103,7 +103,7 @@ def of_vectors(**settings) -> PatchSet:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"patch_mode": "random"}, "patch_mode='random': the elements are vectors, nothing is cut"),
+        ({"sets": False}, "^the elements are vectors, nothing is cut"),
         ({"position": SinusoidalPosition}, "leave out the position"),
         ({"embed": partial(CNNEmbed, widths=[4])}, "CNNEmbed embeds patches, and the elements are vectors: choose"),
         ({"features": None}, "give all three of images, or features of vectors"),
@@ -131,6 +131,6 @@ def test_an_embedding_of_vectors_alone_is_refused_for_patches():
     def embed(features: int) -> MLPEmbed:
         return MLPEmbed(features=features, widths=[4])
 
-    image = {"features": None, "channels": 1, "image_size": [6, 6], "patch_size": 3, "patch_mode": "grid"}
+    image = {"features": None, "channels": 1, "image_size": [6, 6], "patch_size": 3, "sets": False, "selection": Grid}
     with pytest.raises(ValueError, match="embed embeds vectors, and the elements are patches"):
         of_vectors(embed=embed, **image)

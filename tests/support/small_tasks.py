@@ -89,7 +89,6 @@ OF_POINTS = (
     "data.image_size=null",
     "data.mean=[0.0]",
     "data.std=[1.0]",
-    "hparams.patch_mode=null",
     "hparams.patch_size=null",
 )
 ARGUMENTS = {

@@ -1,0 +1,1 @@
+"""Selections: which patches of an image a network looks at."""
