@@ -80,7 +80,7 @@ def possible(sizes: list[int], network: Any) -> list[int]:
         return []
     places = patch_num_limit(network) or max(sizes, default=0)
     if left_out := [size for size in sizes if size > places]:
-        log.info(f"sizes {left_out} are left out: a patch has {places} places, and none is taken twice")
+        log.info(f"sizes {left_out} are left out: the selection takes {places} patches of an image at most")
     return [size for size in sizes if size <= places]
 
 

@@ -12,7 +12,7 @@ from network.fixed_patches import FixedPatches
 from network.padded_patches import PaddedPatches
 from process.errors import UserError
 from set_module.set_batch import SetBatch
-from set_module.set_network import SetNetwork, draws_patches, split_outputs, takes_bags
+from set_module.set_network import SetNetwork, draws_at_random, draws_patches, split_outputs, takes_bags
 
 
 class Images:
@@ -112,7 +112,7 @@ Interface = Images | Patches | Vectors
 
 def own_mode(network: Any) -> str:
     """Return the mode of FixedPatches that cuts as the network does, or nearly so."""
-    return "even" if draws_patches(network) else str(network.cutout.mode)
+    return "even" if draws_at_random(network) else str(network.cutout.mode)
 
 
 def interfaces(network: Any, element: Sequence[int], patches: str | None) -> list[Interface]:

@@ -18,18 +18,20 @@ class FixedPatches(nn.Module):
     """Patch network uint8 [B, C, H, W] -> logits [B, K] that cuts each image at the same places.
 
     Mode `grid` or `all`: the patches of PatchCutout's mode. `even`: evenly spaced, as many as the network draws in
-    evaluation, or a few less. As places form whole rows and columns, two selections of pixels cut all patches, and
-    torch.onnx.export and torch.export trace it for any B >= 1. Raises ValueError for a network of bags, for other
-    modes, and for `even` of a network that draws no patches.
+    evaluation, or a few less. `fixed`: the learned places of the network, as many as in evaluation. As places of the
+    other modes form whole rows and columns, two selections of pixels cut all patches, and torch.onnx.export and
+    torch.export trace it for any B >= 1. Raises ValueError for a network of bags, for other modes, for `even` of a
+    network that draws no patches, and for `fixed` of one that has learned no places.
     """
 
-    rows: Tensor  # [R * p], the image row of each pixel row of the patches
+    rows: Tensor  # [R * p], the image row of each pixel row of the patches; of mode fixed, their pixels [P * p * p]
     columns: Tensor  # [X * p]
     corners: Tensor  # [P, 2]
 
     def __init__(self, network: SetNetwork, image_size: Sequence[int], mode: str) -> None:
         super().__init__()
-        if network.cutout is None or mode not in ("even", "grid", "all"):
+        learned = ["fixed"] if hasattr(network.cutout, "order") else []
+        if network.cutout is None or mode not in ("even", "grid", "all", *learned):
             raise ValueError(f"mode={mode!r}: choose even, grid or all, of a network that cuts images")
         own: Any = network
         if mode == "even" and not draws_patches(own):
@@ -38,10 +40,19 @@ class FixedPatches(nn.Module):
         if mode == "even":
             rows, columns = (side - self.size + 1 for side in image_size)
             corners_P2 = evenly_spaced(patch_num_range(own)[1], rows, columns)
+        elif mode == "fixed":
+            corners_P2 = own.cutout.order()[: patch_num_range(own)[1]]
         else:
             cutout = PatchCutout(self.size, mode=mode)
             corners_P2 = cutout.positions(torch.empty(1, 1, *image_size), torch.zeros(1, dtype=torch.int64)).values
         self.register_buffer("corners", corners_P2, persistent=False)
+        self.whole_lines = mode != "fixed"
+        if not self.whole_lines:
+            y_Pp, x_Pp = (
+                corners_P2[:, axis, None] + torch.arange(self.size, device=corners_P2.device) for axis in (0, 1)
+            )
+            self.register_buffer("rows", (y_Pp[:, :, None] * image_size[1] + x_Pp[:, None]).flatten(), persistent=False)
+            return
         first_R, first_X = (corners_P2[:, axis].unique() for axis in (0, 1))
         self.register_buffer("rows", self._pixels(first_R), persistent=False)
         self.register_buffer("columns", self._pixels(first_X), persistent=False)
@@ -55,9 +66,13 @@ class FixedPatches(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         batch, channels = images_BCHW.shape[:2]
-        cut_BCRpXp = images_BCHW.index_select(2, self.rows).index_select(3, self.columns)
-        cut_BCRpXp = cut_BCRpXp.unflatten(3, (-1, self.size)).unflatten(2, (-1, self.size))
-        patches_NCpp = cut_BCRpXp.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, self.size, self.size)
+        if self.whole_lines:
+            cut_BCRpXp = images_BCHW.index_select(2, self.rows).index_select(3, self.columns)
+            cut_BCRpXp = cut_BCRpXp.unflatten(3, (-1, self.size)).unflatten(2, (-1, self.size))
+            patches_NCpp = cut_BCRpXp.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, self.size, self.size)
+        else:
+            cut_BCPpp = images_BCHW.flatten(2).index_select(2, self.rows).unflatten(2, (-1, self.size, self.size))
+            patches_NCpp = cut_BCPpp.transpose(1, 2).reshape(-1, channels, self.size, self.size)
         lengths_B = images_BCHW.new_full((batch,), self.num_patches, dtype=torch.int64)
         index_N = torch.arange(batch, device=images_BCHW.device).repeat_interleave(self.num_patches)
         patches = SetBatch.trusted(patches_NCpp, lengths_B, index_N, self.num_patches)

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from network.cutting_network import CuttingNetwork
 from network.normalize import Normalize, NormalizeVectors
 from selection.all_places import AllPlaces
+from selection.chosen_places import ChosenPlaces
 from selection.grid import Grid
 from selection.random_places import RandomPlaces
 from set_module.patch_cutout import PatchCutout
@@ -23,7 +25,7 @@ from set_module.set_batch import SetBatch
 from set_module.set_sequential import SetSequential
 
 
-class PatchNetwork(nn.Module, ABC):
+class PatchNetwork(CuttingNetwork, ABC):
     """y = read(encoder({embed(x_i) + position(c_i)})), x_i patches of the image with corners c_i.
 
     A factory builds each part: selection(size=p, count=(lo, hi), test_count=n, seed=s, **facts of the images) makes a
@@ -102,28 +104,6 @@ class PatchNetwork(nn.Module, ABC):
             self.num_features = self.encoder.out_features
         self.returns = list(returns)
 
-    @property
-    def patch_num(self) -> tuple[int, int]:
-        """Return the smallest and the largest number of patches; it may be set to a number or a pair.
-
-        In evaluation mode it is the number in evaluation, in training mode that in training.
-        Networks with a fixed number (grid, all, or no selection) have no such attribute: hasattr is false.
-        """
-        if self.cutout is None or self.cutout.count is None:
-            raise AttributeError("patch_num")
-        return self.cutout.count
-
-    @patch_num.setter
-    def patch_num(self, count: int | Sequence[int]) -> None:
-        if self.cutout is None:
-            raise ValueError(f"patch_num={count!r}: the data are sets already, which say how many patches there are")
-        self.cutout.count = count
-
-    @property
-    def max_patch_num(self) -> int | None:
-        """Return the number of places if patches are drawn without replacement; else None, which is no limit."""
-        return None if self.cutout is None or self.cutout.replace else self.places
-
     def forward(self, inputs: Tensor | SetBatch, index_B: Tensor | None = None) -> Tensor | dict[str, Any]:
         features = self.encode(*self.cut(inputs, index_B))
         output_BK = self.read(features)
@@ -180,12 +160,21 @@ class PatchNetwork(nn.Module, ABC):
 
     def _embed_each(self, patches: SetBatch, corners: SetBatch | None) -> SetBatch:
         """Return the features [N, D] before the encoder, each a function of one patch."""
-        features = self.embed(patches)
+        if isinstance(corners, ChosenPlaces):
+            normalize, embedding = self.embed
+            patches = patches.map(normalize)
+            features = patches.with_values(embedding(corners.connect(patches.values, normalize)))
+        else:
+            features = self.embed(patches)
         if self.position is None:
             return features
         if corners is None:
             raise ValueError("this network uses the positions of patches: give it the corners too")
-        return features.with_values(features.values + self.position(corners.values).to(features.values.dtype))
+        if isinstance(corners, ChosenPlaces):
+            embedded_ND = corners.embedded(self.position)
+        else:
+            embedded_ND = self.position(corners.values)
+        return features.with_values(features.values + embedded_ND.to(features.values.dtype))
 
     def evidence(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None, labels_B: Tensor) -> Tensor:
         """Return the mean score for the label of the patches that cover a pixel, [B, H, W]; NaN where none does.

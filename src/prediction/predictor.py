@@ -10,7 +10,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from process.errors import UserError
-from set_module.set_network import draws_patches, patch_num_limit, split_outputs, takes_bags
+from set_module.set_network import draws_at_random, draws_patches, patch_num_limit, split_outputs, takes_bags
 
 
 class Predictor(LightningModule):
@@ -32,14 +32,14 @@ class Predictor(LightningModule):
         super().__init__()
         if takes_bags(network):
             raise UserError("this network takes bags of images, not images: nothing to predict for a file")
-        self.network, self.task, self.draws = network, task, draws if draws_patches(network) else 1
+        self.network, self.task, self.draws = network, task, draws if draws_at_random(network) else 1
         if patch_num is None:
             return
         if not draws_patches(network):
             raise UserError(f"patch_num={patch_num}: this network does not draw patches: leave it out")
         limit = patch_num_limit(network)
         if limit and patch_num > limit:
-            raise UserError(f"patch_num={patch_num}: must be <= {limit}, as no place is taken twice")
+            raise UserError(f"patch_num={patch_num}: must be <= {limit}, the most that its selection takes")
         network.patch_num = patch_num
 
     def predict_step(self, batch: tuple[Tensor, Tensor, Any], batch_idx: int) -> tuple[Any, Any]:

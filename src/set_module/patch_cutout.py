@@ -67,7 +67,7 @@ class PatchCutout(nn.Module):
             self.test_count = self._checked(count)
 
     def _checked(self, count: int | Sequence[int]) -> tuple[int, int]:
-        if self.mode != "random":
+        if self.mode in ("grid", "all"):
             raise ValueError(f"patch_num={count!r}: {self.mode!r} says how many patches there are")
         return _range(count)
 

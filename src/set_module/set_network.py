@@ -53,6 +53,11 @@ def draws_patches(network: object) -> bool:
     return hasattr(network, "patch_num")
 
 
+def draws_at_random(network: Any) -> bool:
+    """Return whether the number of patches may be chosen, and their places are drawn: each draw has others."""
+    return draws_patches(network) and getattr(getattr(network, "cutout", None), "mode", "random") == "random"
+
+
 def patch_num_range(network: Any) -> tuple[int, int]:
     """Return the smallest and the largest number of patches that a network draws."""
     number = network.patch_num

@@ -97,3 +97,17 @@ def test_traced_with_any_batch(model):
         images = noise(batch, 1, *size)
         with torch.no_grad():
             torch.testing.assert_close(program(images), module(images), rtol=1e-4, atol=1e-5)
+
+
+def test_learned_places_are_cut_in_their_order_and_give_the_same_logits():
+    torch.manual_seed(0)
+    network = build("data=MNIST", "model/selection=fixed", "hparams.patch_size=8", "hparams.patch_num_max=6")
+    torch.nn.init.normal_(network.cutout.logits_KP)
+    images = torch.randint(256, (3, 1, 28, 28), dtype=torch.uint8)
+    fixed = FixedPatches(network.eval(), [28, 28], "fixed")
+    assert torch.equal(fixed.corners, network.cutout.order())
+    torch.testing.assert_close(fixed(images), network(images))
+    network.patch_num = 2
+    torch.testing.assert_close(FixedPatches(network, [28, 28], "fixed")(images), network(images))
+    with pytest.raises(ValueError, match="choose even, grid or all"):
+        FixedPatches(build("data=MNIST"), [28, 28], "fixed")

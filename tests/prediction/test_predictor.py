@@ -70,7 +70,7 @@ def test_the_number_of_patches_is_set_or_refused():
     network = Drawing()
     Predictor(network, TASK, 2, 5)
     assert network.patch_num == 5
-    with pytest.raises(UserError, match=r"patch_num=9: must be <= 8, as no place is taken twice"):
+    with pytest.raises(UserError, match=r"patch_num=9: must be <= 8, the most that its selection takes"):
         Predictor(Drawing(), TASK, 2, 9)
     with pytest.raises(UserError, match="does not draw patches"):
         Predictor(nn.Flatten(), TASK, 2, 5)
