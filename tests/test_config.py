@@ -34,6 +34,7 @@ def test_composes_resolves_is_valid_and_builds(choice, tmp_path, monkeypatch):
     group, _, option = choice.partition("=")
     data = data_of(option) if group == "task" else data_of(TASKS[option]) if option in TASKS else []
     data += ["loss=reconstruction"] if choice == "task=loss" else []
+    data += ["model=canvas"] if group == "model/body" else []  # no other network has one
     config = composed(f"{group}=[{option}]" if group in ("callbacks", "loggers") else choice, *data)
     OmegaConf.resolve(config)
     check(config)
@@ -76,7 +77,7 @@ def test_every_network_takes_every_data_set_gray_and_coloured_or_is_refused(name
     holds_sets = settings.holds_sets(config.data)
     for channels in (1, 3) if features is None else (None,):
         config.data.channels = channels
-        if holds_sets and ("patch_size" not in network or network.position is not None):
+        if holds_sets and ("sets" not in network or network.position is not None):
             with pytest.raises(UserError, match="choose model=patch_set"):
                 check(config)
             continue

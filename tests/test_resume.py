@@ -68,7 +68,7 @@ def test_wherever_it_was_broken_off(train, broken_off, resume):
         ("data.balanced=true", "+loss.weight=[1,2,3,4,5,6,7,8,9,10]"),
         ("data.num_workers=2", "data.split_seed=${hparams.seed}"),
         ("hparams.lr=0",),
-        ("model/selection=fixed", "hparams.patch_num_max=4", "sizes=[2]"),
+        ("model=canvas", "model/selection=fixed", "hparams.patch_size=3", "hparams.patch_num_max=4", "sizes=[2]"),
         ("trainer.precision=bf16-mixed",),
         ("trainer.precision=bf16-true",),
         ("trainer.precision=16-true",),

@@ -39,7 +39,7 @@ ALIASES = {  # a name in other projects -> our setting or group
     "recipe": "experiment",
 }
 OPTION_ALIASES = {"cuda": "gpu", "lenet5": "lenet", "vgg": "vgg11", "cifar": "CIFAR10", "cosine_annealing": "cosine"}
-PARTS = ("selection", "pool", "embed", "encoder", "position")  # of a network of patches: model/pool=...
+PARTS = ("selection", "body", "pool", "embed", "encoder", "position")  # of a network of patches: model/pool=...
 EXAMPLES = {"hparams": "hparams.lr=0.01 hparams.batch_size=64", "optimizer": "+optimizer.weight_decay=0.01"}
 ALREADY_THERE = re.compile(  # Hydra's words for `+name=` where `name=` was meant
     r"An item is already at '([^']+)'|^(\S+) appears more than once|^Multiple values for (\S+)\. To override"

@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from process.errors import UserError
 from settings import SettingError, draws_patches, holds_sets, selection
 
-PARTS = ("selection", "embed", "position", "encoder", "pool")
+PARTS = ("selection", "body", "embed", "position", "encoder", "pool")
 OF_PATCHES_ALONE = ("network.cnn_embed.CNNEmbed",)  # embeddings that take no vectors
 
 
@@ -23,6 +23,8 @@ def check(config: DictConfig) -> None:
     for part in PARTS:
         if isinstance(chosen := config.model.network.get(part), str):
             raise SettingError(f"model.network.{part}", chosen, f"model/{part}= chooses it")
+    if "body" in config.model.network and holds_sets(config.data):
+        raise UserError("this data set holds sets, and the network takes images: choose model=patch_set or deep_sets")
     _check_elements(config, vectors)
     if not vectors:
         _check_patches(config)

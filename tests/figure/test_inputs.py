@@ -70,7 +70,7 @@ def test_a_debug_run_of_every_network_passes_through_all_of_it(train, monkeypatc
     monkeypatch.setattr(DummyLogger, "log_image", lambda _, *picture: drawn.append(picture), raising=False)
     shown = ("callbacks=[basic,pictures,histograms]", "debug=True", "trainer.precision=bf16-mixed")
     folder = train("data=digits", f"model={network}", "trainer=cpu", *shown)
-    cuts = "selection" in yaml.safe_load((folder / "config.yaml").read_text())["model"]["network"]
+    cuts = "sets" in yaml.safe_load((folder / "config.yaml").read_text())["model"]["network"]
     classifies = network != "masked_autoencoder"  # others have no confusion matrix, evidence and worst images
     assert len(drawn) == (2 if not classifies else 5 if cuts else 3)
     assert "no picture" not in (folder / "train.log").read_text()

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from network.bag_of_patches import BagOfPatches
+from network.canvas import Canvas
 from network.cnn import CNN
 from network.cnn_embed import CNNEmbed
 from network.lenet import LeNet
@@ -40,6 +41,7 @@ NETWORKS = {
     "patch_set learned, no place twice": partial(
         PatchSet, pool=REDUCE, position=LearnedPosition, selection=partial(RandomPlaces, replace=False), **NARROW
     ),
+    "canvas": partial(Canvas, body=partial(CNN, widths=[4, 8]), **SETS),
     "bag_of_patches": partial(
         BagOfPatches, pool=partial(ReducePool, reductions=["mean"]), embed=partial(MLPEmbed, widths=[16]), **SETS
     ),

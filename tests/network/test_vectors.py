@@ -33,7 +33,7 @@ VECTORS = (
 
 def of_sets(name: str) -> bool:
     network = composed(f"model={name}").model.network
-    return "patch_size" in network and network.position is None
+    return "sets" in network and network.position is None
 
 
 MODELS = [path.stem for path in sorted((CONFIG / "model").glob("*.yaml")) if of_sets(path.stem)]
