@@ -15,6 +15,7 @@ from exporter.check import Agreement, agreement
 from exporter.interface import Interface, OutputAlone, interfaces, random_input
 from exporter.sample import Sample
 from exporter.score import Comparison, Score, measure
+from network.fixed_canvas import FixedCanvas
 from network.fixed_patches import FixedPatches
 from process.errors import UserError
 from process.files import explain_os_errors, replacing
@@ -92,7 +93,7 @@ class Exporter:
         """Measure what fixed patches cost, and report a loss; networks that export their own patches lose nothing."""
         for interface in interfaces(network, self.shape, self.patches):
             module = interface.module
-            if isinstance(module, FixedPatches) and module.mode != network.cutout.mode:
+            if isinstance(module, FixedPatches | FixedCanvas) and module.mode != network.cutout.mode:
                 self.compared = measure(module, self.shape[1:], sample, score)
                 if self.compared is not None and self.compared.is_lower:
                     log.warning(self.compared.warning())

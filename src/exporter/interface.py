@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from network.canvas import Canvas
+from network.fixed_canvas import FixedCanvas
 from network.fixed_patches import FixedPatches
 from network.padded_patches import PaddedPatches
 from process.errors import UserError
@@ -18,7 +20,7 @@ from set_module.set_network import SetNetwork, draws_at_random, draws_patches, s
 class Images:
     """Interface of images: uint8 [B, C, H, W] -> outputs [B, K], B >= 1.
 
-    A patch network cuts the patches of the mode `patches`, see FixedPatches; None: its own mode, or `even`. Raises a
+    A patch network cuts the patches of the mode `patches`, see `fixed_corners`; None: its own mode, or `even`. Raises a
     UserError for `even` if it draws no patches.
     """
 
@@ -29,12 +31,12 @@ class Images:
     def __init__(self, network: Any, image_size: Sequence[int], patches: str | None) -> None:
         self.network, self.words = network, "images"
         self.module: nn.Module = network
-        if isinstance(network, SetNetwork):
+        if isinstance(network, SetNetwork | Canvas):
             patches = patches or own_mode(network)
             if patches == "even" and not draws_patches(network):
                 own = own_mode(network)
                 raise UserError(f"patches=even: this network draws no patches, it cuts those of model/selection={own}")
-            self.module = FixedPatches(network, image_size, patches)
+            self.module = fixed_form(network, image_size, patches)
             self.words = f"images, {self.module.num_patches} patches of each (patches={patches})"
 
     def inputs(self, images_BCHW: Any) -> tuple[Tensor, ...]:
@@ -42,6 +44,8 @@ class Images:
 
     def outputs(self, images_BCHW: Any) -> Tensor:
         """Return the outputs of the network itself, with which the file is compared."""
+        if isinstance(self.module, FixedCanvas):
+            return self.module.outputs(images_BCHW)
         if not isinstance(self.module, FixedPatches):
             return split_outputs(self.network(images_BCHW))[0]
         lengths_B = torch.full((len(images_BCHW),), self.module.num_patches)
@@ -110,8 +114,15 @@ class OutputAlone(nn.Module):
 Interface = Images | Patches | Vectors
 
 
+def fixed_form(network: Any, image_size: Sequence[int], mode: str) -> FixedPatches | FixedCanvas:
+    """Return the form of a network that cuts patches, or pastes them, at the same places of each image."""
+    if isinstance(network, Canvas):
+        return FixedCanvas(network, image_size, mode)
+    return FixedPatches(network, image_size, mode)
+
+
 def own_mode(network: Any) -> str:
-    """Return the mode of FixedPatches that cuts as the network does, or nearly so."""
+    """Return the mode of `fixed_corners` that cuts as the network does, or nearly so."""
     return "even" if draws_at_random(network) else str(network.cutout.mode)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exporter.interface import own_mode
+from exporter.interface import fixed_form, own_mode
 from exporter.sample import Sample
+from network.fixed_canvas import FixedCanvas
 from network.fixed_patches import FixedPatches
 from set_module.set_network import draws_patches, patch_num_range, split_outputs, temporary_patch_num
 
@@ -81,13 +82,15 @@ class Comparison:
         return f"model.* is less accurate than the run: {self.words()}; {remedy}"
 
 
-def measure(module: FixedPatches, image_size: Sequence[int], sample: Sample, score: Score) -> Comparison | None:
+def measure(
+    module: FixedPatches | FixedCanvas, image_size: Sequence[int], sample: Sample, score: Score
+) -> Comparison | None:
     """Measure a network with the fixed patches of `module` and as its run tests it; None if it cannot be measured.
 
     If it loses accuracy, measure other options too.
     """
     network: Any = module.network
-    cheapest = FixedPatches(network, image_size, own_mode(network))
+    cheapest = fixed_form(network, image_size, own_mode(network))
     smallest, own = patch_num_range(network) if draws_patches(network) else 2 * (cheapest.num_patches,)
     most = max(IMAGES, PATCHES // max(own, module.num_patches))
     with temporary_patch_num(network, own):
@@ -98,7 +101,7 @@ def measure(module: FixedPatches, image_size: Sequence[int], sample: Sample, sco
     found = Comparison(score.metric, module.mode, file, run, of_run.count, len(sample))
     if smallest < own:  # hparams.test_patch_num=null
         found = replace(found, of_run=f"with {own} random patches")
-    for other in (cheapest, FixedPatches(network, image_size, "all")) if found.is_lower else ():
+    for other in (cheapest, fixed_form(network, image_size, "all")) if found.is_lower else ():
         if other.mode == module.mode or other.num_patches > COSTLIER * own:
             continue
         accuracy = _mean(_of_images(other), sample, most, score).value
@@ -110,7 +113,7 @@ def measure(module: FixedPatches, image_size: Sequence[int], sample: Sample, sco
     return found
 
 
-def _of_images(module: FixedPatches) -> Callable[[Tensor, Tensor], Tensor]:
+def _of_images(module: FixedPatches | FixedCanvas) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda images_BCHW, index_B: module(images_BCHW)
 
 

@@ -17,11 +17,8 @@ from set_module.set_network import SetNetwork, draws_patches, patch_num_range
 class FixedPatches(nn.Module):
     """Patch network uint8 [B, C, H, W] -> logits [B, K] that cuts each image at the same places.
 
-    Mode `grid` or `all`: the patches of PatchCutout's mode. `even`: evenly spaced, as many as the network draws in
-    evaluation, or a few less. `fixed`: the learned places of the network, as many as in evaluation. As places of the
-    other modes form whole rows and columns, two selections of pixels cut all patches, and torch.onnx.export and
-    torch.export trace it for any B >= 1. Raises ValueError for a network of bags, for other modes, for `even` of a
-    network that draws no patches, and for `fixed` of one that has learned no places.
+    The places are those of `fixed_corners`. Except those that are learned, they form whole rows and columns, so that
+    two selections of pixels cut all patches. torch.onnx.export and torch.export trace it for any B >= 1.
     """
 
     rows: Tensor  # [R * p], the image row of each pixel row of the patches; of mode fixed, their pixels [P * p * p]
@@ -30,21 +27,9 @@ class FixedPatches(nn.Module):
 
     def __init__(self, network: SetNetwork, image_size: Sequence[int], mode: str) -> None:
         super().__init__()
-        learned = ["fixed"] if hasattr(network.cutout, "order") else []
-        if network.cutout is None or mode not in ("even", "grid", "all", *learned):
-            raise ValueError(f"mode={mode!r}: choose even, grid or all, of a network that cuts images")
-        own: Any = network
-        if mode == "even" and not draws_patches(own):
-            raise ValueError("mode='even': this network draws no patches, choose grid or all")
+        corners_P2 = fixed_corners(network, image_size, mode)
+        assert network.cutout is not None
         self.network, self.size, self.mode = network, network.cutout.size, mode
-        if mode == "even":
-            rows, columns = (side - self.size + 1 for side in image_size)
-            corners_P2 = evenly_spaced(patch_num_range(own)[1], rows, columns)
-        elif mode == "fixed":
-            corners_P2 = own.cutout.order()[: patch_num_range(own)[1]]
-        else:
-            cutout = PatchCutout(self.size, mode=mode)
-            corners_P2 = cutout.positions(torch.empty(1, 1, *image_size), torch.zeros(1, dtype=torch.int64)).values
         self.register_buffer("corners", corners_P2, persistent=False)
         self.whole_lines = mode != "fixed"
         if not self.whole_lines:
@@ -78,6 +63,29 @@ class FixedPatches(nn.Module):
         patches = SetBatch.trusted(patches_NCpp, lengths_B, index_N, self.num_patches)
         corners = patches.with_values(self.corners.repeat(batch, 1))
         return self.network.read(self.network.encode(patches, corners))
+
+
+def fixed_corners(network: Any, image_size: Sequence[int], mode: str) -> Tensor:
+    """Return the corners [P, 2] of patches that are cut out of each image in a mode.
+
+    `grid` or `all`: the patches of PatchCutout's mode. `even`: evenly spaced, as many as the network draws in
+    evaluation, or a few less. `fixed`: the learned places of the network, as many as in evaluation. Raises ValueError
+    for a network of bags, for other modes, for `even` of a network that draws no patches, and for `fixed` of one that
+    has learned no places.
+    """
+    learned = ["fixed"] if hasattr(network.cutout, "order") else []
+    if network.cutout is None or mode not in ("even", "grid", "all", *learned):
+        raise ValueError(f"mode={mode!r}: choose even, grid or all, of a network that cuts images")
+    if mode == "even" and not draws_patches(network):
+        raise ValueError("mode='even': this network draws no patches, choose grid or all")
+    size = network.cutout.size
+    if mode == "even":
+        rows, columns = (side - size + 1 for side in image_size)
+        return evenly_spaced(patch_num_range(network)[1], rows, columns)
+    if mode == "fixed":
+        return network.cutout.order()[: patch_num_range(network)[1]]
+    cutout = PatchCutout(size, mode=mode)
+    return cutout.positions(torch.empty(1, 1, *image_size), torch.zeros(1, dtype=torch.int64)).values
 
 
 def evenly_spaced(number: int, rows: int, columns: int) -> Tensor:

@@ -8,12 +8,14 @@ from torch.nn.functional import one_hot
 
 from network.canvas import Canvas
 from network.cnn import CNN
+from network.fixed_canvas import FixedCanvas
 from network.lenet import LeNet
 from network.quantize import quantized
 from selection.chosen_places import ChosenPlaces
 from selection.coverage import coverage
 from selection.fixed import FixedPlaces
 from selection.grid import Grid
+from selection.random_places import RandomPlaces
 from set_module.set_batch import SetBatch
 
 IMAGES = torch.randint(256, (5, 2, 7, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -119,3 +121,18 @@ def test_learned_places_get_the_gradient_of_the_loss():
     gradient_KP = network.cutout.logits_KP.grad
     assert gradient_KP[0].abs().sum() > 0
     torch.testing.assert_close(gradient_KP.sum(1), torch.zeros(6), atol=1e-4, rtol=0)  # as of every softmax
+
+
+@pytest.mark.parametrize("mode", ["even", "grid", "all", "fixed"])
+def test_the_form_for_export_shows_each_image_at_the_same_places(mode):
+    network = canvas(selection=FixedPlaces if mode == "fixed" else RandomPlaces, test_patch_num=6).double().eval()
+    if mode == "fixed":
+        torch.nn.init.normal_(network.cutout.logits_KP)
+    fixed = FixedCanvas(network, [7, 9], mode)
+    assert fixed.num_patches == {"even": 6, "grid": 6, "all": 24, "fixed": 6}[mode]
+    torch.testing.assert_close(fixed(IMAGES), fixed.outputs(IMAGES))
+    if mode == "fixed":
+        torch.testing.assert_close(fixed(IMAGES), network(IMAGES))
+    if mode == "all":  # every pixel is seen
+        everything = torch.cat([network.normalize(IMAGES), torch.ones(5, 1, 7, 9)], dim=1)
+        torch.testing.assert_close(fixed(IMAGES), network.body(everything))
