@@ -585,7 +585,7 @@ def selection(config: DictConfig) -> tuple[str | None, bool]:
     if isinstance(chosen, str):  # network/settings.py refuses it
         return chosen, False
     target = str(chosen.get("_target_"))
-    return SELECTIONS.get(target, target), bool(chosen.get("replace", False))
+    return SELECTIONS.get(target, target), bool(chosen.get("replace", target not in SELECTIONS))
 
 
 def draws_patches(config: DictConfig) -> bool:

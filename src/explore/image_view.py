@@ -73,7 +73,9 @@ def show_item(item: Tensor) -> None:
 def _image(selection: Selection) -> None:
     if selection.elements is None:
         st.image(drawn(selection.image, pictures.SIDE), width="stretch")
-        st.caption("This network sees the whole image: there are no patches to choose.")
+        whole = "This network sees the whole image: there are no patches to choose."
+        pastes = "This network pastes its patches into an image: they cannot be chosen here."
+        st.caption(pastes if hasattr(selection.run.network, "cutout") else whole)
         return
     chosen, size = selection.chosen, selection.run.patch_size
     height, width = selection.image.shape[1:]

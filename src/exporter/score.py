@@ -53,7 +53,7 @@ class Comparison:
     """Scores on the same `images` of `total` test images: with the file's patches, with those of the run's test.
 
     `metric` is what they measure. `better` are the option of patches= that loses less accuracy than the file does, and
-    its accuracy, if one was found.
+    its accuracy, if one was found. `takes_patches`: whether there is a file that takes patches, too.
     """
 
     metric: str
@@ -64,6 +64,7 @@ class Comparison:
     total: int
     better: tuple[str, float] | None = None
     of_run: str = "as the run tests"
+    takes_patches: bool = True
 
     @property
     def is_lower(self) -> bool:
@@ -77,6 +78,8 @@ class Comparison:
     def warning(self) -> str:
         """Return the line for a file that is less accurate than the run."""
         remedy = "model_patches.* is as accurate as the run, given as many patches"
+        if not self.takes_patches:
+            remedy = "model/selection=fixed or grid trains a network of the same places for all images"
         if self.better is not None:
             remedy = f"patches={self.better[0]} is more accurate: {self.better[1]:.4f}"
         return f"model.* is less accurate than the run: {self.words()}; {remedy}"
@@ -98,7 +101,8 @@ def measure(
     file, run = _mean(_of_images(module), sample, most, score).value, of_run.value
     if file is None or run is None:
         return None
-    found = Comparison(score.metric, module.mode, file, run, of_run.count, len(sample))
+    patches = isinstance(module, FixedPatches)
+    found = Comparison(score.metric, module.mode, file, run, of_run.count, len(sample), takes_patches=patches)
     if smallest < own:  # hparams.test_patch_num=null
         found = replace(found, of_run=f"with {own} random patches")
     for other in (cheapest, fixed_form(network, image_size, "all")) if found.is_lower else ():

@@ -111,7 +111,7 @@ CHECKS = {
 
 
 def test_every_part_has_a_complete_example():
-    names = {"A pool", "An encoder", "An embedding", "A network", "A data set", "A loss", "A logger"}
+    names = {"A pool", "An encoder", "An embedding", "A network", "A selection", "A data set", "A loss", "A logger"}
     names |= {"A callback that draws a picture", "A recipe"}
     assert names <= {name for name, example in EXAMPLES.items() if FILE.search(example) and COMMAND.search(example)}
 
