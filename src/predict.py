@@ -1,4 +1,4 @@
-"""Predict images with a trained network, and write predictions.csv: `python src/predict.py --help`."""
+"""Predict images, or bags of vectors, with a trained network: `python src/predict.py --help`."""
 
 import logging
 import os
@@ -35,22 +35,23 @@ def main(config: DictConfig) -> None:
         raise UserError(f"output={output}: {OUTPUT}")
     refuse_unwritable(output.parent, "output=predictions.csv")
     run = open_run(Path(config.run), config, config.ckpt)
-    if OmegaConf.select(config, "data.features") is not None:
-        raise UserError(
-            f"{config.run} was trained on sets of vectors, which no image file holds: nothing to predict here"
-        )
-    files = cli.build(config.files)(config.input)  # not in YAML, where ${x} in a path is a setting
+    of_bags = OmegaConf.select(config, "data.features") is not None
+    parts, items = (config.bags, "bags") if of_bags else (config, "images")
+    files = cli.build(parts.files)(config.input)  # not in YAML, where ${x} in a path is a setting
     model = run.model("predict.py uses", "network", "task")
-    predictor = cli.build(config.predictor)(model.network, model.task)
+    predictor = cli.build(parts.predictor)(model.network, model.task)
+    attention = output.with_name(f"{output.stem}_attention")
     with replacing(output) as file:
         spread = predictor.draws > 1
-        table = cli.build(config.table)(file, files.names, model.task, run.class_names(), spread=spread)
-        run.trainer([table]).predict(predictor, files.loader(), return_predictions=False)
+        table = cli.build(config.table)(file, files.names, model.task, run.class_names(), spread=spread, items=items)
+        callbacks = [table, *([cli.build(parts.attention)(attention, files)] if of_bags and config.attention else [])]
+        run.trainer(callbacks).predict(predictor, files.loader(), return_predictions=False)
         if not table.written:
             others = f", nor the other {len(table.unreadable) - 1:,}" if len(table.unreadable) > 1 else ""
             raise UserError(table.unreadable[0] + others)
     report(table, files.others, run.folder / "predict.log")
-    print_summary("Prediction", {**table.totals(), "table": output}, config.verbosity)
+    written = {"attention": attention} if any(getattr(each, "written", 0) for each in callbacks[1:]) else {}
+    print_summary("Prediction", {**table.totals(), "table": output, **written}, config.verbosity)
 
 
 def report(table: "Table", others: list[str], log_file: Path) -> None:

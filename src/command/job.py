@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from command import trust
+from command.trained_run import keep_facts
 from process import interruption, ranks, requeue
 from process.console import log_warnings
 from process.errors import PastHydraError
@@ -35,6 +36,8 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     @functools.wraps(function)
     def decorated(config: DictConfig) -> Any:
         log_warnings()
+        if isinstance(run := OmegaConf.select(config, "run", throw_on_missing=False), str):
+            keep_facts(Path(run), config)
         logging.raiseExceptions = False  # a full disk is reported once, not for each line of train.log
         try:
             with interruption.handle_signals():

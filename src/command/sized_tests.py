@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 def largest_set(data: Any) -> int | None:
     """Return the number of elements of the largest test set; None for images, and for sets of unknown sizes."""
-    members = getattr(data.source("test"), "members", None) if hasattr(data, "sized_dataloader") else None
-    if members is None:
+    lengths = getattr(data.source("test"), "lengths", None) if hasattr(data, "sized_dataloader") else None
+    if lengths is None:
         return None
-    limit = getattr(data, "max_elements", None)
-    return int(members.max_len) if limit is None else min(limit, int(members.max_len))
+    limit, largest = getattr(data, "max_elements", None), int(lengths.max())
+    return largest if limit is None else min(limit, largest)
 
 
 def measure_sizes(
@@ -36,7 +36,7 @@ def measure_sizes(
         return found
     for size in sizes:
         loader = data.sized_dataloader("test", size)
-        if loader is None or int(loader.dataset.source.members.lengths.min()) < size:  # type: ignore[union-attr]
+        if loader is None or int(loader.dataset.source.lengths.min()) < size:  # type: ignore[union-attr]
             continue
         with _only(trainer, model, f"/n={size}"):
             (tested,) = trainer.test(model, loader, verbose=False, **settings)

@@ -104,14 +104,21 @@ class TrainedRun:
 def open_run(folder: Path, config: DictConfig, which: str) -> TrainedRun:
     """Open the run in `folder` with the checkpoint `which`: best, last or a path.
 
-    Sets data.num_classes in `config` to the recorded number, where the config would count classes in the data.
+    Sets data.num_classes and data.features in `config` to the recorded numbers, which the config may read in the data.
     """
     checkpoint = find_checkpoint(folder, which)
-    with suppress(OSError, DamagedFileError, KeyError, TypeError):  # if damaged, the data are counted
-        number = read_yaml(folder / "config.yaml")["data"]["num_classes"]
-        if type(number) is int and 0 < number <= MANY:  # more would be a network of gigabytes
-            config.data.num_classes = number
+    keep_facts(folder, config)
     return TrainedRun(folder, config, checkpoint)
+
+
+def keep_facts(folder: Path, config: DictConfig) -> None:
+    """Set the facts in `config` that are read from the data to those that the run recorded: its network has them."""
+    with suppress(OSError, DamagedFileError, KeyError, TypeError):  # if damaged, the data are read
+        recorded = read_yaml(folder / "config.yaml")["data"]
+        for fact in ("num_classes", "features"):
+            number = recorded.get(fact)
+            if type(number) is int and 0 < number <= MANY and fact in config.data:  # more would need gigabytes
+                config.data[fact] = number
 
 
 def open_test_data(config: DictConfig) -> Any:

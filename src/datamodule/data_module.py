@@ -21,7 +21,7 @@ from datamodule.loader import (
     Part,
     ResumableBatches,
     ResumableLoader,
-    SetSource,
+    SizedSource,
     Source,
     Targets,
     each_target,
@@ -175,8 +175,11 @@ class DataModule(LightningDataModule, ABC):
             raise UserError(f"{type(self).__name__}: load('train') returned None, no training items: check its paths")
         if self.source("valid") is not None:
             valid, fold = 0, None
-        parts = split(len(train), valid, fold, self.num_folds, self.split_seed, self.limit_train)
-        return dict(zip(("train", "valid"), parts, strict=True))
+        return dict(zip(("train", "valid"), self.divide(train, valid, fold), strict=True))
+
+    def divide(self, train: Source, valid: float, fold: int | None) -> tuple[Tensor, Tensor]:
+        """Return the sorted positions of the items for training and for validation, as `split` does."""
+        return split(len(train), valid, fold, self.num_folds, self.split_seed, self.limit_train)
 
     def train_dataloader(self) -> DataLoader:
         part, targets = self._part("train"), self.targets("train")
@@ -253,7 +256,7 @@ class DataModule(LightningDataModule, ABC):
     def sized_dataloader(self, name: str, n: int) -> DataLoader | None:
         """Return the batches of a part with n random elements of each set, all of a smaller set; None for images."""
         part = self._part(name)
-        if not isinstance(part.source, SetSource):
+        if not isinstance(part.source, SizedSource):
             return None
         part.max_elements = n
         return self._ordered(part)

@@ -7,7 +7,8 @@ checkpoint holds only the position of a run.
 import hashlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -36,7 +37,34 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def inputs(self, index_B: Tensor) -> Tensor | SetBatch:
-        """Return uint8 images [B, C, H, W], or B sets of images or float32 vectors."""
+        """Return uint8 images [B, C, H, W], or B sets of images or float vectors."""
+        ...
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The elements that are seen of larger sets: `max_elements` of each, a function of (seed, epoch, index)."""
+
+    max_elements: int
+    seed: int
+    epoch: int
+    index: Tensor  # [B]
+
+    def __call__(self, sets: SetBatch) -> SetBatch:
+        return subsample(sets, self.max_elements, self.seed, self.epoch, self.index)
+
+
+@runtime_checkable
+class SizedSource(Source, Protocol):
+    """Source of sets that knows their sizes, and reads only the elements that are seen of larger ones."""
+
+    @property
+    def lengths(self) -> Tensor:
+        """Return the number of elements of each set."""
+        ...
+
+    def limited(self, index_B: Tensor, limit: Limit) -> SetBatch:
+        """Return B sets as `inputs` does, and of the larger ones the elements that the limit leaves."""
         ...
 
 
@@ -78,9 +106,16 @@ class SetSource(MemorySource):
     def inputs(self, index_B: Tensor) -> SetBatch:
         return self.shown(self.members[index_B])
 
+    def limited(self, index_B: Tensor, limit: Limit) -> SetBatch:
+        return self.shown(limit(self.members[index_B]))  # before the images of a bag are read
+
     def shown(self, members: SetBatch) -> SetBatch:
         """Return what a network sees of members: themselves."""
         return members
+
+    @property
+    def lengths(self) -> Tensor:
+        return self.members.lengths
 
     def to(self, device: torch.device) -> "SetSource":
         return SetSource(self.members.to(device), each_target(self.targets, lambda t: t.to(device)))
@@ -218,10 +253,11 @@ def limited_inputs(
     """Return the inputs at the positions own_B; of a larger set max_elements, which (seed, epoch, index_B) choose."""
     if max_elements is None:
         return source.inputs(own_B)
-    if isinstance(source, SetSource):  # before the images of a bag are read
-        return source.shown(subsample(source.members[own_B], max_elements, seed, epoch, index_B))
+    limit = Limit(max_elements, seed, epoch, index_B)
+    if isinstance(source, SizedSource):
+        return source.limited(own_B, limit)
     inputs = source.inputs(own_B)
-    return subsample(inputs, max_elements, seed, epoch, index_B) if isinstance(inputs, SetBatch) else inputs
+    return limit(inputs) if isinstance(inputs, SetBatch) else inputs
 
 
 class EpochOrder(Sampler[int]):

@@ -47,7 +47,7 @@ class OpenedRun:
     @property
     def has_bags(self) -> bool:
         """True if the items of the data are bags: sets already."""
-        return hasattr(self.source, "members")
+        return hasattr(self.source, "lengths")
 
     @property
     def has_free_patch_num(self) -> bool:

@@ -94,7 +94,7 @@ class Vectors:
         self.network, self.module = network, PaddedPatches(network)
 
     def inputs(self, sets: Any) -> tuple[Tensor, ...]:
-        return sets.pad()
+        return sets.map(Tensor.float).pad()  # those of a file may be float16
 
     def outputs(self, sets: Any) -> Tensor:
         return split_outputs(self.network(sets))[0]

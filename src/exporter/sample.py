@@ -9,6 +9,7 @@ from torch import Tensor
 from process.errors import UserError
 
 BATCH = 25  # images may have hundreds of patches each
+ELEMENTS = 2**15  # of a batch of sets after padding, at most, unless one set has more
 
 
 class Sample:
@@ -23,13 +24,27 @@ class Sample:
     def batches(self, most: int) -> Iterator[tuple[Any, Any, Tensor]]:
         """Yield (images or sets, targets, index_B) of `most` items at most, evenly spaced."""
         index_N = torch.arange(len(self))[:: -(-len(self) // most)]
-        for index_B in index_N.split(BATCH):
+        for index_B in self._divided(index_N):
             targets = self.source.targets
             if isinstance(targets, Mapping):
                 chosen: Any = {name: target.index_select(0, index_B) for name, target in targets.items()}
             else:
                 chosen = targets.index_select(0, index_B)
             yield self.source.inputs(index_B), chosen, index_B
+
+    def _divided(self, index_N: Tensor) -> Iterator[Tensor]:
+        """Yield the positions batch by batch."""
+        lengths = getattr(self.source, "lengths", None)
+        if lengths is None:
+            yield from index_N.split(BATCH)
+            return
+        first, longest = 0, 0
+        for number, length in enumerate(lengths[index_N].tolist()):
+            longest, count = max(longest, length), number - first
+            if count == BATCH or (count and longest * (count + 1) > ELEMENTS):
+                yield index_N[first:number]
+                first, longest = number, length
+        yield index_N[first:]
 
 
 def of_test_set(data: Any) -> Sample | None:

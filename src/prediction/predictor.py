@@ -27,10 +27,11 @@ class Predictor(LightningModule):
     """
 
     stage = "predict"  # its name in a progress bar
+    of_bags = False  # whether it predicts bags, which networks of bags take
 
     def __init__(self, network: Any, task: Any, draws: int, patch_num: int | None) -> None:
         super().__init__()
-        if takes_bags(network):
+        if takes_bags(network) and not self.of_bags:
             raise UserError("this network takes bags of images, not images: nothing to predict for a file")
         self.network, self.task, self.draws = network, task, draws if draws_at_random(network) else 1
         if patch_num is None:
@@ -49,13 +50,13 @@ class Predictor(LightningModule):
         """
         images_BCHW, index_B, _ = batch
         if len(index_B) == 0:
-            return images_BCHW.new_empty(0, 1, dtype=torch.float32), None
+            return torch.empty(0, 1), None
         try:
             draws = [self.task.predict(self._outputs(images_BCHW, index_B, d)) for d in range(self.draws)]
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
                 fewer = " or patch_num" if draws_patches(self.network) else ""
-                size = f"{len(index_B)} images at once need too much memory"
+                size = f"{len(index_B)} {'bags' if self.of_bags else 'images'} at once need too much memory"
                 raise UserError(f"{size}: choose a smaller hparams.batch_size{fewer}") from error
             raise
         if isinstance(draws[0], Mapping):

@@ -1,4 +1,4 @@
-"""predictions.csv: a row for each image, written as soon as it is predicted."""
+"""predictions.csv: a row for each image or bag, written as soon as it is predicted."""
 
 import csv
 import itertools
@@ -16,14 +16,21 @@ class Table(Callback):
     """Callback that writes the column file, and those of the task: class, probability, spread, p(NAME) per class.
 
     The spread is the standard deviation of a number over several draws. The file begins with a byte-order mark if a
-    name is not ASCII: Excel misreads it otherwise. `written` is the number of images, `counts` that of each answer
-    (class, label, count), `unreadable` the files that were left out, `first` the lines that a terminal shows.
+    name is not ASCII: Excel misreads it otherwise. `written` is the number of images or other `items`, `counts` that of
+    each answer (class, label, count), `unreadable` the files that were left out, `first` the lines that a terminal
+    shows.
     """
 
     def __init__(
-        self, file: IO[str], names: Sequence[str], task: Any, class_names: Sequence[str], spread: bool
+        self,
+        file: IO[str],
+        names: Sequence[str],
+        task: Any,
+        class_names: Sequence[str],
+        spread: bool,
+        items: str = "images",
     ) -> None:
-        self.names, self.task, self.class_names = names, task, class_names
+        self.names, self.task, self.class_names, self.items = names, task, class_names, items
         self.counts: Counter[str] = Counter()
         self.written = 0
         self.unreadable: list[str] = []
@@ -36,7 +43,7 @@ class Table(Callback):
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        (predictions, spreads), (_, index_B, unreadable) = outputs, batch
+        (predictions, spreads, *_), (_, index_B, unreadable) = outputs, batch
         self.unreadable += unreadable.values()
         for number, i in enumerate(index_B.tolist()):
             item = _item(predictions, number), _item(spreads, number), self.class_names
@@ -52,7 +59,7 @@ class Table(Callback):
         more = [f"{len(self.counts) - ANSWERS:,} others"] if len(self.counts) > ANSWERS else []
         unreadable = {"unreadable": len(self.unreadable)} if self.unreadable else {}
         predicted = {"predicted": ", ".join(answers + more)} if answers else {}
-        return {"images": self.written, **unreadable, **predicted}
+        return {self.items: self.written, **unreadable, **predicted}
 
 
 def _item(values: Any, number: int) -> Any:
