@@ -104,7 +104,7 @@ def find_files(root: Path, names: Sequence[str]) -> list[BagFile]:
             found.append(BagFile(name, paths[0], beside))
         else:
             problem = f"several files, keep one ({', '.join(path.name for path in paths)})"
-            missing = f"missing, in {folder} with one of the endings {' '.join(ENDINGS)}"
+            missing = f"missing in {folder} ({' '.join(ENDINGS)})"
             found.append(BagFile(name, None, beside, problem if paths else missing))
     return found
 
@@ -126,7 +126,7 @@ def refuse_unusable(files: Iterable[BagFile], where: object, width: int) -> None
     for file in files:
         problem = file.problem
         if problem is None and file.width != width:
-            problem = f"of {file.width} features, not {width} as the others"
+            problem = f"{file.width} features, not {width} as the others"
         if problem is not None:
             wrong.setdefault(problem, []).append(file.name)
     if wrong:
@@ -134,9 +134,8 @@ def refuse_unusable(files: Iterable[BagFile], where: object, width: int) -> None
 
 
 def describe(wrong: dict[str, list[str]]) -> str:
-    """Return `2 bags empty: a, b; 1 bag not finite: c` for the names of each problem."""
-    counted = [(f"{len(names):,} bag{'s' * (len(names) > 1)}", why, names) for why, names in wrong.items()]
-    return "; ".join(f"{count} {why}: {', '.join(names)}" for count, why, names in counted)
+    """Return `empty: a, b; 7 features, not 16 as the others: c` for the names of each problem."""
+    return "; ".join(f"{why}: {', '.join(names)}" for why, names in wrong.items())
 
 
 def _header(path: Path, key: str) -> tuple[tuple[int, ...], str] | None:
@@ -164,7 +163,7 @@ def _chosen(arrays: dict[str, Any]) -> dict[str, Any]:
     if FEATURES not in named and len(others) == 1:
         named[FEATURES] = named[others[0]]
     if FEATURES not in named:
-        raise UnusableFileError(f"without an array named {FEATURES} (there are: {', '.join(named) or 'none'})")
+        raise UnusableFileError(f"no array named {FEATURES}, but {', '.join(named) or 'none'}")
     return named
 
 
@@ -257,4 +256,4 @@ def _explained(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # h5py, numpy, torch and json raise OSError, ValueError, KeyError, UnpicklingError, ...
         reason = getattr(error, "strerror", None) or first_line(error)
-        raise UnusableFileError(f"that cannot be read as {path.suffix} ({reason})") from error
+        raise UnusableFileError(f"cannot be read as {path.suffix} ({reason})") from error

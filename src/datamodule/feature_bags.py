@@ -24,6 +24,7 @@ from set_module.set_batch import SetBatch
 log = logging.getLogger(__name__)
 
 GIB = 2**30
+NOT_FINITE = "NaN or infinite features"
 FLOAT32 = 4  # bytes
 BLOCK = 4096  # rows
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -79,7 +80,7 @@ class FeatureSource:
             try:
                 self.files[i].read_into(part_nF, kept)
             except UnusableFileError as error:
-                raise BadBagsError(f"{self.files[i]}: a file {error}: replace it") from error
+                raise BadBagsError(f"{self.files[i]}: {error}: replace it") from error
             if i not in self._finite and not is_finite(part_nF):
                 self._refuse_not_finite()
             if kept is None:
@@ -88,15 +89,19 @@ class FeatureSource:
 
     def _refuse_not_finite(self) -> None:
         """Read all bags, a few rows at a time, and raise an error that names those with NaN or infinite features."""
-        log.warning("features that are NaN or infinite: all files are read to find the others")
+        log.warning(f"{NOT_FINITE}: all files are read to find the others")
         wrong: dict[str, list[str]] = {}
         for file in self.related:
             try:
                 if not all(is_finite(block_KF) for block_KF in self._blocks(file)):
-                    wrong.setdefault("with features that are NaN or infinite", []).append(file.name)
+                    wrong.setdefault(NOT_FINITE, []).append(file.name)
             except UnusableFileError as error:
                 wrong.setdefault(str(error), []).append(file.name)
-        raise BadBagsError(f"{describe(wrong)}: replace these files, or remove their lines from the table")
+        where = self.related[0].path
+        assert where is not None
+        raise BadBagsError(
+            f"{where.parent}: {describe(wrong)}: replace these files, or remove their lines from the table"
+        )
 
     def _blocks(self, file: BagFile) -> Iterator[Tensor]:
         for rows_K in torch.arange(file.length).split(BLOCK):

@@ -4,7 +4,7 @@
 
 import glob
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodule.bag_file import COORDS, ENDINGS, FEATURES, LABELS, BagFile, UnusableFileError
-from datamodule.feature_bags import empty, is_finite
+from datamodule.feature_bags import NOT_FINITE, empty, is_finite
 from datamodule.loader import identity_collate, start_method
 from process.errors import UserError
 from process.files import path_from_setting
@@ -45,46 +45,49 @@ class UnlabelledBags(Dataset[Batch]):
         self.short_names = [stem if stems.count(stem) == 1 else name for stem, name in zip(stems, short, strict=True)]
         self.others: list[str] = []
 
-    def __len__(self) -> int:
-        return len(self.files)
+        self.batches = list(self._divided())
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Return a whole batch, for DataLoader."""
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> Batch:
+        """Return a whole batch, which holds more or fewer bags, depending on their sizes."""
         bags: dict[int, Tensor] = {}
         unreadable: dict[int, str] = {}
-        for i in indices:
+        for i in self.batches[number]:
             try:
                 bags[i] = self._read(self.files[i])
             except UnusableFileError as error:
-                unreadable[i] = printable(f"{self.files[i]}: a file {error}")
+                unreadable[i] = printable(f"{self.files[i]}: {error}")
         return SetBatch.from_list(bags.values()) if bags else None, torch.tensor(list(bags)), unreadable
 
     def _read(self, file: BagFile) -> Tensor:
         if file.problem is not None:
             raise UnusableFileError(file.problem)
         if file.width != self.features:
-            raise UnusableFileError(f"of {file.width} features, and the network takes {self.features}")
+            raise UnusableFileError(f"{file.width} features, and the network takes {self.features}")
         values_nF = empty(file.length, file.width, torch.float32)
         file.read_into(values_nF)
         if not is_finite(values_nF):
-            raise UnusableFileError("with features that are NaN or infinite")
+            raise UnusableFileError(NOT_FINITE)
         return values_nF
 
     def loader(self) -> DataLoader[Batch]:
         workers = self.num_workers
         if workers is None:
-            workers = suggested_max_num_workers(1) if len(self) > FEW else 0
+            workers = suggested_max_num_workers(1) if len(self.files) > FEW else 0
         warnings.filterwarnings("ignore", ".* does not have many workers")
         return DataLoader(
             self,
-            batch_sampler=list(self._batches()),
+            batch_size=None,
             collate_fn=identity_collate,
             generator=torch.Generator(),
             num_workers=workers,
             multiprocessing_context=start_method(workers),
         )
 
-    def _batches(self) -> Iterator[list[int]]:
+    def _divided(self) -> Iterator[list[int]]:
         """Yield the numbers of the bags of each batch: neighbours of not too many elements in all."""
         batch: list[int] = []
         elements = 0

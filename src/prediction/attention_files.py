@@ -22,18 +22,20 @@ class AttentionFiles(Callback):
     """
 
     def __init__(self, folder: Path, bags: Any) -> None:
-        self.folder, self.bags, self.written = folder, bags, 0
+        self.folder, self.bags, self.written, self.without = folder, bags, 0, 0
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         weights, index_B = outputs[2], batch[1]
-        if weights is not None:
+        if weights is None:
+            self.without += len(index_B)
+        else:
             for i, weights_nH in zip(index_B.tolist(), weights.to("cpu"), strict=True):
                 self._write(i, weights_nH.tolist())
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.written:
+        if self.without:
             log.info("no attention is written: the pool of this network has no weights, as gated_attention has")
 
     def _write(self, i: int, weights: list[list[float]]) -> None:
