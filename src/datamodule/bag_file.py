@@ -3,11 +3,12 @@
 # n elements of the bag, K chosen elements, F features
 
 import json
+import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from process.errors import UserError, first_line
 
@@ -18,6 +19,7 @@ ENDINGS = (".npy", ".pt", ".h5", ".safetensors")
 FEATURES, COORDS, LABELS = "features", "coords", "instance_labels"
 BLOCK = 1024  # rows of an .h5 that are read at once
 FLOATS = {"float16", "float32", "float64", "bfloat16"}
+CHANGED = "changed since the start"
 SHORT = {"F16": "float16", "F32": "float32", "F64": "float64", "BF16": "bfloat16"}  # in .safetensors
 
 
@@ -37,6 +39,8 @@ class BagFile:
     def __init__(self, name: str, path: Path | None, beside: dict[str, Path], problem: str | None = None) -> None:
         self.name, self.path, self.beside = name, path, beside
         self.length, self.width, self.dtype = 0, 0, ""
+        self.offset: int | None = None  # where the rows begin, if they follow each other in the file
+        self.size = 0  # bytes
         self.problem = problem
         if path is not None and problem is None:
             self._read_header(path)
@@ -47,7 +51,7 @@ class BagFile:
     def _read_header(self, path: Path) -> None:
         """Set length, width and dtype of the features, or the problem."""
         try:
-            shape, dtype = _header(path, FEATURES) or ((), "")
+            shape, dtype, offset = _header(path, FEATURES) or _Header((), "", None)
             if len(shape) != 2:
                 raise UnusableFileError(f"not [n, F] but of the shape {list(shape)}")
             if dtype not in FLOATS:
@@ -59,18 +63,32 @@ class BagFile:
                 if found is not None and found not in sizes:
                     raise UnusableFileError(f"{name} of the wrong shape ({list(found)}, not {list(sizes[0])})")
             self.length, self.width, self.dtype = shape[0], shape[1], dtype
+            self.offset, self.size = offset, path.stat().st_size
         except UnusableFileError as error:
             self.problem = str(error)
 
     def _header_beside(self, name: str) -> tuple[int, ...] | None:
         assert self.path is not None
         found = _header(self.beside[name], FEATURES) if name in self.beside else _header(self.path, name)
-        return None if found is None else found[0]
+        return None if found is None else found.shape
 
     def read_into(self, out_KF: "Tensor", rows_K: "Tensor | None" = None) -> None:
         """Copy the features, or some rows of them in increasing order, into `out_KF`. Raises UnusableFileError."""
         assert self.path is not None
+        if rows_K is None and self.offset is not None and self.dtype == str(out_KF.numpy().dtype):
+            with _explained(self.path), self.path.open("rb", buffering=0) as file:
+                if os.fstat(file.fileno()).st_size != self.size:
+                    raise UnusableFileError(CHANGED)
+                file.seek(self.offset)
+                room = memoryview(out_KF.numpy().data).cast("B")
+                while room:
+                    if not (count := file.readinto(room)):
+                        raise UnusableFileError(CHANGED)
+                    room = room[count:]
+            return
         with _opened(self.path, FEATURES) as array:
+            if tuple(array.shape) != (self.length, self.width):
+                raise UnusableFileError(CHANGED)
             _copy(array, out_KF, rows_K)
 
     def coords(self) -> "Tensor | None":
@@ -138,13 +156,28 @@ def describe(wrong: dict[str, list[str]]) -> str:
     return "; ".join(f"{why}: {', '.join(names)}" for why, names in wrong.items())
 
 
-def _header(path: Path, key: str) -> tuple[tuple[int, ...], str] | None:
-    """Return the shape and dtype of an array in a file; None if there is no such array. Reads no data."""
+class _Header(NamedTuple):
+    """What is known of an array without its data; `offset` is the byte at which rows begin that follow each other."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    offset: int | None
+
+
+def _header(path: Path, key: str) -> _Header | None:
+    """Return what is known of an array in a file; None if there is no such array."""
     if path.suffix == ".safetensors":
         found = _safetensors_header(path).get(key)
-        return None if found is None else (tuple(found["shape"]), SHORT.get(found["dtype"], found["dtype"]))
+        return (
+            None if found is None else _Header(tuple(found["shape"]), SHORT.get(found["dtype"], found["dtype"]), None)
+        )
     with _opened(path, key) as array:
-        return None if array is None else (tuple(array.shape), str(array.dtype).removeprefix("torch."))
+        if array is None:
+            return None
+        # of a NumPy array in mapped memory; to read it whole takes less time than to look up its pages
+        offset = getattr(array, "offset", None)
+        in_order = offset is not None and array.flags.c_contiguous
+        return _Header(tuple(array.shape), str(array.dtype).removeprefix("torch."), offset if in_order else None)
 
 
 def _safetensors_header(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from datamodule.loader import (
     EpochOrder,
     MemorySource,
     Part,
+    ReadAheadLoader,
     ResumableBatches,
     ResumableLoader,
     SizedSource,
@@ -35,6 +36,7 @@ from process.errors import UserError
 
 log = logging.getLogger(__name__)
 
+AHEAD = 2  # batches
 IMBALANCED = 10  # times as many training items of one class as of another
 
 # B items of a batch (images, sets), M items of a part, K classes
@@ -192,7 +194,9 @@ class DataModule(LightningDataModule, ABC):
         single = len(order) > self.batch_size > 1 and len(order) % self.batch_size == 1
         batches = ResumableBatches(order, self.batch_size, drop_last=single)
         batches.device, batches.with_epoch = part.position_M.device, self.max_elements is not None
-        return self._resumable_loader(part, batches, self._loader_settings_of(part))
+        loader = self._resumable_loader(part, batches, self._loader_settings_of(part))
+        loader.ahead = self._ahead(part)
+        return loader
 
     def _epoch_and_ranks(self) -> tuple[int, int, int]:
         """Return the epoch that training begins with, this rank, and the number of ranks."""
@@ -267,16 +271,23 @@ class DataModule(LightningDataModule, ABC):
             # Lightning's own sampler gives some items to two ranks, to make equal shares, and counts them twice
             ranks = {"num_replicas": self.trainer.world_size, "rank": self.trainer.global_rank}
             sampler = UnrepeatedDistributedSampler(part, shuffle=False, **ranks)
-        return DataLoader(part, self.batch_size, sampler=sampler, **self._loader_settings_of(part))
+        loader = ReadAheadLoader(part, self.batch_size, sampler=sampler, **self._loader_settings_of(part))
+        loader.ahead = self._ahead(part)
+        return loader
+
+    def _ahead(self, part: Part) -> int:
+        """Return how many batches threads read ahead: none where workers, or no files, are read."""
+        return AHEAD if self.num_workers is None and getattr(part.source, "in_threads", False) else 0
 
     def _loader_settings_of(self, part: Part) -> dict[str, Any]:
-        return self._loader_settings(isinstance(part.source, MemorySource), part.position_M.device)
+        no_workers = isinstance(part.source, MemorySource) or self._ahead(part) > 0
+        return self._loader_settings(no_workers, part.position_M.device)
 
-    def _loader_settings(self, in_memory: bool, device: torch.device) -> dict[str, Any]:
+    def _loader_settings(self, no_workers: bool, device: torch.device) -> dict[str, Any]:
         workers = self.num_workers
         if workers is None:
-            workers = 0 if in_memory else suggested_max_num_workers(self.trainer.num_devices if self.trainer else 1)
-        if in_memory or workers:
+            workers = 0 if no_workers else suggested_max_num_workers(self.trainer.num_devices if self.trainer else 1)
+        if no_workers or workers:
             # Lightning advises more workers, which data in memory do not need and a user who has set them does not want
             warnings.filterwarnings("ignore", ".* does not have many workers")
         return {

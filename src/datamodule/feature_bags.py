@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from datamodule.bag_file import BagFile, UnusableFileError, describe, refuse_unusable
 from datamodule.bag_table import BagTable
+from datamodule.buffers import Buffers
 from datamodule.data_module import DataModule
 from datamodule.grouped_split import chosen_parts, grouped_split
 from datamodule.loader import Batch, Limit, SetSource, Source
@@ -48,6 +48,8 @@ class FeatureSource:
         related: all files among which it looks for NaN, by default its own.
     """
 
+    in_threads = True  # a file is copied, not decoded: worker processes would only copy it once more
+
     def __init__(
         self, files: list[BagFile], targets: Tensor, draw: str = "rows", related: Sequence[BagFile] = ()
     ) -> None:
@@ -55,6 +57,7 @@ class FeatureSource:
         self.lengths = torch.tensor([file.length for file in files])
         self.features = files[0].width
         self.dtype = torch.float16 if {file.dtype for file in files} == {"float16"} else torch.float32
+        self.buffers = Buffers(self.dtype)
         self._finite: set[int] = set()  # bags that were read whole, and need no second look
 
     def __len__(self) -> int:
@@ -75,7 +78,7 @@ class FeatureSource:
 
     def _read(self, numbers: list[int], rows: list[Tensor | None]) -> SetBatch:
         lengths = [self.files[i].length if kept is None else len(kept) for i, kept in zip(numbers, rows, strict=True)]
-        values_NF = empty(sum(lengths), self.features, self.dtype)
+        values_NF = self.buffers.empty(sum(lengths), self.features)
         for i, kept, part_nF in zip(numbers, rows, values_NF.split(lengths), strict=True):
             try:
                 self.files[i].read_into(part_nF, kept)
@@ -105,14 +108,9 @@ class FeatureSource:
 
     def _blocks(self, file: BagFile) -> Iterator[Tensor]:
         for rows_K in torch.arange(file.length).split(BLOCK):
-            block_KF = empty(len(rows_K), self.features, self.dtype)
+            block_KF = self.buffers.empty(len(rows_K), self.features)
             file.read_into(block_KF, rows_K)
             yield block_KF
-
-
-def empty(count: int, features: int, dtype: torch.dtype) -> Tensor:
-    """Return memory for vectors; NumPy's is in large pages, which are filled 5 times as fast as torch's."""
-    return torch.from_numpy(np.empty((count, features), np.float16 if dtype == torch.float16 else np.float32))
 
 
 def is_finite(values: Tensor) -> bool:

@@ -6,7 +6,9 @@ checkpoint holds only the position of a run.
 
 import hashlib
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -340,7 +342,40 @@ def start_method(workers: int) -> str | None:
     return "fork" if workers and sys.platform == "linux" else None
 
 
-class ResumableLoader(DataLoader):
+class ReadAheadLoader(DataLoader):
+    """DataLoader that, without workers, reads `ahead` batches in threads while earlier ones are used.
+
+    Threads need neither shared memory nor a copy, so they suit files that are read and not decoded.
+    """
+
+    ahead = 0
+
+    def __iter__(self) -> Any:
+        return self._read_ahead() if self.ahead and not self.num_workers else super().__iter__()
+
+    def _read_ahead(self) -> Iterator[Batch]:
+        dataset: Any = self.dataset
+        batches: Any = self.batch_sampler
+        waiting: deque[Future[Batch]] = deque()
+        pool = ThreadPoolExecutor(self.ahead)
+        try:
+            for numbers in batches:
+                waiting.append(pool.submit(dataset.__getitems__, numbers))
+                if len(waiting) > self.ahead:
+                    yield self._pinned(waiting.popleft().result())
+            while waiting:
+                yield self._pinned(waiting.popleft().result())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _pinned(self, batch: Batch) -> Batch:
+        if not self.pin_memory:
+            return batch
+        inputs, targets, index_B = batch
+        return inputs.pin_memory(), each_target(targets, Tensor.pin_memory), index_B.pin_memory()
+
+
+class ResumableLoader(ReadAheadLoader):
     """DataLoader whose position is saved in checkpoints: the epoch and the batch in it that come next.
 
     `progress` returns both. The batch sampler must be a ResumableBatches. Lightning calls state_dict and

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodule.bag_file import COORDS, ENDINGS, FEATURES, LABELS, BagFile, UnusableFileError
-from datamodule.feature_bags import NOT_FINITE, empty, is_finite
+from datamodule.feature_bags import NOT_FINITE, is_finite
 from datamodule.loader import identity_collate, start_method
 from process.errors import UserError
 from process.files import path_from_setting
@@ -67,7 +67,7 @@ class UnlabelledBags(Dataset[Batch]):
             raise UnusableFileError(file.problem)
         if file.width != self.features:
             raise UnusableFileError(f"{file.width} features, and the network takes {self.features}")
-        values_nF = empty(file.length, file.width, torch.float32)
+        values_nF = torch.empty(file.length, file.width)
         file.read_into(values_nF)
         if not is_finite(values_nF):
             raise UnusableFileError(NOT_FINITE)

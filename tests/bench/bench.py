@@ -11,6 +11,7 @@ import cutout
 import data_path
 import epoch
 import explore_clicks
+import feature_bags
 import loggers
 import mnist_fast
 import predict_files
@@ -31,6 +32,7 @@ PARTS = {
     "report_runs": report_runs,
     "predict_files": predict_files,
     "explore_clicks": explore_clicks,
+    "feature_bags": feature_bags,
     "mnist_fast": mnist_fast,
     "sweep_jobs": sweep_jobs,
 }
