@@ -4,7 +4,9 @@
 
 import json
 import os
+import pickle
 import struct
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,12 +103,15 @@ class BagFile:
         return None if labels is None else labels.flatten()
 
     def _beside(self, name: str) -> "Tensor | None":
+        import numpy as np
         import torch
 
         assert self.path is not None
         path, key = (self.beside[name], FEATURES) if name in self.beside else (self.path, name)
         with _opened(path, key) as array:
-            return None if array is None else torch.as_tensor(array[:]).clone()
+            if array is None or isinstance(array, torch.Tensor):
+                return None if array is None else array.clone()
+            return torch.from_numpy(np.array(array))
 
 
 def find_files(root: Path, names: Sequence[str]) -> list[BagFile]:
@@ -186,7 +191,10 @@ def _safetensors_header(path: Path) -> dict[str, Any]:
         (size,) = struct.unpack("<Q", file.read(8))
         if size > path.stat().st_size:
             raise ValueError("no .safetensors file")
-        return _chosen(json.loads(file.read(size)))
+        arrays = _chosen(json.loads(file.read(size)))
+        if 8 + size + max(array["data_offsets"][1] for array in arrays.values()) > path.stat().st_size:
+            raise ValueError("it ends too early")
+        return arrays
 
 
 def _chosen(arrays: dict[str, Any]) -> dict[str, Any]:
@@ -215,8 +223,9 @@ def _opened(path: Path, key: str) -> Iterator[Any]:
         if path.suffix == ".npy":
             import numpy as np
 
-            # mapped for writing, which changes no file, as torch warns of an array that cannot be written
-            yield np.load(path, mmap_mode="c") if key == FEATURES else None
+            if not _begins_with(path, b"\x93NUMPY"):
+                raise ValueError("it holds no array of NumPy")
+            yield np.load(path, mmap_mode="r") if key == FEATURES else None
         elif path.suffix == ".pt":
             yield _from_pt(path, key)
         else:
@@ -225,15 +234,20 @@ def _opened(path: Path, key: str) -> Iterator[Any]:
                 yield file.get_tensor(names[key]) if key in names else None
 
 
+def _begins_with(path: Path, mark: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(mark)) == mark
+
+
 def _from_pt(path: Path, key: str) -> Any:
     import torch
 
+    if not zipfile.is_zipfile(path):
+        raise UnusableFileError("not a .pt as torch.save writes it today, but damaged or in an old format")
     try:
         found = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except RuntimeError as error:
-        if "zipfile" in str(error):
-            raise UnusableFileError("in an old format of torch: torch.save writes it anew") from error
-        raise
+    except pickle.UnpicklingError as error:
+        raise UnusableFileError("objects besides tensors, which could run code: save the tensors alone") from error
     arrays = found if isinstance(found, dict) else {FEATURES: found}
     arrays = {str(name): array for name, array in arrays.items() if isinstance(array, torch.Tensor)}
     return _chosen(arrays).get(key)
@@ -246,25 +260,28 @@ def _mapped(path: Path, dataset: Any) -> Any:
     offset = None if dataset.chunks else dataset.id.get_offset()
     if offset is None or dataset.external or dataset.is_virtual or dataset.size == 0:
         return dataset
-    return np.memmap(path, dataset.dtype, "c", offset, dataset.shape)
+    return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)
 
 
 def _copy(array: Any, out_KF: "Tensor", rows_K: "Tensor | None") -> None:
     """Copy an array, or some rows of it in increasing order, into a tensor of any float type."""
+    import numpy as np
     import torch
 
-    if not hasattr(array, "read_direct"):
-        mapped_nF = torch.as_tensor(array)
-        out_KF.copy_(mapped_nF if rows_K is None else mapped_nF.index_select(0, rows_K))
+    if isinstance(array, torch.Tensor):
+        out_KF.copy_(array if rows_K is None else array.index_select(0, rows_K))
+        return
+    if isinstance(array, np.memmap) and rows_K is not None:
+        out_KF.copy_(torch.from_numpy(np.take(array, rows_K.numpy(), axis=0)))
         return
     # chunk by chunk, of which HDF5 reads all rows anyway; its own choice of rows takes many times as long
-    chunk = array.chunks[0] if array.chunks else BLOCK
-    size = chunk * max(1, BLOCK // chunk) if rows_K is None else chunk
+    chunk = getattr(array, "chunks", None) or (BLOCK,)
+    size = chunk[0] * max(1, BLOCK // chunk[0]) if rows_K is None else chunk[0]
     rows_K = torch.arange(len(array)) if rows_K is None else rows_K
     blocks, counts = (rows_K // size).unique_consecutive(return_counts=True)
     place = 0
     for block, inside_K in zip(blocks.tolist(), rows_K.split(counts.tolist()), strict=True):
-        block_nF = torch.from_numpy(array[block * size : (block + 1) * size])
+        block_nF = torch.from_numpy(np.array(array[block * size : (block + 1) * size]))
         if len(inside_K) < len(block_nF):
             block_nF = block_nF.index_select(0, inside_K - block * size)
         out_KF[place : place + len(inside_K)].copy_(block_nF)
