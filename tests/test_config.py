@@ -1,6 +1,7 @@
 """Every YAML of every group composes, and what it describes can be built: a new file is found here by itself."""
 
 import pytest
+from bags import write_bags
 from configs import CONFIG, composed
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -21,10 +22,11 @@ CHOICES = [f"{path.parent}={path.stem}" for path in GROUPS if path.parts[0] != "
 
 
 @pytest.fixture(autouse=True)
-def image_folder(tmp_path, monkeypatch):
+def data_of_ones_own(tmp_path, monkeypatch):
     for name in ("red", "green"):
         (tmp_path / "train" / name).mkdir(parents=True)
         (tmp_path / "train" / name / "1.png").touch()
+    write_bags(tmp_path, [2, 3])
     monkeypatch.setenv("DATASET", str(tmp_path))
 
 

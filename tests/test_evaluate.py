@@ -178,4 +178,4 @@ def test_sets_of_vectors_are_measured_at_sizes_beyond_the_training_and_exported(
     assert (folder / "export" / "model.pt2").exists()
     capsys.readouterr()
     assert command("predict", f"run={folder}", f"input={folder}") == 1
-    assert "sets of vectors, which no image file holds" in capsys.readouterr().err
+    assert f"input={folder}: no features are there: give a file of features" in capsys.readouterr().err

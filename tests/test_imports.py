@@ -32,7 +32,7 @@ ALLOWED = {  # part -> the parts of this project that it may import; adapter is 
     "table": {"table", "fonts", "run", "process", "settings"},
     "ask": {"ask", "command", "run", "process", "settings"},
     "scaffold": {"scaffold", "process"},
-    "prediction": {"set_module", "process"},
+    "prediction": {"prediction", "set_module", "process"},
     "exporter": {"exporter", "network", "set_module", "process"},
     "explore": {"explore", "command", "run", "process", "table", "set_module", "figure"},
 }

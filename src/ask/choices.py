@@ -39,7 +39,12 @@ def holds_bags(data: str) -> bool:
 
 def is_folder(data: str) -> bool:
     """Return whether the data are images of a folder, data.root, in which their classes are counted."""
-    return "${data.root}" in _text(f"data/{data}")
+    return "${call:datamodule.class_folders." in _text(f"data/{data}")
+
+
+def is_bag_folder(data: str) -> bool:
+    """Return whether the data are bags of features in a folder, data.root, with a table of them."""
+    return "${call:datamodule.bag_table." in _text(f"data/{data}")
 
 
 def _text(name: str) -> str:

@@ -31,6 +31,8 @@ def ask(gpus: list[GPU], before: dict[str, str]) -> dict[str, str]:
         answers["model"] = questions.select("Which model?", models, before.get("model"))
     if data is not None and choices.is_folder(data):
         answers["root"] = questions.image_folder("Which folder, or .zip, of images?", before.get("root"))
+    if data is not None and choices.is_bag_folder(data):
+        answers["root"] = questions.bag_folder("Which folder, with bags.csv in it?", before.get("root"))
     answers["comment"] = questions.text("A comment, if you like:", before.get("comment", ""))
     return answers
 

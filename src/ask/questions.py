@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +31,32 @@ def text(question: str, default: str) -> str:
 
 def image_folder(question: str, default: str | None) -> str:
     """Ask for a folder with train/ in it, or a .zip; TAB completes."""
+    refusal = "neither a folder with train/<class>/<image> in it nor a .zip"
+    return _place(question, default, _holds_images, refusal)
+
+
+def bag_folder(question: str, default: str | None) -> str:
+    """Ask for a folder with a table of bags in it; TAB completes."""
+    return _place(question, default, _holds_bags, "no folder with bags.csv or labels.csv in it")
+
+
+def _place(question: str, default: str | None, holds: Callable[[str], bool], refusal: str) -> str:
     import questionary
 
-    if default is None and _holds_images(around := os.environ.get("DATASET", "dataset")):
+    if default is None and holds(around := os.environ.get("DATASET", "dataset")):
         default = around
-    refusal = "neither a folder with train/<class>/<image> in it nor a .zip"
     # complete by TAB alone: while completions are shown, Enter closes them instead of answering
     path = questionary.path(
         question,
         default=default or "",
-        validate=lambda path: _holds_images(path) or refusal,
+        validate=lambda path: holds(path) or refusal,
         complete_while_typing=False,
     )
     return str(Path(_answer(path)).expanduser())
+
+
+def _holds_bags(path: str) -> bool:
+    return any((Path(path).expanduser() / name).is_file() for name in ("bags.csv", "labels.csv"))
 
 
 def _holds_images(path: str) -> bool:

@@ -26,7 +26,7 @@ SHORT = {"F16": "float16", "F32": "float32", "F64": "float64", "BF16": "bfloat16
 
 
 class UnusableFileError(Exception):
-    """What is wrong with a file, in a few words that are the same for all such files."""
+    """Error that says what is wrong with a file, in a few words that are the same for all such files."""
 
 
 class BagFile:
@@ -162,7 +162,7 @@ def describe(wrong: dict[str, list[str]]) -> str:
 
 
 class _Header(NamedTuple):
-    """What is known of an array without its data; `offset` is the byte at which rows begin that follow each other."""
+    """Shape and type of an array in a file, and the byte at which its rows begin if they follow each other there."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -170,7 +170,7 @@ class _Header(NamedTuple):
 
 
 def _header(path: Path, key: str) -> _Header | None:
-    """Return what is known of an array in a file; None if there is no such array."""
+    """Return the header of an array in a file; None if there is no such array."""
     if path.suffix == ".safetensors":
         found = _safetensors_header(path).get(key)
         return (

@@ -1,4 +1,5 @@
 import pytest
+from bags import write_bags
 from configs import CONFIG, composed
 
 from ask import choices
@@ -30,10 +31,12 @@ def test_what_takes_sets_is_what_the_check_lets_pass(model):
 @pytest.mark.parametrize("data", sorted(path.stem for path in (CONFIG / "data").glob("*.yaml")))
 def test_which_data_hold_bags_or_are_a_folder(data, tmp_path, monkeypatch):
     (tmp_path / "train" / "red").mkdir(parents=True)
+    write_bags(tmp_path, [2, 3])
     monkeypatch.setenv("DATASET", str(tmp_path))
     config = composed(f"data={data}").data
     assert choices.holds_bags(data) == holds_sets(config)
     assert choices.is_folder(data) == config._target_.endswith("ImageFolder")
+    assert choices.is_bag_folder(data) == config._target_.endswith("FeatureBags")
 
 
 def test_a_broken_file_is_named(tmp_path, monkeypatch):

@@ -106,3 +106,9 @@ def test_a_recipe_for_a_folder_asks_for_the_folder_and_no_more(asked):
     assert ask([], {}) == {"recipe": "cifar10_lenet", "root": "/images", "comment": ""}
     assert "Which data?" not in asked[0]
     assert interview.OWN in asked[0]["A recipe?"][0]
+
+
+def test_bags_of_ones_own_are_in_a_folder_that_is_asked_for(asked, monkeypatch):
+    monkeypatch.setattr(questions, "bag_folder", lambda question, default: default or "/slides")
+    asked[1]["Which data?"] = "feature_bags"
+    assert arguments(ask([], {})) == ["data=feature_bags", "model=patch_set", "data.root=/slides"]
