@@ -42,6 +42,7 @@ def test_every_network_from_the_middle_of_an_epoch(train, broken_off, resume, ne
     assert_same(whole, broken)
 
 
+CANVAS = ("model=canvas", "hparams.patch_size=3", "hparams.patch_num_max=4", "sizes=[2]")
 MOMENTS = [("train", 0), ("train", 1), ("train", 5), ("train", 9), ("validation", 1), ("validation", 3), ("test", 1)]
 
 
@@ -68,7 +69,8 @@ def test_wherever_it_was_broken_off(train, broken_off, resume):
         ("data.balanced=true", "+loss.weight=[1,2,3,4,5,6,7,8,9,10]"),
         ("data.num_workers=2", "data.split_seed=${hparams.seed}"),
         ("hparams.lr=0",),
-        ("model=canvas", "model/selection=fixed", "hparams.patch_size=3", "hparams.patch_num_max=4", "sizes=[2]"),
+        ("model/selection=fixed", *CANVAS),
+        ("model/selection=glimpse", *CANVAS),
         ("trainer.precision=bf16-mixed",),
         ("trainer.precision=bf16-true",),
         ("trainer.precision=16-true",),

@@ -13,6 +13,7 @@ from torch import Tensor
 from explore.chosen_set import ChosenSet, Elements, cut, draw_corners
 from explore.opened_run import OpenedRun
 from explore.test_set_logits import evenly_spaced, predicted_classes, subset_sizes
+from set_module.set_network import draws_at_random
 
 ANY = -1  # class
 ALL, INCORRECT = "all images", "misclassified"
@@ -132,7 +133,7 @@ def _controls(run: OpenedRun) -> int | None:
             columns[0].caption("A patch has only one place.")
     else:
         columns[0].caption(f"model/selection={run.network.cutout.mode} determines the patches.")
-    set_buttons(columns[1:4], draws=run.has_free_patch_num)
+    set_buttons(columns[1:4], draws=draws_at_random(run.network))
     state.setdefault("click_does", TOGGLE)
     columns[4].segmented_control("A click on the image", [TOGGLE, ADD], key="click_does", required=True)
     return number

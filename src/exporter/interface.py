@@ -14,7 +14,7 @@ from network.fixed_patches import FixedPatches
 from network.padded_patches import PaddedPatches
 from process.errors import UserError
 from set_module.set_batch import SetBatch
-from set_module.set_network import SetNetwork, draws_at_random, draws_patches, split_outputs, takes_bags
+from set_module.set_network import SetNetwork, draws_patches, split_outputs, takes_bags
 
 
 class Images:
@@ -123,7 +123,8 @@ def fixed_form(network: Any, image_size: Sequence[int], mode: str) -> FixedPatch
 
 def own_mode(network: Any) -> str:
     """Return the mode of `fixed_corners` that cuts as the network does, or nearly so."""
-    return "even" if draws_at_random(network) else str(network.cutout.mode)
+    mode = str(network.cutout.mode)
+    return mode if mode in ("grid", "all", "fixed") else "even"
 
 
 def interfaces(network: Any, element: Sequence[int], patches: str | None) -> list[Interface]:

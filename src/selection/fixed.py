@@ -9,21 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from selection.chosen_places import ChosenPlaces, gumbel, straight_through
-from set_module.patch_cutout import PatchCutout, places
+from selection.learned_places import LearnedPlaces
 from set_module.set_batch import SetBatch
 
 
-class FixedPlaces(PatchCutout):
+class FixedPlaces(LearnedPlaces):
     """PatchCutout whose k-th patch lies at argmax_p l_kp, l = scale * logits_KP, for all images.
 
     In training, n ~ U{lo..hi} patches lie at argmax_p (l_kp + g), g Gumbel noise that depends on the seed, the epoch,
     the image, k and p alone, and the gradient is that of softmax((l_k + g) / temperature): straight-through, see
     ChosenPlaces. In evaluation mode there is no noise, and a place that an earlier patch has taken is left out, so that
-    the first n of more patches are those of n. Raises ValueError for more patches than K = max(hi, test_count), and if
-    there are fewer places.
+    the first n of more patches are those of n. `most` is K = max(hi, test_count).
 
     Args:
-        temperature: at the first and at the last of `epochs` epochs, in between in geometric steps.
         scale: a step of an optimizer such as Adam changes a score by scale times the learning rate.
     """
 
@@ -39,34 +37,17 @@ class FixedPlaces(PatchCutout):
         scale: float = 10.0,
         **facts: Any,
     ) -> None:
-        super().__init__(size, count, seed, "random", False, test_count)
-        if len(temperature) != 2 or min(temperature) <= 0:
-            raise ValueError(f"temperature={list(temperature)}: give two numbers > 0, of the first and the last epoch")
-        self.mode, self.temperature, self.epochs, self.scale = "fixed", tuple(temperature), epochs, scale
-        self.grid = places([1, 1, *image_size], size)
-        known = [hi for _, hi in filter(None, (self.train_count, self.test_count))]
-        self.logits_KP = nn.Parameter(torch.zeros(max(known), self.grid[0] * self.grid[1]))
-        self.most = max(known)
-        if self.most > self.logits_KP.shape[1]:
-            raise ValueError(f"patch_num={self.most} exceeds the {self.logits_KP.shape[1]} places: choose fewer")
-
-    @property
-    def present_temperature(self) -> float:
-        first, last = self.temperature
-        return float(first * (last / first) ** min(1.0, self.epoch / max(1, self.epochs - 1)))
+        super().__init__(size, count, seed, image_size, test_count, temperature, epochs, "fixed")
+        self.scale, self.most = scale, self.largest_count
+        self.logits_KP = nn.Parameter(torch.zeros(self.most, self.num_places))
 
     def positions(self, images_BCHW: Tensor, index_B: Tensor) -> SetBatch:
         """Return the corners [N, 2]; in training they are ChosenPlaces."""
-        assert self.count is not None
-        if self.count[1] > self.most:
-            raise ValueError(f"patch_num={self.count[1]} exceeds the {self.most} learned places: choose <= {self.most}")
-        if places(images_BCHW.shape, self.size) != self.grid:
-            height, width = (side + self.size - 1 for side in self.grid)
-            raise ValueError(f"images of shape {list(images_BCHW.shape)}: the places are of {height}x{width} images")
+        largest = self.checked_count(images_BCHW)
         lengths_B, set_N, number_N, max_len = self.drawn_lengths(index_B)
         sets = SetBatch.trusted(number_N, lengths_B, set_N, max_len)
         if not self.training:
-            return sets.map(lambda number_N: self.order()[: self.count[1]].index_select(0, number_N))  # type: ignore[index]
+            return sets.map(lambda number_N: self.order()[:largest].index_select(0, number_N))
         index_N, place_P = index_B.index_select(0, set_N), torch.arange(self.logits_KP.shape[1], device=index_B.device)
         draw_NP = 1 + number_N[:, None] * len(place_P) + place_P
         scores_NP = self.scale * self.logits_KP.float().index_select(0, number_N)
@@ -82,4 +63,4 @@ class FixedPlaces(PatchCutout):
             place_K.append(scores_KP[k].argmax())
             scores_KP[:, place_K[-1]] = -torch.inf
         chosen_K = torch.stack(place_K)
-        return torch.stack([chosen_K // self.grid[1], chosen_K % self.grid[1]], dim=1)
+        return torch.stack([chosen_K // self.columns, chosen_K % self.columns], dim=1)
