@@ -1,4 +1,4 @@
-"""What selections that learn their places have in common."""
+"""Base class of selections that learn their places."""
 
 # B images, P places of a patch
 
