@@ -1,4 +1,4 @@
-"""Base class of selections that learn their places."""
+"""The base class of selections that learn their places."""
 
 # B images, P places of a patch
 

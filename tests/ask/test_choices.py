@@ -25,7 +25,7 @@ def test_a_recipe_says_its_data():
 
 @pytest.mark.parametrize("model", sorted(path.stem for path in (CONFIG / "model").glob("*.yaml")))
 def test_what_takes_sets_is_what_the_check_lets_pass(model):
-    assert choices.takes_sets(model) == ("patch_size" in composed(f"model={model}").model.network)
+    assert choices.takes_sets(model) == ("sets" in composed(f"model={model}").model.network)
 
 
 @pytest.mark.parametrize("data", sorted(path.stem for path in (CONFIG / "data").glob("*.yaml")))
