@@ -38,8 +38,14 @@ def count_items(batch: Any) -> int:
         return 0
 
 
+def items_of(batch: Any) -> str:
+    """Return what the items of a batch are: sets, if its first part has their lengths, otherwise images."""
+    inputs = batch[0] if isinstance(batch, list | tuple) and batch else batch
+    return "sets" if hasattr(inputs, "lengths") else "images"
+
+
 class Pace:
-    """Counter of images, steps and seconds since training started or was resumed.
+    """Counter of items (images or sets), steps and seconds since training started or was resumed.
 
     The speed is that since the last `lap`, without pauses (validation). `left` estimates the seconds to the
     end of the training from the time per step so far, validation included; None if the training has no end.
@@ -47,7 +53,7 @@ class Pace:
 
     def __init__(self, trainer: Trainer) -> None:
         self.total = trainer.estimated_stepping_batches
-        self.first_step, self.began = trainer.global_step, time.monotonic()
+        self.first_step, self.began, self.items = trainer.global_step, time.monotonic(), "images"
         self.paused: float | None = None
         self.lap()
 
@@ -73,10 +79,10 @@ class Pace:
 
     @property
     def speed(self) -> str:
-        """The seconds per step if they are more than one, else the images per second; "" before the first step."""
+        """The seconds per step if they are more than one, else the items per second; "" before the first step."""
         if self.steps and self.seconds > self.steps:
             return f"{self.seconds / self.steps:,.1f} s/step"
-        return f"{self.images_per_second:,.0f} images/s" if self.images else ""
+        return f"{self.images_per_second:,.0f} {self.items}/s" if self.images else ""
 
     def left(self, step: int) -> float | None:
         if step == self.first_step or math.isinf(self.total):
@@ -112,6 +118,7 @@ class EpochLines(lightning_callbacks.ProgressBar):
     ) -> None:
         assert self.pace is not None
         self.pace.images += count_items(batch) * trainer.world_size
+        self.pace.items = items_of(batch)
         self.pace.steps += 1
         if time.monotonic() - self.logged_at >= INTERVAL:
             share = f"{100 * (batch_idx + 1) / trainer.num_training_batches:.0f} %"

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning import callbacks as lightning_callbacks
 from small_fit import batches, classifier, fit
 
-from callback.progress import EpochLines, Pace, ProgressBar, count_items, for_terminal, in_columns
+from callback.progress import EpochLines, Pace, ProgressBar, count_items, for_terminal, in_columns, items_of
 from set_module.set_batch import SetBatch
 
 NUMBER = r"\d+\.\d{4}"
@@ -212,6 +212,18 @@ def test_a_step_of_more_than_a_second_is_shown_in_seconds(clock_hand, seconds, t
     pace.images, pace.steps = 2, 1
     clock_hand.now += seconds
     assert pace.speed == text
+
+
+@pytest.mark.parametrize(
+    ("batch", "items"),
+    [
+        ((torch.zeros(2, 1, 4, 4), torch.zeros(2), torch.arange(2)), "images"),
+        ((SetBatch(torch.zeros(3, 2), [1, 2]), torch.zeros(2), torch.arange(2)), "sets"),
+        ({"image": torch.zeros(2, 3)}, "images"),
+    ],
+)
+def test_sets_are_not_called_images(batch, items):
+    assert items_of(batch) == items
 
 
 def test_the_rest_goes_on_at_the_pace_of_this_part_pauses_and_all(clock_hand):
