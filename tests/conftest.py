@@ -73,9 +73,11 @@ def nothing_is_ignored():
 
 
 @pytest.fixture(autouse=True)
-def limit_of_pixels_of_pillow(monkeypatch):
+def limit_of_pixels_of_pillow():
     """Restore the limit, which data.max_megapixels sets for the whole process."""
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    limit = Image.MAX_IMAGE_PIXELS
+    yield
+    Image.MAX_IMAGE_PIXELS = limit
 
 
 @pytest.fixture(scope="session", autouse=True)

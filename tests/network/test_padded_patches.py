@@ -16,9 +16,14 @@ def options(group: str) -> list[str]:
     return [f"{group}={path.stem}" for path in sorted((CONFIG / group).glob("*.yaml"))]
 
 
-# the networks of sets, and what is not a set module (tests/set_module/test_every_set_module.py has these)
+# the networks of sets, and what is not a set module (tests/set_module/test_every_set_module.py has these); a canvas
+# takes images
 CHOICES = [
-    *(choice for choice in options("model") if "patch_s" in (CONFIG / f"{choice.replace('=', '/')}.yaml").read_text()),
+    *(
+        choice
+        for choice in options("model")
+        if choice != "model=canvas" and "patch_s" in (CONFIG / f"{choice.replace('=', '/')}.yaml").read_text()
+    ),
     *options("model/embed"),
     *options("model/position"),
 ]
