@@ -44,7 +44,6 @@ class UnlabelledBags(Dataset[Batch]):
         stems = [name[: name.rfind(".")] for name in short]
         self.short_names = [stem if stems.count(stem) == 1 else name for stem, name in zip(stems, short, strict=True)]
         self.others: list[str] = []
-
         self.batches = list(self._divided())
 
     def __len__(self) -> int:
