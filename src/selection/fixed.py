@@ -34,19 +34,20 @@ class FixedPlaces(LearnedPlaces):
         test_count: int | None = None,
         temperature: Sequence[float] = (1.0, 0.5),
         epochs: int = 1,
+        freeze_at: float | None = None,
         scale: float = 10.0,
         **facts: Any,
     ) -> None:
-        super().__init__(size, count, seed, image_size, test_count, temperature, epochs, "fixed")
+        super().__init__(size, count, seed, image_size, test_count, temperature, epochs, freeze_at, "fixed")
         self.scale, self.most = scale, self.largest_count
         self.logits_KP = nn.Parameter(torch.zeros(self.most, self.num_places))
 
     def positions(self, images_BCHW: Tensor, index_B: Tensor) -> SetBatch:
-        """Return the corners [N, 2]; in training they are ChosenPlaces."""
+        """Return the corners [N, 2]; while places are learned, they are ChosenPlaces."""
         largest = self.checked_count(images_BCHW)
         lengths_B, set_N, number_N, max_len = self.drawn_lengths(index_B)
         sets = SetBatch.trusted(number_N, lengths_B, set_N, max_len)
-        if not self.training:
+        if not self.explores:
             return sets.map(lambda number_N: self.order()[:largest].index_select(0, number_N))
         index_N, place_P = index_B.index_select(0, set_N), torch.arange(self.logits_KP.shape[1], device=index_B.device)
         draw_NP = 1 + number_N[:, None] * len(place_P) + place_P

@@ -3,6 +3,7 @@
 # B images, N patches in all, P places of a patch, C H W of an image
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -39,10 +40,11 @@ class Glimpses(LearnedPlaces):
         test_count: int | None = None,
         temperature: Sequence[float] = (1.0, 0.5),
         epochs: int = 1,
+        freeze_at: float | None = None,
         width: int = 512,
         **facts: Any,
     ) -> None:
-        super().__init__(size, count, seed, image_size, test_count, temperature, epochs, "glimpse")
+        super().__init__(size, count, seed, image_size, test_count, temperature, epochs, freeze_at, "glimpse")
         pixels = (channels + 1) * image_size[0] * image_size[1]
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(list(values)).expand(channels).reshape(-1, 1, 1).clone())
@@ -59,14 +61,15 @@ class Glimpses(LearnedPlaces):
         return scores_BP if scores_BP.dtype == torch.double else scores_BP.float()
 
     def positions(self, images_BCHW: Tensor, index_B: Tensor) -> SetBatch:
-        """Return the corners [N, 2]; in training they are ChosenPlaces."""
+        """Return the corners [N, 2]; while places are learned, they are ChosenPlaces."""
         most = self.checked_count(images_BCHW)
         lengths_B, set_N, number_N, max_len = self.drawn_lengths(index_B)
         sets = SetBatch.trusted(number_N, lengths_B, set_N, max_len)
-        choice_BKP = self._choices(images_BCHW, index_B, most)
+        with nullcontext() if self.explores else torch.no_grad():
+            choice_BKP = self._choices(images_BCHW, index_B, most)
         choice_NP = choice_BKP.flatten(0, 1).index_select(0, set_N * most + number_N)
         chosen = ChosenPlaces.of(choice_NP, sets, images_BCHW, self.size)
-        return chosen if self.training else sets.with_values(chosen.values)
+        return chosen if self.explores else sets.with_values(chosen.values)
 
     def _choices(self, images_BCHW: Tensor, index_B: Tensor, most: int) -> Tensor:
         """Return the choice of each of `most` places for each image, [B, K, P]."""
@@ -74,12 +77,12 @@ class Glimpses(LearnedPlaces):
         mask_B1HW = images_BCHW.new_zeros(len(images_BCHW), 1, *images_BCHW.shape[2:], dtype=torch.float32)
         for k in range(most):
             scores_BP = self.select(images_BCHW, mask_B1HW)
-            if self.training:
+            if self.explores:
                 noise_BP = gumbel(self.seed, self.present_epoch, index_B[:, None], 1 + k * self.num_places + place_P)
                 chosen.append(straight_through(scores_BP + noise_BP, self.present_temperature))
             else:
                 taken_BP = torch.stack(chosen, dim=1).sum(1) > 0 if chosen else torch.zeros_like(scores_BP).bool()
-                chosen.append(straight_through(scores_BP.detach().masked_fill(taken_BP, -torch.inf), 1.0))
+                chosen.append(straight_through(scores_BP.masked_fill(taken_BP, -torch.inf), 1.0))
             if k + 1 < most:
                 mask_B1HW = self._seen(torch.stack(chosen, dim=1), images_BCHW)
         return torch.stack(chosen, dim=1)

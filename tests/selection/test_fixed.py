@@ -144,9 +144,35 @@ def test_the_temperature_falls_from_the_first_to_the_last_epoch():
     assert found == pytest.approx([1.0, 0.5, 0.25, 0.25])
 
 
+def test_the_temperature_has_fallen_when_places_are_frozen():
+    selection, found = fixed(temperature=(1.0, 0.25), epochs=6, freeze_at=0.5), []
+    for epoch in range(3):
+        selection.set_epoch(epoch)
+        found.append(selection.present_temperature)
+    assert found == pytest.approx([1.0, 0.5, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("epochs", "freeze_at", "learning"), [(4, 0.5, 2), (10, 0.3, 3), (1, 0.5, 1), (9, 0.01, 1), (4, None, 8)]
+)
+def test_places_are_learned_in_the_first_share_of_the_epochs(epochs, freeze_at, learning):
+    selection, index = fixed(epochs=epochs, freeze_at=freeze_at), torch.arange(6)
+    evaluated = selection.eval().order()
+    selection.train()
+    for epoch in range(8):
+        selection.set_epoch(epoch)
+        corners = selection.positions(IMAGES, index)
+        assert isinstance(corners, ChosenPlaces) == (epoch < learning)
+        if epoch >= learning:
+            assert all(torch.equal(each, evaluated[: len(each)]) for each in corners)
+            assert len(set(corners.lengths.tolist())) > 1, "as many patches are drawn as before"
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"freeze_at": 0.0}, "freeze_at=0.0: choose a share of the epochs between 0 and 1"),
+        ({"freeze_at": 1}, "freeze_at=1: choose a share of the epochs between 0 and 1"),
         ({"temperature": (1.0, 0.0)}, "give two numbers > 0"),
         ({"count": 25}, "patch_num=25 exceeds the 24 places"),
         ({"count": (1, 4), "test_count": 30}, "patch_num=30 exceeds the 24 places"),

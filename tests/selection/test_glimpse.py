@@ -111,6 +111,34 @@ def test_the_next_place_is_learned_from_what_was_seen():
     assert (network.eval()(images).argmax(1) == labels).float().mean() > 0.9
 
 
+def test_frozen_places_are_those_of_evaluation_and_only_the_network_learns():
+    torch.manual_seed(0)
+    facts = {"channels": 2, "image_size": [7, 9], "num_outputs": 3, "mean": [0.5], "std": [0.25], "seed": 0}
+    count = {
+        "patch_size": 4,
+        "patch_num_min": 1,
+        "patch_num_max": 5,
+        "test_patch_num": 5,
+        "body": partial(CNN, widths=[8]),
+    }
+    network = Canvas(**facts, **count, selection=partial(Glimpses, width=16, epochs=4, freeze_at=0.5))
+    selection = network.cutout
+    assert isinstance(selection, Glimpses)
+    learned = []
+    for epoch in (1, 2):
+        selection.set_epoch(epoch)
+        network.zero_grad()
+        network(IMAGES, INDEX).square().mean().backward()
+        learned.append([weight.grad is not None for weight in selection.policy.parameters()])
+        assert all(weight.grad is not None for weight in network.body.parameters())
+    assert learned == [[True] * 6, [False] * 6]
+    drawn = selection.positions(IMAGES, INDEX)
+    assert len(set(drawn.lengths.tolist())) > 1, "as many patches are drawn as before"
+    evaluated = selection.eval().positions(IMAGES, INDEX)
+    for few, many in zip(drawn, evaluated, strict=True):
+        assert torch.equal(few, many[: len(few)])
+
+
 def test_images_of_another_size_are_refused():
     with pytest.raises(ValueError, match="the places are of 7x9 images"):
         glimpses().positions(torch.zeros(1, 2, 9, 9), torch.arange(1))
