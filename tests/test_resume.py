@@ -88,7 +88,15 @@ def test_whatever_else_has_a_state(train, broken_off, resume, options):
 @pytest.mark.parametrize("batch", [7, 13], ids=["before", "after"])
 def test_places_are_frozen_where_the_whole_run_froze_them(train, broken_off, resume, batch):
     two_stages = ("model/selection=glimpse", "model.network.selection.freeze_at=0.5", "hparams.max_epochs=4")
-    options = (*SHORT, *SAVING, *SMALL, *CANVAS, *two_stages, "loggers=none")  # five steps in an epoch
+    options = (
+        *SHORT,
+        *SAVING,
+        *SMALL,
+        *CANVAS,
+        *two_stages,
+        "scheduler=two_cycles",
+        "loggers=none",
+    )  # five steps in an epoch
     whole, broken = train(*options), broken_off(*options, batch=batch)
     assert resume(broken) == 0
     assert_same(whole, broken)

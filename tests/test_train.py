@@ -184,7 +184,7 @@ def test_debug_runs_every_network_on_every_small_data_set(train, folder_of_image
     assert folder.parts[-3] == "__debug__"
 
 
-@pytest.mark.parametrize("scheduler", ["none", "cosine", "onecycle", "step", "plateau"])
+@pytest.mark.parametrize("scheduler", ["none", "cosine", "onecycle", "two_cycles", "step", "plateau"])
 def test_every_scheduler(train, scheduler):
     options = ["scheduler.scheduler.step_size=1"] if scheduler == "step" else []
     folder = train(
@@ -202,7 +202,7 @@ def test_every_scheduler(train, scheduler):
     if scheduler == "onecycle":
         assert (group["max_lr"], group["lr"] < 1e-3) == (1e-3, True)
     else:
-        expected = {"none": 1e-3, "plateau": 1e-3, "step": 1e-5, "cosine": 0}[scheduler]
+        expected = {"none": 1e-3, "plateau": 1e-3, "step": 1e-5, "cosine": 0, "two_cycles": 4e-9}[scheduler]
         assert group["lr"] == pytest.approx(expected, abs=1e-8)
 
 
