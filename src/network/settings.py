@@ -8,6 +8,7 @@ from process.errors import UserError
 from settings import SettingError, draws_patches, holds_sets, selection
 
 PARTS = ("selection", "body", "embed", "position", "encoder", "pool")
+LEARNED = ("fixed", "glimpse")  # selections
 OF_PATCHES_ALONE = ("network.cnn_embed.CNNEmbed",)  # embeddings that take no vectors
 
 
@@ -28,6 +29,7 @@ def check(config: DictConfig) -> None:
     _check_elements(config, vectors)
     if not vectors:
         _check_patches(config)
+        _check_learned_places(config)
 
 
 def _refuse_renamed(config: DictConfig) -> None:
@@ -84,4 +86,20 @@ def _check_patches(config: DictConfig) -> None:
         where = "model/selection=" if "selection" in config.model.network else "hparams.patch_mode="
         raise UserError(
             f"this network cuts no patches, and this data set holds images: choose {where}random, grid or all"
+        )
+
+
+def _check_learned_places(config: DictConfig) -> None:
+    """Raise a UserError for networks and strategies with which places cannot be learned, or not be frozen."""
+    kind, _ = selection(config)
+    network, strategy = config.model.network, OmegaConf.select(config, "trainer.strategy")
+    if "visible" in network and kind in LEARNED:
+        raise UserError(
+            f"model/selection={kind}: a masked autoencoder hides patches at random, so that no place can be learned: "
+            "choose model/selection=random, grid or all"
+        )
+    if strategy == "ddp" and OmegaConf.select(network, "selection.freeze_at") is not None:
+        raise UserError(
+            f"model.network.selection.freeze_at={network.selection.freeze_at}: what is frozen has no gradient, for "
+            "which ddp waits: trainer.strategy=ddp_find_unused_parameters_true"
         )

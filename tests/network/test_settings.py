@@ -57,3 +57,20 @@ def test_the_config_of_an_older_version_is_checked_by_its_own_names():
         check(config)
     config.hparams.patch_mode = "grid"
     check(config)
+
+
+@pytest.mark.parametrize("kind", ["fixed", "glimpse"])
+def test_a_masked_autoencoder_learns_no_places(kind):
+    few = ("hparams.patch_num_max=20", f"model/selection={kind}")
+    check(composed("model=patch_set", *few))
+    with pytest.raises(UserError, match=rf"^model/selection={kind}: .*: choose model/selection=random, grid or all$"):
+        check(composed("model=masked_autoencoder", *few))
+
+
+def test_frozen_places_need_a_strategy_that_finds_parameters_without_a_gradient():
+    options = ("model=canvas", "model/selection=fixed", "model.network.selection.freeze_at=0.5", "trainer=ddp_cpu")
+    remedy = "trainer.strategy=ddp_find_unused_parameters_true"
+    check(composed(*options, remedy))
+    check(composed(*options, "model.network.selection.freeze_at=null"))
+    with pytest.raises(UserError, match=f": {remedy}$"):
+        check(composed(*options))
