@@ -12,13 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from set_module.counter_rng import FIXED, random_int
+from set_module.distinct_int import distinct_int
 from set_module.set_batch import SetBatch
 
 
 class PatchCutout(nn.Module):
     """Patches of side p at corners (y, x) in {0..H-p} x {0..W-p}, chosen by mode:
 
-    random: n_b ~ U{lo..hi} patches of image b, every place equally likely, with or without replacement;
+    random: n_b ~ U{lo..hi} patches of image b, every place equally likely, with or without replacement (in
+        a time that does not depend on the size of the image);
         in evaluation mode test_count patches of each image, if it is given
     grid: ceil(H/p) x ceil(W/p) places, evenly spaced from edge to edge: every pixel is seen
     all: every one of the (H-p+1)(W-p+1) places
@@ -108,13 +110,11 @@ class PatchCutout(nn.Module):
         if self.replace:
             index_N = index_B.index_select(0, set_N)
             place_N = random_int(rows * columns, self.seed, epoch, index_N, draw=1 + number_N)
+        elif hi > rows * columns:
+            fewer = f"choose <= {rows * columns}, or replace=True"
+            raise ValueError(f"patch_num={hi} exceeds the {rows * columns} places: {fewer}")
         else:
-            if hi > rows * columns:
-                fewer = f"choose <= {rows * columns}, or replace=True"
-                raise ValueError(f"patch_num={hi} exceeds the {rows * columns} places: {fewer}")
-            draw_P = 1 + torch.arange(rows * columns, device=index_B.device)
-            order_BP = random_int(2**31 - 1, self.seed, epoch, index_B[:, None], draw_P).argsort(dim=1, stable=True)
-            place_N = order_BP.flatten().index_select(0, set_N * (rows * columns) + number_N)
+            place_N = distinct_int(rows * columns, self.seed, epoch, index_B, lengths_B, set_N, number_N)
         y_N = place_N // columns
         corners_N2 = torch.stack([y_N, place_N - y_N * columns], dim=1)
         return SetBatch.trusted(corners_N2, lengths_B, set_N, max_len)

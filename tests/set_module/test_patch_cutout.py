@@ -61,11 +61,12 @@ def test_number_and_place_are_independent():
     assert abs(distance_from_uniform((corners.lengths - 1) * 16 + place, 64)) < 5
 
 
+@pytest.mark.parametrize("replace", [True, False])
 @pytest.mark.parametrize("training", [True, False])
-def test_an_image_has_the_same_patches_in_any_batch(training):
+def test_an_image_has_the_same_patches_in_any_batch(training, replace):
     images = images_of(16, 1, 12, 12)
     index = 100 + torch.arange(16)
-    cutout = PatchCutout(5, (1, 9), seed=0).train(training)
+    cutout = PatchCutout(5, (1, 9), seed=0, replace=replace).train(training)
     together = cutout(images, index)
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
     for i, patches in zip(order, cutout(images[order], index[order]), strict=True):
@@ -210,6 +211,26 @@ def test_without_replacement_no_place_comes_twice_and_all_are_equally_likely():
     cutout.count = 13
     with pytest.raises(ValueError, match="patch_num=13 exceeds the 12 places"):
         cutout.positions(blank(9, 1, 7, 8), torch.arange(9))
+
+
+@pytest.mark.parametrize(
+    ("replace", "expected"),
+    [
+        (True, [[1, 8, 4, 5, 0, 0], [10, 11, 2, 7, 2, 11]]),
+        (False, [[1, 9, 6, 2, 4, 5], [10, 11, 4, 8, 5, 1]]),
+    ],
+)
+def test_the_places_of_a_seed_stay_as_they_are(replace, expected):
+    """A trained run is evaluated with the patches that it was evaluated with before, whatever has changed here."""
+    corners = PatchCutout(5, 6, seed=3, replace=replace).positions(blank(2, 1, 7, 8), torch.tensor([4, 1_000_003]))
+    assert (corners.values @ torch.tensor([4, 1])).view(2, 6).tolist() == expected
+
+
+def test_images_of_any_size_have_places_without_replacement():
+    corners = PatchCutout(5, 64, replace=False).positions(blank(2, 1, 40_000, 50_000), torch.arange(2))
+    assert corners.values.max() > 39_000
+    for each in corners:
+        assert len(each.unique(dim=0)) == 64
 
 
 def test_a_mode_that_says_how_many_takes_no_count():
