@@ -8,10 +8,13 @@ from set_module.patch_cutout import PatchCutout
 
 
 class CuttingNetwork(nn.Module):
-    """Network whose `cutout` says which patches of an image it takes; None: it cuts nothing. `places` are as many."""
+    """Network whose `cutout` says which patches of an image it takes; None: it cuts nothing. `places` are as many.
+
+    Images of any size have no number of places: None.
+    """
 
     cutout: PatchCutout | None
-    places: int
+    places: int | None
 
     @property
     def patch_num(self) -> tuple[int, int]:

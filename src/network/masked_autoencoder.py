@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from network.patch_network import PatchNetwork
 from set_module.counter_rng import FIXED, random_int
+from set_module.lazy_images import LazyImages
 from set_module.mab import MAB
 from set_module.reduce import accumulable, set_mean
 from set_module.set_batch import SetBatch
@@ -58,7 +59,7 @@ class MaskedAutoencoder(PatchNetwork):
         self.norm = nn.LayerNorm(self.num_features)
         self.pixels = nn.Linear(self.num_features, patches["channels"] * size**2)
 
-    def forward(self, inputs: Tensor | SetBatch, index_B: Tensor | None = None) -> dict[str, Any]:
+    def forward(self, inputs: Tensor | LazyImages | SetBatch, index_B: Tensor | None = None) -> dict[str, Any]:
         patches, corners = self.cut(inputs, index_B)
         if corners is None:
             raise ValueError("the elements of sets have no places: give images")

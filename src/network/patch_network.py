@@ -19,6 +19,7 @@ from selection.all_places import AllPlaces
 from selection.chosen_places import ChosenPlaces
 from selection.grid import Grid
 from selection.random_places import RandomPlaces
+from set_module.lazy_images import LazyImages, PlacedCorners
 from set_module.patch_cutout import PatchCutout
 from set_module.patch_heat_map import heat_map
 from set_module.set_batch import SetBatch
@@ -32,7 +33,9 @@ class PatchNetwork(CuttingNetwork, ABC):
     PatchCutout, which says which patches are cut, embed(channels=C, patch_size=p) a module [N, C, p, p] -> [N, D],
     position(features=D, places=(rows, columns)) one [N, 2] -> [N, D] (None: positions are unknown),
     encoder(in_features=D) a set module (None: no patch depends on another); all have `out_features`.
-    uint8 [B, C, H, W], or a SetBatch of uint8 [N, C, p, p] that is a set already, -> [B, K]. In evaluation mode
+    uint8 [B, C, H, W], or LazyImages, or a SetBatch of uint8 [N, C, p, p] that is a set already, -> [B, K]. With
+    image_size=None, images have any size: places=[], and a position with `relative` gets floats in 0..1, which are 0
+    and 1 at the first and the last place of an image. In evaluation mode
     test_patch_num patches are drawn of each image (None: as many as in training). Raises ValueError for arguments that
     the selection refuses, for a patch larger than the image, and for a position without a selection.
 
@@ -80,31 +83,29 @@ class PatchNetwork(CuttingNetwork, ABC):
             if selection is not None:
                 raise ValueError("the elements are vectors, nothing is cut: sets=True")
             embedding, normalize = _embedding(embed, features=features), NormalizeVectors(mean, std, features)
-        elif channels is None or image_size is None or patch_size is None:
-            raise ValueError(
-                f"{channels=}, {image_size=}, {patch_size=}: give all three of images, or features of vectors"
-            )
+        elif channels is None or patch_size is None:
+            raise ValueError(f"{channels=}, {patch_size=}: give both of images, or features of vectors")
         else:
-            for name, length in zip(("height", "width"), image_size, strict=True):
+            for name, length in zip(("height", "width"), image_size or (), strict=image_size is not None):
                 if patch_size > length:
                     raise ValueError(f"{patch_size=} exceeds the image {name} {length}: choose <= {length}")
             if selection is not None:
                 counts = {"count": (patch_num_min, patch_num_max), "test_count": test_patch_num}
                 images = {"channels": channels, "image_size": image_size, "mean": mean, "std": std}
                 self.cutout = selection(size=patch_size, seed=seed, **counts, **images)
-            places = [side - patch_size + 1 for side in image_size]
+            places = [] if image_size is None else [side - patch_size + 1 for side in image_size]
             embedding = _embedding(embed, channels=channels, patch_size=patch_size)
             normalize = Normalize(mean, std, channels)
         self.embed = SetSequential(normalize, embedding)
         self.num_features = embedding.out_features
-        self.places = math.prod(places)
+        self.places = math.prod(places) if places else None
         self.position = position and position(features=self.num_features, places=places)
         self.encoder = encoder and encoder(in_features=self.num_features)
         if self.encoder is not None:
             self.num_features = self.encoder.out_features
         self.returns = list(returns)
 
-    def forward(self, inputs: Tensor | SetBatch, index_B: Tensor | None = None) -> Tensor | dict[str, Any]:
+    def forward(self, inputs: Tensor | LazyImages | SetBatch, index_B: Tensor | None = None) -> Tensor | dict[str, Any]:
         features = self.encode(*self.cut(inputs, index_B))
         output_BK = self.read(features)
         if not self.returns:
@@ -128,7 +129,9 @@ class PatchNetwork(CuttingNetwork, ABC):
                 choice = f"choose from {', '.join(known)}" if known else "this network knows its output alone"
                 raise ValueError(f"returns={self.returns}: no {name!r}; {choice}")
 
-    def logits_at(self, images_BCHW: Tensor, index_B: Tensor | None, numbers: Sequence[int]) -> dict[int, Tensor]:
+    def logits_at(
+        self, images_BCHW: Tensor | LazyImages, index_B: Tensor | None, numbers: Sequence[int]
+    ) -> dict[int, Tensor]:
         """Return {n: logits [B, K] of the first n patches} for each of the numbers; each patch is embedded once.
 
         The first n of many patches are those that `patch_num = n` draws. Call it in evaluation mode.
@@ -142,7 +145,9 @@ class PatchNetwork(CuttingNetwork, ABC):
         features = {n: embedded.prefix(n) if n < embedded.max_len else embedded for n in numbers}
         return {n: self.read(each if encoder is None else encoder(each)) for n, each in features.items()}
 
-    def cut(self, inputs: Tensor | SetBatch, index_B: Tensor | None = None) -> tuple[SetBatch, SetBatch | None]:
+    def cut(
+        self, inputs: Tensor | LazyImages | SetBatch, index_B: Tensor | None = None
+    ) -> tuple[SetBatch, SetBatch | None]:
         """Return the patches [N, C, p, p] and their corners [N, 2]. Return a SetBatch unchanged, with corners None."""
         if isinstance(inputs, SetBatch):
             return inputs, None
@@ -172,6 +177,10 @@ class PatchNetwork(CuttingNetwork, ABC):
             raise ValueError("this network uses the positions of patches: give it the corners too")
         if isinstance(corners, ChosenPlaces):
             embedded_ND = corners.embedded(self.position)
+        elif getattr(self.position, "relative", False):
+            if not isinstance(corners, PlacedCorners):
+                raise ValueError("this network was built for images of any size: give LazyImages")
+            embedded_ND = self.position(corners.relative)
         else:
             embedded_ND = self.position(corners.values)
         return features.with_values(features.values + embedded_ND.to(features.values.dtype))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from selection.chosen_places import ChosenPlaces, gumbel, straight_through
 from selection.learned_places import LearnedPlaces
+from set_module.lazy_images import LazyImages
 from set_module.set_batch import SetBatch
 
 
@@ -42,9 +43,10 @@ class FixedPlaces(LearnedPlaces):
         self.scale, self.most = scale, self.largest_count
         self.logits_KP = nn.Parameter(torch.zeros(self.most, self.num_places))
 
-    def positions(self, images_BCHW: Tensor, index_B: Tensor) -> SetBatch:
+    def positions(self, images_BCHW: Tensor | LazyImages, index_B: Tensor) -> SetBatch:
         """Return the corners [N, 2]; while places are learned, they are ChosenPlaces."""
         largest = self.checked_count(images_BCHW)
+        assert isinstance(images_BCHW, Tensor)
         lengths_B, set_N, number_N, max_len = self.drawn_lengths(index_B)
         sets = SetBatch.trusted(number_N, lengths_B, set_N, max_len)
         if not self.explores:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from selection.chosen_places import ChosenPlaces, gumbel, straight_through
 from selection.coverage import coverage
 from selection.learned_places import LearnedPlaces
+from set_module.lazy_images import LazyImages
 from set_module.set_batch import SetBatch
 
 
@@ -60,9 +61,10 @@ class Glimpses(LearnedPlaces):
         scores_BP: Tensor = self.policy(torch.cat([pixels * mask, mask], dim=1))
         return scores_BP if scores_BP.dtype == torch.double else scores_BP.float()
 
-    def positions(self, images_BCHW: Tensor, index_B: Tensor) -> SetBatch:
+    def positions(self, images_BCHW: Tensor | LazyImages, index_B: Tensor) -> SetBatch:
         """Return the corners [N, 2]; while places are learned, they are ChosenPlaces."""
         most = self.checked_count(images_BCHW)
+        assert isinstance(images_BCHW, Tensor)
         lengths_B, set_N, number_N, max_len = self.drawn_lengths(index_B)
         sets = SetBatch.trusted(number_N, lengths_B, set_N, max_len)
         with nullcontext() if self.explores else torch.no_grad():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from set_module.lazy_images import LazyImages
 from set_module.patch_cutout import PatchCutout, places
 
 
@@ -67,8 +68,10 @@ class LearnedPlaces(PatchCutout):
         """
         return self.training and not (self.freezes and self.epoch >= self.learning_epochs)
 
-    def checked_count(self, images_BCHW: Tensor) -> int:
+    def checked_count(self, images_BCHW: Tensor | LazyImages) -> int:
         """Return the present largest number of patches; raise a ValueError for too many, and for other images."""
+        if isinstance(images_BCHW, LazyImages):
+            raise ValueError("places are learned from whole images: choose model/selection=random or grid for these")
         assert self.count is not None
         if self.count[1] > self.most:
             raise ValueError(f"patch_num={self.count[1]} exceeds the {self.most} learned places: choose <= {self.most}")

@@ -2,7 +2,8 @@
 
 - sets: SetBatch
 - patches of images: PatchCutout, cutout_patch2d, heat_map; embeddings of their places: SinusoidalPosition,
-  LearnedPosition
+  PatchUnitPosition, LearnedPosition
+- images that are read where patches are cut: LazyImages, ImageReader
 - networks: SetSequential, Stack; SetModule is the base class of encoders and pools
 - encoders, which return a SetBatch: EquivariantLinear, EquivariantLayer, ResidualBlock, SAB, ISAB, SetNorm; their
   parts: MAB, MultiheadAttention
@@ -16,11 +17,12 @@ from set_module.attention_pool import AttentionPool
 from set_module.counter_rng import FIXED, random_int
 from set_module.equivariant import EquivariantLayer, EquivariantLinear
 from set_module.isab import ISAB
+from set_module.lazy_images import ImageReader, LazyImages
 from set_module.mab import MAB
 from set_module.patch_cutout import PatchCutout, cutout_patch2d
 from set_module.patch_heat_map import heat_map
 from set_module.pma import PMA
-from set_module.position import LearnedPosition, SinusoidalPosition
+from set_module.position import LearnedPosition, PatchUnitPosition, SinusoidalPosition
 from set_module.reduce import set_logsumexp, set_max, set_mean, set_min, set_std, set_sum
 from set_module.reduce_pool import ReducePool
 from set_module.residual import ResidualBlock
@@ -41,9 +43,12 @@ __all__ = [
     "AttentionPool",
     "EquivariantLayer",
     "EquivariantLinear",
+    "ImageReader",
+    "LazyImages",
     "LearnedPosition",
     "MultiheadAttention",
     "PatchCutout",
+    "PatchUnitPosition",
     "ReducePool",
     "ResidualBlock",
     "SetBatch",

@@ -12,23 +12,29 @@ there is no such step, a position holds its own number.
 import torch
 from torch import Tensor
 
-from set_module.counter_rng import random_int
+from set_module.counter_rng import random_int, random_large_int
 
 SORTED = 2048  # so many numbers are sorted in less time than those with an equal are found
 
 
 def distinct_int(
-    high: int, seed: int, epoch: int, index_B: Tensor, lengths_B: Tensor, set_N: Tensor, number_N: Tensor
+    high: int | Tensor, seed: int, epoch: int, index_B: Tensor, lengths_B: Tensor, set_N: Tensor, number_N: Tensor
 ) -> Tensor:
     """Return lengths_B uniform integers in [0, high) for each set, int64 [N]; all orders of distinct ones are equally
     likely.
 
     set_N and number_N are the set of each and its number k in it. A function of (seed, epoch, index, k) with the draw
-    1 + k, so a smaller set is the beginning of a larger one. No length may exceed high. Waits for a GPU.
+    1 + k, so a smaller set is the beginning of a larger one. No length may exceed high, which may be one number, below
+    2**31, or int64 [B], one for each set, below 2**46. Waits for a GPU.
     """
     index_N = index_B.index_select(0, set_N)
-    drawn_N = random_int(high - number_N, seed, epoch, index_N, draw=1 + number_N).add_(number_N)  # j_k
-    again_A, before_A = _repeated((set_N * high).add_(drawn_N))
+    if isinstance(high, Tensor):
+        left_N, largest = high.index_select(0, set_N) - number_N, int(high.max())
+        drawn_N = random_large_int(left_N, seed, epoch, index_N, draw=1 + number_N).add_(number_N)
+    else:
+        largest = high
+        drawn_N = random_int(high - number_N, seed, epoch, index_N, draw=1 + number_N).add_(number_N)  # j_k
+    again_A, before_A = _repeated((set_N * largest).add_(drawn_N))
     if len(again_A) == 0:
         return drawn_N
     # the last earlier step that put something at position k, by the steps k; the step itself if there is none

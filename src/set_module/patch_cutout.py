@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from set_module.counter_rng import FIXED, random_int
+from set_module.counter_rng import FIXED, random_int, random_large_int
 from set_module.distinct_int import distinct_int
+from set_module.lazy_images import LazyImages, PlacedCorners
 from set_module.set_batch import SetBatch
 
 
@@ -22,13 +23,15 @@ class PatchCutout(nn.Module):
     random: n_b ~ U{lo..hi} patches of image b, every place equally likely, with or without replacement (in
         a time that does not depend on the size of the image);
         in evaluation mode test_count patches of each image, if it is given
-    grid: ceil(H/p) x ceil(W/p) places, evenly spaced from edge to edge: every pixel is seen
+    grid: ceil(H/p) x ceil(W/p) places, evenly spaced from edge to edge: every pixel is seen; with a stride s, the
+        fewest places that are at most s apart, ceil((H-p)/s) + 1 rows
     all: every one of the (H-p+1)(W-p+1) places
 
-    [B, C, H, W] -> SetBatch of [N, C, p, p], of the images' dtype and on their device. index_B is the number
-    of each image, from which its random numbers follow (None: 0..B-1). In evaluation mode every epoch cuts the same
-    patches. Raises ValueError for an unknown mode, a count that is missing, below 1 or not for this mode, lo > hi,
-    images smaller than the patch, and more patches without replacement than there are places.
+    [B, C, H, W] -> SetBatch of [N, C, p, p], of the images' dtype and on their device. LazyImages may have different
+    sizes; the same places are read of them as are cut of tensors. index_B is the number of each image, from which its
+    random numbers follow (None: 0..B-1). In evaluation mode every epoch cuts the same patches. Raises ValueError for an
+    unknown mode, a count or a stride that is missing, below 1 or not for this mode, lo > hi, images smaller than the
+    patch, and more patches without replacement than there are places.
     """
 
     def __init__(
@@ -39,11 +42,15 @@ class PatchCutout(nn.Module):
         mode: str = "random",
         replace: bool = True,
         test_count: int | None = None,
+        stride: int | None = None,
     ) -> None:
         super().__init__()
         _check_size(size)
         if mode not in ("random", "grid", "all"):
             raise ValueError(f"mode={mode!r}: choose random, grid or all")
+        if stride is not None and (mode != "grid" or stride < 1):
+            raise ValueError(f"{stride=}: choose a whole number >= 1, for mode='grid' alone")
+        self.stride = size if stride is None else stride
         self.size, self.seed, self.mode, self.replace = size, seed, mode, replace
         self.train_count: tuple[int, int] | None = None
         self.test_count: tuple[int, int] | None = None  # None: as in training
@@ -91,17 +98,21 @@ class PatchCutout(nn.Module):
             lengths_B = lo + random_int(hi - lo + 1, self.seed, self.present_epoch, index_B, draw=0)
         return lengths_B, *_numbered(lengths_B, lo, hi)
 
-    def forward(self, images_BCHW: Tensor, index_B: Tensor | None = None) -> SetBatch:
+    def forward(self, images_BCHW: Tensor | LazyImages, index_B: Tensor | None = None) -> SetBatch:
         if index_B is None:
             index_B = torch.arange(len(images_BCHW))
         return self.cut(images_BCHW, self.positions(images_BCHW, index_B.to(images_BCHW.device)))
 
-    def cut(self, images_BCHW: Tensor, corners: SetBatch) -> SetBatch:
+    def cut(self, images_BCHW: Tensor | LazyImages, corners: SetBatch) -> SetBatch:
         """Cut the patches whose upper left corners are given."""
+        if isinstance(images_BCHW, LazyImages):
+            return corners.with_values(images_BCHW.read(corners, self.size))
         return _cut(images_BCHW, corners, self.size)
 
-    def positions(self, images_BCHW: Tensor, index_B: Tensor) -> SetBatch:
+    def positions(self, images_BCHW: Tensor | LazyImages, index_B: Tensor) -> SetBatch:
         """Return the upper left corners of the patches: SetBatch of rows and columns [N, 2]."""
+        if isinstance(images_BCHW, LazyImages):
+            return self._positions_in_each(images_BCHW, index_B.cpu())
         rows, columns = places(images_BCHW.shape, self.size)
         if self.count is None:
             return self._same_for_all(images_BCHW.shape, index_B.device)
@@ -119,9 +130,35 @@ class PatchCutout(nn.Module):
         corners_N2 = torch.stack([y_N, place_N - y_N * columns], dim=1)
         return SetBatch.trusted(corners_N2, lengths_B, set_N, max_len)
 
+    def _positions_in_each(self, images: LazyImages, index_B: Tensor) -> SetBatch:
+        """Return the corners in images of any size: those of `positions`, drawn on the CPU."""
+        last_B2, (epoch, count) = images.last_corners(self.size), (self.present_epoch, self.count)
+        if count is None:
+            each = [self._regular(height_width, torch.device("cpu")) for height_width in images.sizes_B2.tolist()]
+            return PlacedCorners.of(SetBatch.from_list(each), last_B2, images.device)
+        lengths_B, set_N, number_N, max_len = self.drawn_lengths(index_B)
+        columns_B = last_B2[:, 1] + 1
+        places_B = (last_B2[:, 0] + 1) * columns_B
+        if self.replace:
+            high_N, index_N = places_B.index_select(0, set_N), index_B.index_select(0, set_N)
+            place_N = random_large_int(high_N, self.seed, epoch, index_N, draw=1 + number_N)
+        elif count[1] > (fewest := int(places_B.min())):
+            raise ValueError(f"patch_num={count[1]} exceeds the {fewest} places: choose <= {fewest}, or replace=True")
+        else:
+            place_N = distinct_int(places_B, self.seed, epoch, index_B, lengths_B, set_N, number_N)
+        columns_N = columns_B.index_select(0, set_N)
+        y_N = place_N // columns_N
+        corners_N2 = torch.stack([y_N, place_N - y_N * columns_N], dim=1)
+        return PlacedCorners.of(SetBatch.trusted(corners_N2, lengths_B, set_N, max_len), last_B2, images.device)
+
+    def _regular(self, height_width: Sequence[int], device: torch.device) -> Tensor:
+        """Return the corners of mode grid or all in an image, [P, 2]."""
+        p, grid = self.size, self.mode == "grid"
+        sides = [_evenly(length, p, self.stride) if grid else range(length - p + 1) for length in height_width]
+        return torch.cartesian_prod(*(torch.tensor(list(side), device=device) for side in sides))
+
     def _same_for_all(self, shape: Sequence[int], device: torch.device) -> SetBatch:
-        sides = [_evenly(n, self.size) if self.mode == "grid" else range(n - self.size + 1) for n in shape[2:]]
-        corners_P2 = torch.cartesian_prod(*(torch.tensor(list(side), device=device) for side in sides))
+        corners_P2 = self._regular(shape[2:], device)
         sets_B = torch.arange(shape[0], device=device)
         places = len(corners_P2)
         lengths_B, index_N = torch.full_like(sets_B, places), sets_B.repeat_interleave(places)
@@ -194,9 +231,9 @@ def _check_size(size: int) -> None:
         raise ValueError(f"patch_size={size} is not a size: choose a whole number >= 1, as patches are squares")
 
 
-def _evenly(length: int, size: int) -> list[int]:
-    """Return ceil(length / size) offsets from 0 to length - size: neighbours touch or overlap."""
-    last = -(-length // size) - 1
+def _evenly(length: int, size: int, stride: int) -> list[int]:
+    """Return the fewest offsets from 0 to length - size that are at most a stride apart."""
+    last = -(-(length - size) // stride)
     return [round(i * (length - size) / last) for i in range(last + 1)] if last else [0]
 
 

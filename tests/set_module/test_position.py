@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from set_module.position import LearnedPosition, SinusoidalPosition
+from set_module.position import LearnedPosition, PatchUnitPosition, SinusoidalPosition
 
 CORNERS = torch.tensor([[0, 0], [5, 3], [5, 0], [2, 7]])
 
@@ -41,3 +41,29 @@ def test_learned_adds_a_row_and_a_column_and_trains_both():
     out.sum().backward()
     assert position.row.weight.grad[[0, 2, 5]].sum() == 4 * 5
     assert position.column.weight.grad[[0, 3, 7]].sum() == 4 * 5
+
+
+def test_sinusoidal_of_any_size_takes_relative_positions_and_tells_256_apart():
+    position = SinusoidalPosition(64)
+    assert position.relative
+    u = torch.linspace(0, 1, 256)
+    out = position(torch.stack([u, u.flip(0)], dim=1))
+    assert torch.cdist(out, out).fill_diagonal_(9).min() > 0.1
+    fixed = SinusoidalPosition(64, (256, 256))(torch.stack([torch.arange(256), 255 - torch.arange(256)], dim=1))
+    torch.testing.assert_close(out, fixed, rtol=1e-4, atol=1e-4)
+
+
+def test_patch_units_depend_on_the_distance_in_patches_alone():
+    small, large = (PatchUnitPosition(16, patch_size) for patch_size in (5, 50))
+    assert not getattr(small, "relative", False)
+    torch.testing.assert_close(small(CORNERS), large(CORNERS * 10))
+    one_patch = small(torch.tensor([[5, 0]]))[0]
+    assert one_patch[3] == pytest.approx(1)  # a quarter of the shortest period
+    assert one_patch[0] == pytest.approx(math.pi / 2 / 1024)
+    with pytest.raises(ValueError, match="10 features"):
+        PatchUnitPosition(10, 5)
+
+
+def test_a_learned_position_needs_images_of_one_size():
+    with pytest.raises(ValueError, match="model/position=sinusoidal"):
+        LearnedPosition(8, [])
