@@ -4,6 +4,7 @@ import pytest
 from bags import write_bags
 from configs import CONFIG, composed
 from hydra.utils import instantiate
+from lazy import NoiseReader
 from omegaconf import OmegaConf
 
 import settings
@@ -26,6 +27,7 @@ def data_of_ones_own(tmp_path, monkeypatch):
     for name in ("red", "green"):
         (tmp_path / "train" / name).mkdir(parents=True)
         (tmp_path / "train" / name / "1.png").touch()
+        (tmp_path / "train" / name / "1.npy").touch()
     write_bags(tmp_path, [2, 3])
     monkeypatch.setenv("DATASET", str(tmp_path))
 
@@ -71,6 +73,7 @@ def test_every_trainer_builds_where_its_device_is(name, tmp_path):
 def test_every_network_takes_every_data_set_gray_and_coloured_or_is_refused(name, data):
     import torch
 
+    from set_module.lazy_images import LazyImages
     from set_module.set_batch import SetBatch
     from set_module.set_network import split_outputs
 
@@ -83,10 +86,17 @@ def test_every_network_takes_every_data_set_gray_and_coloured_or_is_refused(name
             with pytest.raises(UserError, match="choose model=patch_set"):
                 check(config)
             continue
+        lazy = config.data.get("lazy", False)
+        if lazy and ("patch_size" not in network or "body" in network or "visible" in network):
+            with pytest.raises(UserError, match="choose model=patch_set"):
+                check(config)
+            continue
         check(config)
         module = instantiate(config.model, _convert_="all").network.eval()
         if features is not None:
             elements = torch.randn(5, features)
+        elif lazy:
+            elements = LazyImages(NoiseReader(channels, *(config.data.image_size or (90, 120))), range(2))
         else:
             elements = torch.randint(256, (5, channels, *config.data.image_size), dtype=torch.uint8)
         items = SetBatch(elements, torch.tensor([2, 3])) if holds_sets else elements[:2]

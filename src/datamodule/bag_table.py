@@ -1,4 +1,4 @@
-"""The table of bags of features: which there are, their labels and parts. Imports nothing slow, as the config calls it.
+"""Tables of items in files: which there are, their labels and parts. Imports nothing slow, as the config calls it.
 
 root/bags.csv                 or labels.csv: bag,label[,split][,group][,fold], a line for each bag
 root/features/<bag>.npy       or .pt, .h5, .safetensors: features [n, F]; or the files beside the table
@@ -26,22 +26,20 @@ LAYOUT = "a line bag,label[,split][,group][,fold] for each bag, and features/<ba
 class Row:
     """One line of the table: the part is train, valid or test; group and fold are None where there is no column."""
 
-    bag: str
+    item: str
     label: str
     part: str
     group: str | None
     fold: int | None
 
 
-class BagTable:
-    """The rows of data.root/bags.csv, in their order. Raises UserError that names every wrong line."""
+class ItemTable:
+    """The rows of a table, in their order: part, label, group and fold of each item."""
 
-    def __init__(self, root: str) -> None:
-        self.root = path_from_setting("data.root", root, f"name the folder of bags.csv, {LAYOUT}").absolute()
-        self.path = _table_in(self.root)
-        self.rows = _rows(self.path)
-        self.has_folds = self.rows[0].fold is not None
-        self._refuse_shared_groups()
+    item: str  # what a row is about, in one word
+    path: Path
+    rows: list[Row]
+    has_folds: bool
 
     @cached_property
     def class_names(self) -> list[str]:
@@ -49,11 +47,7 @@ class BagTable:
         names = {row.label for row in self.rows}
         return sorted(names, key=int) if all(map(_is_integer, names)) else sorted(names)
 
-    def files(self, names: Sequence[str]) -> list[BagFile]:
-        """Return the files of bags; those that are missing say so when they are opened."""
-        return find_files(self.root, names)
-
-    def _refuse_shared_groups(self) -> None:
+    def refuse_shared_groups(self) -> None:
         """Raise a UserError for groups with bags in several parts, or in several folds: the test would be no test."""
         places: dict[str, set[str]] = {}
         for row in self.rows:
@@ -64,9 +58,26 @@ class BagTable:
         if shared := [group for group, found in places.items() if len(found) > 1]:
             first = " and ".join(sorted(places[shared[0]]))
             raise UserError(
-                f"{self.path}: bags of one group are in several parts: {', '.join(shared)} ({shared[0]}: {first}): "
-                "give each group one split and one fold, or remove the column group"
+                f"{self.path}: {self.item}s of one group are in several parts: {', '.join(shared)} "
+                f"({shared[0]}: {first}): give each group one split and one fold, or remove the column group"
             )
+
+
+class BagTable(ItemTable):
+    """The rows of data.root/bags.csv, in their order. Raises UserError that names every wrong line."""
+
+    item = "bag"
+
+    def __init__(self, root: str) -> None:
+        self.root = path_from_setting("data.root", root, f"name the folder of bags.csv, {LAYOUT}").absolute()
+        self.path = table_in(self.root, NAMES, LAYOUT)
+        self.rows = read_rows(self.path, self.item, LAYOUT)
+        self.has_folds = self.rows[0].fold is not None
+        self.refuse_shared_groups()
+
+    def files(self, names: Sequence[str]) -> list[BagFile]:
+        """Return the files of bags; those that are missing say so when they are opened."""
+        return find_files(self.root, names)
 
 
 def count_classes(root: str) -> int:
@@ -77,25 +88,27 @@ def count_classes(root: str) -> int:
 def count_features(root: str) -> int:
     """Return the length of a feature vector in the first file that can be read."""
     table = BagTable(root)
-    files = table.files([row.bag for row in table.rows])
+    files = table.files([row.item for row in table.rows])
     for file in files:
         if file.problem is None:
             return file.width
     raise UserError(f"{table.path}: none of its {len(files):,} bags can be read: {files[0].problem}")
 
 
-def _table_in(root: Path) -> Path:
+def table_in(root: Path, names: Sequence[str], layout: str) -> Path:
+    """Return the table in a folder, by one of these names. Raises UserError for none and for several."""
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder: set data.root to the folder of bags.csv, {LAYOUT}")
-    found = [root / name for name in NAMES if (root / name).is_file()]
+        raise UserError(f"{root}: no such folder: set data.root to the folder of {names[0]}, {layout}")
+    found = [root / name for name in names if (root / name).is_file()]
     if not found:
-        raise UserError(f"{root}: no {' or '.join(NAMES)} in it: {LAYOUT}")
+        raise UserError(f"{root}: no {' or '.join(names)} in it: {layout}")
     if len(found) > 1:
-        raise UserError(f"{root}: {' and '.join(NAMES)} are both there: keep one of them")
+        raise UserError(f"{root}: {' and '.join(path.name for path in found)} are both there: keep one of them")
     return found[0]
 
 
-def _rows(path: Path) -> list[Row]:
+def read_rows(path: Path, item: str, layout: str) -> list[Row]:
+    """Return the rows of a table, whose column `item` names the items. Raises UserError that names every wrong line."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # Excel begins a file with a byte-order mark
             reader = csv.DictReader(file, skipinitialspace=True)
@@ -104,35 +117,36 @@ def _rows(path: Path) -> list[Row]:
             lines = [(reader.line_num, line) for line in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as CSV in UTF-8 ({error}): write it anew") from error
-    for needed in ("bag", "label"):
+    for needed in (item, "label"):
         if needed not in columns:
-            other = next((name for name, ours in OTHER_NAMES.items() if ours == needed and name in columns), None)
+            ours = "bag" if needed == item else needed
+            other = next((name for name, own in OTHER_NAMES.items() if own == ours and name in columns), None)
             remedy = f"rename the column {other}" if other else f"its columns are {','.join(columns) or 'none'}"
-            raise UserError(f"{path}: no column {needed}: {remedy}; {LAYOUT}")
+            raise UserError(f"{path}: no column {needed}: {remedy}; {layout}")
     if not lines:
-        raise UserError(f"{path}: no bag in it: {LAYOUT}")
+        raise UserError(f"{path}: no {item} in it: {layout}")
     rows, wrong = [], []
     seen: dict[str, int] = {}
     for number, line in lines:
         cells = {name: (value or "").strip() if not isinstance(value, list) else "" for name, value in line.items()}
-        problems = _problems(cells, columns)
-        if cells["bag"] in seen:
-            problems.append(f"bag {cells['bag']} is in line {seen[cells['bag']]} too")
-        seen.setdefault(cells["bag"], number)
+        problems = _problems(cells, columns, item)
+        if cells[item] in seen:
+            problems.append(f"{item} {cells[item]} is in line {seen[cells[item]]} too")
+        seen.setdefault(cells[item], number)
         if problems:
             wrong.append(f"line {number}: {', '.join(problems)}")
             continue
         part = PARTS[cells["split"].lower()] if "split" in columns else "train"
         fold = int(cells["fold"]) if "fold" in columns else None
-        rows.append(Row(cells["bag"], cells["label"], part, cells["group"] if "group" in columns else None, fold))
+        rows.append(Row(cells[item], cells["label"], part, cells["group"] if "group" in columns else None, fold))
     if wrong:
         raise UserError(f"{path}: {'; '.join(wrong)}")
     return rows
 
 
-def _problems(cells: dict[str, str], columns: Sequence[str]) -> list[str]:
+def _problems(cells: dict[str, str], columns: Sequence[str], item: str) -> list[str]:
     """Return what is wrong in one line."""
-    problems = [f"no {name}" for name in ("bag", "label", "group") if name in columns and not cells[name]]
+    problems = [f"no {name}" for name in (item, "label", "group") if name in columns and not cells[name]]
     if "split" in columns and cells["split"].lower() not in PARTS:
         problems.append(f"split {cells['split']!r}, must be train, valid or test")
     if "fold" in columns and not (_is_integer(cells["fold"]) and int(cells["fold"]) >= 0):

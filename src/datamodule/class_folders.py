@@ -77,8 +77,8 @@ def list_images(root: str, part: str, note: Callable[[str], None] = lambda line:
     if not path.exists():
         raise UserError(f"{path}: no such folder or .zip: {LAYOUT}")
     zipped = names_in_zip(path) if path.is_file() else None
-    top, beside = ("", _folders(path)) if zipped is None else _below_top(path, zipped)
-    folders = _part_folders(path, top, beside)
+    top, beside = ("", folders_in(path)) if zipped is None else _below_top(path, zipped)
+    folders = part_folders(path, top, beside)
     if part == "train" and (unused := [f"{name}/" for name in beside if name not in folders.values()]):
         note(f"{path}: not used: {first_of(unused)} (only train/, valid/ and test/ are)")
     if part not in folders:
@@ -95,7 +95,7 @@ def list_images(root: str, part: str, note: Callable[[str], None] = lambda line:
     return classes
 
 
-def _part_folders(path: Path, top: str, beside: Sequence[str]) -> dict[str, str]:
+def part_folders(path: Path, top: str, beside: Sequence[str]) -> dict[str, str]:
     """Return the name of the folder of each part that is there. Raises UserError for two of a part, and for none."""
     folders: dict[str, str] = {}
     for name in beside:
@@ -183,7 +183,7 @@ def first_of(names: Sequence[str]) -> str:
     return " ".join([*names[:SHOWN], *["..."] * (len(names) > SHOWN)])
 
 
-def _folders(root: Path) -> list[str]:
+def folders_in(root: Path) -> list[str]:
     try:
         with os.scandir(root) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))

@@ -45,8 +45,8 @@ IMBALANCED = 10  # times as many training items of one class as of another
 class DataModule(LightningDataModule, ABC):
     """Batches (inputs, targets, index_B): index_B is int64, the position in the source.
 
-    The inputs are uint8 images [B, C, H, W], or a SetBatch of uint8 images or of float32 vectors [N, F]. Targets are
-    tensors [B, ...], of any dtype and shape, or a dictionary of them by the names of tasks.
+    The inputs are uint8 images [B, C, H, W], LazyImages, or a SetBatch of uint8 images or of float32 vectors [N, F].
+    Targets are tensors [B, ...], of any dtype and shape, or a dictionary of them by the names of tasks.
 
     A subclass defines `load(part)` for the parts train, valid and test, and `class_names` if its targets are classes.
     Without a source for valid, validation items are split off the training source. The order of the training items is
@@ -63,6 +63,7 @@ class DataModule(LightningDataModule, ABC):
         max_elements: larger sets are reduced to so many elements, drawn anew in each epoch of training, and always the
             same in validation and test.
         mean: of each channel, or of each feature; so is std.
+        lazy: whether the inputs are LazyImages, of which a network reads patches; image_size=None: of any size.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class DataModule(LightningDataModule, ABC):
         flip: bool = False,
         balanced: bool = False,  # runs of older versions have neither this setting nor the next
         max_elements: int | None = None,
+        lazy: bool = False,
     ) -> None:
         super().__init__()
         self.num_classes, self.features, self.channels = num_classes, features, channels
@@ -95,6 +97,7 @@ class DataModule(LightningDataModule, ABC):
         self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
         self.valid, self.fold, self.num_folds = valid, fold, num_folds
         self.split_seed, self.limit_train, self.balanced = split_seed, limit_train, balanced
+        self.lazy = lazy
         self.max_elements, self.augmented = max_elements, crop_padding > 0 or flip
         if features is not None and self.augmented:
             raise UserError("vectors are neither cropped nor flipped: data.crop_padding=0 data.flip=false")
@@ -193,7 +196,7 @@ class DataModule(LightningDataModule, ABC):
         order = EpochOrder(len(part), self.seed, *self._epoch_and_ranks(), labels_M if self.balanced else None)
         single = len(order) > self.batch_size > 1 and len(order) % self.batch_size == 1
         batches = ResumableBatches(order, self.batch_size, drop_last=single)
-        batches.device, batches.with_epoch = part.position_M.device, self.max_elements is not None
+        batches.device, batches.with_epoch = part.position_M.device, part.needs_epoch
         loader = self._resumable_loader(part, batches, self._loader_settings_of(part))
         loader.ahead = self._ahead(part)
         return loader

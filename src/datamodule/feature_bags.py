@@ -3,7 +3,6 @@
 # B bags of a batch, M bags of a part, N elements in all, F features
 
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -14,10 +13,9 @@ from torch import Tensor
 from datamodule.bag_file import BagFile, UnusableFileError, describe, refuse_unusable
 from datamodule.bag_table import BagTable
 from datamodule.buffers import Buffers
-from datamodule.data_module import DataModule
-from datamodule.grouped_split import chosen_parts, grouped_split
 from datamodule.loader import Batch, Limit, SetSource, Source
 from datamodule.subsample import chosen_rows
+from datamodule.table_data import TableData
 from process.errors import UserError
 from set_module.set_batch import SetBatch
 
@@ -27,7 +25,6 @@ GIB = 2**30
 NOT_FINITE = "NaN or infinite features"
 FLOAT32 = 4  # bytes
 BLOCK = 4096  # rows
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 class BadBagsError(UserError):
@@ -118,12 +115,10 @@ def is_finite(values: Tensor) -> bool:
     return all(bound.isfinite() for bound in values.aminmax())
 
 
-class FeatureBags(DataModule):
+class FeatureBags(TableData):
     """Bags of feature vectors in files, see bag_table; a batch is a SetBatch of float32 [N, F].
 
-    Targets are labels, or without data.num_classes numbers of the shape []. Validation bags are those of the table's
-    column split; else of its column fold, the fold data.fold; else they are split off the training bags, with classes
-    as in all bags and no group in both. Raises UserError that names all files that cannot be used.
+    Raises UserError that names all files that cannot be used.
 
     Args:
         draw: what is read of a bag of more than data.max_elements: `rows` or `runs`, see FeatureSource.
@@ -136,10 +131,6 @@ class FeatureBags(DataModule):
         super().__init__(**settings)
         self.root, self.draw, self.memory_limit_gib = root, draw, memory_limit_gib
 
-    @property
-    def class_names(self) -> list[str]:  # type: ignore[override]
-        return [] if self.num_classes is None else self.table.class_names
-
     @cached_property
     def table(self) -> BagTable:
         return BagTable(self.root)
@@ -147,7 +138,7 @@ class FeatureBags(DataModule):
     @cached_property
     def files(self) -> list[BagFile]:
         """The files of all bags, in the order of the table."""
-        files = self.table.files([row.bag for row in self.table.rows])
+        files = self.table.files([row.item for row in self.table.rows])
         widths = [file.width for file in files if file.problem is None]
         usual = max(set(widths), key=widths.count, default=0)
         refuse_unusable(files, self.table.path, usual)
@@ -162,37 +153,12 @@ class FeatureBags(DataModule):
         chosen = [number for number, row in enumerate(self.table.rows) if row.part == part]
         if not chosen:
             return None
-        source = FeatureSource([self.files[number] for number in chosen], self._targets(chosen), self.draw, self.files)
+        source = FeatureSource(
+            [self.files[number] for number in chosen], self.targets_of(chosen), self.draw, self.files
+        )
         size = int(source.lengths.sum()) * source.features * FLOAT32
         fits = size <= self.memory_limit_gib * GIB and self.draw == "rows"
         return source.in_memory() if fits else source
-
-    def _targets(self, chosen: list[int]) -> Tensor:
-        labels = [self.table.rows[number].label for number in chosen]
-        if self.num_classes is not None:
-            return torch.tensor([self.class_names.index(label) for label in labels])
-        wrong = [label for label in labels if not NUMBER.fullmatch(label)]
-        if wrong:
-            raise UserError(f"{self.table.path}: without data.num_classes, labels are numbers: {', '.join(wrong)}")
-        return torch.tensor([float(label) for label in labels])
-
-    def divide(self, train: Source, valid: float, fold: int | None) -> tuple[Tensor, Tensor]:
-        rows = [row for row in self.table.rows if row.part == "train"]
-        if self.fold is not None and fold is None:
-            raise UserError(
-                f"data.fold={self.fold}: the column split says which bags are for validation: data.fold=null"
-            )
-        if fold is not None and self.table.has_folds:
-            folds = sorted({row.fold for row in rows if row.fold is not None})
-            if fold not in folds:
-                raise UserError(f"data.fold={fold}: {self.table.path} has the folds {', '.join(map(str, folds))}")
-            is_valid_M = torch.tensor([row.fold == fold for row in rows])
-            return chosen_parts(is_valid_M, f"data.fold={fold}", True, self.split_seed, self.limit_train)
-        labels_M = train.targets
-        assert isinstance(labels_M, Tensor)
-        labels_M = labels_M.cpu() if self.num_classes is not None else torch.zeros(len(rows), dtype=torch.int64)
-        groups = [row.bag if row.group is None else row.group for row in rows]
-        return grouped_split(labels_M, groups, valid, fold, self.num_folds, self.split_seed, self.limit_train)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         sets, targets, index_B = batch

@@ -19,13 +19,14 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 from datamodule.subsample import subsample
 from process.errors import UserError
 from set_module.counter_rng import FIXED, random_int
+from set_module.lazy_images import LazyImages
 from set_module.set_batch import SetBatch
 
 # N items of the source or elements of all sets, B items of a batch, M items of a part or members of all bags
 # C channels, H W, *F shape of one element
 
 Targets = Tensor | dict[str, Tensor]  # [B, ...], or those of several tasks by the tasks' names
-Batch = tuple[Tensor | SetBatch, Targets, Tensor]
+Batch = tuple[Any, Targets, Tensor]  # the inputs are a Tensor, a SetBatch or LazyImages
 
 
 class Source(Protocol):
@@ -38,8 +39,8 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def inputs(self, index_B: Tensor) -> Tensor | SetBatch:
-        """Return uint8 images [B, C, H, W], or B sets of images or float vectors."""
+    def inputs(self, index_B: Tensor) -> Tensor | SetBatch | LazyImages:
+        """Return uint8 images [B, C, H, W] or of any size, or B sets of images or float vectors."""
         ...
 
 
@@ -231,6 +232,11 @@ class Part(Dataset[Batch]):
         self.source, self.position_M, self.repeats = source, position_M, repeats
         self.max_elements, self.seed = max_elements, seed
 
+    @property
+    def needs_epoch(self) -> bool:
+        """Return whether the inputs of a training batch depend on the epoch."""
+        return self.max_elements is not None
+
     def __len__(self) -> int:
         return len(self.position_M)
 
@@ -251,7 +257,7 @@ class Part(Dataset[Batch]):
 
 def limited_inputs(
     source: Source, own_B: Tensor, max_elements: int | None, seed: int, epoch: int, index_B: Tensor
-) -> Tensor | SetBatch:
+) -> Tensor | SetBatch | LazyImages:
     """Return the inputs at the positions own_B; of a larger set max_elements, which (seed, epoch, index_B) choose."""
     if max_elements is None:
         return source.inputs(own_B)

@@ -9,13 +9,18 @@ from settings import SELECTIONS, holds_sets
 def check(config: DictConfig) -> None:
     """Raise a UserError for a mean or std that does not normalise, and for settings that do not fit sets."""
     data = config.data
-    if data.get("features") is None and any(name in data and data[name] is None for name in ("channels", "image_size")):
+    needed = ("channels",) if data.get("lazy") else ("channels", "image_size")
+    if data.get("features") is None and any(name in data and data[name] is None for name in needed):
         raise UserError("data.channels or data.image_size is null: give both of images, or data.features of vectors")
     if config.get("resume") is None and "run" not in config:  # a trained network keeps what it was trained with
         if config.data.get("features") is None:
             _check_pixels(config.data)
         else:
             _check_features(config.data)
+    if data.get("lazy") and (data.crop_padding > 0 or data.flip):
+        raise UserError(
+            "images that are read patch by patch are neither cropped nor flipped: data.crop_padding=0 data.flip=false"
+        )
     _check_sets(config)
 
 

@@ -9,6 +9,9 @@ from settings import SettingError, draws_patches, holds_sets, selection
 
 PARTS = ("selection", "body", "embed", "position", "encoder", "pool")
 LEARNED = ("fixed", "glimpse")  # selections
+OF_ONE_SIZE = ("set_module.position.LearnedPosition",)  # positions
+LAZY = "these images are read patch by patch"
+ANY_SIZE = "these images have any size"
 OF_PATCHES_ALONE = ("network.cnn_embed.CNNEmbed",)  # embeddings that take no vectors
 
 
@@ -18,7 +21,10 @@ def check(config: DictConfig) -> None:
     What a data set of sets does not take from a network, datamodule/settings.py checks.
     """
     vectors = OmegaConf.select(config, "data.features") is not None
+    lazy = bool(config.data.get("lazy"))
     if "patch_size" not in config.model.network:  # a network of whole images
+        if lazy:
+            raise UserError(f"{LAZY}, and the network takes whole images: choose model=patch_set or deep_sets")
         return
     _refuse_renamed(config)
     for part in PARTS:
@@ -30,6 +36,8 @@ def check(config: DictConfig) -> None:
     if not vectors:
         _check_patches(config)
         _check_learned_places(config)
+    if lazy:
+        _check_lazy(config)
 
 
 def _refuse_renamed(config: DictConfig) -> None:
@@ -68,6 +76,8 @@ def _check_patches(config: DictConfig) -> None:
         )
     if size is None:
         raise UserError("hparams.patch_size=null is for vectors, and this data set holds images: choose a whole number")
+    if data.image_size is None:  # each image is checked when its size is known
+        return
     height, width = data.image_size
     if size > min(height, width):
         raise UserError(
@@ -87,6 +97,23 @@ def _check_patches(config: DictConfig) -> None:
         raise UserError(
             f"this network cuts no patches, and this data set holds images: choose {where}random, grid or all"
         )
+
+
+def _check_lazy(config: DictConfig) -> None:
+    """Raise a UserError for networks that need whole images, or images of one size, where patches are read."""
+    kind, _ = selection(config)
+    network, any_size = config.model.network, config.data.image_size is None
+    if "body" in network:
+        raise UserError(f"{LAZY}, and the network takes whole images: choose model=patch_set or deep_sets")
+    if kind in LEARNED:
+        raise UserError(
+            f"model/selection={kind}: {LAZY}, and places are learned from whole images: choose model/selection=random "
+            "or grid"
+        )
+    if any_size and "visible" in network:
+        raise UserError(f"{ANY_SIZE}, and a masked autoencoder needs one size: choose model=patch_set")
+    if any_size and OmegaConf.select(network, "position._target_") in OF_ONE_SIZE:
+        raise UserError(f"{ANY_SIZE}, of which no table of places is learned: choose model/position=sinusoidal")
 
 
 def _check_learned_places(config: DictConfig) -> None:

@@ -7,7 +7,7 @@ A reader is one object for each kind of image; a batch of its images takes the p
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -44,24 +44,30 @@ class ImageReader(ABC):
     def thumbnail(self, item: int, scale: int) -> Tensor:
         """Return the means of scale x scale pixels, those at the lower and right edge of fewer: uint8 [C, h, w]."""
         height, width = self.size(item)
-        tile = min(TILE, height, width)
-        sum_Chw = torch.zeros(self.channels, -(-height // scale), -(-width // scale))
-        for y in range(0, height, tile):
-            row = min(y, height - tile)
-            for x in range(0, width, tile):
-                column = min(x, width - tile)
-                pixels_CHW = self.read(item, torch.tensor([[row, column]]), tile)[0, :, y - row :, x - column :]
-                cell_H = torch.arange(y, row + tile) // scale
-                cell_W = torch.arange(x, column + tile) // scale
-                first_h, first_w = int(cell_H[0]), int(cell_W[0])
-                part_Chw = torch.zeros(self.channels, int(cell_H[-1]) - first_h + 1, int(cell_W[-1]) - first_w + 1)
-                rows_ChW = part_Chw.new_zeros(*part_Chw.shape[:2], len(cell_W))
-                rows_ChW.index_add_(1, cell_H - first_h, pixels_CHW.float())
-                part_Chw.index_add_(2, cell_W - first_w, rows_ChW)
-                _, high, wide = part_Chw.shape
-                sum_Chw[:, first_h : first_h + high, first_w : first_w + wide] += part_Chw
-        count_hw = _counts(height, scale)[:, None] * _counts(width, scale)
-        return sum_Chw.div_(count_hw).round_().to(torch.uint8)
+        return cell_means(lambda corners_n2, size: self.read(item, corners_n2, size), height, width, scale)
+
+
+def cell_means(read: Callable[[Tensor, int], Tensor], height: int, width: int, scale: int) -> Tensor:
+    """Return the means of scale x scale pixels, uint8 [C, h, w], of an image that read(corners [1, 2], p) reads."""
+    tile = min(TILE, height, width)
+    sum_Chw: Tensor | None = None
+    for y in range(0, height, tile):
+        row = min(y, height - tile)
+        for x in range(0, width, tile):
+            column = min(x, width - tile)
+            pixels_CHW = read(torch.tensor([[row, column]]), tile)[0, :, y - row :, x - column :]
+            if sum_Chw is None:
+                sum_Chw = torch.zeros(len(pixels_CHW), -(-height // scale), -(-width // scale))
+            cell_H, cell_W = torch.arange(y, row + tile) // scale, torch.arange(x, column + tile) // scale
+            first_h, first_w = int(cell_H[0]), int(cell_W[0])
+            high, wide = int(cell_H[-1]) - first_h + 1, int(cell_W[-1]) - first_w + 1
+            rows_ChW = torch.zeros(len(pixels_CHW), high, len(cell_W))
+            rows_ChW.index_add_(1, cell_H - first_h, pixels_CHW.float())
+            part_Chw = torch.zeros(len(pixels_CHW), high, wide).index_add_(2, cell_W - first_w, rows_ChW)
+            sum_Chw[:, first_h : first_h + high, first_w : first_w + wide] += part_Chw
+    assert sum_Chw is not None
+    count_hw = _counts(height, scale)[:, None] * _counts(width, scale)
+    return sum_Chw.div_(count_hw).round_().to(torch.uint8)
 
 
 class LazyImages:
@@ -129,6 +135,11 @@ class LazyImages:
         for image_Chw, thumbnail_Chw in zip(images_BChw, found, strict=True):
             image_Chw[:, : thumbnail_Chw.shape[1], : thumbnail_Chw.shape[2]] = thumbnail_Chw
         return images_BChw.to(self.device, non_blocking=True)
+
+    def pictures(self, side: int) -> list[Tensor]:
+        """Return each image, smaller by a whole number so that no side exceeds `side`: uint8 [C, h, w] on the CPU."""
+        scales = (-(-self.sizes_B2.amax(1) // side)).tolist()
+        return list(_threads(os.getpid()).map(self.reader.thumbnail, self.items, scales))
 
     def to(self, device: torch.device | str | int, non_blocking: bool = False) -> "LazyImages":
         moved = LazyImages.__new__(LazyImages)

@@ -15,7 +15,7 @@ def test_reads_the_columns_in_any_order_as_spreadsheets_write_them(tmp_path):
         "\ufefflabel, bag ,split,fold,group\r\ntumor, a/1 ,train,3,p\r\nnormal,b,Val,0,q\r\n\r\nnormal,c,test,1,r\r\n"
     )
     rows = table(tmp_path, text, "labels.csv").rows
-    assert [(row.bag, row.label, row.part, row.group, row.fold) for row in rows] == [
+    assert [(row.item, row.label, row.part, row.group, row.fold) for row in rows] == [
         ("a/1", "tumor", "train", "p", 3),
         ("b", "normal", "valid", "q", 0),
         ("c", "normal", "test", "r", 1),
