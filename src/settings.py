@@ -509,26 +509,42 @@ def _families(config: DictConfig) -> list[tuple[str, str, Any]]:
     tasks = config.get("task") or {}
     found = []
     for name, task in tasks.items():
-        node = OmegaConf.select(task, "metrics")
-        module, _, family = str(OmegaConf.select(task, "metrics._target_", default="")).rpartition(".")
-        if module == metrics.__name__ and family in metrics.FAMILIES:
-            entries: Any = OmegaConf.to_container(node.names, resolve=True)
+        if family := metrics_family(task):
+            entries: Any = OmegaConf.to_container(task.metrics.names, resolve=True)
             found.append((f"{name}_" if len(tasks) > 1 else "", family, entries))
     return found
 
 
+def metrics_family(task: DictConfig) -> str | None:
+    """Return the family of the metrics of a task, see `task.metrics.FAMILIES`; None for a task of one's own."""
+    module, _, family = str(OmegaConf.select(task, "metrics._target_", default="")).rpartition(".")
+    return family if module == metrics.__name__ and family in metrics.FAMILIES else None
+
+
 def _check_monitor(config: DictConfig) -> None:
     measured = task_results(config)
-    monitor, mode = config.hparams.monitor.removesuffix(mixed_sizes(config)), config.hparams.monitor_mode
     known = len(_families(config)) == len(config.get("task") or {})
-    if OmegaConf.select(config, "model._target_") != TASK_MODULE or not known:
-        return  # only its training knows what it logs
-    steps = step_results(config)
+    if OmegaConf.select(config, "model._target_") == TASK_MODULE and known:  # else see command/own_tasks.py
+        refuse_monitor(config, measured, step_results(config))
+
+
+def refuse_monitor(
+    config: DictConfig, measured: Mapping[str, bool | None], steps: Mapping[str, bool | None], unknown: str = ""
+) -> None:
+    """Raise a UserError for `hparams.monitor` if nothing of this name is measured, and for the wrong direction.
+
+    Args:
+        measured: names of the metrics of validation and test, without stage -> whether higher values are better, None
+            if neither direction is.
+        steps: likewise, what training measures besides the loss.
+        unknown: stages of which not all names are given, `train_` or `train_ valid_`.
+    """
+    monitor, mode = config.hparams.monitor.removesuffix(mixed_sizes(config)), config.hparams.monitor_mode
     choices = [f"valid_{name}" for name in measured] + ["train_loss", *(f"train_{name}" for name in steps)]
-    if monitor not in choices:
+    if monitor not in choices and not monitor.startswith(tuple(unknown.split())):
         raise UserError(f"hparams.monitor={monitor}: no such metric; choose from {', '.join(choices)}")
     name = result_name(monitor)
-    higher = measured[name] if name in measured else steps[name]
+    higher = measured[name] if name in measured else steps.get(name)
     if higher is not None and higher != (mode == "max"):
         better, right = ("higher", "max") if higher else ("lower", "min")
         raise UserError(f"hparams.monitor={monitor}: the {better} the better, so hparams.monitor_mode={right}")

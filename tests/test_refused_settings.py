@@ -14,6 +14,11 @@ WRONG = {
     "fold": ["data.fold=9"],
     "metric": ["metrics=[speed]"],
     "monitor": ["hparams.monitor_mode=min"],
+    "monitor of one's own metrics": [
+        "~task.classification.metrics",
+        "+task.classification.metrics={hit: {_target_: torchmetrics.classification.MulticlassRecall, num_classes: 10}}",
+        "hparams.monitor=valid_hti",
+    ],
     "patches": ["hparams.patch_num_min=8", "hparams.patch_num_max=4"],
     "trainer": ["+trainer.overfit_batches=3"],
     "callback": ["callbacks.best=3"],

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adapter import hydra_core
-from command import arguments, completion, hints, trust
+from command import arguments, completion, hints, own_tasks, trust
 from command.hints import CONFIG
 from process import interruption, ranks
 from process.console import discard_stdout
@@ -193,6 +193,16 @@ def build(config: DictConfig, **arguments: Any) -> Any:
         raise find_user_error(error) or UserError(hints.for_instantiation(error)) from error
 
 
+def check_all(config: DictConfig) -> None:
+    """Raise a UserError for settings that no run takes, before a folder exists: see `settings.check`.
+
+    What tasks of one's own measure is known only when they are built, which imports torch.
+    """
+    check(config)
+    if tasks := own_tasks.asked_for_monitor(config):
+        own_tasks.refuse_unmeasured(config, {name: build(config.task[name]) for name in tasks})
+
+
 def build_loggers(config: DictConfig) -> list[Any]:
     """Return the configured loggers, wrapped in the configured guard."""
     chosen = {name: logger for name, logger in config.loggers.items() if logger is not None}
@@ -259,7 +269,7 @@ def _num_outputs(tasks: DictConfig) -> int:
 
 def _checked(value: Any, *, _root_: DictConfig) -> Any:
     """Check all settings and return the value: inside ${run_folder:...}, the last moment before a folder exists."""
-    check(_root_)
+    check_all(_root_)
     return value
 
 

@@ -20,7 +20,6 @@ from process.errors import PastHydraError, UserError, first_line
 from process.files import path_from_setting
 from run import signature, sweep_record
 from run.folder import REPOSITORY, copy_source, locked, shown
-from settings import check
 from sweep import plan, study, workers
 from sweep.pool import Pool
 from sweep.progress import Progress, print_table
@@ -45,7 +44,7 @@ class Sweep(Callback):
         with passing_hydra():
             if config.get("resume") is not None or "run" in config or not ranks.is_rank_zero():
                 return
-            check(config)  # also where hydra.run.dir= replaces the setting that does so
+            cli.check_all(config)  # also where hydra.run.dir= replaces the setting that does so
             folder = path_from_setting("hydra.run.dir", str(config.hydra.run.dir), FOLDER).absolute()
             if "${" in str(folder):  # Hydra would make it, and resolve it later
                 raise UserError(f"hydra.run.dir={config.hydra.run.dir}: no folder is named so: {FOLDER}")

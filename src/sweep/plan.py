@@ -17,7 +17,7 @@ from adapter import hydra_core
 from command import cli, hints
 from process.errors import UserError
 from process.secrets import SecretError
-from settings import check, check_value, refuse_secrets
+from settings import check_value, refuse_secrets
 
 MOST = 200  # jobs that are checked one by one, each of which takes some hundredths of a second
 
@@ -95,7 +95,7 @@ class _Jobs:
         varied = " ".join(self.varied(job))
         config = self._compose(job, varied)
         try:
-            check(config)
+            cli.check_all(config)
         except (UserError, OmegaConfBaseException) as error:
             if isinstance(error, SecretError) or not varied:  # the line below shows values
                 raise

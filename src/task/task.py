@@ -45,6 +45,8 @@ class Task(nn.Module):
         values: the predictions are numbers to be compared with the targets, [B, ...] both.
         label_logits: the outputs are logits of labels [B, K], each by itself, and the targets rows of 0 and 1.
         measured_by_steps: whether validation and test measure the step metrics too.
+        steps: the names of the step metrics -> whether higher values are better, None if neither direction is. With
+            them, a misspelt hparams.monitor is refused before a run begins. None: unknown.
         loss_options: the options of `loss=` that take outputs and targets of this task, with their classes;
             `more_losses` are other classes. All others of torch.nn.modules.loss are refused. Empty: any.
         main_metric: the step metric, or `loss`, that compares two networks, and whether higher values are better.
@@ -57,6 +59,7 @@ class Task(nn.Module):
     values = False
     label_logits = False
     measured_by_steps = False
+    steps: Mapping[str, bool | None] | None = None
     loss_options: Mapping[str, type[nn.Module]] = {}
     more_losses: tuple[type[nn.Module], ...] = ()
     main_metric: tuple[str, bool] = ("loss", False)
@@ -84,6 +87,10 @@ class Task(nn.Module):
     def step_metrics(self, outputs_BK: Tensor, targets: Any, inputs: Any) -> dict[str, Tensor]:
         """Return what a training step measures besides the loss; integers are totals, floats are means over items."""
         return {}
+
+    def declared_steps(self) -> Mapping[str, bool | None] | None:
+        """Return `steps`; none of a task without step metrics."""
+        return {} if type(self).step_metrics is Task.step_metrics else self.steps
 
     def result_metrics(self, outputs_BK: Tensor, targets: Any, inputs: Any) -> dict[str, Tensor]:
         """Return the step metrics of a batch that validation and test measure too."""
