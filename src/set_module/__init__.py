@@ -8,7 +8,8 @@
 - encoders, which return a SetBatch: EquivariantLinear, EquivariantLayer, ResidualBlock, SAB, ISAB, SetNorm; their
   parts: MAB, MultiheadAttention
 - pools, which return a vector for each set: ReducePool, AttentionPool, PMA, SortPool
-- functions of each set: set_sum, set_mean, set_max, set_min, set_std, set_logsumexp, set_softmax, set_softmax_sum
+- functions of each set: set_sum, set_mean, set_max, set_min, set_std, set_logsumexp, set_softmax, set_softmax_sum,
+  set_weighted_sum, set_products
 - random numbers without state: random_int, FIXED
 """
 
@@ -29,6 +30,7 @@ from set_module.residual import ResidualBlock
 from set_module.sab import SAB
 from set_module.set_batch import SetBatch
 from set_module.set_norm import SetNorm
+from set_module.set_product import set_products, set_weighted_sum
 from set_module.set_sequential import SetModule, SetSequential
 from set_module.softmax import set_softmax, set_softmax_sum
 from set_module.sort_pool import SortPool
@@ -65,8 +67,10 @@ __all__ = [
     "set_max",
     "set_mean",
     "set_min",
+    "set_products",
     "set_softmax",
     "set_softmax_sum",
     "set_std",
     "set_sum",
+    "set_weighted_sum",
 ]

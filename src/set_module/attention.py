@@ -39,7 +39,7 @@ class MultiheadAttention(nn.Module):
         if not isinstance(x, SetBatch):
             return self.out(attended_BSD)
         attended_XD = attended_BSD.flatten(0, 1)
-        return x.with_values(self.out(attended_XD if _regular(x) else attended_XD.index_select(0, x.slots())))
+        return x.with_values(self.out(attended_XD if x.is_regular() else attended_XD.index_select(0, x.slots())))
 
     def weights(self, x_KD: Tensor, y: SetBatch) -> SetBatch:
         """Return the attention of K shared vectors, per head: SetBatch of [N, K * H], which sums to 1 over a set."""
@@ -62,7 +62,7 @@ class MultiheadAttention(nn.Module):
 
 def _padded(sets: SetBatch, values_NF: Tensor) -> Tensor:
     """Pad with zeros, as uninitialised memory may hold NaN, and an attention weight of 0 times NaN is NaN."""
-    if not _regular(sets):
+    if not sets.is_regular():
         slots = values_NF.new_zeros(len(sets) * sets.max_len, values_NF.shape[1])
         values_NF = slots.index_copy_(0, sets.slots(), values_NF)
     return values_NF.view(len(sets), sets.max_len, -1)
@@ -70,12 +70,7 @@ def _padded(sets: SetBatch, values_NF: Tensor) -> Tensor:
 
 def _mask(sets: SetBatch | Tensor) -> Tensor | None:
     """Return [B, 1, 1, S], true for slots that hold an element; None if all do."""
-    if not isinstance(sets, SetBatch) or _regular(sets):
+    if not isinstance(sets, SetBatch) or sets.is_regular():
         return None
     number_S = torch.arange(sets.max_len, device=sets.lengths.device)
     return (number_S < sets.lengths[:, None])[:, None, None, :]
-
-
-def _regular(sets: SetBatch) -> bool:
-    """Return whether all sets have one size and need no padding; false in a traced graph, which serves all sizes."""
-    return not torch.compiler.is_compiling() and sets.values.shape[0] == len(sets) * sets.max_len

@@ -101,6 +101,10 @@ class SetBatch:
         first_B = self.lengths.cumsum(0) - self.lengths
         return torch.arange(self.index.shape[0], device=self.index.device) - first_B.index_select(0, self.index)
 
+    def is_regular(self) -> bool:
+        """Return whether all sets have one size; false in a traced graph, which serves all sizes."""
+        return not torch.compiler.is_compiling() and self.values.shape[0] == self.lengths.shape[0] * self.max_len
+
     def __len__(self) -> int:
         return self.lengths.shape[0]
 
