@@ -213,6 +213,7 @@ TABLE = (
     Setting("data.balanced", _SWITCH, optional=True, fixed=True),
     Setting("data.num_workers", _integer(0).or_null(), comparable=True),
     Setting("data.crop_padding", _integer(0)),
+    Setting("data.warp", _number(0, 1), optional=True),
     Setting("data.flip", _SWITCH),
     Setting("data.memory_limit_gib", _number(0), optional=True),
     Setting("data.max_megapixels", _POSITIVE, optional=True, comparable=True),

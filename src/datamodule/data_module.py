@@ -86,6 +86,7 @@ class DataModule(LightningDataModule, ABC):
         features: int | None = None,
         crop_padding: int = 0,
         flip: bool = False,
+        warp: float = 0.0,
         balanced: bool = False,  # runs of older versions have neither this setting nor the next
         max_elements: int | None = None,
         lazy: bool = False,
@@ -98,9 +99,11 @@ class DataModule(LightningDataModule, ABC):
         self.valid, self.fold, self.num_folds = valid, fold, num_folds
         self.split_seed, self.limit_train, self.balanced = split_seed, limit_train, balanced
         self.lazy = lazy
-        self.max_elements, self.augmented = max_elements, crop_padding > 0 or flip
+        self.max_elements, self.augmented = max_elements, crop_padding > 0 or flip or warp > 0
         if features is not None and self.augmented:
-            raise UserError("vectors are neither cropped nor flipped: data.crop_padding=0 data.flip=false")
+            raise UserError(
+                "vectors are neither cropped, flipped nor warped: data.crop_padding=0 data.flip=false data.warp=0"
+            )
         self._sources: dict[str, Source | None] = {}
 
     @property

@@ -8,6 +8,7 @@ from torch import Tensor
 from datamodule.augment import CropFlip
 from datamodule.data_module import DataModule
 from datamodule.loader import Batch
+from datamodule.warp import Warp
 from set_module.set_batch import SetBatch
 
 
@@ -30,23 +31,29 @@ class ImageDataModule(DataModule):
         seed: int,
         crop_padding: int,
         flip: bool,
+        warp: float = 0.0,  # runs of older versions lack it
         **settings: Any,
     ) -> None:
-        augmentation: dict[str, Any] = {"crop_padding": crop_padding, "flip": flip}
+        augmentation: dict[str, Any] = {"crop_padding": crop_padding, "flip": flip, "warp": warp}
         super().__init__(channels=channels, image_size=image_size, seed=seed, **augmentation, **settings)
-        self.augment = CropFlip(self.image_size, crop_padding, flip, seed) if self.augmented else None
+        self.augment = CropFlip(self.image_size, crop_padding, flip, seed) if crop_padding > 0 or flip else None
+        self.warp = Warp(warp, seed) if warp > 0 else None
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        if self.augment is None or self.trainer is None or not self.trainer.training:
+        if not self.augmented or self.trainer is None or not self.trainer.training:
             return batch
         inputs, targets, index_B = batch
-        if self.augment.offsets.device != index_B.device:
-            self.augment.to(index_B.device)
         return self.augmentation(inputs, index_B, self.trainer.current_epoch), targets, index_B
 
     def augmentation(self, inputs: Tensor | SetBatch, index_B: Tensor, epoch: int) -> Tensor | SetBatch:
-        assert self.augment is not None
         if isinstance(inputs, Tensor):
-            return self.augment(inputs, index_B, epoch)
+            return self._augmented(inputs, index_B, epoch, 0)
         index_N = index_B.index_select(0, inputs.index)
-        return inputs.with_values(self.augment(inputs.values, index_N, epoch, inputs.numbers()))
+        return inputs.with_values(self._augmented(inputs.values, index_N, epoch, inputs.numbers()))
+
+    def _augmented(self, images_BCHW: Tensor, index_B: Tensor, epoch: int, number_B: Tensor | int) -> Tensor:
+        if self.augment is not None:
+            if self.augment.offsets.device != index_B.device:
+                self.augment.to(index_B.device)
+            images_BCHW = self.augment(images_BCHW, index_B, epoch, number_B)
+        return images_BCHW if self.warp is None else self.warp(images_BCHW, index_B, epoch, number_B)

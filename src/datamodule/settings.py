@@ -17,9 +17,10 @@ def check(config: DictConfig) -> None:
             _check_pixels(config.data)
         else:
             _check_features(config.data)
-    if data.get("lazy") and (data.crop_padding > 0 or data.flip):
+    if data.get("lazy") and (data.crop_padding > 0 or data.flip or data.get("warp", 0) > 0):
         raise UserError(
-            "images that are read patch by patch are neither cropped nor flipped: data.crop_padding=0 data.flip=false"
+            "images that are read patch by patch are neither cropped, flipped nor warped: data.crop_padding=0 "
+            "data.flip=false data.warp=0"
         )
     _check_sets(config)
 
@@ -80,8 +81,10 @@ def _check_sets(config: DictConfig) -> None:
         raise UserError(
             f"this data set holds {name}, and the network takes images: choose model=patch_set or deep_sets"
         )
-    if vectors and (data.crop_padding > 0 or data.flip):
-        raise UserError(f"{name} are neither cropped nor flipped: data.crop_padding=0 data.flip=false")
+    if vectors and (data.crop_padding > 0 or data.flip or data.get("warp", 0) > 0):
+        raise UserError(
+            f"{name} are neither cropped, flipped nor warped: data.crop_padding=0 data.flip=false data.warp=0"
+        )
     recorded = config.hparams.get("patch_mode")  # by an older version
     if recorded is not None:
         raise UserError(

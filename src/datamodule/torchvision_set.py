@@ -71,7 +71,7 @@ def mnist(root: str, settings: dict[str, Any]) -> TorchvisionSet:
     names = ("batch_size", "seed", "split_seed", "valid", "fold", "num_folds", "limit_train", "num_workers")
     facts: dict[str, Any] = {"num_classes": 10, "channels": 1, "image_size": (28, 28), "mean": [0.0], "std": [1.0]}
     common = {name: settings[name] for name in names}
-    return TorchvisionSet(name="MNIST", root=root, crop_padding=0, flip=False, **facts, **common)
+    return TorchvisionSet(name="MNIST", root=root, crop_padding=0, flip=False, warp=0, **facts, **common)
 
 
 def _files(dataset_class: Any, root: Path) -> list[tuple[Path, str | None]]:

@@ -78,8 +78,12 @@ def test_targets_may_be_of_several_tasks(vectors):
             r"targets are \[12, 1\], and data.num_classes=7 asks for a label",
         ),
         ({"num_classes": 7}, lambda n: n, "labels are 1 to 7, and data.num_classes=7 asks for labels from 0 to 6"),
-        ({"flip": True}, None, "vectors are neither cropped nor flipped: data.crop_padding=0 data.flip=false"),
-        ({"crop_padding": 1}, None, "vectors are neither cropped nor flipped"),
+        (
+            {"flip": True},
+            None,
+            "vectors are neither cropped, flipped nor warped: data.crop_padding=0 data.flip=false data.warp=0",
+        ),
+        ({"crop_padding": 1}, None, "vectors are neither cropped, flipped nor warped"),
     ],
 )
 def test_what_contradicts_the_data_is_refused(vectors, facts, made_of, words):

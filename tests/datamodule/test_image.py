@@ -236,3 +236,15 @@ def test_images_and_labels_of_another_type_are_refused(counting, images, labels)
     data.load = lambda part: source
     with pytest.raises(UserError, match=r"the train (images|labels) are torch.+ give torch.(uint8|int64)"):
         data.source("train")
+
+
+def test_a_warp_follows_the_crop_while_training_only(counting, trainer):
+    model = Recorder()
+    data = counting(crop_padding=1, warp=0.2)
+    trainer(max_epochs=1).fit(model, data)
+    for images, _, index in model.trained[0]:
+        plain = index.to(torch.uint8)[:, None, None, None].expand(-1, 1, 2, 3)
+        assert torch.equal(images, data.warp(data.augment(plain, index, 0), index, 0))
+        assert not torch.equal(images, data.augment(plain, index, 0))
+    for images, _, index in model.validated:
+        assert torch.equal(images.long(), index[:, None, None, None].expand(images.shape))

@@ -68,8 +68,11 @@ def test_sets_of_vectors_and_of_images_pass(data):
     ("settings", "words"),
     [
         ({"network": GRID}, "selection=grid: this data set holds vectors, nothing is cut"),
-        ({"flip": True}, "vectors are neither cropped nor flipped: data.crop_padding=0 data.flip=false"),
-        ({"crop_padding": 2}, "vectors are neither cropped nor flipped"),
+        (
+            {"flip": True},
+            "vectors are neither cropped, flipped nor warped: data.crop_padding=0 data.flip=false data.warp=0",
+        ),
+        ({"crop_padding": 2}, "vectors are neither cropped, flipped nor warped"),
         ({"mean": [1, 2, 3]}, "data.mean=[1, 2, 3]: give 1 number, or 2, as data.features=2"),
         ({"std": [1.0, 0.0]}, "data.std=[1.0, 0.0]: must be > 0"),
         ({"network": {"hidden": 5}}, "holds vectors, and the network takes images: choose model=patch_set"),
