@@ -26,7 +26,9 @@ Batch = tuple[Tensor | SetBatch, Any, Tensor]  # images_BCHW uint8 or a SetBatch
 class TaskModule(TrainingLog):
     """Train `network(inputs, index_B) -> outputs_BK` on a task, with an optimizer and a scheduler given as partials.
 
-    The network may return a dictionary instead: `output`, and what the loss of the task may read besides. Logs
+    The network may return a dictionary instead: `output`, and what the loss of the task may read besides. A network
+    with a loss of its own has `training_loss(inputs, targets, index_B, loss) -> outputs_BK, its loss`, to which
+    loss(outputs, targets) is that of the task. Logs
     train_loss and the step metrics of the task (train_accuracy), and valid_* and test_*: the loss and the metrics of
     the task, over the data set. The constructor raises the optimizer's error for wrong arguments, before data is
     loaded. `skip_nonfinite` leaves out a batch whose loss is NaN or infinite; the check makes a GPU wait at each step.
@@ -88,9 +90,14 @@ class TaskModule(TrainingLog):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         inputs, targets, index_B = batch
-        outputs_BK, others = split_outputs(self.network(inputs, index_B))
-        outputs_BK = accumulable(outputs_BK)
-        loss = self.task.batch_loss(outputs_BK, targets, inputs, others)
+        own_loss: Any = getattr(self.network, "training_loss", None)
+        if own_loss is not None:
+            outputs_BK, loss = own_loss(inputs, targets, index_B, partial(self._task_loss, inputs))
+            outputs_BK = accumulable(outputs_BK)
+        else:
+            outputs_BK, others = split_outputs(self.network(inputs, index_B))
+            outputs_BK = accumulable(outputs_BK)
+            loss = self.task.batch_loss(outputs_BK, targets, inputs, others)
         measured = self.task.step_metrics(outputs_BK, targets, inputs)
         if self.skip_nonfinite and not torch.isfinite(loss):
             step = self.trainer.fit_loop.total_batch_idx
@@ -101,6 +108,9 @@ class TaskModule(TrainingLog):
             return None
         self.add_step(len(index_B), "train", loss=loss, **measured)
         return loss
+
+    def _task_loss(self, inputs: Tensor | SetBatch, outputs_BK: Tensor, targets: Any) -> Tensor:
+        return self.task.batch_loss(accumulable(outputs_BK), targets, inputs, {})
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._measure(batch, self.valid)

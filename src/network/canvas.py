@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from network.cutting_network import CuttingNetwork
 from network.normalize import Normalize
 from selection.coverage import coverage
+from selection.learned_places import LearnedPlaces
 from selection.random_places import RandomPlaces
 from set_module.set_batch import SetBatch
 
@@ -42,7 +43,9 @@ class Canvas(CuttingNetwork):
         super().__init__()
         counts = {"count": (patch_num_min, patch_num_max), "test_count": test_patch_num}
         facts: dict[str, Any] = {"image_size": image_size, "mean": mean, "std": std}
-        self.cutout = selection(size=patch_size, seed=seed, **counts, channels=channels, **facts)
+        self.cutout = selection(
+            size=patch_size, seed=seed, **counts, channels=channels, num_outputs=num_outputs, **facts
+        )
         self.places = (image_size[0] - patch_size + 1) * (image_size[1] - patch_size + 1)
         self.normalize = Normalize(mean, std, channels)
         plain = {"mean": [0.0], "std": [1.0]}
@@ -54,6 +57,24 @@ class Canvas(CuttingNetwork):
 
     def forward(self, images_BCHW: Tensor, index_B: Tensor | None = None) -> Tensor:
         return self.read(images_BCHW, self.corners(images_BCHW, index_B))
+
+    def training_loss(
+        self, images_BCHW: Tensor, targets: Any, index_B: Tensor, loss: Callable[[Tensor, Any], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the outputs [B, K] and the loss of a training step.
+
+        While a selection with a reader learns places, its loss is added, and the body learns from the same places,
+        n ~ U{lo..hi} of each image, without a gradient for them.
+        """
+        cutout = self.cutout
+        if not isinstance(cutout, LearnedPlaces) or cutout.reader is None or not cutout.explores:
+            outputs_BK = self(images_BCHW, index_B)
+            return outputs_BK, loss(outputs_BK, targets)
+        loss_of_places, masks_BKHW = cutout.training_loss(images_BCHW, targets, index_B, loss)
+        number_B = cutout.drawn_lengths(index_B)[0] - 1
+        mask_BHW = masks_BKHW[torch.arange(len(number_B), device=number_B.device), number_B]
+        outputs_BK = self.paint(images_BCHW, mask_BHW[:, None])
+        return outputs_BK, loss(outputs_BK, targets) + loss_of_places
 
     def corners(self, images_BCHW: Tensor, index_B: Tensor | None = None) -> SetBatch:
         """Return the upper left corners of the chosen patches, [N, 2]."""

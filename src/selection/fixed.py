@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from selection.chosen_places import ChosenPlaces, gumbel, straight_through
-from selection.learned_places import LearnedPlaces
+from selection.learned_places import LearnedPlaces, perceptron
 from set_module.lazy_images import LazyImages
 from set_module.set_batch import SetBatch
 
@@ -24,7 +24,10 @@ class FixedPlaces(LearnedPlaces):
 
     Args:
         scale: a step of an optimizer such as Adam changes a score by scale times the learning rate.
+        read: whether the places are learned by a reader, see LearnedPlaces, whose hidden layers are of `width`.
     """
+
+    looks_first = False
 
     def __init__(
         self,
@@ -37,11 +40,28 @@ class FixedPlaces(LearnedPlaces):
         epochs: int = 1,
         freeze_at: float | None = None,
         scale: float = 10.0,
+        read: bool = False,
+        width: int = 512,
+        channels: int = 1,
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+        num_outputs: int = 0,
         **facts: Any,
     ) -> None:
         super().__init__(size, count, seed, image_size, test_count, temperature, epochs, freeze_at, "fixed")
         self.scale, self.most = scale, self.largest_count
         self.logits_KP = nn.Parameter(torch.zeros(self.most, self.num_places))
+        if read:
+            self.keep_facts(channels, mean, std)
+            self.trunk = nn.Sequential(*perceptron(image_size, channels, width))
+            self.reader = nn.Linear(width, num_outputs)
+
+    def features(self, pixels_BCHW: Tensor, mask_B1HW: Tensor) -> Tensor:
+        features_BD: Tensor = self.trunk(torch.cat([pixels_BCHW * mask_B1HW, mask_B1HW], dim=1))
+        return features_BD
+
+    def scores(self, number: int, features_BD: Tensor | None, batch: int) -> Tensor:
+        return self.scale * self.logits_KP[number].float().expand(batch, -1)
 
     def positions(self, images_BCHW: Tensor | LazyImages, index_B: Tensor) -> SetBatch:
         """Return the corners [N, 2]; while places are learned, they are ChosenPlaces."""

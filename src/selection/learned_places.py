@@ -1,13 +1,27 @@
 """The base class of selections that learn their places."""
 
-# B images, P places of a patch
+# B images, P places of a patch, C H W of an image, D features, K outputs
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from selection.chosen_places import ChosenPlaces, gumbel, straight_through
+from selection.coverage import coverage
 from set_module.lazy_images import LazyImages
 from set_module.patch_cutout import PatchCutout, places
+from set_module.set_batch import SetBatch
+
+
+class Look(NamedTuple):
+    """What is known after one more patch: its scores and choice [B, P], the mask [B, 1, H, W] and features [B, D]."""
+
+    scores: Tensor
+    choice: Tensor
+    mask: Tensor
+    features: Tensor
 
 
 class LearnedPlaces(PatchCutout):
@@ -15,6 +29,10 @@ class LearnedPlaces(PatchCutout):
 
     `most` is the largest number of patches that it can take of an image, by default that of places. Raises ValueError
     for more patches than places, for a temperature that is not two numbers > 0, and for `freeze_at` outside of 0..1.
+
+    With a `reader`, places are learned by its loss: it is an MLP that answers after each patch from [m x, m], x the
+    normalised image and m 1 where it was seen. A step then learns from all numbers of patches 1..hi of each image, at
+    a small part of what a CNN would cost. See `training_loss`, which networks that have a reader call.
 
     Args:
         temperature: of the softmax whose gradient the choice has, at the first and at the last epoch that learns
@@ -24,6 +42,11 @@ class LearnedPlaces(PatchCutout):
             evaluation mode, in numbers as before, and the selection gets no gradient. None: they are learned to the
             end. At least the first epoch learns places.
     """
+
+    mean: Tensor
+    std: Tensor
+    looks_first = True  # whether the first place depends on features, which are then those of an empty mask
+    reader: nn.Module | None  # features [B, D] -> outputs [B, K]
 
     def __init__(
         self,
@@ -42,6 +65,7 @@ class LearnedPlaces(PatchCutout):
             raise ValueError(f"temperature={list(temperature)}: give two numbers > 0, of the first and the last epoch")
         if freeze_at is not None and not 0 < freeze_at < 1:
             raise ValueError(f"{freeze_at=}: choose a share of the epochs between 0 and 1, such as 0.5, or null")
+        self.reader = None
         self.mode, self.temperature = mode, tuple(temperature)
         self.learning_epochs = epochs if freeze_at is None else max(1, round(freeze_at * epochs))
         self.freezes = freeze_at is not None
@@ -79,3 +103,64 @@ class LearnedPlaces(PatchCutout):
             height, width = self.rows + self.size - 1, self.columns + self.size - 1
             raise ValueError(f"images of shape {list(images_BCHW.shape)}: the places are of {height}x{width} images")
         return self.count[1]
+
+    def keep_facts(self, channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Register the mean and the standard deviation of the images, by which `seen` normalises them."""
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(list(values)).expand(channels).reshape(-1, 1, 1).clone())
+
+    def normalised(self, images_BCHW: Tensor) -> Tensor:
+        return (images_BCHW.to(self.mean.dtype) / 255 - self.mean) / self.std
+
+    def features(self, pixels_BCHW: Tensor, mask_B1HW: Tensor) -> Tensor:
+        """Return the features [B, D] of what the mask shows of normalised images."""
+        raise NotImplementedError
+
+    def scores(self, number: int, features_BD: Tensor | None, batch: int) -> Tensor:
+        """Return the scores [B, P] of the place of patch `number` = 0, 1, ..."""
+        raise NotImplementedError
+
+    def chosen(self, noisy_BP: Tensor) -> Tensor:
+        """Return the choice [B, P] by scores with Gumbel noise."""
+        return straight_through(noisy_BP, self.present_temperature)
+
+    def looks(self, images_BCHW: Tensor, index_B: Tensor) -> Iterator[Look]:
+        """Yield what is known after each of hi patches, chosen with the noise of training mode."""
+        most, batch = self.checked_count(images_BCHW), len(images_BCHW)
+        pixels_BCHW = self.normalised(images_BCHW)
+        mask_B1HW = pixels_BCHW.new_zeros(batch, 1, *pixels_BCHW.shape[2:])
+        features_BD = self.features(pixels_BCHW, mask_B1HW) if self.looks_first else None
+        for k in range(most):
+            scores_BP = self.scores(k, features_BD, batch)
+            choice_BP = self.chosen(scores_BP + self.noise(index_B, k))
+            seen_B1HW = _one_each(choice_BP, images_BCHW, self.size).to(mask_B1HW.dtype)
+            mask_B1HW = mask_B1HW + seen_B1HW - mask_B1HW * seen_B1HW
+            features_BD = self.features(pixels_BCHW, mask_B1HW)
+            yield Look(scores_BP, choice_BP, mask_B1HW, features_BD)
+
+    def noise(self, index_B: Tensor, number: int) -> Tensor:
+        """Return Gumbel noise [B, P] for patch `number`, a function of (seed, epoch, image index, number, place)."""
+        place_P = torch.arange(self.num_places, device=index_B.device)
+        return gumbel(self.seed, self.present_epoch, index_B[:, None], 1 + number * self.num_places + place_P)
+
+    def training_loss(
+        self, images_BCHW: Tensor, targets: Any, index_B: Tensor, loss: Callable[[Tensor, Any], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss of the reader, a mean over 1..hi patches, and what these have shown, [B, hi, H, W]."""
+        assert self.reader is not None
+        looks = list(self.looks(images_BCHW, index_B))
+        losses = [loss(self.reader(look.features), targets) for look in looks]
+        return torch.stack(losses).mean(), torch.cat([look.mask.detach() for look in looks], dim=1)
+
+
+def perceptron(image_size: Sequence[int], channels: int, width: int) -> list[nn.Module]:
+    """Return the layers that make features [B, width] of images with a mask, [B, C + 1, H, W]."""
+    pixels = (channels + 1) * image_size[0] * image_size[1]
+    return [nn.Flatten(), nn.Linear(pixels, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
+
+
+def _one_each(choice_BP: Tensor, images_BCHW: Tensor, size: int) -> Tensor:
+    """Return the mask [B, 1, H, W] of one chosen patch of each image."""
+    index_B = torch.arange(len(choice_BP), device=choice_BP.device)
+    sets = SetBatch.trusted(index_B, torch.ones_like(index_B), index_B, 1)
+    return coverage(ChosenPlaces.of(choice_BP, sets, images_BCHW, size), size, images_BCHW.shape[2:])

@@ -7,7 +7,7 @@ import torch
 
 from network.canvas import Canvas
 from network.cnn import CNN
-from selection import glimpse
+from selection import learned_places
 from selection.chosen_places import ChosenPlaces, straight_through
 from selection.coverage import coverage
 from selection.glimpse import Glimpses
@@ -81,7 +81,7 @@ def test_a_later_choice_has_a_gradient_for_an_earlier_one(monkeypatch):
         choices.append(straight_through(*scores))
         return choices[-1]
 
-    monkeypatch.setattr(glimpse, "straight_through", kept)
+    monkeypatch.setattr(learned_places, "straight_through", kept)
     glimpses(count=3).positions(IMAGES, INDEX)
     for earlier, later in ((0, 1), (1, 2), (0, 2)):
         total = (choices[later] * torch.randn(24)).sum()
