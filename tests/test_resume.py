@@ -71,6 +71,7 @@ def test_wherever_it_was_broken_off(train, broken_off, resume):
         ("hparams.lr=0",),
         ("model/selection=fixed", *CANVAS),
         ("model/selection=glimpse", *CANVAS),
+        ("model/selection=reinforce", *CANVAS),
         ("trainer.precision=bf16-mixed",),
         ("trainer.precision=bf16-true",),
         ("trainer.precision=16-true",),

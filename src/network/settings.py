@@ -8,10 +8,11 @@ from process.errors import UserError
 from settings import SettingError, draws_patches, holds_sets, selection
 
 PARTS = ("selection", "body", "embed", "position", "encoder", "pool")
-LEARNED = ("fixed", "glimpse")  # selections
 OF_ONE_SIZE = ("set_module.position.LearnedPosition",)  # positions
 LAZY = "these images are read patch by patch"
 ANY_SIZE = "these images have any size"
+LEARNED = ("fixed", "glimpse", "reinforce")  # selections
+CLASSIFICATION = "task.classification.Classification"
 OF_PATCHES_ALONE = ("network.cnn_embed.CNNEmbed",)  # embeddings that take no vectors
 
 
@@ -125,6 +126,12 @@ def _check_learned_places(config: DictConfig) -> None:
             f"model/selection={kind}: a masked autoencoder hides patches at random, so that no place can be learned: "
             "choose model/selection=random, grid or all"
         )
+    if "body" not in network and (kind == "reinforce" or OmegaConf.select(network, "selection.read")):
+        given = f"model/selection={kind}" if kind == "reinforce" else "model.network.selection.read=true"
+        raise UserError(f"{given}: the network has no part that its reader's loss is added to: choose model=canvas")
+    tasks = [str(OmegaConf.select(task, "_target_")) for task in config.task.values()]
+    if kind == "reinforce" and tasks != [CLASSIFICATION]:
+        raise UserError("model/selection=reinforce: it rewards the right class: choose task=classification")
     if strategy == "ddp" and OmegaConf.select(network, "selection.freeze_at") is not None:
         raise UserError(
             f"model.network.selection.freeze_at={network.selection.freeze_at}: what is frozen has no gradient, for "

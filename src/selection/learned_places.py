@@ -16,12 +16,16 @@ from set_module.set_batch import SetBatch
 
 
 class Look(NamedTuple):
-    """What is known after one more patch: its scores and choice [B, P], the mask [B, 1, H, W] and features [B, D]."""
+    """What is known after one more patch: its scores and choice [B, P], the mask [B, 1, H, W] and features [B, D].
+
+    `before` are the features before the choice, by which it was made; None if no feature was asked for.
+    """
 
     scores: Tensor
     choice: Tensor
     mask: Tensor
     features: Tensor
+    before: Tensor | None
 
 
 class LearnedPlaces(PatchCutout):
@@ -135,8 +139,8 @@ class LearnedPlaces(PatchCutout):
             choice_BP = self.chosen(scores_BP + self.noise(index_B, k))
             seen_B1HW = _one_each(choice_BP, images_BCHW, self.size).to(mask_B1HW.dtype)
             mask_B1HW = mask_B1HW + seen_B1HW - mask_B1HW * seen_B1HW
-            features_BD = self.features(pixels_BCHW, mask_B1HW)
-            yield Look(scores_BP, choice_BP, mask_B1HW, features_BD)
+            before_BD, features_BD = features_BD, self.features(pixels_BCHW, mask_B1HW)
+            yield Look(scores_BP, choice_BP, mask_B1HW, features_BD, before_BD)
 
     def noise(self, index_B: Tensor, number: int) -> Tensor:
         """Return Gumbel noise [B, P] for patch `number`, a function of (seed, epoch, image index, number, place)."""

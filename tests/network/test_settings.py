@@ -59,12 +59,22 @@ def test_the_config_of_an_older_version_is_checked_by_its_own_names():
     check(config)
 
 
-@pytest.mark.parametrize("kind", ["fixed", "glimpse"])
+@pytest.mark.parametrize("kind", ["fixed", "glimpse", "reinforce"])
 def test_a_masked_autoencoder_learns_no_places(kind):
     few = ("hparams.patch_num_max=20", f"model/selection={kind}")
-    check(composed("model=patch_set", *few))
+    check(composed("model=canvas", *few))
     with pytest.raises(UserError, match=rf"^model/selection={kind}: .*: choose model/selection=random, grid or all$"):
         check(composed("model=masked_autoencoder", *few))
+
+
+def test_a_reader_needs_a_network_that_adds_its_loss_and_reinforce_needs_classes():
+    few = ("hparams.patch_num_max=20", "model/selection=reinforce")
+    with pytest.raises(UserError, match=r"^model/selection=reinforce: .*: choose model=canvas$"):
+        check(composed("model=patch_set", *few))
+    with pytest.raises(UserError, match=r"^model.network.selection.read=true: .*: choose model=canvas$"):
+        check(composed("model=patch_set", few[0], "model/selection=fixed", "model.network.selection.read=true"))
+    with pytest.raises(UserError, match=r"^model/selection=reinforce: .*: choose task=classification$"):
+        check(composed("model=canvas", *few, "task=regression"))
 
 
 def test_frozen_places_need_a_strategy_that_finds_parameters_without_a_gradient():
