@@ -38,7 +38,8 @@ def test_composes_resolves_is_valid_and_builds(choice, tmp_path, monkeypatch):
     group, _, option = choice.partition("=")
     data = data_of(option) if group == "task" else data_of(TASKS[option]) if option in TASKS else []
     data += ["loss=reconstruction"] if choice == "task=loss" else []
-    data += ["model=canvas"] if group == "model/body" else []  # no other network has one
+    # no other network has a body, or adds the loss of a selection
+    data += ["model=canvas"] if group == "model/body" or choice == "model/selection=reinforce" else []
     config = composed(f"{group}=[{option}]" if group in ("callbacks", "loggers") else choice, *data)
     OmegaConf.resolve(config)
     check(config)

@@ -201,5 +201,5 @@ def test_help_is_worth_reading(command, capsys):
     for name in ("train", "evaluate"):
         assert command(name, "--help") == 0
         text = capsys.readouterr().out
-        assert "data: CIFAR10, CIFAR100, FashionMNIST, MNIST, MNIST_bags, digit_sum, digits, " in text
+        assert "data: CIFAR10, CIFAR100, FashionMNIST, MNIST, MNIST_bags, cluttered_digits, digit_sum, " in text
         assert text.count(f"python src/{name}.py ") >= 6
