@@ -35,7 +35,7 @@ class DigitSets(GeneratedSets, ImageDataModule):
     ) -> None:
         super().__init__(fold=None, limit_train=None, **settings)
         self.images = mnist(root, settings | {"fold": fold, "limit_train": limit_train})
-        self._parts: dict[str, _Images] = {}
+        self._parts: dict[str, ImagesByClass] = {}
 
     def prepare_data(self) -> None:
         self.images.prepare_data()
@@ -56,18 +56,18 @@ class DigitSets(GeneratedSets, ImageDataModule):
         """Return the targets of sets of digits, int64 [N]."""
         raise NotImplementedError
 
-    def _of(self, part: str) -> "_Images":
+    def _of(self, part: str) -> "ImagesByClass":
         if part not in self._parts:
             held_out = part == "valid" and self.images.has_valid
             source = self.images.source("test" if part == "test" else "train")
             position_M = self.images.position("test" if part == "test" else "valid" if held_out else "train")
             assert isinstance(source, MemorySource)
             assert position_M is not None
-            self._parts[part] = _Images(source, position_M)
+            self._parts[part] = ImagesByClass(source, position_M)
         return self._parts[part]
 
 
-class _Images:
+class ImagesByClass:
     """The images of one part of MNIST, from which one of a given class can be drawn."""
 
     def __init__(self, source: MemorySource, position_M: Tensor) -> None:
