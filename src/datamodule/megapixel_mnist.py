@@ -15,6 +15,7 @@ from datamodule.stamped import Stamped
 from datamodule.torchvision_set import mnist
 from process.errors import UserError
 from set_module.counter_rng import FIXED, random_int
+from set_module.lazy_images import LazyImages
 
 # N images, D = 5 digits of an image, S stamps of an image, K classes, H W of an image, s = 28 side of a stamp
 
@@ -40,6 +41,7 @@ class MegapixelMNIST(ImageDataModule):
 
     Args:
         targets: some of majority,max,top,multi; if one, the targets are those alone, else a dictionary.
+        lazy: whether the inputs are LazyImages, of which a network reads patches; else whole images [B, 1, H, W].
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class MegapixelMNIST(ImageDataModule):
         root: str,
         targets: str,
         noise: int,
+        lazy: bool,
         train_images: int,
         valid_images: int,
         test_images: int,
@@ -57,7 +60,7 @@ class MegapixelMNIST(ImageDataModule):
         super().__init__(fold=None, **settings)
         if min(self.image_size) < SMALLEST:
             raise UserError(f"data.image_size={list(self.image_size)}: five digits need at least {SMALLEST} pixels")
-        self.names, self.noise = targets.split(","), noise
+        self.names, self.noise, self.lazy = targets.split(","), noise, lazy
         if unknown := [name for name in self.names if name not in TARGETS]:
             raise UserError(f"task={unknown[0]}: these data have the tasks {', '.join(TARGETS)}: choose from them")
         self.sizes = {"train": train_images, "valid": valid_images, "test": test_images}
@@ -85,23 +88,24 @@ class MegapixelMNIST(ImageDataModule):
         noise_NS2, pattern_NS = draw_noise(self.sizes[part], self.noise, self.image_size, seed)
         stamps_Kss = torch.cat([patterns(seed), digits.images_NCHW[:, 0]])
         number_NS = torch.cat([pattern_NS, PATTERNS + number_ND], dim=1)  # digits cover the noise
-        images = Stamped(stamps_Kss, torch.cat([noise_NS2, corners_ND2], dim=1), number_NS)
+        images = Stamped(stamps_Kss, torch.cat([noise_NS2, corners_ND2], dim=1), number_NS, self.image_size)
         every = answers(label_ND, corners_ND2)
         targets = every[self.names[0]] if len(self.names) == 1 else {name: every[name] for name in self.names}
-        return StampedSource(images, targets, self.image_size)
+        return StampedSource(images, targets, self.lazy)
 
 
 class StampedSource:
-    """Source of images that are painted when a batch is read."""
+    """Source of images that are painted where patches are cut if `lazy`, and else of whole ones."""
 
-    def __init__(self, images: Stamped, targets: Targets, image_size: tuple[int, int]) -> None:
-        self.images, self.targets, self.image_size = images, targets, image_size
+    def __init__(self, images: Stamped, targets: Targets, lazy: bool) -> None:
+        self.images, self.targets, self.lazy = images, targets, lazy
 
     def __len__(self) -> int:
         return count_items(self.targets)
 
-    def inputs(self, index_B: Tensor) -> Tensor:
-        return self.images.paint(index_B, torch.zeros(len(index_B), 2, dtype=torch.int64), *self.image_size)
+    def inputs(self, index_B: Tensor) -> Tensor | LazyImages:
+        items = index_B.tolist()
+        return LazyImages(self.images, items) if self.lazy else self.images.whole(items)
 
 
 def draw_digits(digits: ImagesByClass, count: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -1,40 +1,49 @@
 """Images that are painted from a recipe when they are read: small pictures, "stamps", in an empty image."""
 
-# N images, S stamps of an image, K stamps to choose from, M patches, h w of a patch, s side of a stamp
+# N images, S stamps of an image, K stamps to choose from, n patches, p side of a patch, s side of a stamp
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from set_module.lazy_images import ImageReader
 
-class Stamped:
+
+class Stamped(ImageReader):
     """N images of stamps: stamp `number_NS` of `stamps_Kss` lies at the corner `corners_NS2`; later ones cover earlier.
 
-    A recipe takes 8 bytes a stamp; a pixel takes memory only while a patch that holds it is painted.
+    A recipe takes 8 bytes a stamp. Of an image, only the patches that are read are painted, and of them only the stamps
+    that touch them.
     """
 
-    def __init__(self, stamps_Kss: Tensor, corners_NS2: Tensor, number_NS: Tensor) -> None:
-        self.stamps_Kss, self.corners_NS2 = stamps_Kss, corners_NS2.to(torch.int16)
-        self.number_NS = number_NS.to(torch.int32)
+    channels = 1
 
-    def __len__(self) -> int:
-        return len(self.number_NS)
+    def __init__(self, stamps_Kss: Tensor, corners_NS2: Tensor, number_NS: Tensor, image_size: Sequence[int]) -> None:
+        self.stamps_Kss, self.corners_NS2 = stamps_Kss.numpy(), corners_NS2.to(torch.int16).numpy()
+        self.number_NS, self.image_size = number_NS.to(torch.int32).numpy(), (image_size[0], image_size[1])
 
-    def paint(self, image_M: Tensor, corners_M2: Tensor, height: int, width: int) -> Tensor:
-        """Return the patches [M, 1, height, width] at corners of images; only stamps that touch a patch are painted."""
+    def size(self, item: int) -> tuple[int, int]:
+        return self.image_size
+
+    def read(self, item: int, corners_n2: Tensor, size: int) -> Tensor:
+        return torch.from_numpy(self._paint(item, corners_n2.numpy(), size, size))
+
+    def whole(self, items: Sequence[int]) -> Tensor:
+        """Return whole images [B, 1, H, W]."""
+        origin_12 = np.zeros((1, 2), np.int64)
+        return torch.from_numpy(np.concatenate([self._paint(item, origin_12, *self.image_size) for item in items]))
+
+    def _paint(self, item: int, corners_n2: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Return patches [n, 1, height, width]."""
         side = self.stamps_Kss.shape[-1]
-        rows, columns = height + 2 * side, width + 2 * side  # a stamp that crosses an edge is painted into a margin
-        painted = self.stamps_Kss.new_zeros(len(image_M) * rows * columns)
-        offsets_MS2 = self.corners_NS2.index_select(0, image_M).long() - corners_M2[:, None] + side
-        number_MS = self.number_NS.index_select(0, image_M)
-        y_MS, x_MS = offsets_MS2.unbind(2)
-        touches_MS = (y_MS > 0) & (y_MS < height + side) & (x_MS > 0) & (x_MS < width + side)
-        first_MS = (torch.arange(len(image_M))[:, None] * rows + y_MS) * columns + x_MS
-        line_s = torch.arange(side)
-        inside_ss = line_s[:, None] * columns + line_s
-        for touches_M, first_M, number_M in zip(touches_MS.T, first_MS.T, number_MS.T, strict=True):
-            touched = touches_M.nonzero()[:, 0]
-            pixels = first_M.index_select(0, touched)[:, None, None] + inside_ss
-            stamps = self.stamps_Kss.index_select(0, number_M.index_select(0, touched))
-            painted.index_copy_(0, pixels.flatten(), stamps.flatten())
-        painted_Mhw = painted.view(-1, rows, columns)[:, side : side + height, side : side + width]
-        return painted_Mhw[:, None].contiguous()
+        patches_nhw = np.zeros((len(corners_n2), height, width), np.uint8)
+        offsets_nS2 = self.corners_NS2[item].astype(np.int64) - corners_n2[:, None]
+        touches_nS = ((offsets_nS2 > -side) & (offsets_nS2 < (height, width))).all(2)
+        stamps_Sss = self.stamps_Kss[self.number_NS[item]]
+        patch_T, stamp_T = touches_nS.nonzero()  # patch by patch, in each the stamps in their order
+        for patch, stamp, (y, x) in zip(patch_T, stamp_T, offsets_nS2[touches_nS].tolist(), strict=True):
+            rows, columns = slice(max(-y, 0), height - y), slice(max(-x, 0), width - x)  # of the stamp
+            patches_nhw[patch, max(y, 0) : y + side, max(x, 0) : x + side] = stamps_Sss[stamp, rows, columns]
+        return patches_nhw[:, None]

@@ -4,6 +4,7 @@ from tiny_mnist import write_mnist
 
 from datamodule.megapixel_mnist import DIGITS, PATTERNS, SIDE, MegapixelMNIST, draw_noise, patterns
 from process.errors import UserError
+from set_module.set_batch import SetBatch
 
 # the label of image i of the tiny MNIST is i % 10
 ALL = "majority,max,top,multi"
@@ -13,14 +14,14 @@ ALL = "majority,max,top,multi"
 def build(tmp_path, settings):
     write_mnist(tmp_path, train=250, test=30)
     facts = {"root": str(tmp_path), "image_size": [150, 210], "num_classes": 10, "valid": 80}
-    drawn = {"targets": ALL, "noise": 20, "train_images": 300, "valid_images": 40, "test_images": 30}
+    drawn = {"targets": ALL, "noise": 20, "lazy": False, "train_images": 300, "valid_images": 40, "test_images": 30}
     return lambda **changes: MegapixelMNIST(**settings | facts | drawn | changes)
 
 
 def digits(source):
     """Return the labels and the corners of the digits of each image."""
-    number = source.images.number_NS[:, -DIGITS:] - PATTERNS
-    return number % 10, source.images.corners_NS2[:, -DIGITS:].long()
+    number = torch.from_numpy(source.images.number_NS[:, -DIGITS:]).long() - PATTERNS
+    return number % 10, torch.from_numpy(source.images.corners_NS2[:, -DIGITS:]).long()
 
 
 @pytest.mark.parametrize("part", ["train", "valid", "test"])
@@ -49,7 +50,7 @@ def test_digits_are_whole_apart_from_each_other_and_above_the_noise(build):
     assert images.dtype == torch.uint8
     for image, stamps, places in zip(images, source.images.number_NS, source.images.corners_NS2.tolist(), strict=False):
         for number, (y, x) in list(zip(stamps, places, strict=True))[-DIGITS:]:
-            assert torch.equal(image[0, y : y + SIDE, x : x + SIDE], source.images.stamps_Kss[number])
+            assert (image[0, y : y + SIDE, x : x + SIDE].numpy() == source.images.stamps_Kss[number]).all()
 
 
 def test_noise_is_drawn_uniformly_from_fifty_scribbles_away_from_the_edges():
@@ -72,9 +73,9 @@ def test_an_image_depends_on_its_number_and_the_split_seed_alone(build):
     few, many = build(train_images=5).source("train"), build(seed=3, batch_size=2).source("train")
     assert torch.equal(few.inputs(torch.arange(5)), many.inputs(torch.arange(5)))
     other = build(split_seed=1)
-    assert not torch.equal(few.images.corners_NS2, other.source("train").images.corners_NS2[:5])
+    assert not torch.equal(few.inputs(torch.arange(5)), other.source("train").inputs(torch.arange(5)))
     assert torch.equal(build().source("test").inputs(torch.arange(3)), other.source("test").inputs(torch.arange(3)))
-    assert not torch.equal(few.images.corners_NS2, build().source("valid").images.corners_NS2[:5])
+    assert not torch.equal(few.inputs(torch.arange(5)), build().source("valid").inputs(torch.arange(5)))
 
 
 def test_validation_images_have_digits_that_training_images_have_not(build):
@@ -95,6 +96,10 @@ def test_a_batch_has_the_targets_of_the_tasks_that_are_asked(build):
     assert images.shape == (4, 1, 150, 210)
     assert list(targets) == ["top", "multi"]
     assert torch.equal(images, data.source("train").inputs(index))
+    handles = build(lazy=True).source("train").inputs(index)
+    assert list(handles.shape) == list(images.shape)
+    corners = SetBatch(torch.tensor([[3, 50]]).expand(4, 2), [1] * 4)
+    assert torch.equal(handles.read(corners, 60), images[:, :, 3:63, 50:110])
     alone = build(targets="max").source("train").targets
     assert torch.equal(alone, build().source("train").targets["max"])
 
