@@ -18,6 +18,7 @@ from network.normalize import Normalize, NormalizeVectors
 from selection.all_places import AllPlaces
 from selection.chosen_places import ChosenPlaces
 from selection.grid import Grid
+from selection.ips import IterativeSelection
 from selection.random_places import RandomPlaces
 from set_module.lazy_images import LazyImages, PlacedCorners
 from set_module.patch_cutout import PatchCutout
@@ -93,6 +94,8 @@ class PatchNetwork(CuttingNetwork, ABC):
                 counts = {"count": (patch_num_min, patch_num_max), "test_count": test_patch_num}
                 images = {"channels": channels, "image_size": image_size, "mean": mean, "std": std}
                 self.cutout = selection(size=patch_size, seed=seed, **counts, **images)
+                if isinstance(self.cutout, IterativeSelection):
+                    self.cutout.score_by(self.attention_scores)
             places = [] if image_size is None else [side - patch_size + 1 for side in image_size]
             embedding = _embedding(embed, channels=channels, patch_size=patch_size)
             normalize = Normalize(mean, std, channels)
@@ -184,6 +187,26 @@ class PatchNetwork(CuttingNetwork, ABC):
         else:
             embedded_ND = self.position(corners.values)
         return features.with_values(features.values + embedded_ND.to(features.values.dtype))
+
+    @torch.no_grad()
+    def attention_scores(self, patches: SetBatch, corners: SetBatch) -> Tensor:
+        """Return the scores [N, H] of patches of which the pool makes its weights, in evaluation mode.
+
+        Raises ValueError for a pool without scores, and for an encoder, with which they depend on all patches.
+        """
+        pool: Any = getattr(self, "pool", None)
+        if not hasattr(pool, "scores"):
+            raise ValueError("this network has no attention that could choose patches: choose model/pool=attention")
+        if self.encoder is not None:
+            raise ValueError("an encoder makes attention depend on all patches at once: choose model/encoder=none")
+        parts = [part for part in (self.embed, self.position, pool) if part is not None]
+        training = [module for part in parts for module in part.modules() if module.training]
+        for module in training:
+            module.training = False
+        scores_NH: Tensor = pool.scores(self._embed_each(patches, corners)).values
+        for module in training:
+            module.training = True
+        return scores_NH
 
     def evidence(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None, labels_B: Tensor) -> Tensor:
         """Return the mean score for the label of the patches that cover a pixel, [B, H, W]; NaN where none does.

@@ -34,8 +34,12 @@ class AttentionPool(SetModule):
 
     def weights(self, sets: SetBatch) -> SetBatch:
         """Return a: SetBatch of [N, H], fp32 also in half precision, whose columns sum to 1 over a set."""
+        scores = self.scores(sets)
+        return scores.with_values(set_softmax(scores))
+
+    def scores(self, sets: SetBatch) -> SetBatch:
+        """Return what the softmax makes weights of: SetBatch of [N, H], each a function of one element."""
         hidden_NL = self.hidden(sets.values).tanh()
         if self.gate is not None:
             hidden_NL = hidden_NL * self.gate(sets.values).sigmoid()
-        scores = sets.with_values(accumulable(self.score(hidden_NL)))
-        return scores.with_values(set_softmax(scores))
+        return sets.with_values(accumulable(self.score(hidden_NL)))
