@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from network.cutting_network import CuttingNetwork
 from network.normalize import Normalize, NormalizeVectors
 from selection.all_places import AllPlaces
+from selection.attention_sampling import SampledPlaces
 from selection.chosen_places import ChosenPlaces
 from selection.grid import Grid
 from selection.ips import IterativeSelection
@@ -146,6 +147,8 @@ class PatchNetwork(CuttingNetwork, ABC):
         corners = cutout.positions(images_BCHW, index_B.to(images_BCHW.device))
         embedded, encoder = self._embed_each(cutout.cut(images_BCHW, corners), corners), self.encoder
         features = {n: embedded.prefix(n) if n < embedded.max_len else embedded for n in numbers}
+        if isinstance(corners, SampledPlaces):
+            features = {n: corners.weighed(each) for n, each in features.items()}
         return {n: self.read(each if encoder is None else encoder(each)) for n, each in features.items()}
 
     def cut(
@@ -164,6 +167,8 @@ class PatchNetwork(CuttingNetwork, ABC):
     def encode(self, patches: SetBatch, corners: SetBatch | None = None) -> SetBatch:
         """Return the features [N, D] of the patches; corners are needed only with a position."""
         features = self._embed_each(patches, corners)
+        if isinstance(corners, SampledPlaces):
+            features = corners.weighed(features)
         return features if self.encoder is None else self.encoder(features)
 
     def _embed_each(self, patches: SetBatch, corners: SetBatch | None) -> SetBatch:
