@@ -44,7 +44,7 @@ def agreement(
 ) -> Agreement:
     """Compare a file with its network on noise, in batches of several sizes, and on test items.
 
-    Raises UserError if they differ.
+    Items whose patches depend on how a program rounds are not compared. Raises UserError if the others differ.
 
     Args:
         run: the opened file, a function of the interface's inputs.
@@ -67,7 +67,9 @@ def _difference(interface: Interface, run: Callable[..., Tensor], inputs: Any) -
     """Return the largest difference of an output, and the outputs [B, K] of the file; refuse a large difference."""
     with torch.no_grad():
         expected_BK, outputs_BK = interface.outputs(inputs), run(*interface.inputs(inputs))
-    difference = float((outputs_BK - expected_BK).abs().max()) if outputs_BK.shape == expected_BK.shape else torch.inf
+    difference = torch.inf
+    if outputs_BK.shape == expected_BK.shape:
+        difference = float((outputs_BK - expected_BK)[interface.compared(inputs)].abs().max())
     if not expected_BK.isfinite().all():
         raise UserError("the network's own outputs are not finite: its weights are broken, choose others by ckpt=")
     tolerance = getattr(interface.network, "tolerance", TOLERANCE)

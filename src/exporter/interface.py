@@ -12,16 +12,25 @@ from network.canvas import Canvas
 from network.fixed_canvas import FixedCanvas
 from network.fixed_patches import FixedPatches
 from network.padded_patches import PaddedPatches
+from network.stepwise_patches import StepwisePatches
 from process.errors import UserError
 from set_module.set_batch import SetBatch
-from set_module.set_network import SetNetwork, draws_patches, split_outputs, takes_bags
+from set_module.set_network import (
+    SetNetwork,
+    draws_at_random,
+    draws_patches,
+    split_outputs,
+    takes_bags,
+    temporary_patch_num,
+)
 
 
 class Images:
     """Interface of images: uint8 [B, C, H, W] -> outputs [B, K], B >= 1.
 
-    A patch network cuts the patches of the mode `patches`, see `fixed_corners`; None: its own mode, or `even`. Raises a
-    UserError for `even` if it draws no patches.
+    A patch network cuts the patches of the mode `patches`, see `fixed_corners`; None: as it does itself, its choice of
+    places included, or `even` if it draws them. Raises a UserError for `even` if it draws no patches, and for None if
+    its choice cannot be exported.
     """
 
     file_name = "model"
@@ -32,11 +41,16 @@ class Images:
         self.network, self.words = network, "images"
         self.module: nn.Module = network
         if isinstance(network, SetNetwork | Canvas):
-            patches = patches or own_mode(network)
+            own = own_mode(network)
+            if patches is None and own == "even" and not draws_at_random(network):
+                raise UserError(
+                    f"no file can hold how model/selection={self.network.cutout.mode} chooses its places: "
+                    "patches=even, grid or all exports the network with places that are the same for all images"
+                )
+            patches = patches or own
             if patches == "even" and not draws_patches(network):
-                own = own_mode(network)
                 raise UserError(f"patches=even: this network draws no patches, it cuts those of model/selection={own}")
-            self.module = fixed_form(network, image_size, patches)
+            self.module = image_form(network, image_size, patches)
             self.words = f"images, {self.module.num_patches} patches of each (patches={patches})"
 
     def inputs(self, images_BCHW: Any) -> tuple[Tensor, ...]:
@@ -47,10 +61,18 @@ class Images:
         if isinstance(self.module, FixedCanvas):
             return self.module.outputs(images_BCHW)
         if not isinstance(self.module, FixedPatches):
-            return split_outputs(self.network(images_BCHW))[0]
+            with temporary_patch_num(self.network, getattr(self.module, "num_patches", 0)):
+                return split_outputs(self.network(images_BCHW))[0]
         lengths_B = torch.full((len(images_BCHW),), self.module.num_patches)
         corners = SetBatch(self.module.corners.repeat(len(images_BCHW), 1), lengths_B)
         return self.network.read(self.network.encode(self.network.cutout.cut(images_BCHW, corners), corners))
+
+    def compared(self, images_BCHW: Any) -> Any:
+        """Return which images a file must agree on: those whose patches do not depend on how a program rounds."""
+        if not isinstance(self.module, StepwisePatches):
+            return slice(None)
+        decided_B = self.module.is_decided(images_BCHW)
+        return decided_B if decided_B.any() else slice(None)
 
 
 class Patches:
@@ -78,6 +100,9 @@ class Patches:
     def outputs(self, images_BCHW: Any) -> Tensor:
         return self.network.read(self.network.encode(*self.network.cut(images_BCHW)))
 
+    def compared(self, images_BCHW: Any) -> Any:
+        return slice(None)
+
 
 class Vectors:
     """Interface of sets of vectors: values float32 [B, S, F], mask bool [B, S] (true: an element) -> outputs [B, K].
@@ -99,6 +124,9 @@ class Vectors:
     def outputs(self, sets: Any) -> Tensor:
         return split_outputs(self.network(sets))[0]
 
+    def compared(self, sets: Any) -> Any:
+        return slice(None)
+
 
 class OutputAlone(nn.Module):
     """Network of images without what else it returns by name: exported files have one output."""
@@ -112,19 +140,25 @@ class OutputAlone(nn.Module):
 
 
 Interface = Images | Patches | Vectors
+ImageForm = FixedPatches | FixedCanvas | StepwisePatches
 
 
-def fixed_form(network: Any, image_size: Sequence[int], mode: str) -> FixedPatches | FixedCanvas:
-    """Return the form of a network that cuts patches, or pastes them, at the same places of each image."""
+def image_form(network: Any, image_size: Sequence[int], mode: str) -> ImageForm:
+    """Return the form of a network that cuts patches, or pastes them, at the same places of each image.
+
+    In the network's own mode, if that chooses step by step, it is the form that makes this choice.
+    """
+    if mode == network.cutout.mode and hasattr(network.cutout, "select"):
+        return StepwisePatches(network)
     if isinstance(network, Canvas):
         return FixedCanvas(network, image_size, mode)
     return FixedPatches(network, image_size, mode)
 
 
 def own_mode(network: Any) -> str:
-    """Return the mode of `fixed_corners` that cuts as the network does, or nearly so."""
+    """Return the mode that cuts as the network does, its choice of places included, or `even`, which is nearly so."""
     mode = str(network.cutout.mode)
-    return mode if mode in ("grid", "all", "fixed") else "even"
+    return mode if mode in ("grid", "all", "fixed") or hasattr(network.cutout, "select") else "even"
 
 
 def interfaces(network: Any, element: Sequence[int], patches: str | None) -> list[Interface]:

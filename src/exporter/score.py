@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exporter.interface import fixed_form, own_mode
+from exporter.interface import ImageForm, image_form, own_mode
 from exporter.sample import Sample
-from network.fixed_canvas import FixedCanvas
 from network.fixed_patches import FixedPatches
 from set_module.set_network import draws_patches, patch_num_range, split_outputs, temporary_patch_num
 
@@ -85,15 +84,13 @@ class Comparison:
         return f"model.* is less accurate than the run: {self.words()}; {remedy}"
 
 
-def measure(
-    module: FixedPatches | FixedCanvas, image_size: Sequence[int], sample: Sample, score: Score
-) -> Comparison | None:
+def measure(module: ImageForm, image_size: Sequence[int], sample: Sample, score: Score) -> Comparison | None:
     """Measure a network with the fixed patches of `module` and as its run tests it; None if it cannot be measured.
 
     If it loses accuracy, measure other options too.
     """
     network: Any = module.network
-    cheapest = fixed_form(network, image_size, own_mode(network))
+    cheapest = image_form(network, image_size, own_mode(network))
     smallest, own = patch_num_range(network) if draws_patches(network) else 2 * (cheapest.num_patches,)
     most = max(IMAGES, PATCHES // max(own, module.num_patches))
     with temporary_patch_num(network, own):
@@ -105,19 +102,20 @@ def measure(
     found = Comparison(score.metric, module.mode, file, run, of_run.count, len(sample), takes_patches=patches)
     if smallest < own:  # hparams.test_patch_num=null
         found = replace(found, of_run=f"with {own} random patches")
-    for other in (cheapest, fixed_form(network, image_size, "all")) if found.is_lower else ():
+    for other in (cheapest, image_form(network, image_size, "all")) if found.is_lower else ():
         if other.mode == module.mode or other.num_patches > COSTLIER * own:
             continue
         accuracy = _mean(_of_images(other), sample, most, score).value
         assert accuracy is not None
         if accuracy > (file if found.better is None else found.better[1]):
-            found = replace(found, better=(other.mode, accuracy))
+            option = other.mode if other.mode in ("even", "grid", "all") else "null"  # of the network's own places
+            found = replace(found, better=(option, accuracy))
         if run - accuracy <= MARGIN:
             break
     return found
 
 
-def _of_images(module: FixedPatches | FixedCanvas) -> Callable[[Tensor, Tensor], Tensor]:
+def _of_images(module: ImageForm) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda images_BCHW, index_B: module(images_BCHW)
 
 

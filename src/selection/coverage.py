@@ -39,17 +39,17 @@ class _Coverage(torch.autograd.Function):
         counts_B1HW, corners_N2, index_N = ctx.saved_tensors
         # a pixel that no patch covers counts for every choice, one that this patch alone covers counts for its own
         none_BHW, one_BHW = ((gradient_B1HW.float() * (counts_B1HW == number))[:, 0] for number in (0, 1))
-        lines = [_lines(side, ctx.size, none_BHW.device) for side in none_BHW.shape[1:]]
-        covers_NHW = lines[0][corners_N2[:, 0]][:, :, None] * lines[1][corners_N2[:, 1]][:, None]
-        own_NRX = lines[0] @ (one_BHW.index_select(0, index_N) * covers_NHW) @ lines[1].T
-        all_BRX = lines[0] @ none_BHW @ lines[1].T
+        covered = [lines(side, ctx.size, none_BHW.device) for side in none_BHW.shape[1:]]
+        covers_NHW = covered[0][corners_N2[:, 0]][:, :, None] * covered[1][corners_N2[:, 1]][:, None]
+        own_NRX = covered[0] @ (one_BHW.index_select(0, index_N) * covers_NHW) @ covered[1].T
+        all_BRX = covered[0] @ none_BHW @ covered[1].T
         return (own_NRX + all_BRX.index_select(0, index_N)).flatten(1).to(ctx.dtype), None, None, None
 
 
 def _counts(corners: SetBatch, size: int, image_size: Sequence[int]) -> Tensor:
     """Return how many patches cover each pixel, float32 [B, 1, H, W]."""
     (y_N, x_N), device = corners.values.unbind(1), corners.values.device
-    rows, columns = (_lines(side, size, device) for side in image_size)
+    rows, columns = (lines(side, size, device) for side in image_size)
     place_N = (corners.index * len(rows) + y_N) * len(columns) + x_N
     places = torch.zeros(len(corners) * len(rows) * len(columns), device=device)
     placed_BRX = places.index_add_(0, place_N, torch.ones_like(place_N, dtype=torch.float32))
@@ -58,7 +58,7 @@ def _counts(corners: SetBatch, size: int, image_size: Sequence[int]) -> Tensor:
         return (rows.T @ placed_BRX @ columns)[:, None]
 
 
-def _lines(side: int, size: int, device: torch.device) -> Tensor:
+def lines(side: int, size: int, device: torch.device) -> Tensor:
     """Return 1 where a patch at place r covers pixel h of a side, [R, H]."""
     pixel_H, place_R = torch.arange(side, device=device), torch.arange(side - size + 1, device=device)[:, None]
     return ((place_R <= pixel_H) & (pixel_H < place_R + size)).float()

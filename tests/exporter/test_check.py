@@ -10,16 +10,19 @@ from torch import nn
 from datamodule.loader import MemorySource, SetSource
 from exporter.check import agreement
 from exporter.exporter import Exporter
-from exporter.formats import PT2
+from exporter.formats import ONNX, PT2
 from exporter.interface import Images, Patches, random_input
 from exporter.sample import Sample
 from exporter.score import Score
+from network.canvas import Canvas
 from network.cnn import CNN
 from network.flat_embed import IdentityEmbed
 from network.masked_autoencoder import MaskedAutoencoder
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
 from process.errors import UserError
+from selection.fixed import FixedPlaces
+from selection.glimpse import Glimpses
 from selection.grid import Grid
 from set_module.position import SinusoidalPosition
 from set_module.reduce_pool import ReducePool
@@ -131,3 +134,58 @@ def test_a_masked_autoencoder_is_exported_with_the_mean_features_of_all_patches(
     features = network.encode(*network.cut(images))
     torch.testing.assert_close(outputs_BD, torch.stack([each.mean(0) for each in features]))
     assert not torch.allclose(outputs_BD, network(images)["output"], atol=1e-3)  # it sees one patch of four
+
+
+def canvas(selection):
+    torch.manual_seed(0)
+    patches = {"patch_size": 3, "patch_num_min": 1, "patch_num_max": 4, "test_patch_num": 4, "seed": 0}
+    network = Canvas(**FACTS, **patches, selection=selection, body=partial(CNN, widths=[4])).eval()
+    for parameter in network.cutout.parameters():
+        torch.nn.init.normal_(parameter)  # the choice shall differ from image to image
+    return network
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("selection", [Glimpses, FixedPlaces])
+def test_a_file_chooses_the_places_that_the_network_chooses(selection, tmp_path):
+    network, formats = canvas(selection), {"onnx": ONNX(), "pt2": PT2()}
+    images = torch.randint(256, (50, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
+    expected = network(images)
+    sample = Sample(MemorySource(images, expected.argmax(1)))
+    exporter = Exporter(1, [8, 8], None, formats)
+    written = exporter.export(network, TASK, tmp_path, {}, sample)
+    for path, interface, found in written:
+        assert interface.words == f"images, 4 patches of each (patches={network.cutout.mode})"
+        assert (found.score, found.tested) == (1.0, 50)
+        run = formats[path.suffix[1:]].open(path.read_bytes(), interface.names)
+        torch.testing.assert_close(run(images), expected, rtol=1e-4, atol=1e-4)
+    assert exporter.compared is None, "nothing is lost, so there is nothing to compare"
+
+
+def test_other_places_than_the_own_ones_are_measured_beside_them(tmp_path):
+    network = canvas(Glimpses)
+    images = torch.randint(256, (50, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
+    exporter = Exporter(1, [8, 8], "even", {"pt2": PT2()})
+    exporter.export(network, TASK, tmp_path, {}, Sample(MemorySource(images, network(images).argmax(1))))
+    assert exporter.compared.run == 1.0
+    assert exporter.compared.file < 1.0
+    assert exporter.compared.better == ("null", 1.0)
+
+
+def test_a_choice_that_depends_on_rounding_is_not_compared():
+    network = canvas(Glimpses)
+    images = torch.randint(256, (7, 1, 8, 8), dtype=torch.uint8)
+    images[:3] = 0
+    interface = Images(network, [8, 8], None)
+    assert interface.compared(images).all()
+    interface.module.is_decided = lambda images: images.flatten(1).any(1)
+    assert interface.compared(images).tolist() == 3 * [False] + 4 * [True]
+    assert interface.compared(images[:3]) == slice(None), "a comparison of nothing would always agree"
+
+
+def test_a_choice_that_no_file_can_hold_is_refused():
+    network = canvas(FixedPlaces)
+    network.cutout.mode = "another"
+    with pytest.raises(UserError, match="no file can hold how model/selection=another chooses its places: patches="):
+        Images(network, [8, 8], None)
+    assert Images(network, [8, 8], "grid").module.num_patches == 9
