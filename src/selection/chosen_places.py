@@ -96,6 +96,6 @@ def straight_through(scores_NP: Tensor, temperature: float) -> Tensor:
 
 def gumbel(seed: int, epoch: int, index: Tensor, draw: Tensor) -> Tensor:
     """Return -log(-log u), u uniform in (0, 1), a function of the arguments alone, of the shape they broadcast to."""
-    high = 2**24  # each of them has a middle in float32
+    high = 2**23  # float32 holds the middle of each; with 2**24 the last is rounded to u = 1, whose noise is infinite
     u = (random_int(high, seed, epoch, index, draw).float() + 0.5) / high
     return -(-u.log()).log()
