@@ -1,6 +1,7 @@
 """The base class of selections that learn their places."""
 
-# B images, P places of a patch, C H W of an image, D features, K outputs
+# B images, P places of a patch, R rows and X columns of them, C H W of an image, n patches of it, D features,
+# K outputs
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -107,6 +108,25 @@ class LearnedPlaces(PatchCutout):
             height, width = self.rows + self.size - 1, self.columns + self.size - 1
             raise ValueError(f"images of shape {list(images_BCHW.shape)}: the places are of {height}x{width} images")
         return self.count[1]
+
+    @torch.no_grad()
+    def next_scores(self, image_CHW: Tensor, corners_n2: Tensor) -> Tensor | None:
+        """Return the score of each place for the patch after those at the corners, [R, X]; -inf where one of them lies.
+
+        In evaluation mode the next patch lies at the largest one. None if there is no next patch, or no score of it.
+        """
+        number = len(corners_n2)
+        if number >= self.most:
+            return None
+        features_1D = None
+        if self.looks_first:
+            mask_11HW = image_CHW.new_zeros(1, 1, *image_CHW.shape[1:], dtype=torch.float32)
+            if number:
+                mask_11HW = coverage(SetBatch(corners_n2, [number]), self.size, image_CHW.shape[1:])
+            features_1D = self.features(self.normalised(image_CHW[None]), mask_11HW)
+        place_n = corners_n2[:, 0] * self.columns + corners_n2[:, 1]
+        scores_P = self.scores(number, features_1D, 1)[0]
+        return scores_P.index_fill(0, place_n, -torch.inf).view(self.rows, self.columns)
 
     def keep_facts(self, channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
         """Register the mean and the standard deviation of the images, by which `seen` normalises them."""

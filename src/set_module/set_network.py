@@ -58,6 +58,20 @@ def draws_at_random(network: Any) -> bool:
     return draws_patches(network) and getattr(getattr(network, "cutout", None), "mode", "random") == "random"
 
 
+def looks_in_order(network: Any) -> bool:
+    """Return whether the number of patches may be chosen, and fewer of them are the first ones of a learned order."""
+    return draws_patches(network) and not draws_at_random(network)
+
+
+def outputs_at(network: Any, images_BCHW: Tensor, corners: SetBatch) -> Tensor:
+    """Return the outputs [B, K] of a network that cuts or pastes patches, for those at these corners."""
+    if isinstance(network, SetNetwork):
+        assert network.cutout is not None
+        return network.read(network.encode(network.cutout.cut(images_BCHW, corners), corners))
+    outputs_BK: Tensor = network.read(images_BCHW, corners)
+    return outputs_BK
+
+
 def patch_num_range(network: Any) -> tuple[int, int]:
     """Return the smallest and the largest number of patches that a network draws."""
     number = network.patch_num

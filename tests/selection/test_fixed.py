@@ -186,3 +186,16 @@ def test_what_cannot_be_learned_is_refused(settings, message):
 def test_images_of_another_size_are_refused():
     with pytest.raises(ValueError, match="the places are of 7x9 images"):
         fixed().positions(torch.zeros(1, 2, 9, 9), torch.arange(1))
+
+
+def test_the_next_place_is_the_best_one_of_the_next_row():
+    selection = fixed(count=5, scale=3.0).eval()
+    corners_52 = selection.positions(IMAGES[:1], torch.arange(1)).values
+    for number in range(5):
+        scores_RX = selection.next_scores(IMAGES[0], corners_52[:number])
+        assert divmod(int(scores_RX.argmax()), COLUMNS) == tuple(corners_52[number].tolist())
+        known = scores_RX.isfinite()
+        expected_RX = 3 * selection.logits_KP[number].view(ROWS, COLUMNS)
+        torch.testing.assert_close(scores_RX[known], expected_RX[known])
+        assert (~known).sum() == number
+    assert selection.next_scores(IMAGES[0], corners_52) is None, "the table has no sixth row"

@@ -149,3 +149,14 @@ def test_sets_are_packed_in_the_order_of_choice():
     assert isinstance(corners, SetBatch)
     assert corners.lengths.tolist() == [3] * 6
     assert corners.index.tolist() == [i for i in range(6) for _ in range(3)]
+
+
+def test_the_next_place_is_the_best_one_after_those_that_were_chosen():
+    selection = glimpses(count=24).eval()
+    for image, corners_n2 in zip(IMAGES, selection.positions(IMAGES, INDEX), strict=True):
+        for number in range(24):
+            scores_RX = selection.next_scores(image, corners_n2[:number])
+            assert scores_RX.shape == (ROWS, COLUMNS)
+            assert divmod(int(scores_RX.argmax()), COLUMNS) == tuple(corners_n2[number].tolist())
+            assert scores_RX.isinf().sum() == number
+        assert selection.next_scores(image, corners_n2) is None, "all places are taken"
