@@ -36,7 +36,8 @@ def main(config: DictConfig) -> None:
     refuse_unwritable(output.parent, "output=predictions.csv")
     run = open_run(Path(config.run), config, config.ckpt)
     of_bags = OmegaConf.select(config, "data.features") is not None
-    parts, items = (config.bags, "bags") if of_bags else (config, "images")
+    lazy = OmegaConf.select(config, "data.lazy", default=False)
+    parts, items = (config.bags, "bags") if of_bags else (config.large if lazy else config, "images")
     files = cli.build(parts.files)(config.input)  # not in YAML, where ${x} in a path is a setting
     model = run.model("predict.py uses", "network", "task")
     predictor = cli.build(parts.predictor)(model.network, model.task)

@@ -8,7 +8,11 @@ import torch
 from torch import Tensor
 
 from datamodule.loader import Batch
+from set_module.lazy_images import LazyImages
+from set_module.patch_cutout import PatchCutout
 from set_module.set_batch import SetBatch
+
+PATCH, PATCHES = 64, 256  # pixels on a side, and how many patches of an image are measured
 
 # B images, C channels, H W, L = 256 levels, N vectors of F features
 
@@ -17,12 +21,21 @@ def mean_and_std(batches: Iterable[Batch]) -> tuple[list[float], list[float]]:
     """Return mean and std of each channel of uint8 images, scaled to 0..1, or of each feature of float vectors.
 
     Of pixels, mean = s1 / n / 255, std = sqrt(n s2 - s1^2) / n / 255, from the exact integer sums s1 of the levels and
-    s2 of their squares over the n pixels of a channel: nothing is rounded before the end, however many there are.
+    s2 of their squares over the n pixels of a channel: nothing is rounded before the end, however many there are. Of
+    LazyImages, the n pixels are those of PATCHES random patches of each.
     """
-    elements = (inputs.values if isinstance(inputs, SetBatch) else inputs for inputs, _, _ in batches)
+    elements = (_elements(inputs) for inputs, _, _ in batches)
     first = next(iter(elements))
     every = chain([first], elements)
     return _of_features(every) if first.is_floating_point() else _of_pixels(every)
+
+
+def _elements(inputs: Tensor | SetBatch | LazyImages) -> Tensor:
+    """Return images, elements of sets, or patches of images that are read patch by patch."""
+    if isinstance(inputs, LazyImages):
+        size = min(PATCH, int(inputs.sizes_B2.min()))
+        return PatchCutout(size, PATCHES, seed=0)(inputs, torch.tensor(inputs.items)).values
+    return inputs.values if isinstance(inputs, SetBatch) else inputs
 
 
 def _of_features(batches: Iterable[Tensor]) -> tuple[list[float], list[float]]:

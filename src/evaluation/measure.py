@@ -14,6 +14,7 @@ from torch import Tensor
 from command.sized_tests import largest_set, measure_sizes
 from process.console import few_classes, format_number
 from run.folder import EVALUATION
+from set_module.set_batch import SetBatch
 from set_module.set_network import draws_patches, patch_num_limit
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class Outputs(Callback):
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        self.items = "images" if isinstance(batch[0], Tensor) else "sets"
+        self.items = "sets" if isinstance(batch[0], SetBatch) else "images"
         self.batches.append((outputs.float().cpu(), _each(batch[1], Tensor.cpu)))  # half precision makes ties
 
     def joined(self) -> tuple[Tensor, Any]:

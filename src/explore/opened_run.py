@@ -87,6 +87,11 @@ def read_config(folder: Path) -> DictConfig:
 
 def open_source(config: DictConfig) -> tuple[Any, list[str]]:
     """Return the test images and the names of the classes."""
+    if OmegaConf.select(config, "data.lazy", default=False):
+        raise UserError(
+            "this page shows whole images, and those of this run are read patch by patch: src/predict.py and "
+            "src/visualize.py take them"
+        )
     try:
         data = open_test_data(config)
     except UserError as error:

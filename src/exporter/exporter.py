@@ -12,7 +12,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from exporter.check import Agreement, agreement
-from exporter.interface import Interface, OutputAlone, interfaces, random_input
+from exporter.interface import Interface, LazyShape, OutputAlone, interfaces, random_input
 from exporter.sample import Sample
 from exporter.score import Comparison, Score, measure
 from network.fixed_canvas import FixedCanvas
@@ -21,6 +21,8 @@ from process.errors import UserError
 from process.files import explain_os_errors, replacing
 
 log = logging.getLogger(__name__)
+
+SIDE = 4096  # pixels of the images of noise that stand for images of any size
 
 
 class Exporter:
@@ -32,6 +34,7 @@ class Exporter:
         patches: the patches of an image, see FixedPatches; None: as the network cuts them, or `even` if it draws them.
         features: the length of a vector, for sets of vectors; they have no channels, image_size and patches.
         formats: name -> an object with `suffix`, `write` and `open`, or None to leave it out.
+        lazy: whether images are read patch by patch: then only model_patches.* is written.
     """
 
     def __init__(
@@ -41,8 +44,11 @@ class Exporter:
         patches: str | None,
         formats: Mapping[str, Any],
         features: int | None = None,
+        lazy: bool = False,
     ) -> None:
-        shape: tuple[Any, ...] = (features,) if features is not None else (channels, *(image_size or ()))
+        shape: tuple[Any, ...] = (features,) if features is not None else (channels, *(image_size or (SIDE, SIDE)))
+        if lazy:
+            shape = LazyShape(shape)
         self.shape: tuple[int, ...] = shape
         given = formats if isinstance(formats, Mapping) else {}
         chosen = {name: kind for name, kind in given.items() if kind is not None}

@@ -14,6 +14,7 @@ from network.fixed_patches import FixedPatches
 from network.padded_patches import PaddedPatches
 from network.stepwise_patches import StepwisePatches
 from process.errors import UserError
+from set_module.lazy_images import ImageReader, LazyImages
 from set_module.set_batch import SetBatch
 from set_module.set_network import (
     SetNetwork,
@@ -78,8 +79,9 @@ class Images:
 class Patches:
     """Interface of sets: patches uint8 [B, S, C, p, p], mask bool [B, S] (true: a patch) -> logits [B, K].
 
-    Networks with positions take the upper left corners as well, int64 [B, S, 2], (y, x). Each set has at least one
-    patch; B and S >= 1. The outputs are of all patches that are given: a masked autoencoder hides none of them.
+    Networks with positions take the upper left corners as well, int64 [B, S, 2], (y, x); for images of any size it may
+    be their share of the way to the last place, float32 in 0..1. Each set has at least one patch; B and S >= 1. The
+    outputs are of all patches that are given: a masked autoencoder hides none of them.
     """
 
     file_name = "model_patches"
@@ -92,9 +94,12 @@ class Patches:
 
     def inputs(self, images_BCHW: Any) -> tuple[Tensor, ...]:
         """Return the padded patches of images, cut as the network cuts them, or of bags."""
+        corners: Any
         patches, corners = self.network.cut(images_BCHW)
         if self.network.position is None or corners is None:
             return patches.pad()
+        if getattr(self.network.position, "relative", False):
+            corners = corners.with_values(corners.relative)
         return (*patches.pad(), corners.pad()[0])
 
     def outputs(self, images_BCHW: Any) -> Tensor:
@@ -143,6 +148,26 @@ Interface = Images | Patches | Vectors
 ImageForm = FixedPatches | FixedCanvas | StepwisePatches
 
 
+class LazyShape(tuple[int, ...]):
+    """(C, H, W) of images that are read patch by patch, so that networks of them are exported for patches alone."""
+
+
+class Noise(ImageReader):
+    """Reader of images of noise, which depends on the seed and the image."""
+
+    def __init__(self, shape: Sequence[int], seed: int) -> None:
+        self.channels, self.height, self.width = shape
+        self.seed = seed
+
+    def size(self, item: int) -> tuple[int, int]:
+        return self.height, self.width
+
+    def read(self, item: int, corners_n2: Tensor, size: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed * 1000 + item)
+        shape = (len(corners_n2), self.channels, size, size)
+        return torch.randint(256, shape, dtype=torch.uint8, generator=generator)
+
+
 def image_form(network: Any, image_size: Sequence[int], mode: str) -> ImageForm:
     """Return the form of a network that cuts patches, or pastes them, at the same places of each image.
 
@@ -165,13 +190,17 @@ def interfaces(network: Any, element: Sequence[int], patches: str | None) -> lis
     """Return all interfaces that fit the network, for elements or images of the shape (F,) or (C, H, W)."""
     if len(element) == 1:
         return [Vectors(network)]
+    if isinstance(element, LazyShape):
+        return [Patches(network)]
     image_size = element[1:]
     images: list[Interface] = [] if takes_bags(network) else [Images(network, image_size, patches)]
     return [*images, Patches(network)] if isinstance(network, SetNetwork) else images
 
 
-def random_input(network: Any, count: int, element: Sequence[int], seed: int) -> Tensor | SetBatch:
-    """Return noise: uint8 images [B, C, H, W], or sets of 1 to 9 images or float32 vectors for a network of sets."""
+def random_input(network: Any, count: int, element: Sequence[int], seed: int) -> Tensor | SetBatch | LazyImages:
+    """Return noise: uint8 images [B, C, H, W] or LazyImages; for a network of sets, 1 to 9 images or vectors each."""
+    if isinstance(element, LazyShape):
+        return LazyImages(Noise(element, seed), range(count))
     generator = torch.Generator().manual_seed(seed)
     is_set = takes_bags(network)
     lengths_B = torch.randint(1, 10, (count,), generator=generator) if is_set else torch.ones(count, dtype=torch.int64)

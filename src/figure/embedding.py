@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from figure.embedding_picture import Point, drawn_points
 from figure.picture import WarnOnFailure, captioned, class_name, has_picture_logger, log_picture
+from set_module.lazy_images import LazyImages
 from set_module.set_network import SetNetwork, cuts_images
 
 SUBJECTS, METHODS = ("images", "patches"), ("tsne", "pca")
@@ -126,7 +127,8 @@ def points_of_images(network: Any, logits_BK: Tensor | None, batch: Any, numbers
         lengths_k = network.cut(images, index_k)[0].lengths
         features_kD = torch.stack([each_nD.mean(0) for each_nD in features_kD.split(lengths_k.tolist())])
     wrong_k = torch.zeros(len(labels_k)) if logits_BK is None else logits_BK[number_k].argmax(1) != labels_k
-    columns = zip(features_kD.cpu(), labels_k.tolist(), wrong_k.tolist(), images, strict=True)
+    pictures = images.pictures(LARGEST) if isinstance(images, LazyImages) else images
+    columns = zip(features_kD.cpu(), labels_k.tolist(), wrong_k.tolist(), pictures, strict=True)
     return [Point(features_D, label, bool(wrong), shrunk(picture)) for features_D, label, wrong, picture in columns]
 
 

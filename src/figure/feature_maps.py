@@ -16,7 +16,8 @@ from figure.answers import describe_target
 from figure.heat import heated, scaled
 from figure.item_figure import ItemFigure, format_shape
 from figure.item_picture import drawn_item, limits_of
-from figure.picture import abreast, boxed, captioned, drawn, fitted, grid, log_picture
+from figure.picture import abreast, captioned, drawn, fitted, grid, log_picture, outlined
+from set_module.set_batch import SetBatch
 from set_module.set_network import SetNetwork, temporary_patch_num
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class FeatureMaps(ItemFigure):
             log.info(f"no picture of the feature maps: image {self.index} was not among those tested{here}")
 
     def draw(self, trainer: Trainer, network: Any, images: Any, target: Any, index_1: Tensor) -> None:
-        kind = "image" if isinstance(images, Tensor) else "set" if images.values.ndim == 2 else "bag"
+        kind = "image" if not isinstance(images, SetBatch) else "set" if images.values.ndim == 2 else "bag"
         title = ", ".join(filter(None, [f"{kind} {self.index}", describe_target(trainer, target)]))
         if not isinstance(network, SetNetwork):
             if layers := activations_of(network, "", (nn.Conv2d,), network, images, index_1):
@@ -63,7 +64,7 @@ class FeatureMaps(ItemFigure):
         if corners is None:
             whole, heading = drawn_item(images[0]), "element"
         else:
-            whole, heading = boxed(images[0], corners.values[:PATCHES], shown[0].shape[-1]), "patch"
+            whole, heading = outlined(images, 0, corners.values[:PATCHES], shown[0].shape[-1]), "patch"
         log_picture(trainer, "pictures/feature_maps", drawn_patches(whole, title, heading, shown, layers))
 
 

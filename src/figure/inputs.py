@@ -12,14 +12,15 @@ from figure.item_picture import drawn_item, limits_of
 from figure.picture import (
     SIDE,
     WarnOnFailure,
-    boxed,
     captioned,
     drawn,
     grid,
     has_picture_logger,
     log_picture,
     mosaic,
+    outlined,
 )
+from set_module.lazy_images import LazyImages
 from set_module.set_batch import SetBatch
 from set_module.set_network import SetNetwork
 
@@ -47,22 +48,25 @@ class Inputs(Callback):
         images_BCHW, targets, index_B = batch
         shown = range(min(len(index_B), max(self.images, self.sets)))
         names = [describe_target(trainer, one_target(targets, number)) for number in shown]
-        if not isinstance(images_BCHW, Tensor) and images_BCHW.values.ndim == 2:
+        if isinstance(images_BCHW, SetBatch) and images_BCHW.values.ndim == 2:
             log_picture(trainer, "pictures/inputs", drawn_sets(images_BCHW[: self.sets], names))
             return
-        if not isinstance(images_BCHW, Tensor):
+        if isinstance(images_BCHW, SetBatch):
             bags = list(images_BCHW[: self.sets])
             log_picture(trainer, "pictures/inputs", rows_of_bags(bags, names[: self.sets]))
             return
-        tiles = [drawn(image_CHW, SIDE // 2) for image_CHW in images_BCHW[: self.images]]
+        first = images_BCHW[: self.images]
+        if isinstance(first, LazyImages):
+            first = first.pictures(SIDE)
+        tiles = [drawn(image_CHW, SIDE // 2) for image_CHW in first]
         named = [captioned(tile, name) for tile, name in zip(tiles, names[: self.images], strict=True)]
         log_picture(trainer, "pictures/inputs", grid(named, columns=8))
         network: Any = getattr(pl_module, "network", None)
         if isinstance(network, SetNetwork):
             patches, corners = network.cut(images_BCHW[: self.sets], index_B[: self.sets])
             assert corners is not None  # bags were shown above
-            sets = zip(images_BCHW, corners, patches, names, strict=False)
-            tiles = [image_and_patches(*each) for each in sets]
+            sets = enumerate(zip(corners, patches, names, strict=False))
+            tiles = [image_and_patches(images_BCHW, number, *each) for number, each in sets]
             log_picture(trainer, "pictures/patches", grid(tiles, columns=2))
 
 
@@ -85,8 +89,8 @@ def rows_of_bags(bags: list[Tensor], names: list[str]) -> Image:
     return grid(rows, columns=1)
 
 
-def image_and_patches(image_CHW: Tensor, corners_N2: Tensor, patches_NCpp: Tensor, name: str) -> Image:
-    """Draw the image with outlines of its patches, and the patches beside it."""
-    outlined = boxed(image_CHW, corners_N2, patches_NCpp.shape[-1])
+def image_and_patches(images: Any, number: int, corners_N2: Tensor, patches_NCpp: Tensor, name: str) -> Image:
+    """Draw an image of the batch with outlines of its patches, and the patches beside it."""
+    whole = outlined(images, number, corners_N2, patches_NCpp.shape[-1])
     patches = mosaic(list(patches_NCpp))
-    return captioned(grid([outlined, patches], columns=2), f"{name} ({len(patches_NCpp)} patches)")
+    return captioned(grid([whole, patches], columns=2), f"{name} ({len(patches_NCpp)} patches)")

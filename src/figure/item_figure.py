@@ -9,6 +9,7 @@ from torch import Tensor
 
 from figure.answers import one_target
 from figure.picture import WarnOnFailure, has_picture_logger
+from set_module.set_batch import SetBatch
 from set_module.set_network import SetNetwork
 
 
@@ -41,7 +42,7 @@ class ItemFigure(Callback, ABC):
 
 
 def one_item(images_BCHW: Any, number: int) -> Any:
-    """Return one image [1, C, H, W], or a SetBatch of one bag: a copy, which does not keep the batch in memory."""
+    """Return a copy, which does not keep the batch in memory: [1, C, H, W], LazyImages or a SetBatch of one item."""
     return images_BCHW[[number]]
 
 
@@ -50,7 +51,7 @@ def describe_item(network: Any, images_1CHW: Any, index_1: Tensor) -> str:
 
     A set of vectors is `a set of 9 vectors of 2`.
     """
-    if not isinstance(images_1CHW, Tensor):
+    if isinstance(images_1CHW, SetBatch):
         if images_1CHW.values.ndim == 2:
             count, features = images_1CHW.values.shape
             return f"a set of {count} vector{'s' * (count != 1)} of {features}"

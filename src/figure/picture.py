@@ -136,15 +136,24 @@ def tinted(
     return fitted(Image.fromarray(pixels_HW3.round().to(torch.uint8).numpy()), side)
 
 
-def boxed(image_CHW: Tensor, corners_N2: Tensor, patch_size: int) -> Image.Image:
+def boxed(image_CHW: Tensor, corners_N2: Tensor, patch_size: float) -> Image.Image:
     """Draw the image with outlines of the patches whose upper left corners (y, x) are given."""
     picture = drawn(image_CHW)
     draw = ImageDraw.Draw(picture)
     factor = picture.width / image_CHW.shape[2]
     for y, x in corners_N2.tolist():
-        box = [x * factor, y * factor, (x + patch_size) * factor - 1, (y + patch_size) * factor - 1]
-        draw.rectangle(box, outline=BOX)
+        left, top, side = x * factor, y * factor, max(0.0, patch_size * factor - 1)
+        draw.rectangle([left, top, left + side, top + side], outline=BOX)
     return picture
+
+
+def outlined(images: Any, number: int, corners_N2: Tensor, patch_size: int) -> Image.Image:
+    """Draw an image of a batch with outlines of patches; of LazyImages, a smaller version."""
+    if isinstance(images, Tensor):
+        return boxed(images[number], corners_N2, patch_size)
+    (smaller_Chw,) = images[[number]].pictures(2 * SIDE)
+    scale = float(images.sizes_B2[number].max()) / max(smaller_Chw.shape[1:])
+    return boxed(smaller_Chw, corners_N2 / scale, patch_size / scale)
 
 
 def mosaic(images: Sequence[Tensor], side: int = SIDE, most: int = 64) -> Image.Image:

@@ -14,15 +14,16 @@ from figure.item_picture import Limits, drawn_item, is_set, limits_of
 from figure.picture import (
     SIDE,
     WarnOnFailure,
-    boxed,
     captioned,
     class_name,
     drawn,
     grid,
     has_picture_logger,
     log_picture,
+    outlined,
 )
 from process.ranks import gather_from_ranks
+from set_module.lazy_images import LazyImages
 from set_module.set_network import cuts_images
 
 WITH_OUTLINES = 16  # largest number of patches that are outlined
@@ -32,11 +33,12 @@ WITH_OUTLINES = 16  # largest number of patches that are outlined
 class Case:
     """Tested image, bag or set of vectors, on the CPU: its loss, its target, and what is predicted.
 
+    An image that is read patch by patch is LazyImages of one.
     Predictions are logits of classes [K], probabilities of labels [K], or values.
     """
 
     loss: float
-    image: Tensor
+    image: Any
     index: int
     target: Tensor
     predicted: Tensor
@@ -87,9 +89,16 @@ def cases_of(pl_module: LightningModule, outputs_BK: Tensor, batch: Any, count: 
     target_k, predicted_k = targets[number_k].cpu(), predictions[number_k].cpu()
     columns = number_k.tolist(), loss_k.tolist(), index_B[number_k].tolist(), target_k, predicted_k
     return [
-        Case(loss, images_BCHW[number].detach().to("cpu", copy=True), index, target, predicted)
+        Case(loss, kept(images_BCHW, number), index, target, predicted)
         for number, loss, index, target, predicted in zip(*columns, strict=True)
     ]
+
+
+def kept(images: Any, number: int) -> Any:
+    """Return one item on the CPU, which does not keep the batch in memory."""
+    if isinstance(images, LazyImages):
+        return images[[number]].to("cpu")
+    return images[number].detach().to("cpu", copy=True)
 
 
 def losses_of(pl_module: LightningModule, outputs_BK: Tensor, predictions: Tensor, targets: Tensor) -> Tensor:
@@ -108,7 +117,8 @@ def worst(cases: list[Case], count: int) -> list[Case]:
 
 def common_limits(cases: list[Case]) -> Limits | None:
     """Return the limits between which all sets of vectors are drawn; None for images."""
-    return limits_of(torch.cat([case.image for case in cases])) if cases[0].image.ndim == 2 else None
+    items = [case.image for case in cases]
+    return limits_of(torch.cat(items)) if isinstance(items[0], Tensor) and items[0].ndim == 2 else None
 
 
 def tile(trainer: Trainer, pl_module: LightningModule, case: Case, limits: Limits | None = None) -> Image:
@@ -132,13 +142,15 @@ def words_of(trainer: Trainer, pl_module: LightningModule, case: Case) -> tuple[
 
 def picture_of(pl_module: LightningModule, case: Case, limits: Limits | None = None) -> tuple[Image, str]:
     """Draw an image, with outlines of its patches if they are few; return the picture and a caption with its number."""
-    if is_set(case.image):
+    lazy = isinstance(case.image, LazyImages)
+    if not lazy and is_set(case.image):
         kind = "bag" if case.image.ndim == 4 else "set"
         return drawn_item(case.image, limits=limits), f"{kind} {case.index}, {len(case.image)} elements"
     network: Any = getattr(pl_module, "network", None)
     if not cuts_images(network):
         return drawn(case.image), f"image {case.index}"
     # in evaluation mode these are the patches that were tested
-    patches, corners = network.cut(case.image[None], torch.tensor([case.index]))
+    images = case.image if lazy else case.image[None]
+    patches, corners = network.cut(images, torch.tensor([case.index]))
     few = corners.values if len(corners.values) <= WITH_OUTLINES else corners.values[:0]
-    return boxed(case.image, few, patches.values.shape[-1]), f"image {case.index}, {len(corners.values)} patches"
+    return outlined(images, 0, few, patches.values.shape[-1]), f"image {case.index}, {len(corners.values)} patches"

@@ -186,9 +186,10 @@ class PatchNetwork(CuttingNetwork, ABC):
         if isinstance(corners, ChosenPlaces):
             embedded_ND = corners.embedded(self.position)
         elif getattr(self.position, "relative", False):
-            if not isinstance(corners, PlacedCorners):
-                raise ValueError("this network was built for images of any size: give LazyImages")
-            embedded_ND = self.position(corners.relative)
+            relative_N2 = corners.relative if isinstance(corners, PlacedCorners) else corners.values
+            if not relative_N2.is_floating_point():
+                raise ValueError("this network was built for images of any size: give LazyImages, or places in 0..1")
+            embedded_ND = self.position(relative_N2)
         else:
             embedded_ND = self.position(corners.values)
         return features.with_values(features.values + embedded_ND.to(features.values.dtype))

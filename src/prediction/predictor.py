@@ -43,7 +43,7 @@ class Predictor(LightningModule):
             raise UserError(f"patch_num={patch_num}: must be <= {limit}, the most that its selection takes")
         network.patch_num = patch_num
 
-    def predict_step(self, batch: tuple[Tensor, Tensor, Any], batch_idx: int) -> tuple[Any, Any]:
+    def predict_step(self, batch: tuple[Any, Tensor, Any], batch_idx: int) -> tuple[Any, Any]:
         """Return predictions [B, ...], and their spread [B, ...] if there are several draws. B may be 0.
 
         Both are dictionaries if the task consists of several.

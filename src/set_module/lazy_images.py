@@ -170,7 +170,7 @@ class LazyImages:
         return f"LazyImages({len(self)} of {lowest}x{narrowest} to {height}x{width}, {self.channels} channels)"
 
     def _read(self, corners: SetBatch, size: int) -> Tensor:
-        with torch.inference_mode(False):  # which threads are not in: they could not write into a tensor made in it
+        with torch.inference_mode(False):  # which is a mode of this thread alone
             patches = torch.empty(len(corners.values), self.channels, size, size, dtype=torch.uint8)
         most = max(1, CHUNK // (self.channels * size * size))
 

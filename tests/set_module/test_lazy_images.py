@@ -128,6 +128,14 @@ def test_threads_read_in_chunks_what_one_does(monkeypatch: pytest.MonkeyPatch) -
     assert torch.equal(cutout(lazy).values, expected)
 
 
+def test_threads_read_in_inference_mode_too() -> None:
+    lazy, cutout = images_of((9, 11), (30, 12)), PatchCutout(4, (1, 50), seed=0)
+    expected = cutout(lazy).values
+    with torch.inference_mode():
+        assert torch.equal(cutout(lazy).values, expected)
+        assert lazy.thumbnails(3).shape == (2, 3, 10, 4)
+
+
 @pytest.mark.parametrize("scale", [1, 2, 3, 8, 40])
 def test_a_thumbnail_is_the_mean_of_the_pixels(scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lazy_images, "TILE", 7)
