@@ -21,6 +21,7 @@ from selection.chosen_places import ChosenPlaces
 from selection.grid import Grid
 from selection.ips import IterativeSelection
 from selection.random_places import RandomPlaces
+from selection.topk import BlendedPlaces
 from set_module.lazy_images import LazyImages, PlacedCorners
 from set_module.patch_cutout import PatchCutout
 from set_module.patch_heat_map import heat_map
@@ -177,6 +178,9 @@ class PatchNetwork(CuttingNetwork, ABC):
             normalize, embedding = self.embed
             patches = patches.map(normalize)
             features = patches.with_values(embedding(corners.connect(patches.values, normalize)))
+        elif isinstance(corners, BlendedPlaces):
+            normalize, embedding = self.embed
+            features = corners.blend(patches.map(normalize)).map(embedding)
         else:
             features = self.embed(patches)
         if self.position is None:
@@ -192,6 +196,8 @@ class PatchNetwork(CuttingNetwork, ABC):
             embedded_ND = self.position(relative_N2)
         else:
             embedded_ND = self.position(corners.values)
+        if isinstance(corners, BlendedPlaces):
+            embedded_ND = corners.blend(corners.with_values(embedded_ND)).values
         return features.with_values(features.values + embedded_ND.to(features.values.dtype))
 
     @torch.no_grad()
