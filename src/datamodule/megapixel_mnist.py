@@ -97,6 +97,8 @@ class MegapixelMNIST(ImageDataModule):
 class StampedSource:
     """Source of images that are painted where patches are cut if `lazy`, and else of whole ones."""
 
+    in_threads = True  # a worker process would send all digits of MNIST with each batch
+
     def __init__(self, images: Stamped, targets: Targets, lazy: bool) -> None:
         self.images, self.targets, self.lazy = images, targets, lazy
 

@@ -54,10 +54,7 @@ class ThumbnailScores(ScoredPlaces):
 
     def scores(self, images: Tensor | LazyImages, candidates: SetBatch) -> Tensor:
         """Return the score of each place, float32 or 64 [B, P]; -inf where an image has fewer places than others."""
-        if isinstance(images, LazyImages):
-            thumbnails_BChw = images.thumbnails(self.scale).to(self.pixel_scale.dtype)
-        else:  # rounded as those of LazyImages are
-            thumbnails_BChw = avg_pool2d(images.float(), self.scale, ceil_mode=True).round().to(self.pixel_scale.dtype)
+        thumbnails_BChw = thumbnails_of(images, self.scale).to(self.pixel_scale.dtype)
         thumbnails_BChw = thumbnails_BChw * self.pixel_scale + self.pixel_shift
         map_Bhw = self.map(thumbnails_BChw.contiguous(memory_format=torch.channels_last))[:, 0]
         map_Bhw = map_Bhw if map_Bhw.dtype == torch.double else map_Bhw.float()
@@ -65,3 +62,10 @@ class ThumbnailScores(ScoredPlaces):
         row_N, column_N = torch.minimum((candidates.values + self.size // 2) // (2 * self.scale), last_2).unbind(1)
         scores_N = map_Bhw.flatten()[(candidates.index * map_Bhw.shape[1] + row_N) * map_Bhw.shape[2] + column_N]
         return candidates.with_values(scores_N).pad(-torch.inf)[0]
+
+
+def thumbnails_of(images: Tensor | LazyImages, scale: int) -> Tensor:
+    """Return the means of scale x scale pixels, rounded, [B, C, h, w]; those at the lower and right edge of fewer."""
+    if isinstance(images, LazyImages):
+        return images.thumbnails(scale)
+    return avg_pool2d(images.float(), scale, ceil_mode=True).round()

@@ -92,7 +92,9 @@ ALL_PARTS = ("train", "valid")
 def test_a_batch_has_the_targets_of_the_tasks_that_are_asked(build):
     data = build(targets="top,multi")
     data.setup("fit")
-    images, targets, index = next(iter(data.train_dataloader()))
+    loader = data.train_dataloader()
+    assert loader.num_workers == 0, "the digits of all images would be sent with each batch"
+    images, targets, index = next(iter(loader))
     assert images.shape == (4, 1, 150, 210)
     assert list(targets) == ["top", "multi"]
     assert torch.equal(images, data.source("train").inputs(index))
