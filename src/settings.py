@@ -29,6 +29,10 @@ SELECTIONS = {  # class -> its short name
     "selection.fixed.FixedPlaces": "fixed",
     "selection.glimpse.Glimpses": "glimpse",
     "selection.reinforce.Reinforce": "reinforce",
+    "selection.ips.IterativeSelection": "ips",
+    "selection.attention_sampling.AttentionSampling": "attention_sampling",
+    "selection.topk.PerturbedTopK": "topk",
+    "selection.brightest.BrightestPlaces": "brightest",
 }
 HYDRA_NOT_READY = "HydraConfig was not set"
 LISTS = ("callbacks", "loggers", "task")  # groups of which several options may be chosen
@@ -603,7 +607,7 @@ def holds_sets(data: DictConfig) -> bool:
 def selection(config: DictConfig) -> tuple[str | None, bool]:
     """Return what chooses the patches of the network, and whether it may take a place twice.
 
-    It is random, grid, all, fixed, glimpse or reinforce, the class of any other, or None where nothing is cut.
+    It is a short name of SELECTIONS, the class of any other, or None where nothing is cut.
     """
     network: Any = OmegaConf.select(config, "model.network") or {}
     if "selection" not in network and "patch_mode" in config.hparams:  # the config of an older version

@@ -19,6 +19,11 @@ TASKS = {  # of the losses that are not for classification
     "poisson": "count",
     **dict.fromkeys(("l1", "l2", "huber"), "regression"),
 }
+SELECTIONS = {
+    "reinforce": ["model=canvas"],  # no other network adds its loss
+    "ips": ["model=attention_mil"],
+    "attention_sampling": ["hparams.pool=[mean]"],
+}
 CHOICES = [f"{path.parent}={path.stem}" for path in GROUPS if path.parts[0] != "hydra"]
 
 
@@ -38,8 +43,9 @@ def test_composes_resolves_is_valid_and_builds(choice, tmp_path, monkeypatch):
     group, _, option = choice.partition("=")
     data = data_of(option) if group == "task" else data_of(TASKS[option]) if option in TASKS else []
     data += ["loss=reconstruction"] if choice == "task=loss" else []
-    # no other network has a body, or adds the loss of a selection
-    data += ["model=canvas"] if group == "model/body" or choice == "model/selection=reinforce" else []
+    data += ["model=canvas"] if group == "model/body" else []  # no other network has one
+    if group == "model/selection":  # some have few places, or fit one kind of pool
+        data += ["hparams.patch_num_max=4", *SELECTIONS.get(option, [])]
     config = composed(f"{group}=[{option}]" if group in ("callbacks", "loggers") else choice, *data)
     OmegaConf.resolve(config)
     check(config)

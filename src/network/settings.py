@@ -1,6 +1,7 @@
 """Checks of settings that networks and data do not take together, without torch, before a run folder exists."""
 
 import math
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -11,8 +12,11 @@ PARTS = ("selection", "body", "embed", "position", "encoder", "pool")
 OF_ONE_SIZE = ("set_module.position.LearnedPosition",)  # positions
 LAZY = "these images are read patch by patch"
 ANY_SIZE = "these images have any size"
-LEARNED = ("fixed", "glimpse", "reinforce")  # selections
 CLASSIFICATION = "task.classification.Classification"
+LEARNED = ("fixed", "glimpse", "reinforce", "ips", "attention_sampling", "topk")  # selections
+OF_FEATURES = ("ips", "attention_sampling", "topk")  # selections that learn from features of patches
+WITH_SCORES = "set_module.attention_pool.AttentionPool"
+MEAN = "set_module.reduce_pool.ReducePool"
 OF_PATCHES_ALONE = ("network.cnn_embed.CNNEmbed",)  # embeddings that take no vectors
 
 
@@ -39,6 +43,7 @@ def check(config: DictConfig) -> None:
         _check_learned_places(config)
     if lazy:
         _check_lazy(config)
+        _check_pool(config)
 
 
 def _refuse_renamed(config: DictConfig) -> None:
@@ -85,7 +90,8 @@ def _check_patches(config: DictConfig) -> None:
             f"hparams.patch_size={size} exceeds the {height}x{width} images of this data set: "
             f"choose <= {min(height, width)}"
         )
-    places = math.prod(side - size + 1 for side in data.image_size)
+    stride = _stride(config, size)
+    places = math.prod(-(-(side - size) // stride) + 1 for side in data.image_size)
     numbers = {"patch_num_max": largest, "test_patch_num": OmegaConf.select(hparams, "test_patch_num")}
     for name, number in numbers.items() if draws_patches(config) and not replace else ():
         if number is not None and number > places:
@@ -136,4 +142,35 @@ def _check_learned_places(config: DictConfig) -> None:
         raise UserError(
             f"model.network.selection.freeze_at={network.selection.freeze_at}: what is frozen has no gradient, for "
             "which ddp waits: trainer.strategy=ddp_find_unused_parameters_true"
+        )
+
+
+def _stride(config: DictConfig, size: int) -> int:
+    """Return the pixels from one place to the next."""
+    chosen: Any = OmegaConf.select(config, "model.network.selection")
+    if selection(config)[0] not in (*OF_FEATURES, "brightest"):
+        return 1
+    if chosen.get("stride") is not None:
+        return int(chosen.stride)
+    return 2 * int(chosen.scale) if "scale" in chosen else size
+
+
+def _check_pool(config: DictConfig) -> None:
+    """Raise a UserError for networks from which a selection that learns from features of patches cannot learn."""
+    kind, network = selection(config)[0], config.model.network
+    if kind not in OF_FEATURES:
+        return
+    if "pool" not in network:
+        remedy = "random, fixed or glimpse" if "body" in network else "random, grid or all"
+        raise UserError(
+            f"model/selection={kind} learns from pooled features of patches: choose model/selection={remedy}"
+        )
+    pool = network.pool.get("_target_")
+    if kind == "ips" and (pool != WITH_SCORES or network.get("encoder") is not None):
+        raise UserError(
+            "model/selection=ips chooses by an attention that sees each patch by itself: choose model=attention_mil"
+        )
+    if kind == "attention_sampling" and (pool != MEAN or list(network.pool.reductions) != ["mean"]):
+        raise UserError(
+            "model/selection=attention_sampling weighs a mean: choose model/pool=reduce hparams.pool=[mean]"
         )

@@ -59,10 +59,17 @@ def test_the_config_of_an_older_version_is_checked_by_its_own_names():
     check(config)
 
 
-@pytest.mark.parametrize("kind", ["fixed", "glimpse", "reinforce"])
+FITTING = {
+    "reinforce": ["model=canvas"],
+    "ips": ["model=attention_mil"],
+    "attention_sampling": ["hparams.pool=[mean]"],
+}
+
+
+@pytest.mark.parametrize("kind", ["fixed", "glimpse", "reinforce", "ips", "attention_sampling", "topk"])
 def test_a_masked_autoencoder_learns_no_places(kind):
-    few = ("hparams.patch_num_max=20", f"model/selection={kind}")
-    check(composed("model=canvas", *few))
+    few = ("hparams.patch_num_min=1", "hparams.patch_num_max=4", f"model/selection={kind}")
+    check(composed(*FITTING.get(kind, ["model=patch_set"]), *few))
     with pytest.raises(UserError, match=rf"^model/selection={kind}: .*: choose model/selection=random, grid or all$"):
         check(composed("model=masked_autoencoder", *few))
 
@@ -84,3 +91,29 @@ def test_frozen_places_need_a_strategy_that_finds_parameters_without_a_gradient(
     check(composed(*options, "model.network.selection.freeze_at=null"))
     with pytest.raises(UserError, match=f": {remedy}$"):
         check(composed(*options))
+
+
+@pytest.mark.parametrize("kind", ["ips", "attention_sampling", "topk", "brightest"])
+def test_selections_from_a_grid_have_the_places_of_its_stride(kind):
+    options = (*FITTING.get(kind, []), f"model/selection={kind}")
+    places = {"ips": 4}.get(kind, 9)  # 15x15 patches of 28x28 pixels, 15 or 8 apart
+    check(composed(*options, f"hparams.patch_num_max={places}"))
+    with pytest.raises(UserError, match=rf"^hparams.patch_num_max={places + 1} exceeds the {places} places of a 15x15"):
+        check(composed(*options, f"hparams.patch_num_max={places + 1}"))
+    check(composed(*options, "hparams.patch_num_max=49", "model.network.selection.stride=2"))
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        (["model/selection=ips"], "model=attention_mil"),
+        (["model=attention_mil", "model/selection=ips", "model/encoder=sab"], "model=attention_mil"),
+        (["model/selection=attention_sampling"], r"model/pool=reduce hparams.pool=\[mean\]"),
+        (["model/selection=attention_sampling", "model/pool=pma"], r"model/pool=reduce hparams.pool=\[mean\]"),
+        (["model/selection=topk", "model=canvas"], "model/selection=random, fixed or glimpse"),
+        (["model/selection=ips", "model=bag_of_patches"], "model=attention_mil"),
+    ],
+)
+def test_networks_from_which_a_selection_cannot_learn_are_refused(options, remedy):
+    with pytest.raises(UserError, match=f": choose {remedy}$"):
+        check(composed("hparams.patch_num_max=4", *options))
