@@ -57,10 +57,10 @@ class MegapixelMNIST(ImageDataModule):
         fold: int | None,
         **settings: Any,
     ) -> None:
-        super().__init__(fold=None, **settings)
+        super().__init__(fold=None, lazy=lazy, **settings)
         if min(self.image_size) < SMALLEST:
             raise UserError(f"data.image_size={list(self.image_size)}: five digits need at least {SMALLEST} pixels")
-        self.names, self.noise, self.lazy = targets.split(","), noise, lazy
+        self.names, self.noise = targets.split(","), noise
         if unknown := [name for name in self.names if name not in TARGETS]:
             raise UserError(f"task={unknown[0]}: these data have the tasks {', '.join(TARGETS)}: choose from them")
         self.sizes = {"train": train_images, "valid": valid_images, "test": test_images}

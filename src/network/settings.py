@@ -13,7 +13,7 @@ OF_ONE_SIZE = ("set_module.position.LearnedPosition",)  # positions
 LAZY = "these images are read patch by patch"
 ANY_SIZE = "these images have any size"
 CLASSIFICATION = "task.classification.Classification"
-LEARNED = ("fixed", "glimpse", "reinforce", "ips", "attention_sampling", "topk")  # selections
+LEARNED = ("fixed", "glimpse", "reinforce")  # selections
 OF_FEATURES = ("ips", "attention_sampling", "topk")  # selections that learn from features of patches
 WITH_SCORES = "set_module.attention_pool.AttentionPool"
 MEAN = "set_module.reduce_pool.ReducePool"
@@ -127,7 +127,7 @@ def _check_learned_places(config: DictConfig) -> None:
     """Raise a UserError for networks and strategies with which places cannot be learned, or not be frozen."""
     kind, _ = selection(config)
     network, strategy = config.model.network, OmegaConf.select(config, "trainer.strategy")
-    if "visible" in network and kind in LEARNED:
+    if "visible" in network and kind in (*LEARNED, *OF_FEATURES):
         raise UserError(
             f"model/selection={kind}: a masked autoencoder hides patches at random, so that no place can be learned: "
             "choose model/selection=random, grid or all"
