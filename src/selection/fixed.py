@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from selection.chosen_places import ChosenPlaces, gumbel, straight_through
-from selection.learned_places import LearnedPlaces, perceptron
+from selection.learned_places import LearnedPlaces, feature_layers
 from set_module.lazy_images import LazyImages
 from set_module.set_batch import SetBatch
 
@@ -24,7 +24,9 @@ class FixedPlaces(LearnedPlaces):
 
     Args:
         scale: a step of an optimizer such as Adam changes a score by scale times the learning rate.
-        read: whether the places are learned by a reader, see LearnedPlaces, whose hidden layers are of `width`.
+        read: whether the places are learned by a reader, see LearnedPlaces.
+        width: of the two hidden layers of the reader.
+        widths: of convolutions before these, each with 2x2 pooling.
     """
 
     looks_first = False
@@ -42,6 +44,7 @@ class FixedPlaces(LearnedPlaces):
         scale: float = 10.0,
         read: bool = False,
         width: int = 512,
+        widths: Sequence[int] = (),
         channels: int = 1,
         mean: Sequence[float] = (0.0,),
         std: Sequence[float] = (1.0,),
@@ -53,7 +56,7 @@ class FixedPlaces(LearnedPlaces):
         self.logits_KP = nn.Parameter(torch.zeros(self.most, self.num_places))
         if read:
             self.keep_facts(channels, mean, std)
-            self.trunk = nn.Sequential(*perceptron(image_size, channels, width))
+            self.trunk = nn.Sequential(*feature_layers(image_size, channels, width, widths))
             self.reader = nn.Linear(width, num_outputs)
 
     def features(self, pixels_BCHW: Tensor, mask_B1HW: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from selection.chosen_places import ChosenPlaces
-from selection.learned_places import LearnedPlaces, perceptron
+from selection.learned_places import LearnedPlaces, feature_layers
 from set_module.lazy_images import LazyImages
 from set_module.set_batch import SetBatch
 
@@ -25,6 +25,7 @@ class Glimpses(LearnedPlaces):
 
     Args:
         width: of the two hidden layers.
+        widths: of convolutions before these, each with 2x2 pooling: for things that may be anywhere in an image.
         read: whether the places are learned by a reader, see LearnedPlaces, which shares the hidden layers.
     """
 
@@ -42,6 +43,7 @@ class Glimpses(LearnedPlaces):
         epochs: int = 1,
         freeze_at: float | None = None,
         width: int = 512,
+        widths: Sequence[int] = (),
         read: bool = False,
         num_outputs: int = 0,
         mode: str = "glimpse",
@@ -49,7 +51,9 @@ class Glimpses(LearnedPlaces):
     ) -> None:
         super().__init__(size, count, seed, image_size, test_count, temperature, epochs, freeze_at, mode)
         self.keep_facts(channels, mean, std)
-        self.policy = nn.Sequential(*perceptron(image_size, channels, width), nn.Linear(width, self.num_places))
+        self.policy = nn.Sequential(
+            *feature_layers(image_size, channels, width, widths), nn.Linear(width, self.num_places)
+        )
         if read:
             self.reader = nn.Linear(width, num_outputs)
 

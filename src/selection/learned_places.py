@@ -177,10 +177,17 @@ class LearnedPlaces(PatchCutout):
         return torch.stack(losses).mean(), torch.cat([look.mask.detach() for look in looks], dim=1)
 
 
-def perceptron(image_size: Sequence[int], channels: int, width: int) -> list[nn.Module]:
-    """Return the layers that make features [B, width] of images with a mask, [B, C + 1, H, W]."""
-    pixels = (channels + 1) * image_size[0] * image_size[1]
-    return [nn.Flatten(), nn.Linear(pixels, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
+def feature_layers(image_size: Sequence[int], channels: int, width: int, widths: Sequence[int]) -> list[nn.Module]:
+    """Return the layers that make features [B, width] of images with a mask, [B, C + 1, H, W].
+
+    A 3x3 convolution, 2x2 max pooling and ReLU for each of `widths`, then two hidden layers.
+    """
+    (rows, columns), layers, inputs = image_size, list[nn.Module](), channels + 1
+    for outputs in widths:
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.MaxPool2d(2, ceil_mode=True), nn.ReLU()]
+        rows, columns, inputs = -(-rows // 2), -(-columns // 2), outputs
+    hidden = [nn.Linear(inputs * rows * columns, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
+    return [*layers, nn.Flatten(), *hidden]
 
 
 def _one_each(choice_BP: Tensor, images_BCHW: Tensor, size: int) -> Tensor:

@@ -160,3 +160,14 @@ def test_the_next_place_is_the_best_one_after_those_that_were_chosen():
             assert divmod(int(scores_RX.argmax()), COLUMNS) == tuple(corners_n2[number].tolist())
             assert scores_RX.isinf().sum() == number
         assert selection.next_scores(image, corners_n2) is None, "all places are taken"
+
+
+def test_convolutions_see_only_what_the_mask_shows():
+    selection = glimpses(count=3, widths=[3, 5]).eval()
+    assert [tuple(layer.weight.shape) for layer in selection.policy if hasattr(layer, "weight")] == [
+        *((3, 3, 3, 3), (5, 3, 3, 3)),  # two colours and the mask
+        *((16, 5 * 2 * 3), (16, 16), (24, 16)),
+    ]
+    corners = selection.positions(IMAGES, INDEX)
+    seen = coverage(corners.prefix(2), 4, [7, 9]).bool()
+    assert torch.equal(selection.positions(torch.where(seen, IMAGES, 255 - IMAGES), INDEX).values, corners.values)
