@@ -89,6 +89,7 @@ def test_whatever_else_has_a_state(train, broken_off, resume, options):
 @pytest.mark.parametrize("batch", [7, 13], ids=["before", "after"])
 def test_places_are_frozen_where_the_whole_run_froze_them(train, broken_off, resume, batch):
     two_stages = ("model/selection=glimpse", "model.network.selection.freeze_at=0.5", "hparams.max_epochs=4")
+    two_stages += ("model.network.selection.read=true", "data.warp=0.1")
     options = (
         *SHORT,
         *SAVING,
