@@ -17,7 +17,7 @@ from set_module.set_batch import SetBatch
 
 
 class Look(NamedTuple):
-    """What is known after one more patch: its scores and choice [B, P], the mask [B, 1, H, W] and features [B, D].
+    """State after one more patch: its scores and choice [B, P], the mask [B, 1, H, W] and the features [B, D].
 
     `before` are the features before the choice, by which it was made; None if no feature was asked for.
     """
