@@ -13,7 +13,7 @@ from torch import Tensor
 
 from set_module.patch_heat_map import heat_map
 from set_module.set_batch import SetBatch
-from set_module.set_network import split_outputs
+from set_module.set_network import SetNetwork, split_outputs
 
 Corner = tuple[int, int]  # upper left, (y, x)
 
@@ -78,10 +78,14 @@ class ChosenSet:
 
 @dataclass(frozen=True)
 class Elements:
-    """Elements for the network: `patches`, uint8 [N, C, p, p], and their `corners` [N, 2], None if they have none."""
+    """Elements for the network: `patches`, uint8 [N, C, p, p], and their `corners` [N, 2] in the `image` [C, H, W].
+
+    The images of a bag have neither.
+    """
 
     patches: Tensor
     corners: Tensor | None
+    image: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.patches)
@@ -106,7 +110,7 @@ def draw_corners(network: Any, image_CHW: Tensor, index: int, number: int | None
 def cut(network: Any, image_CHW: Tensor, corners: Sequence[Corner]) -> Elements:
     corners_N2 = torch.tensor(corners)
     sets = SetBatch(corners_N2, torch.tensor([len(corners)]))
-    return Elements(network.cutout.cut(image_CHW[None], sets).values, corners_N2)
+    return Elements(network.cutout.cut(image_CHW[None], sets).values, corners_N2, image_CHW)
 
 
 @torch.no_grad()
@@ -118,6 +122,10 @@ def logits_of_sets(network: Any, elements: Elements, sets: Sequence[Sequence[int
     def chosen(values_N: Tensor) -> SetBatch:
         return SetBatch(values_N.index_select(0, place_M), lengths_S)
 
+    if not isinstance(network, SetNetwork):  # it pastes the patches into a canvas
+        assert elements.image is not None
+        assert elements.corners is not None
+        return network.read(elements.image.expand(len(sets), -1, -1, -1), chosen(elements.corners)).float()
     if network.encoder is None:  # no patch sees another: each is embedded once, even if it is in many sets
         whole = torch.tensor([len(elements)])
         corners = None if elements.corners is None else SetBatch(elements.corners, whole)

@@ -12,10 +12,12 @@ from torch import Tensor
 from explore import pictures
 from explore.chosen_set import cut, leave_one_out, network_scores, occlusion_map, score_map
 from explore.opened_run import OpenedRun
+from explore.order_panel import next_scores, show_steps
 from explore.pictures import clickable_picture
 from explore.prediction_panel import other_logits, selection_logits, show_prediction
 from explore.selection_panel import ADD, Selection, select_image, select_patches, set_buttons
 from figure.item_picture import drawn_item
+from figure.looking import UNSEEN
 from figure.picture import drawn, tinted
 
 WEIGHTS, LEAVE_ONE_OUT, OCCLUSION = "pool's weights", "leaving one out", "a gray square"  # short, to fit their boxes
@@ -57,6 +59,8 @@ def image_view(run: OpenedRun, other: OpenedRun | None, names: list[str]) -> Non
         show_prediction(selection, logits_K, other_K, names)
     with middle:
         scores = show_evidence(selection, predicted)
+    if run.looks_in_order:
+        show_steps(selection)
     if selection.elements is not None:
         _gallery(selection, scores, columns=16, tile=52)
 
@@ -74,8 +78,7 @@ def _image(selection: Selection) -> None:
     if selection.elements is None:
         st.image(drawn(selection.image, pictures.SIDE), width="stretch")
         whole = "This network sees the whole image: there are no patches to choose."
-        pastes = "This network pastes its patches into an image: they cannot be chosen here."
-        st.caption(pastes if hasattr(selection.run.network, "cutout") else whole)
+        st.caption(whole)
         return
     chosen, size = selection.chosen, selection.run.patch_size
     height, width = selection.image.shape[1:]
@@ -89,10 +92,14 @@ def _image(selection: Selection) -> None:
         elif not chosen.toggle(under):
             st.toast("A set needs at least one patch: add another one first.")
 
-    picture = pictures.outlined(selection.image, chosen, size)
+    scores_RX = next_scores(selection)
+    picture = pictures.outlined(selection.image, chosen, size, selection.run.looks_in_order, scores_RX)
     grid = (ceil(2 * width / size), ceil(2 * height / size))  # half patches
     clickable_picture(picture, "image", f"test image {selection.index} with its patches", grid, clicked)
-    st.caption("Pale pixels are in no patch. A click takes a patch out or puts it back; outside of all it adds one.")
+    unseen = "Pale pixels are in no patch."
+    if scores_RX is not None:
+        unseen = "Violet: the scores of the next patch, each at its centre, and the outline of the best."
+    st.caption(f"{unseen} A click takes a patch out or puts it back; outside of all it adds one.")
 
 
 def _gallery(selection: Selection, scores_N: Tensor, columns: int, tile: int) -> None:
@@ -121,7 +128,7 @@ def show_evidence(selection: Selection, predicted: int) -> Tensor:
     own = _own_way(network)
     place = st.empty()
     columns = st.columns(2)
-    ways = [OCCLUSION] if elements is None else [own, LEAVE_ONE_OUT]
+    ways = [OCCLUSION] if elements is None else [*([own] if hasattr(network, "scores") else []), LEAVE_ONE_OUT]
     way = columns[0].selectbox("Evidence by", ways, key=f"evidence by {ways[0]}")
     classes = [PREDICTED, TRUE, *range(len(names))]
     chosen = columns[1].selectbox(
@@ -138,7 +145,7 @@ def show_evidence(selection: Selection, predicted: int) -> Tensor:
             place.caption(_legend(way))
             return scores_N
         map_HW = score_map(scores_N, elements.corners, selection.run.patch_size, image_size)
-    heat_map = tinted(selection.image, map_HW, pictures.SIDE, pictures.UNSEEN)
+    heat_map = tinted(selection.image, map_HW, pictures.SIDE, UNSEEN)
     place.image(heat_map, caption=_legend(way), width="stretch")
     return scores_N
 

@@ -12,7 +12,13 @@ from command.trained_run import open_run, open_test_data
 from process.errors import UserError
 from run.checkpoint import find_checkpoint
 from run.data_file import read_yaml
-from set_module.set_network import cuts_images, draws_patches, patch_num_limit, patch_num_range
+from set_module.set_network import (
+    draws_patches,
+    looks_in_order,
+    patch_num_limit,
+    patch_num_range,
+    sees_patches,
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,12 @@ class OpenedRun:
     @property
     def cuts_patches(self) -> bool:
         """True if the network sees patches that it cuts out of an image."""
-        return cuts_images(self.network)
+        return sees_patches(self.network)
+
+    @property
+    def looks_in_order(self) -> bool:
+        """True if the network has learned which patch to look at first, second, ..."""
+        return self.cuts_patches and looks_in_order(self.network)
 
     @property
     def has_bags(self) -> bool:
@@ -67,6 +78,12 @@ class OpenedRun:
     def patch_num_limit(self) -> int | None:
         """The number of places if no patch is drawn twice, else None."""
         return patch_num_limit(self.network)
+
+    @property
+    def offered_patch_num(self) -> int:
+        """The largest number of patches that the page offers: of learned places twice as many as in training."""
+        limit, twice = self.patch_num_limit, 2 * self.network.cutout.train_count[1]
+        return min(limit or twice, twice) if self.looks_in_order else limit or max(128, twice)
 
 
 def read_config(folder: Path) -> DictConfig:

@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from math import ceil
 
 import streamlit as st
-import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from explore.chosen_set import ChosenSet
+from figure.looking import BOX, place_box, seen_part, write_numbers
 from figure.picture import drawn, shortened, write
 
 SIDE = 448  # pixels of an image on the page at most
 CELL, GAP, LINE = 96, 6, 14  # pixels of an image in a sheet, of the space between two, of a line of text
-IN, OUT, UNSEEN = (255, 140, 40), (130, 140, 158), (240, 243, 248)
+OUT = (130, 140, 158)
 FOR, AGAINST, CALM = (214, 40, 40), (40, 96, 214), (205, 210, 218)
 WHITE, INK = (255, 255, 255), (70, 78, 92)
 
@@ -65,29 +65,31 @@ export default function ({ data, parentElement, setTriggerValue }) {
 """
 
 
-def outlined(image_CHW: Tensor, chosen: ChosenSet, patch_size: int) -> Image.Image:
-    """Draw the image, pale where no patch lies, with the outlines of the patches: thick if in the set, thin if out."""
-    height, width = image_CHW.shape[1:]
-    seen_HW = torch.zeros(height, width, dtype=torch.bool)
-    for number in chosen.inside():
-        y, x = chosen.corner(number)
-        seen_HW[y : y + patch_size, x : x + patch_size] = True
-    picture = drawn(image_CHW, SIDE)
-    mask = Image.fromarray((~seen_HW).to(torch.uint8).mul(235).numpy()).resize(picture.size, Image.Resampling.NEAREST)
-    picture.paste(Image.new("RGB", picture.size, UNSEEN), mask=mask)
+def outlined(
+    image_CHW: Tensor, chosen: ChosenSet, patch_size: int, in_order: bool = False, scores_RX: Tensor | None = None
+) -> Image.Image:
+    """Draw the image, pale where no patch lies, with the outlines of the patches: thick if in the set, thin if out.
 
+    Args:
+        in_order: whether the drawn patches have numbers, in the order of choice.
+        scores_RX: those of the next place, which are shown where no patch lies.
+    """
+    image_size = image_CHW.shape[1:]
+    corners = [chosen.corner(number) for number in chosen.inside()]
+    picture = seen_part(image_CHW, corners, patch_size, SIDE, scores_RX, opacity=235)
     lines = Image.new("RGBA", picture.size)
     pen = ImageDraw.Draw(lines)
     strength = 255 if len(chosen.inside()) <= 16 else 150
-    factor_x, factor_y = picture.width / width, picture.height / height
     for number in chosen.numbers():
-        y, x = chosen.corner(number)
-        box = (x * factor_x, y * factor_y, (x + patch_size) * factor_x - 1, (y + patch_size) * factor_y - 1)
+        box = place_box(picture, chosen.corner(number), patch_size, image_size)
         if number in chosen.out:
             pen.rectangle(box, outline=(*OUT, 150))
         else:
-            pen.rectangle(box, outline=(*IN, strength), width=2)
+            pen.rectangle(box, outline=(*BOX, strength), width=2)
     picture.paste(lines, mask=lines)
+    if in_order:
+        numbered = [(str(k + 1), chosen.corner(k)) for k in range(len(chosen.drawn)) if k not in chosen.out]
+        write_numbers(picture, numbered, patch_size, image_size)
     return picture
 
 

@@ -125,10 +125,11 @@ def _controls(run: OpenedRun) -> int | None:
     columns = st.columns([3, 1, 1, 1, 1.8], vertical_alignment="bottom")
     if run.has_free_patch_num:
         low, high = run.network.cutout.train_count
-        most = run.patch_num_limit or max(128, 2 * high)
+        most = run.offered_patch_num
         number = state["number"] = min(state.get("number", min(high, 16)), most)
         if most > 1:
-            number = columns[0].slider("Patches drawn", 1, most, key="number", help=f"Trained on {low} to {high}")
+            what = "Patches seen, in the order of choice" if run.looks_in_order else "Patches drawn"
+            number = columns[0].slider(what, 1, most, key="number", help=f"Trained on {low} to {high}")
         else:
             columns[0].caption("A patch has only one place.")
     else:

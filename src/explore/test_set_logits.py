@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from explore.opened_run import OpenedRun, checkpoint_time
-from set_module.set_network import split_outputs
+from set_module.set_network import outputs_at, split_outputs
 
 BATCH = 250
 
@@ -63,7 +63,7 @@ def compute_logits(run: OpenedRun, index_M: Tensor, patch_num: int | None, progr
             if patch_num is not None:
                 cutout.count = patch_num
             corners = cutout.positions(images, index_B)
-            logits_BK = run.network.read(run.network.encode(cutout.cut(images, corners), corners))
+            logits_BK = outputs_at(run.network, images, corners)
         else:
             logits_BK = split_outputs(run.network(images, index_B))[0]
         parts.append(logits_BK.float())

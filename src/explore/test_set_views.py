@@ -197,7 +197,7 @@ def _measured_accuracy(run: OpenedRun) -> dict[int, float]:
     """Return the accuracy on a subset of the test images by the number of patches."""
     index_M = evenly_spaced(len(run.source), IMAGES)
     labels_M = run.source.targets.cpu()[index_M]
-    most = run.patch_num_limit or max(PATCH_NUMS)
+    most = run.offered_patch_num
     words = f"Measured here on {len(index_M)} test images"
     if len(index_M) < len(run.source):
         sizes = f"{list(PATCH_NUMS)}".replace(" ", "")

@@ -13,11 +13,16 @@ from figure.picture import drawn, text_width, write
 
 UNSEEN, LIKELY = (240, 243, 248), (94, 60, 153)  # where no patch lies; there, the place of the largest score
 BOX, INK = (255, 140, 40), (40, 24, 8)
-TAG = 12  # pixels of the number of a patch
+TAG, PART = 12, 20  # pixels of the number of a patch: at least so many, and that part of the width of the picture
 
 
 def seen_part(
-    image_CHW: Tensor, corners: Sequence[Sequence[int]], patch_size: int, side: int, scores_RX: Tensor | None = None
+    image_CHW: Tensor,
+    corners: Sequence[Sequence[int]],
+    patch_size: int,
+    side: int,
+    scores_RX: Tensor | None = None,
+    opacity: int = 255,
 ) -> Image.Image:
     """Draw the image where patches lie, and elsewhere the scores of the next place, from pale to violet.
 
@@ -26,6 +31,7 @@ def seen_part(
     Args:
         side: pixels on the longer side.
         scores_RX: -inf where there is no next patch; None: pale everywhere.
+        opacity: 0 to 255, of what hides the rest of the image.
     """
     height, width = image_CHW.shape[1:]
     seen_HW = torch.zeros(height, width, dtype=torch.bool)
@@ -41,7 +47,9 @@ def seen_part(
             for x, y in ((half, half), (half + scores.width, half + scores.height))
         )
         below.paste(scores.resize((right - left, bottom - top), Image.Resampling.NEAREST), (left, top))
-    mask = Image.fromarray((~seen_HW).to(torch.uint8).mul(255).numpy()).resize(picture.size, Image.Resampling.NEAREST)
+    mask = Image.fromarray((~seen_HW).to(torch.uint8).mul(opacity).numpy()).resize(
+        picture.size, Image.Resampling.NEAREST
+    )
     picture.paste(below, mask=mask)
     if scores_RX is not None and scores_RX.isfinite().any():
         y, x = divmod(int(scores_RX.argmax()), scores_RX.shape[1])
@@ -89,17 +97,17 @@ def write_numbers(
     picture: Image.Image, boxes: Sequence[tuple[str, Sequence[int]]], patch_size: int, image_size: Sequence[int]
 ) -> None:
     """Write the text of each patch in a corner of it, the upper left one if no earlier text is there."""
-    pen = ImageDraw.Draw(picture)
+    pen, size = ImageDraw.Draw(picture), max(TAG, picture.width // PART)
     tags = list[tuple[int, int, int, int]]()
     for text, corner in boxes:
         left, top, right, bottom = place_box(picture, corner, patch_size, image_size)
-        width, height = round(text_width(text, TAG)) + 5, TAG + 1
+        width, height = round(text_width(text, size)) + 5, size + 1
         corners = [(x, y) for y in (top, bottom - height) for x in (left, right - width)]
         free = [(x, y) for x, y in corners if not any(_overlap((x, y, x + width, y + height), tag) for tag in tags)]
         x, y = (free or corners)[0]
         tags.append((x, y, x + width, y + height))
         pen.rectangle(tags[-1], fill=BOX)
-        write(pen, (x + 3, y + TAG / 2 + 1), text, TAG, INK)
+        write(pen, (x + 3, y + size / 2 + 1), text, size, INK)
 
 
 def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:

@@ -43,6 +43,11 @@ def cuts_images(network: object) -> bool:
     return isinstance(network, SetNetwork) and network.cutout is not None
 
 
+def sees_patches(network: Any) -> bool:
+    """Return whether a network cuts patches out of images, or pastes them into a canvas."""
+    return cuts_images(network) or (hasattr(network, "paint") and network.cutout is not None)
+
+
 def takes_bags(network: object) -> bool:
     """Return whether a network takes bags only, no images."""
     return isinstance(network, SetNetwork) and network.cutout is None

@@ -17,12 +17,15 @@ from explore.chosen_set import (
     score_map,
 )
 from network.bag_of_patches import BagOfPatches
+from network.canvas import Canvas
+from network.cnn import CNN
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
 from set_module.attention_pool import AttentionPool
 from set_module.position import SinusoidalPosition
 from set_module.reduce_pool import ReducePool
 from set_module.sab import SAB
+from set_module.set_batch import SetBatch
 
 DRAWN = [(0, 0), (0, 5), (10, 10)]
 
@@ -159,3 +162,21 @@ def test_covering_finds_the_pixels_that_count():
     assert not fall_HW.isnan().any()
     assert fall_HW[0, 0] > 0.5
     assert fall_HW[8:, 6:].abs().max() < 1e-6
+
+
+def test_patches_that_a_network_pastes_are_chosen_like_those_that_it_cuts():
+    torch.manual_seed(0)
+    facts = {"channels": 1, "image_size": [8, 8], "num_outputs": 3, "mean": [0.5], "std": [0.5]}
+    canvas = Canvas(
+        **facts, patch_size=3, patch_num_min=4, patch_num_max=4, seed=0, body=partial(CNN, widths=[4])
+    ).eval()
+    image = torch.randint(256, (1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    corners = draw_corners(canvas, image, 7, 4)
+    elements, sets = cut(canvas, image, corners), [[0, 1, 2, 3], [2], [3, 0]]
+    found = logits_of_sets(canvas, elements, sets)
+    torch.testing.assert_close(found[:1], canvas(image[None], torch.tensor([7])))
+    for logits_K, members in zip(found, sets, strict=True):
+        alone = SetBatch(torch.tensor([corners[place] for place in members]), [len(members)])
+        torch.testing.assert_close(logits_K, canvas.read(image[None], alone)[0])
+    log_probability_S = logits_of_sets(canvas, elements, [range(4), range(1, 4)]).log_softmax(1)[:, 1]
+    torch.testing.assert_close(leave_one_out(canvas, elements, 1)[0], log_probability_S[0] - log_probability_S[1])

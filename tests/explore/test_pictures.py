@@ -2,6 +2,7 @@ import torch
 
 from explore import pictures
 from explore.chosen_set import ChosenSet
+from figure.looking import BOX, PART, UNSEEN
 from figure.picture import tinted
 
 
@@ -15,12 +16,12 @@ def test_pale_is_what_no_patch_that_is_in_sees():
 
 def test_heat_is_red_for_blue_against_and_pale_where_nothing_is_known():
     scores = torch.tensor([[1.0, -1.0], [torch.nan, 0.0]])
-    picture = tinted(torch.full((1, 2, 2), 128, dtype=torch.uint8), scores, pictures.SIDE, pictures.UNSEEN)
+    picture = tinted(torch.full((1, 2, 2), 128, dtype=torch.uint8), scores, pictures.SIDE, UNSEEN)
     quarter = pictures.SIDE // 4
     red, blue, pale, calm = (picture.getpixel((x * quarter, y * quarter)) for y in (1, 3) for x in (1, 3))
     assert red[0] > 2 * red[2]
     assert blue[2] > 2 * blue[0]
-    assert pale == pictures.UNSEEN
+    assert pale == UNSEEN
     assert len(set(calm)) == 1
 
 
@@ -45,3 +46,15 @@ def test_a_sheet_has_cells_of_one_size():
     sheets = [pictures.Image.new("RGB", (96, 96 - 20 * n), (n, 0, 0)) for n in range(3)]
     sheet = pictures.contact_sheet(sheets, [("a", "b")] * 3, columns=2)
     assert sheet.getpixel((10, sheet.height // 2 + 10)) == (2, 0, 0)
+
+
+def test_patches_in_the_order_of_choice_have_numbers():
+    image, chosen = torch.zeros(1, 8, 8, dtype=torch.uint8), ChosenSet([(0, 0), (4, 4)], added=[(0, 4)], out={1})
+    plain, numbered = (pictures.outlined(image, chosen, 4, in_order) for in_order in (False, True))
+    corner = (6, pictures.SIDE // PART - 2)  # where a number is
+    assert plain.getpixel(corner) == (0, 0, 0)
+    assert numbered.getpixel(corner) == BOX
+    half = pictures.SIDE // 2
+    for x, y in ((half, half), (half, 0)):  # taken out, added by hand
+        place = (x + corner[0], y + corner[1])
+        assert numbered.getpixel(place) == plain.getpixel(place)
