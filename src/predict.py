@@ -38,20 +38,24 @@ def main(config: DictConfig) -> None:
     of_bags = OmegaConf.select(config, "data.features") is not None
     lazy = OmegaConf.select(config, "data.lazy", default=False)
     parts, items = (config.bags, "bags") if of_bags else (config.large if lazy else config, "images")
+    if of_bags and config.places:
+        raise UserError("places=true: a network on vectors does not choose where to look: leave it out")
     files = cli.build(parts.files)(config.input)  # not in YAML, where ${x} in a path is a setting
     model = run.model("predict.py uses", "network", "task")
     predictor = cli.build(parts.predictor)(model.network, model.task)
-    attention = output.with_name(f"{output.stem}_attention")
+    attention, places = output.with_name(f"{output.stem}_attention"), output.with_name(f"{output.stem}_places.csv")
     with replacing(output) as file:
         spread = predictor.draws > 1
         table = cli.build(config.table)(file, files.names, model.task, run.class_names(), spread=spread, items=items)
         callbacks = [table, *([cli.build(parts.attention)(attention, files)] if of_bags and config.attention else [])]
+        callbacks += [cli.build(config.chosen_places)(places, files.names)] if config.places else []
         run.trainer(callbacks).predict(predictor, files.loader(), return_predictions=False)
         if not table.written:
             others = f", nor the other {len(table.unreadable) - 1:,}" if len(table.unreadable) > 1 else ""
             raise UserError(table.unreadable[0] + others)
     report(table, files.others, run.folder / "predict.log")
-    written = {"attention": attention} if any(getattr(each, "written", 0) for each in callbacks[1:]) else {}
+    other = {"places": places} if config.places else {"attention": attention}
+    written = other if any(getattr(each, "written", 0) for each in callbacks[1:]) else {}
     print_summary("Prediction", {**table.totals(), "table": output, **written}, config.verbosity)
 
 

@@ -288,6 +288,7 @@ TABLE = (
     Setting("predictor", _PART, optional=True),
     Setting("bags", _PART, optional=True),
     Setting("attention", _SWITCH, optional=True),
+    Setting("places", _SWITCH, optional=True),
     Setting("table", _PART, optional=True),
     Setting("exporter", _PART, optional=True),
     Setting("tested", _PART.or_null(), optional=True),

@@ -231,6 +231,7 @@ def test_needs_no_training_data(command, tmp_path, capsys):
         (["run={}", "input=3.png", "patch_num=100000000000000"], "need too much memory: choose a smaller"),
         (["run={}", "input=3.png", *ONCE, "patch_num=17"], "<= 16"),
         (["run={}", "input=3.png", "model/selection=grid", "patch_num=4"], "does not draw patches"),
+        (["run={}", "input=3.png", "places=true"], "places=true: this network does not choose where to look"),
         (["run={}", "input=3.png", "model.network.selection=null"], "this network cuts no patches"),
         (["run={}", "input=3.png", "ckpt={}/run.json"], "cannot read the checkpoint"),
         (["run={}", "input=3.png", "model=cnn"], "does not fit"),
@@ -253,6 +254,20 @@ def test_one_clear_line(patch_set, photos, command, tmp_path, capsys, arguments,
     assert line in error
     assert (patch_set / "predictions.csv").read_text() == "as it was"
     assert sorted(tmp_path.rglob("*")) == before, "nothing is left behind"
+
+
+@pytest.mark.long
+def test_the_places_that_a_network_has_chosen_are_written_in_their_order(photos, train, command, tmp_path, capsys):
+    small = ("hparams.patch_size=3", "hparams.patch_num_max=4", "hparams.max_epochs=1", "loggers=none")
+    run = train("data=digits", "model=canvas", "model/selection=fixed", *small)
+    assert command("predict", f"run={run}", f"input={photos}", "output=out.csv", "places=true", "patch_num=3") == 0
+    assert "out_places.csv" in capsys.readouterr().out
+    files, places = [row["file"] for row in table(tmp_path / "out.csv")], table(tmp_path / "out_places.csv")
+    assert [row["file"] for row in places] == [name for name in files for _ in range(3)]
+    assert [row["patch"] for row in places] == len(files) * ["1", "2", "3"]
+    assert len({(row["patch"], row["x"], row["y"]) for row in places}) == 3, "the same places in all images"
+    assert command("predict", f"run={run}", f"input={photos}", "output=other.csv") == 0
+    assert not (tmp_path / "other_places.csv").exists()
 
 
 @pytest.mark.processes

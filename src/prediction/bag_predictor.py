@@ -22,10 +22,10 @@ class BagPredictor(Predictor):
     def __init__(self, network: Any, task: Any) -> None:
         super().__init__(network, task, draws=1, patch_num=None)
 
-    def predict_step(self, batch: tuple[Any, Tensor, Any], batch_idx: int) -> tuple[Any, Any, SetBatch | None]:  # type: ignore[override]
+    def predict_step(self, batch: tuple[Any, Tensor, Any], batch_idx: int) -> tuple[Any, Any, SetBatch | None]:
         """Return predictions [B, ...], None for their spread, and the weights."""
         self.weights = None
-        return *super().predict_step(batch, batch_idx), self.weights
+        return *super().predict_step(batch, batch_idx)[:2], self.weights
 
     def _outputs(self, inputs: Any, index_B: Tensor, draw: int) -> Tensor:
         if not hasattr(self.network, "other_outputs"):  # not of this repository

@@ -1,11 +1,18 @@
+from functools import partial
+
 import pytest
 import torch
 from tasks import classification
 from torch import nn
 
+from network.canvas import Canvas
+from network.cnn import CNN
+from prediction.places_file import PlacesFile
 from prediction.predictor import Predictor
 from prediction.table import Table
 from process.errors import UserError
+from selection.glimpse import Glimpses
+from selection.grid import Grid
 from task.multilabel import Multilabel
 from task.regression import Count
 from task.several import Several
@@ -39,7 +46,7 @@ IMAGES = torch.tensor([[1, 0], [0, 3]], dtype=torch.uint8).view(2, 1, 1, 2)
 
 
 def predicted(network, draws, images=IMAGES):
-    return Predictor(network, TASK, draws, None).predict_step((images, torch.arange(len(images)) + 40, {}), 0)
+    return Predictor(network, TASK, draws, None).predict_step((images, torch.arange(len(images)) + 40, {}), 0)[:2]
 
 
 def test_mean_and_standard_deviation_of_the_same_draws_for_each_image():
@@ -95,7 +102,7 @@ def test_bags_are_no_images():
 
 def test_several_tasks_have_a_mean_and_a_spread_each():
     several = Several({"rate": Count((), num_outputs=1, loss=None), "label": Multilabel(1, nn.BCEWithLogitsLoss())}, {})
-    means, stds = Predictor(Drawing(), several, 3, None).predict_step((IMAGES, torch.arange(2), {}), 0)
+    means, stds, _ = Predictor(Drawing(), several, 3, None).predict_step((IMAGES, torch.arange(2), {}), 0)
     outputs_DBK = torch.stack([Drawing.logits[[d, d]] + IMAGES.flatten(1) for d in range(3)])
     rates_DB = outputs_DBK[..., 0].exp()
     torch.testing.assert_close(means["rate"], rates_DB.mean(0))
@@ -115,3 +122,54 @@ def test_the_table_has_a_row_for_each_image_and_counts_the_answers(tmp_path):
     assert lines == ["file,count,rate,spread", "a.png,2,2.5,0.25", "c.png,3,2.75,0.275"]
     assert table.totals() == {"images": 2, "unreadable": 1, "predicted": "2: 1, 3: 1"}
     assert table.first[0] == "a.png  2  2.5 ± 0.25"
+
+
+def canvas(selection):
+    torch.manual_seed(0)
+    facts = {"channels": 1, "image_size": [8, 8], "num_outputs": 2, "mean": [0.5], "std": [0.5]}
+    patches = {"patch_size": 3, "patch_num_min": 1, "patch_num_max": 4, "test_patch_num": 4, "seed": 0}
+    network = Canvas(**facts, **patches, selection=selection, body=partial(CNN, widths=[4])).eval()
+    for parameter in network.cutout.parameters():
+        torch.nn.init.normal_(parameter)  # the choice shall differ from image to image
+    return network
+
+
+def test_places_are_those_that_the_prediction_is_made_from_in_their_order(tmp_path):
+    network = canvas(Glimpses)
+    images = torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    batch = (images, torch.arange(5), {})
+    predictor = Predictor(network, TASK, 1, 3, places=True)
+    mean_BK, _, places = outputs = predictor.predict_step(batch, 0)
+    torch.testing.assert_close(mean_BK, network(images).softmax(1))
+    assert places.lengths.tolist() == 5 * [3]
+    for image, corners_n2 in zip(images, places, strict=True):
+        for number in range(3):
+            scores_RX = network.cutout.next_scores(image, corners_n2[:number])
+            assert divmod(int(scores_RX.argmax()), 6) == tuple(corners_n2[number].tolist())
+    assert len({str(corners_n2.tolist()) for corners_n2 in places}) > 1
+
+    file = PlacesFile(tmp_path / "places.csv", [f"{number}.png" for number in range(5)])
+    file.on_predict_batch_end(None, None, outputs, batch, 0)
+    file.on_predict_end(None, None)
+    lines = (tmp_path / "places.csv").read_text().splitlines()
+    assert lines[0] == "file,patch,x,y"
+    assert lines[1:4] == [f"0.png,{number},{x},{y}" for number, (y, x) in enumerate(places[0].tolist(), 1)]
+    assert [line.split(",")[0] for line in lines[1:]] == [f"{image}.png" for image in range(5) for _ in range(3)]
+    assert file.written == 15
+
+
+def test_without_a_readable_image_no_places_are_written(tmp_path):
+    predictor, file = (
+        Predictor(canvas(Glimpses), TASK, 1, None, places=True),
+        PlacesFile(tmp_path / "places.csv", ["a"]),
+    )
+    batch = (torch.empty(0, 1, 8, 8, dtype=torch.uint8), torch.arange(0), {0: "a: damaged"})
+    file.on_predict_batch_end(None, None, predictor.predict_step(batch, 0), batch, 0)
+    file.on_predict_end(None, None)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("network", [Drawing(), nn.Flatten(), canvas(Grid)])
+def test_places_of_a_network_that_chooses_none_are_refused(network):
+    with pytest.raises(UserError, match="places=true: this network does not choose where to look: leave it out"):
+        Predictor(network, TASK, 1, None, places=True)
