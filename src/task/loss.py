@@ -1,11 +1,9 @@
 """A loss and nothing else: for networks that are trained without labels, or whose loss reads more than outputs."""
 
 from collections.abc import Mapping
-from functools import partial
-from inspect import signature
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torchmetrics import Metric
 
 from process.errors import UserError
@@ -28,12 +26,3 @@ class Loss(Task):
             raise UserError(
                 "task=loss needs a loss: choose loss=reconstruction, or name a callable, loss._target_=mine.my_loss"
             )
-        call = loss.forward if isinstance(loss, nn.Module) else loss
-        known = signature(call).parameters
-        takes_any = any(each.kind is each.VAR_KEYWORD for each in known.values()) and not isinstance(call, partial)
-        self.asked_for = {name for name in ("inputs", "others") if name in known or takes_any}
-        self.reads_others = "others" in self.asked_for
-
-    def batch_loss(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> Tensor:
-        more = {name: value for name, value in (("inputs", inputs), ("others", others)) if name in self.asked_for}
-        return self.loss(outputs_BK, targets, **more)

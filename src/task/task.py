@@ -4,6 +4,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -37,7 +39,9 @@ class Task(nn.Module):
     """The loss, the metrics and the predictions of `num_outputs` numbers that a network gives for each item.
 
     The number of outputs, their loss and the metrics of validation and test are arguments. A subclass says what the
-    outputs mean: `predict`, `step_metrics`, `check_targets`. `loss(outputs_BK, targets)` is a mean over `loss_count`.
+    outputs mean: `predict`, `step_metrics`, `check_targets`. `loss(outputs_BK, targets)` is a mean over `loss_count`. A
+    loss may take the arguments `inputs` and `others` too: the images or the SetBatch that the network was given, and
+    what it has returned besides `output`, by name.
 
     Attributes:
         name: the option of `task=`, for messages.
@@ -64,7 +68,6 @@ class Task(nn.Module):
     more_losses: tuple[type[nn.Module], ...] = ()
     main_metric: tuple[str, bool] = ("loss", False)
     output_name = "output"
-    reads_others = False
 
     def __init__(
         self, num_outputs: int, loss: Callable[..., Tensor], metrics: Mapping[str, Metric] | None = None
@@ -72,13 +75,16 @@ class Task(nn.Module):
         super().__init__()
         self._check_loss(loss)
         self.num_outputs, self.loss, self.metrics = num_outputs, loss, dict(metrics or {})
+        self.asked_for = _asked_for(loss)
+        self.reads_others = "others" in self.asked_for
         buffers = dict(loss.named_buffers(recurse=False)) if isinstance(loss, nn.Module) else {}
         for name in {"weight", "pos_weight"} & buffers.keys():  # settings, which a checkpoint must not overwrite
             loss.register_buffer(name, buffers[name], persistent=False)  # type: ignore[attr-defined]
 
     def batch_loss(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> Tensor:
         """Return the loss of a batch; `others` is what else the network has returned, by name."""
-        return self.loss(outputs_BK, targets)
+        more = {name: value for name, value in (("inputs", inputs), ("others", others)) if name in self.asked_for}
+        return self.loss(outputs_BK, targets, **more)
 
     def loss_count(self, targets: Any) -> Tensor | int:
         """Return the number by which the loss of a batch is a mean: by default, its items."""
@@ -185,6 +191,17 @@ class Task(nn.Module):
     def results(self, stage: str) -> "Results":
         """Return the results of a stage, valid or test: metrics that are named valid_*."""
         return Results(stage, self)
+
+
+def _asked_for(loss: Any) -> set[str]:
+    """Return which of `inputs` and `others` are arguments of a loss."""
+    call = loss.forward if isinstance(loss, nn.Module) else loss
+    try:
+        known = signature(call).parameters
+    except ValueError:  # of a function that is built in
+        return set()
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in known.values()) and not isinstance(call, partial)
+    return {name for name in ("inputs", "others") if name in known or takes_any}
 
 
 def numbered(name: str, count: int) -> list[str]:

@@ -13,6 +13,7 @@ from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
 from process.errors import UserError
 from set_module.attention_pool import AttentionPool
+from set_module.set_batch import SetBatch
 from task.classification import Classification
 from task.loss import Loss
 from task.several import Several
@@ -39,6 +40,14 @@ def test_a_loss_gets_what_it_has_arguments_for(loss, reads_others):
     outputs, others = torch.tensor([[1.0], [3.0]]), {"weights": None}
     if loss is not of_weights:
         assert task.batch_loss(outputs, None, None, others) == 2
+
+
+def test_the_loss_of_any_task_may_read_what_the_network_returns():
+    task = Classification(2, of_weights, {})
+    assert task.reads_others
+    others = {"weights": SetBatch(torch.tensor([[1.0], [2.0]]), [2])}
+    assert task.batch_loss(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), None, others) == 5
+    assert not Classification(2, nn.CrossEntropyLoss(), {}).reads_others
 
 
 def test_the_test_of_a_network_that_draws_patches_gives_the_loss_what_it_reads():
