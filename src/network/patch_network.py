@@ -223,8 +223,8 @@ class PatchNetwork(CuttingNetwork, ABC):
     def evidence(self, images_BCHW: Tensor | SetBatch, index_B: Tensor | None, labels_B: Tensor) -> Tensor:
         """Return the mean score for the label of the patches that cover a pixel, [B, H, W]; NaN where none does.
 
-        If the pool has weights, the score of patch i is its weight a_i, for any label; else gradient x input, sum_d
-        h_id dy_label / dh_id, h_i the features of the patch before the encoder: Shrikumar et al. 2016,
+        If the network has attention weights, the score of patch i is its weight a_i, for any label; else gradient x
+        input, sum_d h_id dy_label / dh_id, h_i the features of the patch before the encoder: Shrikumar et al. 2016,
         arXiv:1605.01713. Call it in evaluation mode, also within torch.no_grad or torch.inference_mode; no parameter
         gets a gradient. Raises ValueError for sets, whose elements have no places.
         """
@@ -239,10 +239,10 @@ class PatchNetwork(CuttingNetwork, ABC):
 
     def scores(self, patches: SetBatch, corners: SetBatch, labels_B: Tensor) -> SetBatch:
         """Return the score of each patch for the label, [N, 1]."""
-        pool: Any = getattr(self, "pool", None)
-        if hasattr(pool, "weights"):
+        weights_of = self.other_outputs().get("weights")
+        if weights_of is not None:
             with torch.no_grad():
-                weights = pool.weights(self.encode(patches, corners))
+                weights = weights_of(self.encode(patches, corners))
             return weights.map(lambda weights_NH: weights_NH.mean(1, keepdim=True))
         with torch.no_grad():
             embedded = self._embed_each(patches, corners)

@@ -8,15 +8,23 @@
 - encoders, which return a SetBatch: EquivariantLinear, EquivariantLayer, ResidualBlock, SAB, ISAB, SetNorm; their
   parts: MAB, MultiheadAttention
 - pools, which return a vector for each set: ReducePool, AttentionPool, PMA, SortPool
-- functions of each set: set_sum, set_mean, set_max, set_min, set_std, set_logsumexp, set_softmax, set_softmax_sum,
-  set_weighted_sum, set_products
+- classifiers of bags, which return logits and know more of each element: DSMIL, AdditiveMIL, CLAM; BagClassifier is
+  their base class
+- losses that read what they know: InstanceLoss, CLAMLoss
+- functions of each set: set_sum, set_mean, set_max, set_min, set_std, set_logsumexp, set_argmax, set_softmax,
+  set_softmax_sum, set_weighted_sum, set_products
 - random numbers without state: random_int, FIXED
 """
 
+from set_module.additive_mil import AdditiveMIL
 from set_module.attention import MultiheadAttention
 from set_module.attention_pool import AttentionPool
+from set_module.bag_classifier import BagClassifier
+from set_module.clam import CLAM, CLAMLoss
 from set_module.counter_rng import FIXED, random_int
+from set_module.dsmil import DSMIL
 from set_module.equivariant import EquivariantLayer, EquivariantLinear
+from set_module.instance_loss import InstanceLoss
 from set_module.isab import ISAB
 from set_module.lazy_images import ImageReader, LazyImages
 from set_module.mab import MAB
@@ -24,7 +32,7 @@ from set_module.patch_cutout import PatchCutout, cutout_patch2d
 from set_module.patch_heat_map import heat_map
 from set_module.pma import PMA
 from set_module.position import LearnedPosition, PatchUnitPosition, SinusoidalPosition
-from set_module.reduce import set_logsumexp, set_max, set_mean, set_min, set_std, set_sum
+from set_module.reduce import set_argmax, set_logsumexp, set_max, set_mean, set_min, set_std, set_sum
 from set_module.reduce_pool import ReducePool
 from set_module.residual import ResidualBlock
 from set_module.sab import SAB
@@ -37,15 +45,21 @@ from set_module.sort_pool import SortPool
 from set_module.stack import Stack
 
 __all__ = [
+    "CLAM",
+    "DSMIL",
     "FIXED",
     "ISAB",
     "MAB",
     "PMA",
     "SAB",
+    "AdditiveMIL",
     "AttentionPool",
+    "BagClassifier",
+    "CLAMLoss",
     "EquivariantLayer",
     "EquivariantLinear",
     "ImageReader",
+    "InstanceLoss",
     "LazyImages",
     "LearnedPosition",
     "MultiheadAttention",
@@ -63,6 +77,7 @@ __all__ = [
     "cutout_patch2d",
     "heat_map",
     "random_int",
+    "set_argmax",
     "set_logsumexp",
     "set_max",
     "set_mean",

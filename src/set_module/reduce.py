@@ -43,6 +43,20 @@ def set_min(sets: SetBatch) -> Tensor:
     return -set_max(sets.with_values(-sets.values))
 
 
+def set_argmax(sets: SetBatch) -> Tensor:
+    """Return the positions of the largest x_id among all N elements, the first of those that tie, int64 [B, D].
+
+    Of a set in which there is none, because of NaN, its first element.
+    """
+    position_N1 = torch.arange(sets.index.shape[0], device=sets.index.device)[:, None]
+    max_ND = set_max(sets.map(Tensor.detach)).index_select(0, sets.index)
+    found_ND = torch.where(sets.values == max_ND, position_N1, position_N1.shape[0])
+    found_BD = found_ND.new_full((len(sets), found_ND.shape[1]), position_N1.shape[0])
+    found_BD = found_BD.scatter_reduce(0, sets.index[:, None].expand_as(found_ND), found_ND, "amin")
+    first_B1 = (sets.lengths.cumsum(0) - sets.lengths)[:, None]
+    return torch.where(found_BD == position_N1.shape[0], first_B1, found_BD)
+
+
 def set_std(sets: SetBatch) -> Tensor:
     """sqrt(1/n sum_i (x_i - mean)^2); where it is 0, as in a set of one or of equal elements, its gradient is 0."""
     return _Std.apply(accumulable(sets.values), sets.index, sets.lengths, sets.max_len).to(sets.values.dtype)

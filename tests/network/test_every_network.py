@@ -12,11 +12,13 @@ from network.cnn import CNN
 from network.cnn_embed import CNNEmbed
 from network.lenet import LeNet
 from network.lenet_bn import LeNetBN
+from network.mil import MIL
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
 from network.vgg import VGG11
 from selection.grid import Grid
 from selection.random_places import RandomPlaces
+from set_module.dsmil import DSMIL
 from set_module.pma import PMA
 from set_module.position import LearnedPosition, SinusoidalPosition
 from set_module.reduce_pool import ReducePool
@@ -42,6 +44,7 @@ NETWORKS = {
         PatchSet, pool=REDUCE, position=LearnedPosition, selection=partial(RandomPlaces, replace=False), **NARROW
     ),
     "canvas": partial(Canvas, body=partial(CNN, widths=[4, 8]), **SETS),
+    "dsmil": partial(MIL, classifier=DSMIL, embed=partial(MLPEmbed, widths=[16]), **SETS),
     "bag_of_patches": partial(
         BagOfPatches, pool=partial(ReducePool, reductions=["mean"]), embed=partial(MLPEmbed, widths=[16]), **SETS
     ),

@@ -15,7 +15,7 @@ from selection.grid import Grid
 from set_module.position import SinusoidalPosition
 from set_module.reduce_pool import ReducePool
 from set_module.set_batch import SetBatch
-from set_module.set_network import takes_bags
+from set_module.set_network import split_outputs, takes_bags
 
 F, K = 3, 8  # features of a vector, outputs
 VECTORS = (
@@ -55,19 +55,25 @@ def sets_of(*lengths: int) -> list[torch.Tensor]:
 def test_the_order_of_vectors_means_nothing_and_each_of_them_counts(name):
     network = build(f"model={name}").double().eval()
     sets = [elements.double() for elements in sets_of(4, 1, 6)]
-    outputs = network(SetBatch.from_list(sets))
+
+    def outputs_of(sets: list[torch.Tensor]) -> torch.Tensor:
+        return split_outputs(network(SetBatch.from_list(sets)))[0]
+
+    outputs = outputs_of(sets)
     assert outputs.shape == (3, K)
-    torch.testing.assert_close(network(SetBatch.from_list([elements.flip(0) for elements in sets])), outputs)
-    alone = torch.cat([network(SetBatch.from_list([elements])) for elements in sets])
+    torch.testing.assert_close(outputs_of([elements.flip(0) for elements in sets]), outputs)
+    alone = torch.cat([outputs_of([elements]) for elements in sets])
     torch.testing.assert_close(alone, outputs)
     shifted = [elements + (torch.arange(len(elements)) == 0)[:, None] for elements in sets]
-    assert ((network(SetBatch.from_list(shifted)) - outputs).abs().amax(1) > 1e-6).all()
+    assert ((outputs_of(shifted) - outputs).abs().amax(1) > 1e-6).all()
 
 
 @every_network
 def test_every_parameter_is_trained_by_vectors(name):
     network = build(f"model={name}")
-    network(SetBatch.from_list(sets_of(4, 1, 6))).square().sum().backward()
+    outputs, others = split_outputs(network(SetBatch.from_list(sets_of(4, 1, 6))))
+    known = [others[name].values for name in others if name != "output"]
+    sum(each.square().sum() for each in (outputs, *known)).backward()
     for parameter_name, parameter in network.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.isfinite().all(), parameter_name
@@ -90,7 +96,8 @@ def test_vectors_are_normalised_by_the_statistics_of_the_data():
 @every_network
 def test_padded_vectors_have_the_same_outputs(name):
     network, sets = build(f"model={name}").eval(), SetBatch.from_list(sets_of(4, 1, 6))
-    torch.testing.assert_close(PaddedPatches(network)(*sets.pad(torch.nan)), network(sets))
+    outputs = split_outputs(network(sets))[0]
+    torch.testing.assert_close(split_outputs(PaddedPatches(network)(*sets.pad(torch.nan)))[0], outputs)
 
 
 def of_vectors(**settings) -> PatchSet:

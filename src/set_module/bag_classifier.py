@@ -1,0 +1,40 @@
+"""Base class of classifiers of bags, which know something of each instance besides the logits of the bag."""
+
+# B sets (bags), N elements (instances) in all, D features, K outputs
+
+from collections.abc import Container, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from set_module.set_batch import SetBatch
+from set_module.set_sequential import SetModule
+
+
+class BagClassifier(SetModule):
+    """Base class of modules from a SetBatch of [N, D] to logits [B, K], built with `in_features` and `num_outputs`.
+
+    Attributes:
+        known: the names that `outputs` knows besides `output`, each a SetBatch of the elements: `weights` [N, H] of an
+            attention, `instance_logits` [N, K].
+        takes_corners: whether the last two features of an element are its place (y, x).
+    """
+
+    known: tuple[str, ...] = ()
+    takes_corners = False
+
+    def forward(self, sets: SetBatch) -> Tensor:
+        output_BK: Tensor = self.outputs(sets)["output"]
+        return output_BK
+
+    def outputs(self, sets: SetBatch, names: Container[str] = ()) -> dict[str, Any]:
+        """Return `output` [B, K] and at least the named ones of `known`."""
+        raise NotImplementedError
+
+
+def known_output(others: Mapping[str, Any], name: str) -> SetBatch:
+    """Return what a network has returned besides its output. Raises ValueError with the remedy if it has not."""
+    if name not in others:
+        raise ValueError(f"this loss reads {name}, which the network does not return: +model.network.returns=[{name}]")
+    found: SetBatch = others[name]
+    return found
