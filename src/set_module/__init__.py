@@ -8,8 +8,8 @@
 - encoders, which return a SetBatch: EquivariantLinear, EquivariantLayer, ResidualBlock, SAB, ISAB, SetNorm; their
   parts: MAB, MultiheadAttention
 - pools, which return a vector for each set: ReducePool, AttentionPool, PMA, SortPool
-- classifiers of bags, which return logits and know more of each element: DSMIL, AdditiveMIL, CLAM; BagClassifier is
-  their base class
+- classifiers of bags, which return logits and know more of each element: DSMIL, AdditiveMIL, CLAM, TransMIL;
+  BagClassifier is their base class
 - losses that read what they know: InstanceLoss, CLAMLoss
 - functions of each set: set_sum, set_mean, set_max, set_min, set_std, set_logsumexp, set_argmax, set_softmax,
   set_softmax_sum, set_weighted_sum, set_products
@@ -43,6 +43,7 @@ from set_module.set_sequential import SetModule, SetSequential
 from set_module.softmax import set_softmax, set_softmax_sum
 from set_module.sort_pool import SortPool
 from set_module.stack import Stack
+from set_module.trans_mil import TransMIL
 
 __all__ = [
     "CLAM",
@@ -74,6 +75,7 @@ __all__ = [
     "SinusoidalPosition",
     "SortPool",
     "Stack",
+    "TransMIL",
     "cutout_patch2d",
     "heat_map",
     "random_int",

@@ -5,9 +5,11 @@ import torch
 
 from network.mil import MIL
 from network.mlp_embed import MLPEmbed
+from selection.grid import Grid
 from set_module.additive_mil import AdditiveMIL
 from set_module.dsmil import DSMIL
 from set_module.set_batch import SetBatch
+from set_module.trans_mil import TransMIL
 
 IMAGES = torch.randint(256, (3, 1, 9, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -43,3 +45,15 @@ def test_the_evidence_is_the_attention():
 def test_an_unknown_name_is_refused():
     with pytest.raises(ValueError, match="no 'cluster_logits'; choose from weights, instance_logits"):
         build(returns=["cluster_logits"])
+
+
+def test_a_classifier_that_takes_places_gets_those_of_the_patches():
+    network = build(partial(TransMIL, width=None, heads=2, ppeg="places"), selection=Grid)
+    patches, corners = network.cut(IMAGES)
+    features = network.encode(patches, corners)
+    torch.testing.assert_close(features.values[:, -2:], corners.values.float())
+    torch.testing.assert_close(network.read(features), network(IMAGES))
+    moved = corners.map(lambda corners_N2: corners_N2.flip(1))
+    assert (network.read(network.encode(patches, moved)) - network(IMAGES)).abs().max() > 1e-6
+    with pytest.raises(ValueError, match="the data have none: choose ppeg=none"):
+        network(patches)

@@ -22,6 +22,7 @@ from set_module.set_batch import SetBatch
 from set_module.set_norm import SetNorm
 from set_module.sort_pool import SortPool
 from set_module.stack import Stack
+from set_module.trans_mil import TransMIL
 
 D = 8  # features of an element
 POOLS = {  # set -> vector
@@ -35,6 +36,7 @@ POOLS = {  # set -> vector
     "additive MIL": partial(AdditiveMIL, num_outputs=3, hidden=4, widths=[5]),
     "CLAM": partial(CLAM, num_outputs=3, hidden=4),
     "CLAM, multi-branch": partial(CLAM, num_outputs=3, hidden=4, gated=False, multi_branch=True),
+    "TransMIL": partial(TransMIL, num_outputs=3, width=4, heads=2),
     "PMA": partial(PMA, heads=2),
     "PMA, 3 seeds": partial(PMA, heads=2, seeds=3, self_attention=True),
     "PMA, set norm": partial(PMA, heads=2, seeds=3, norm="set", expansion=2),
