@@ -20,11 +20,13 @@ import sets
 import step_cost
 import sweep_jobs
 import torch
+import torchmil_models
 
 PARTS = {
     "data_path": data_path,
     "cutout": cutout,
     "sets": sets,
+    "torchmil_models": torchmil_models,
     "step_cost": step_cost,
     "loggers": loggers,
     "epoch": epoch,
