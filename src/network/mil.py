@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from network.patch_network import PatchNetwork
+from set_module.lazy_images import LazyImages
 from set_module.set_batch import SetBatch
 
 
@@ -26,7 +27,7 @@ class MIL(PatchNetwork):
         self.classifier = classifier(in_features=self.num_features, num_outputs=num_outputs)
         self.check_returns()
 
-    def forward(self, inputs: Tensor | SetBatch, index_B: Tensor | None = None) -> Tensor | dict[str, Any]:
+    def forward(self, inputs: Tensor | LazyImages | SetBatch, index_B: Tensor | None = None) -> Tensor | dict[str, Any]:
         features = self.encode(*self.cut(inputs, index_B))
         if not self.returns:
             return self.read(features)
