@@ -41,9 +41,9 @@ def check(config: DictConfig) -> None:
     if not vectors:
         _check_patches(config)
         _check_learned_places(config)
+        _check_pool(config)
     if lazy:
         _check_lazy(config)
-        _check_pool(config)
 
 
 def _refuse_renamed(config: DictConfig) -> None:

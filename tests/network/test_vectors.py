@@ -113,7 +113,7 @@ def of_vectors(**settings) -> PatchSet:
         ({"sets": False}, "^the elements are vectors, nothing is cut"),
         ({"position": SinusoidalPosition}, "leave out the position"),
         ({"embed": partial(CNNEmbed, widths=[4])}, "CNNEmbed embeds patches, and the elements are vectors: choose"),
-        ({"features": None}, "give all three of images, or features of vectors"),
+        ({"features": None}, "give both of images, or features of vectors"),
         ({"mean": [0.0, 0.0]}, "mean has 2 entries for 3 features"),
     ],
 )
