@@ -197,14 +197,13 @@ def _measured_accuracy(run: OpenedRun) -> dict[int, float]:
     """Return the accuracy on a subset of the test images by the number of patches."""
     index_M = evenly_spaced(len(run.source), IMAGES)
     labels_M = run.source.targets.cpu()[index_M]
-    most = run.offered_patch_num
+    numbers = [size for size in PATCH_NUMS if size <= run.offered_patch_num]
     words = f"Measured here on {len(index_M)} test images"
     if len(index_M) < len(run.source):
-        sizes = f"{list(PATCH_NUMS)}".replace(" ", "")
+        sizes = f"{numbers}".replace(" ", "")
         words += "; on all of them: " + code(f"python src/evaluate.py run={shown(run.folder)} 'sizes={sizes}'")
     st.caption(words)
     return {
         size: float((cached_logits(run, index_M, size, f"{size} patches").argmax(1) == labels_M).float().mean())
-        for size in PATCH_NUMS
-        if size <= most
+        for size in numbers
     }

@@ -82,14 +82,16 @@ def _coloured(scores_RX: Tensor) -> Image.Image:
 def number_boxes(
     picture: Image.Image, boxes: Sequence[tuple[str, Sequence[int]]], patch_size: int, image_size: Sequence[int]
 ) -> None:
-    """Outline patches in the picture of an image, each with a short text at its corner; the last ones lie on top.
+    """Outline patches in the picture of an image, each with a short text at its corner; the last one has a thick line.
 
     Args:
         boxes: text and corner (y, x) of each.
     """
     pen = ImageDraw.Draw(picture)
-    for _, corner in boxes:
-        pen.rectangle(place_box(picture, corner, patch_size, image_size), outline=BOX, width=2)
+    for number, (_, corner) in enumerate(boxes, 1):
+        pen.rectangle(
+            place_box(picture, corner, patch_size, image_size), outline=BOX, width=2 if number == len(boxes) else 1
+        )
     write_numbers(picture, boxes, patch_size, image_size)
 
 
