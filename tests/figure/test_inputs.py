@@ -30,7 +30,8 @@ def test_the_first_batch_as_the_network_gets_it(train, monkeypatch):
     assert shown(folder)[2:4] == ["inputs_at_0.png", "patches_at_0.png"]
     ((images_BCHW, labels_B, _),) = given
     assert len(seen) == 3
-    for image_CHW, corners_N2, patches_NCpp, name in seen:
+    for images, number, corners_N2, patches_NCpp, name in seen:
+        image_CHW = images[number]
         for (y, x), patch in zip(corners_N2.tolist(), patches_NCpp, strict=True):
             side = patch.shape[-1]
             assert (image_CHW[:, y : y + side, x : x + side] == patch).all()
