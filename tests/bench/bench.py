@@ -12,6 +12,7 @@ import data_path
 import epoch
 import explore_clicks
 import feature_bags
+import large_images
 import loggers
 import mnist_fast
 import predict_files
@@ -35,6 +36,7 @@ PARTS = {
     "predict_files": predict_files,
     "explore_clicks": explore_clicks,
     "feature_bags": feature_bags,
+    "large_images": large_images,
     "mnist_fast": mnist_fast,
     "sweep_jobs": sweep_jobs,
 }
