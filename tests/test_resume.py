@@ -43,6 +43,8 @@ def test_every_network_from_the_middle_of_an_epoch(train, broken_off, resume, ne
 
 
 CANVAS = ("model=canvas", "hparams.patch_size=3", "hparams.patch_num_max=4", "sizes=[2]")
+FEW_PATCHES = ("hparams.patch_size=3", "hparams.patch_num_max=4", "model.network.selection.stride=1", "sizes=[2]")
+THUMBNAIL = ("model.network.selection.scale=1",)
 MOMENTS = [("train", 0), ("train", 1), ("train", 5), ("train", 9), ("validation", 1), ("validation", 3), ("test", 1)]
 
 
@@ -72,6 +74,9 @@ def test_wherever_it_was_broken_off(train, broken_off, resume):
         ("model/selection=fixed", *CANVAS),
         ("model/selection=glimpse", *CANVAS),
         ("model/selection=reinforce", *CANVAS),
+        ("model/selection=ips", "model=attention_mil", "model.network.selection.noise=1", *FEW_PATCHES),
+        ("model/selection=attention_sampling", "model=patch_set", "hparams.pool=[mean]", *THUMBNAIL, *FEW_PATCHES),
+        ("model/selection=topk", "model=patch_set", *THUMBNAIL, *FEW_PATCHES),
         ("trainer.precision=bf16-mixed",),
         ("trainer.precision=bf16-true",),
         ("trainer.precision=16-true",),
