@@ -14,10 +14,11 @@ from set_module.set_batch import SetBatch
 
 
 class ThumbnailScores(ScoredPlaces):
-    """ScoredPlaces with the score of a place from the means of `scale` x `scale` pixels around its middle.
+    """ScoredPlaces whose score of a place is the mean over its cells of a map of a thumbnail: best are whole objects.
 
-    3x3 convolutions of `widths`, of which the first has stride 2, BatchNorm and ReLU, then a 3x3 convolution to one
-    number: the map has a cell for 2 `scale` x 2 `scale` pixels. Raises ValueError without widths and for a scale < 1.
+    The thumbnail has the means of `scale` x `scale` pixels. 3x3 convolutions of `widths`, of which the first has
+    stride 2, BatchNorm and ReLU, then a 3x3 convolution to one number make the map: a cell of it is 2 `scale` x 2
+    `scale` pixels. Raises ValueError without widths and for a scale < 1.
     """
 
     pixel_scale: Tensor
@@ -58,8 +59,10 @@ class ThumbnailScores(ScoredPlaces):
         thumbnails_BChw = thumbnails_BChw * self.pixel_scale + self.pixel_shift
         map_Bhw = self.map(thumbnails_BChw.contiguous(memory_format=torch.channels_last))[:, 0]
         map_Bhw = map_Bhw if map_Bhw.dtype == torch.double else map_Bhw.float()
+        side = max(1, self.size // (2 * self.scale))  # in cells
+        map_Bhw = avg_pool2d(map_Bhw, side, stride=1)
         last_2 = torch.tensor(map_Bhw.shape[1:], device=map_Bhw.device) - 1
-        row_N, column_N = torch.minimum((candidates.values + self.size // 2) // (2 * self.scale), last_2).unbind(1)
+        row_N, column_N = torch.minimum(candidates.values // (2 * self.scale), last_2).unbind(1)
         scores_N = map_Bhw.flatten()[(candidates.index * map_Bhw.shape[1] + row_N) * map_Bhw.shape[2] + column_N]
         return candidates.with_values(scores_N).pad(-torch.inf)[0]
 

@@ -112,18 +112,17 @@ def test_in_evaluation_the_largest_attention_is_taken_also_of_handles_and_a_set_
         assert torch.equal(selection.positions(IMAGES, INDEX).values, many.prefix(2).values)
 
 
-def test_the_score_of_a_place_is_of_its_middle():
-    selection = sampling(count=1, scale=1, stride=1).eval()
-    images = torch.zeros(1, 2, 17, 23, dtype=torch.uint8)
+def test_the_score_of_a_place_is_the_mean_over_its_cells():
+    selection = sampling(count=1, scale=1).eval()
     with torch.no_grad():
-        for layer in (selection.map[0], selection.map[-1]):
-            layer.weight.zero_()
-            layer.weight[:, :, 1, 1] = 1.0
-    for y, x in [(5, 8), (14, 19), (3, 4)]:
-        seen = images.clone()
-        seen[:, :, 2 * (y // 2), 2 * (x // 2)] = 255
-        (corner,) = selection.positions(seen, torch.tensor([0])).values.tolist()
-        assert [(side + 3) // 2 for side in corner] == [y // 2, x // 2]
+        corners = selection.candidates(IMAGES)  # a cell is 2 pixels, a patch 3 cells
+        found = selection.scores(IMAGES, corners)
+        pixels = IMAGES * selection.pixel_scale + selection.pixel_shift
+        cells = selection.map(pixels)[:, 0]
+    for b in range(5):
+        for (y, x), score in zip((corners[b] // 2).tolist(), found[b].tolist(), strict=True):
+            y, x = min(y, cells.shape[1] - 3), min(x, cells.shape[2] - 3)
+            assert score == pytest.approx(float(cells[b, y : y + 3, x : x + 3].mean()), abs=1e-5)
 
 
 def test_with_apart_a_place_takes_the_mass_of_those_near_it():
