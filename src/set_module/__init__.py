@@ -7,10 +7,11 @@
 - networks: SetSequential, Stack; SetModule is the base class of encoders and pools
 - encoders, which return a SetBatch: EquivariantLinear, EquivariantLayer, ResidualBlock, SAB, ISAB, SetNorm; their
   parts: MAB, MultiheadAttention
-- pools, which return a vector for each set: ReducePool, AttentionPool, PMA, SortPool
-- classifiers of bags, which return logits and know more of each element: DSMIL, AdditiveMIL, CLAM, TransMIL;
-  BagClassifier is their base class
-- losses that read what they know: InstanceLoss, CLAMLoss
+- pools, which return a vector for each set: ReducePool, AttentionPool, PMA, SortPool, LatentPool,
+  TransportPool, JanossyPool
+- classifiers of bags, which return logits and know more of each element: DSMIL, AdditiveMIL, CLAM, TransMIL,
+  DTFDMIL, SmoothMIL; BagClassifier is their base class
+- losses that read what they know: InstanceLoss, CLAMLoss, DTFDLoss
 - functions of each set: set_sum, set_mean, set_max, set_min, set_std, set_logsumexp, set_argmax, set_softmax,
   set_softmax_sum, set_weighted_sum, set_products
 - random numbers without state: random_int, FIXED
@@ -23,9 +24,12 @@ from set_module.bag_classifier import BagClassifier
 from set_module.clam import CLAM, CLAMLoss
 from set_module.counter_rng import FIXED, random_int
 from set_module.dsmil import DSMIL
+from set_module.dtfd_mil import DTFDMIL, DTFDLoss
 from set_module.equivariant import EquivariantLayer, EquivariantLinear
 from set_module.instance_loss import InstanceLoss
 from set_module.isab import ISAB
+from set_module.janossy_pool import JanossyPool
+from set_module.latent_pool import LatentPool
 from set_module.lazy_images import ImageReader, LazyImages
 from set_module.mab import MAB
 from set_module.patch_cutout import PatchCutout, cutout_patch2d
@@ -40,14 +44,17 @@ from set_module.set_batch import SetBatch
 from set_module.set_norm import SetNorm
 from set_module.set_product import set_products, set_weighted_sum
 from set_module.set_sequential import SetModule, SetSequential
+from set_module.smooth_mil import SmoothMIL
 from set_module.softmax import set_softmax, set_softmax_sum
 from set_module.sort_pool import SortPool
 from set_module.stack import Stack
 from set_module.trans_mil import TransMIL
+from set_module.transport_pool import TransportPool
 
 __all__ = [
     "CLAM",
     "DSMIL",
+    "DTFDMIL",
     "FIXED",
     "ISAB",
     "MAB",
@@ -57,10 +64,13 @@ __all__ = [
     "AttentionPool",
     "BagClassifier",
     "CLAMLoss",
+    "DTFDLoss",
     "EquivariantLayer",
     "EquivariantLinear",
     "ImageReader",
     "InstanceLoss",
+    "JanossyPool",
+    "LatentPool",
     "LazyImages",
     "LearnedPosition",
     "MultiheadAttention",
@@ -73,9 +83,11 @@ __all__ = [
     "SetNorm",
     "SetSequential",
     "SinusoidalPosition",
+    "SmoothMIL",
     "SortPool",
     "Stack",
     "TransMIL",
+    "TransportPool",
     "cutout_patch2d",
     "heat_map",
     "random_int",

@@ -14,6 +14,7 @@ from set_module.clam import CLAM
 from set_module.dsmil import DSMIL
 from set_module.equivariant import EquivariantLayer, EquivariantLinear
 from set_module.isab import ISAB
+from set_module.latent_pool import LatentPool
 from set_module.pma import PMA
 from set_module.reduce_pool import ReducePool
 from set_module.residual import ResidualBlock
@@ -23,6 +24,7 @@ from set_module.set_norm import SetNorm
 from set_module.sort_pool import SortPool
 from set_module.stack import Stack
 from set_module.trans_mil import TransMIL
+from set_module.transport_pool import TransportPool
 
 D = 8  # features of an element
 POOLS = {  # set -> vector
@@ -37,6 +39,8 @@ POOLS = {  # set -> vector
     "CLAM": partial(CLAM, num_outputs=3, hidden=4),
     "CLAM, multi-branch": partial(CLAM, num_outputs=3, hidden=4, gated=False, multi_branch=True),
     "TransMIL": partial(TransMIL, num_outputs=3, width=4, heads=2),
+    "latent": partial(LatentPool, latents=3, heads=2, depth=1, expansion=None),
+    "transport": partial(TransportPool, references=3, iterations=3),
     "PMA": partial(PMA, heads=2),
     "PMA, 3 seeds": partial(PMA, heads=2, seeds=3, self_attention=True),
     "PMA, set norm": partial(PMA, heads=2, seeds=3, norm="set", expansion=2),
