@@ -225,6 +225,8 @@ TABLE = (
     Setting("data.lazy", _SWITCH, optional=True, fixed=True),
     Setting("data.level", _integer(0), optional=True, fixed=True),
     Setting("data.magnification", _POSITIVE.or_null(), optional=True, fixed=True),
+    Setting("data.tissue", _number(0, 1).or_null(), optional=True, fixed=True),
+    Setting("data.tissue_threshold", _number(0, 1), optional=True, fixed=True),
     Setting("data.white", _POSITIVE.or_null(), optional=True, fixed=True),
     Setting("data.target_digit", _DIGIT, optional=True, fixed=True),
     Setting("data.bag_size_mean", _number(1), optional=True, fixed=True),

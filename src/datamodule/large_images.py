@@ -26,6 +26,7 @@ from set_module.counter_rng import FIXED
 from set_module.lazy_images import ImageReader, LazyImages, cell_means
 from set_module.patch_cutout import PatchCutout
 
+FINE, CELLS = 8, 1024  # cells of a mask of tissue: so many in a side of a patch, at most, and in a side of the image
 OPEN = 64  # files, at most; each may hold a cache of decoded tiles
 THREADS = 8  # that open files at the start
 MODES = ("random", "grid", "all")  # selections whose places are known before an image is seen
@@ -42,9 +43,24 @@ class FileReader(ImageReader):
     """Reader of large images in files, as grey (1 channel) or RGB (3 channels).
 
     `problems` says what is wrong with files that cannot be used, by number. See open_image for level and magnification.
+
+    Args:
+        tissue: least share of a patch that must be tissue for it to be chosen, as far as a smaller version of the image
+            shows; None: every patch may be.
+        tissue_threshold: the least saturation of tissue, (max - min) / 255 of RGB; of grey, 1 - level / 255.
     """
 
-    def __init__(self, paths: Sequence[Path], channels: int, level: int, magnification: float | None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        channels: int,
+        level: int,
+        magnification: float | None,
+        tissue: float | None = None,
+        tissue_threshold: float = 0.07,
+    ) -> None:
+        self.tissue, self.tissue_threshold = tissue, tissue_threshold
+        self._squares: dict[tuple[int, int], tuple[Tensor, int]] = {}
         self.paths, self.channels = list(paths), channels
         self.level, self.magnification = level, magnification
         self._files: OrderedDict[tuple[int, int], LargeImageFile] = OrderedDict()
@@ -91,6 +107,33 @@ class FileReader(ImageReader):
         for axis, length in ((1, -(-height // scale)), (2, -(-width // scale))):
             found_Chw = found_Chw.index_select(axis, torch.arange(length).clamp(max=found_Chw.shape[axis] - 1))
         return found_Chw
+
+    def squares(self, item: int, size: int) -> tuple[Tensor, int] | None:
+        """Return the places with enough tissue, see ImageReader. Raises UnreadableImageError if there are none."""
+        if self.tissue is None:
+            return None
+        key = item, size
+        if key not in self._squares:
+            side = 2 ** max(0, (size // FINE).bit_length() - 1, (max(self.sizes[item]) // CELLS).bit_length())
+            self._squares[key] = self._with_tissue(item, size, side, self.tissue), side
+        return self._squares[key]
+
+    def _with_tissue(self, item: int, size: int, side: int, tissue: float) -> Tensor:
+        """Return the first corners of the squares of side x side places whose patches have enough tissue, [M, 2]."""
+        pixels_Chw = self.thumbnail(item, side).float() / 255
+        saturation_hw = pixels_Chw.amax(0) - pixels_Chw.amin(0) if self.channels == 3 else 1 - pixels_Chw[0]
+        tissue_hw = (saturation_hw >= self.tissue_threshold).float()
+        # a patch at the first corner of a square covers so many cells, one at its middle nearly the same
+        covered = min(max(1, round(size / side)), *tissue_hw.shape)
+        share_hw = torch.nn.functional.avg_pool2d(tissue_hw[None], covered, stride=1)[0]
+        rows, columns = ((length - size + 1) // side for length in self.sizes[item])
+        enough = (share_hw[:rows, :columns] >= tissue - 1e-6).nonzero() * side
+        if len(enough) == 0:
+            raise UnreadableImageError(
+                f"{self.paths[item]}: no patch of {size} pixels has data.tissue={tissue} of tissue: choose less, "
+                "a smaller data.tissue_threshold, or remove the image"
+            )
+        return enough
 
     def _file(self, item: int) -> LargeImageFile:
         """Return an open file of this process; the one that was used the longest ago is closed for it."""
@@ -160,12 +203,23 @@ class LargeImages(TableData):
     Args:
         level: of files that hold the image in several resolutions: 0 is the highest.
         magnification: of slides, such as 20, in place of `level`.
+        tissue, tissue_threshold: which patches are chosen, see FileReader.
     """
 
     channels: int
 
-    def __init__(self, *, root: str, level: int = 0, magnification: float | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        root: str,
+        level: int = 0,
+        magnification: float | None = None,
+        tissue: float | None = None,
+        tissue_threshold: float = 0.07,
+        **settings: Any,
+    ) -> None:
         super().__init__(**settings)
+        self.tissue, self.tissue_threshold = tissue, tissue_threshold
         if self.channels not in (1, 3):
             raise UserError(f"data.channels={self.channels}: choose 1 (grey) or 3 (RGB)")
         self.root, self.level, self.magnification = root, level, magnification
@@ -179,7 +233,8 @@ class LargeImages(TableData):
         if not chosen:
             return None
         paths = [self.table.paths[number] for number in chosen]
-        reader = FileReader(paths, self.channels, self.level, self.magnification)
+        mask = self.tissue, self.tissue_threshold
+        reader = FileReader(paths, self.channels, self.level, self.magnification, *mask)
         if reader.problems:
             wrong: dict[str, list[str]] = {}
             for item, problem in reader.problems.items():

@@ -39,9 +39,11 @@ class UnlabelledLargeImages(Dataset[Batch]):
         smallest: int,
         level: int = 0,
         magnification: float | None = None,
+        tissue: float | None = None,
+        tissue_threshold: float = 0.07,
     ) -> None:
         paths = _found(input)
-        self.reader = FileReader(paths, channels, level, magnification)
+        self.reader = FileReader(paths, channels, level, magnification, tissue, tissue_threshold)
         self.names, self.others, self.batch_size = [printable(path) for path in paths], list[str](), batch_size
         self.unreadable = {i: printable(f"{paths[i]}: {problem}") for i, problem in self.reader.problems.items()}
         for i, (height, width) in enumerate(self.reader.sizes):

@@ -41,6 +41,13 @@ class ImageReader(ABC):
         All of them lie inside of the image.
         """
 
+    def squares(self, item: int, size: int) -> tuple[Tensor, int] | None:
+        """Return the first corners [M, 2] and the side of squares of places, if only these places may be chosen.
+
+        A first corner is a multiple of the side. A reader returns squares of all its images, or of none.
+        """
+        return None
+
     def thumbnail(self, item: int, scale: int) -> Tensor:
         """Return the means of scale x scale pixels, those at the lower and right edge of fewer: uint8 [C, h, w]."""
         height, width = self.size(item)
@@ -107,6 +114,13 @@ class LazyImages:
             height, width = self.sizes_B2[int(last_B2.amin(1).argmin())].tolist()
             raise ValueError(f"patch_size={size} exceeds an image of {height}x{width}: choose <= {smallest}")
         return last_B2
+
+    def squares(self, size: int) -> list[tuple[Tensor, int]] | None:
+        """Return the squares of places that may be chosen in each image, see ImageReader; None: every place may be."""
+        if self.reader.squares(self.items[0], size) is None:
+            return None
+        found = _threads(os.getpid()).map(lambda item: self.reader.squares(item, size), self.items)
+        return [each for each in found if each is not None]
 
     def read(self, corners: SetBatch, size: int) -> Tensor:
         """Return the patches at corners (y, x), SetBatch of int64 [N, 2] -> uint8 [N, C, p, p] on `device`."""

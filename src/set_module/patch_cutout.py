@@ -133,12 +133,18 @@ class PatchCutout(nn.Module):
     def _positions_in_each(self, images: LazyImages, index_B: Tensor) -> SetBatch:
         """Return the corners in images of any size: those of `positions`, drawn on the CPU."""
         last_B2, (epoch, count) = images.last_corners(self.size), (self.present_epoch, self.count)
+        squares = images.squares(self.size)
         if count is None:
             each = [self._regular(height_width, torch.device("cpu")) for height_width in images.sizes_B2.tolist()]
+            if squares is not None:
+                each = [_inside(corners_P2, *square) for corners_P2, square in zip(each, squares, strict=True)]
             return PlacedCorners.of(SetBatch.from_list(each), last_B2, images.device)
         lengths_B, set_N, number_N, max_len = self.drawn_lengths(index_B)
         columns_B = last_B2[:, 1] + 1
-        places_B = (last_B2[:, 0] + 1) * columns_B
+        if squares is None:
+            places_B = (last_B2[:, 0] + 1) * columns_B
+        else:
+            places_B = torch.tensor([len(corners_M2) * side**2 for corners_M2, side in squares])
         if self.replace:
             high_N, index_N = places_B.index_select(0, set_N), index_B.index_select(0, set_N)
             place_N = random_large_int(high_N, self.seed, epoch, index_N, draw=1 + number_N)
@@ -146,9 +152,12 @@ class PatchCutout(nn.Module):
             raise ValueError(f"patch_num={count[1]} exceeds the {fewest} places: choose <= {fewest}, or replace=True")
         else:
             place_N = distinct_int(places_B, self.seed, epoch, index_B, lengths_B, set_N, number_N)
-        columns_N = columns_B.index_select(0, set_N)
-        y_N = place_N // columns_N
-        corners_N2 = torch.stack([y_N, place_N - y_N * columns_N], dim=1)
+        if squares is None:
+            columns_N = columns_B.index_select(0, set_N)
+            y_N = place_N // columns_N
+            corners_N2 = torch.stack([y_N, place_N - y_N * columns_N], dim=1)
+        else:
+            corners_N2 = _in_squares(place_N, set_N, squares)
         return PlacedCorners.of(SetBatch.trusted(corners_N2, lengths_B, set_N, max_len), last_B2, images.device)
 
     def _regular(self, height_width: Sequence[int], device: torch.device) -> Tensor:
@@ -203,6 +212,25 @@ def _cut(images_BCHW: Tensor, corners: SetBatch, size: int) -> SetBatch:
     start_NR = first_N[:, None] + (channel_C1 + row_p).flatten()
     patches = windows.index_select(0, start_NR.flatten())
     return corners.with_values(patches.view(-1, channels, size, size))
+
+
+def _in_squares(place_N: Tensor, set_N: Tensor, squares: list[tuple[Tensor, int]]) -> Tensor:
+    """Return the corner with each number among those of the squares of its image, [N, 2]."""
+    firsts = SetBatch.from_list([corners_M2 for corners_M2, _ in squares])
+    side_N = torch.tensor([side for _, side in squares]).index_select(0, set_N)
+    square_N = place_N // side_N**2
+    within_N = place_N - square_N * side_N**2
+    before_B = firsts.lengths.cumsum(0) - firsts.lengths
+    offset_N2 = torch.stack([within_N // side_N, within_N % side_N], dim=1)
+    return firsts.values.index_select(0, before_B.index_select(0, set_N) + square_N) + offset_N2
+
+
+def _inside(corners_P2: Tensor, firsts_M2: Tensor, side: int) -> Tensor:
+    """Return the corners that lie in the squares; the first corner of the first square if none does."""
+    wide = int(max(corners_P2.max(), firsts_M2.max())) // side + 1
+    key_P, key_M = ((each // side) @ torch.tensor([wide, 1]) for each in (corners_P2, firsts_M2))
+    kept_P2 = corners_P2[torch.isin(key_P, key_M)]
+    return kept_P2 if len(kept_P2) else firsts_M2[:1]
 
 
 def _numbered(lengths_B: Tensor, lo: int, hi: int) -> tuple[Tensor, Tensor, int]:

@@ -1,6 +1,7 @@
 """Batches are patches of the files, read ahead in threads, the same as those of the images in memory."""
 
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -115,6 +116,29 @@ def test_grey_of_colour_and_colour_of_grey(large, root):
     images = [large(channels=channels).source("train").reader.read(0, torch.tensor([[1, 2]]), 5) for channels in (1, 3)]
     assert [list(image.shape) for image in images] == [[1, 1, 5, 5], [1, 3, 5, 5]]
     assert torch.equal(images[0].expand(-1, 3, -1, -1), images[1])
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(3, "random"), (3, "grid"), (1, "random")])
+def test_patches_of_background_are_not_chosen(large, root, channels, mode):
+    image = np.full((300, 400, 3), 240, np.uint8)  # bright, without colour
+    image[100:220, 150:300] = (200, 60, 120)
+    for path in (root / "train" / "a").iterdir():
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+    write(root / "train" / "a" / "slide.tif", image, levels=3)
+    data = large(tissue=0.5, channels=channels, tissue_threshold=0.3)
+    images = LazyImages(data.source("train").reader, [0])
+    patches = PatchCutout(32, 200 if mode == "random" else None, mode=mode)(images).values
+    share = (patches[:, 0] == patches[:, 0].min()).float().mean((1, 2))
+    assert share.min() > 0.3  # the mask is coarser than pixels
+    assert len(share) >= 12
+    everywhere = PatchCutout(32, 200)(LazyImages(large().source("train").reader, [0])).values
+    assert ((everywhere[:, 1] == 60).float().mean((1, 2)) < 0.3).any()
+
+
+def test_an_image_without_tissue_is_named(large):
+    images = LazyImages(large(tissue=1.0, tissue_threshold=1.0).source("train").reader, [0])
+    with pytest.raises(UnreadableImageError, match=r"a/0.npy: no patch of 16 pixels has data.tissue=1.0 of tissue"):
+        PatchCutout(16, 2)(images)
 
 
 def test_wrong_files_are_all_named(large, root):

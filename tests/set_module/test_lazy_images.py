@@ -95,6 +95,30 @@ def test_places_are_uniform_in_images_of_more_places_than_a_number_of_32_bits_co
     assert corners[0].max() > 2**15
 
 
+class SquaresReader(EmptyReader):
+    """Reader whose places are those of two squares of 4 x 4 in each image."""
+
+    def squares(self, item: int, size: int) -> tuple[Tensor, int]:
+        return torch.tensor([[0, 8], [12 + 4 * item, 4]]), 4
+
+
+def test_only_places_in_the_squares_of_a_reader_are_chosen() -> None:
+    lazy, index_B = LazyImages(SquaresReader((40, 50), (40, 50)), [0, 1]), torch.arange(2)
+    for cutout in (PatchCutout(5, 32, replace=False), PatchCutout(5, mode="all")):
+        corners = cutout.positions(lazy, index_B)
+        for b, row in enumerate((12, 16)):
+            expected = {(y, x) for y in range(4) for x in range(8, 12)} | {
+                (y, x) for y in range(row, row + 4) for x in range(4, 8)
+            }
+            assert sorted(map(tuple, corners[b].tolist())) == sorted(expected)
+    many = PatchCutout(5, 4000).positions(lazy, index_B)
+    counts = (many[0][:, 0] * 50 + many[0][:, 1]).unique(return_counts=True)[1]
+    assert len(counts) == 32
+    assert ((counts - 125) ** 2 / 125).sum() < 75  # chi-square of 31 degrees of freedom
+    grid = PatchCutout(5, mode="grid").positions(lazy, index_B)
+    assert all(0 <= y < 4 and 8 <= x < 12 for y, x in grid[0].tolist() if y < 12)
+
+
 def test_relative_positions_reach_from_0_to_1_in_each_image() -> None:
     corners = PatchCutout(4, mode="all").positions(images_of((9, 11), (30, 12), (4, 8)), torch.arange(3))
     assert isinstance(corners, PlacedCorners)
