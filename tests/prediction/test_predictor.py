@@ -101,7 +101,9 @@ def test_bags_are_no_images():
 
 
 def test_several_tasks_have_a_mean_and_a_spread_each():
-    several = Several({"rate": Count((), num_outputs=1, loss=nn.PoissonNLLLoss()), "label": Multilabel(1, nn.BCEWithLogitsLoss())}, {})
+    several = Several(
+        {"rate": Count((), num_outputs=1, loss=nn.PoissonNLLLoss()), "label": Multilabel(1, nn.BCEWithLogitsLoss())}, {}
+    )
     means, stds, _ = Predictor(Drawing(), several, 3, None).predict_step((IMAGES, torch.arange(2), {}), 0)
     outputs_DBK = torch.stack([Drawing.logits[[d, d]] + IMAGES.flatten(1) for d in range(3)])
     rates_DB = outputs_DBK[..., 0].exp()
