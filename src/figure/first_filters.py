@@ -41,10 +41,16 @@ class FirstFilters(ItemFigure):
 
 
 def filters_of(network: nn.Module, pixels_CHW: tuple[int, int, int]) -> tuple[str, Tensor] | None:
-    """Return name and weights [F, C, h, w] of the first layer on pixels of this shape, None if it is another layer."""
+    """Return name and weights [F, C, h, w] of the first layer on pixels of this shape, None if it is another layer.
+
+    A convolution of folded pixels is one of the pixels themselves, with as many times larger filters.
+    """
+    fold = 1
     for name, module in network.named_modules():
+        if isinstance(module, nn.PixelUnshuffle):
+            fold = module.downscale_factor
         if isinstance(module, nn.Conv2d):
-            return name, module.weight.detach().float().cpu()
+            return name, nn.functional.pixel_shuffle(module.weight.detach().float().cpu(), fold)
         if isinstance(module, nn.Linear):
             weight_FD = module.weight.detach().float().cpu()
             return (name, weight_FD.unflatten(1, pixels_CHW)) if weight_FD.shape[1] == prod(pixels_CHW) else None

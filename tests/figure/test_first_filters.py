@@ -26,6 +26,15 @@ def test_the_first_layer_is_a_convolution_or_a_linear_layer_on_pixels():
     assert filters_of(nn.ReLU(), (1, 3, 4)) is None
 
 
+def test_a_convolution_of_folded_pixels_is_drawn_as_one_of_pixels():
+    network = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 5, 3, bias=False))
+    name, weight_FChw = filters_of(network, (3, 10, 10))
+    assert (name, weight_FChw.shape) == ("1", (5, 3, 6, 6))
+    pixels_BCHW = torch.randn(2, 3, 10, 10)
+    direct = nn.functional.conv2d(pixels_BCHW, weight_FChw, stride=2)
+    torch.testing.assert_close(direct, network(pixels_BCHW), atol=1e-5, rtol=1e-5)
+
+
 def test_nothing_is_gray_or_white_and_the_ends_are_coloured():
     unit = torch.tensor([0.0, 1.0, -1.0]).view(1, 1, 1, 3)
     zero, most, least = blue_to_red(unit)[0, 0].int()
