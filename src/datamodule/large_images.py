@@ -27,6 +27,7 @@ from set_module.lazy_images import ImageReader, LazyImages, cell_means
 from set_module.patch_cutout import PatchCutout
 
 FINE, CELLS = 8, 1024  # cells of a mask of tissue: so many in a side of a patch, at most, and in a side of the image
+MOST_BYTES = 2**31  # of the patches of a batch: the floats that a network makes of them take four times as many
 OPEN = 64  # files, at most; each may hold a cache of decoded tiles
 THREADS = 8  # that open files at the start
 MODES = ("random", "grid", "all")  # selections whose places are known before an image is seen
@@ -253,7 +254,10 @@ class LargeImages(TableData):
         return planned
 
     def _check_sizes(self, part: Part, cutout: PatchCutout) -> None:
-        """Raise a UserError for images that are smaller than a patch, or have too few places for distinct ones."""
+        """Raise a UserError for images that are smaller than a patch, or have too few places for distinct ones.
+
+        And for images of which a grid takes more patches than memory should hold.
+        """
         source: Any = part.source
         counts = [count[1] for count in (cutout.train_count, cutout.test_count) if count and not cutout.replace]
         for item in part.position_M.tolist():
@@ -264,6 +268,15 @@ class LargeImages(TableData):
                 raise UserError(
                     f"{source.reader.paths[item]}: {height}x{width} pixels, {few} for a patch of "
                     f"hparams.patch_size={cutout.size}: choose less, or remove the image"
+                )
+            if cutout.mode not in ("grid", "all"):
+                continue
+            number = cutout.regular_number((height, width))
+            if number * self.channels * cutout.size**2 * self.batch_size > MOST_BYTES:
+                raise UserError(
+                    f"{source.reader.paths[item]}: {height}x{width} pixels, of which model/selection={cutout.mode} "
+                    f"takes {number:,} patches: choose model/selection=random, a larger data.level or stride, "
+                    "or a smaller hparams.batch_size"
                 )
 
     def _ahead(self, part: Part) -> int:

@@ -6,6 +6,7 @@ its batch, worker or rank, and the first 16 of 64 patches are the same as 16 pat
 
 # B images, N patches in all, C H W of an image, p side of a patch
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -129,6 +130,11 @@ class PatchCutout(nn.Module):
         y_N = place_N // columns
         corners_N2 = torch.stack([y_N, place_N - y_N * columns], dim=1)
         return SetBatch.trusted(corners_N2, lengths_B, set_N, max_len)
+
+    def regular_number(self, height_width: Sequence[int]) -> int:
+        """Return the number of patches of mode grid or all in an image."""
+        strides = {"grid": self.stride, "all": 1}
+        return math.prod(-(-(length - self.size) // strides[self.mode]) + 1 for length in height_width)
 
     def _positions_in_each(self, images: LazyImages, index_B: Tensor) -> SetBatch:
         """Return the corners in images of any size: those of `positions`, drawn on the CPU."""

@@ -158,6 +158,17 @@ def test_a_file_that_breaks_while_it_is_used_is_named(large, root):
         reader.read(item, torch.tensor([[0, 0]]), 20)
 
 
+def test_a_grid_of_more_patches_than_memory_holds_is_refused(large, monkeypatch):
+    data = large()
+    data.setup()
+    cutout = PatchCutout(16, mode="grid", stride=8)
+    monkeypatch.setattr(large_images, "MOST_BYTES", 300 * 3 * 16**2 * 3)  # 300 patches of each of three images
+    data._check_sizes(data._part("train"), cutout)
+    monkeypatch.setattr(large_images, "MOST_BYTES", 200 * 3 * 16**2 * 3)
+    with pytest.raises(UserError, match=r"64x300 pixels, of which model/selection=grid takes 259 patches: choose"):
+        data._check_sizes(data._part("train"), cutout)
+
+
 @pytest.mark.parametrize(
     ("cutout", "message"),
     [

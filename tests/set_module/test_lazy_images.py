@@ -80,6 +80,8 @@ def test_in_a_batch_of_sizes_each_image_has_the_patches_that_it_has_alone(cutout
     patches = cutout(lazy, index_B)
     for b, each in enumerate(lazy.reader.images):
         assert torch.equal(patches[b], cutout(each[None], index_B[b : b + 1]).values)
+        if cutout.mode != "random":
+            assert len(patches[b]) == cutout.regular_number(sizes[b])
 
 
 @pytest.mark.parametrize("replace", [True, False])
