@@ -86,7 +86,7 @@ def test_a_resumed_run_reads_the_patches_of_the_whole_run(root, train, broken_of
         (["model=masked_autoencoder", "hparams.patch_num_max=32"], "a masked autoencoder needs one size"),
         (["model/selection=glimpse"], "places are learned from whole images: choose model/selection=random or grid"),
         (["model/position=learned"], "no table of places is learned: choose model/position=sinusoidal"),
-        (["data.flip=true"], "neither cropped nor flipped"),
+        (["data.flip=true"], "neither cropped, flipped nor warped"),
         (["data.level=1"], "has no level 1: choose data.level <= 0"),
         (["data.magnification=20"], "data.magnification is for slides"),
         (["hparams.patch_size=95"], "pixels, smaller for a patch of hparams.patch_size=95"),
