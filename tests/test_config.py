@@ -75,6 +75,7 @@ def test_every_trainer_builds_where_its_device_is(name, tmp_path):
     instantiate(config, default_root_dir=str(tmp_path), logger=False)
 
 
+@pytest.mark.long  # all pairs together
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIG / "model").glob("*.yaml")))
 @pytest.mark.parametrize("data", sorted(path.stem for path in (CONFIG / "data").glob("*.yaml")))
 def test_every_network_takes_every_data_set_gray_and_coloured_or_is_refused(name, data):
