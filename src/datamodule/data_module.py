@@ -162,6 +162,13 @@ class DataModule(LightningDataModule, ABC):
             return torch.empty(0, dtype=torch.int64)
         return each_target(source.targets, lambda target: target.index_select(0, position_M.to(target.device)).cpu())
 
+    def instance_labels(self, part: str) -> Sequence[Tensor | None]:
+        """Return which elements of each set of a part are evidence for its label, bool [n] each, None where unknown.
+
+        The order is that of the source. Empty for data that do not know it.
+        """
+        return []
+
     def class_counts(self, part: str) -> list[int]:
         """Return the number of items of each class in a part; of a multi-hot target, the items that have the label."""
         targets = self.targets(part)

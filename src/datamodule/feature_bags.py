@@ -150,7 +150,7 @@ class FeatureBags(TableData):
         return files
 
     def load(self, part: str) -> Source | None:
-        chosen = [number for number, row in enumerate(self.table.rows) if row.part == part]
+        chosen = self._rows_of(part)
         if not chosen:
             return None
         source = FeatureSource(
@@ -159,6 +159,14 @@ class FeatureBags(TableData):
         size = int(source.lengths.sum()) * source.features * FLOAT32
         fits = size <= self.memory_limit_gib * GIB and self.draw == "rows"
         return source.in_memory() if fits else source
+
+    def instance_labels(self, part: str) -> list[Tensor | None]:
+        """Return which elements have a label above 0 in the files of instance labels."""
+        labels = [self.files[number].instance_labels() for number in self._rows_of(part)]
+        return [None if label_n is None else label_n > 0 for label_n in labels]
+
+    def _rows_of(self, part: str) -> list[int]:
+        return [number for number, row in enumerate(self.table.rows) if row.part == part]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         sets, targets, index_B = batch

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from datamodule.loader import BagSource, MemorySource, Source
 from datamodule.torchvision_set import TorchvisionSet
@@ -39,6 +40,7 @@ class MNISTBags(TorchvisionSet):
         super().__init__(name="MNIST", **settings)
         self.target_digit, self.train_bags, self.test_bags = target_digit, train_bags, test_bags
         self.bag_size_mean, self.bag_size_std = bag_size_mean, bag_size_std
+        self._hits: dict[str, SetBatch] = {}  # part -> which members are the target digit, bool [M]
 
     @property
     def class_names(self) -> list[str]:
@@ -53,8 +55,12 @@ class MNISTBags(TorchvisionSet):
         count, seed = (self.train_bags, self.split_seed) if part == "train" else (self.test_bags, TEST_SEED)
         members = draw_bags(len(digits), count, self.bag_size_mean, self.bag_size_std, seed)
         hit_M = digits.targets.index_select(0, members.values) == self.target_digit
+        self._hits[part] = members.with_values(hit_M)
         labels_B = torch.zeros(count, dtype=torch.int64).index_fill(0, members.index[hit_M], 1)
         return BagSource(digits.images_NCHW, members, labels_B)
+
+    def instance_labels(self, part: str) -> list[Tensor]:
+        return [] if self.source(part) is None else list(self._hits[part])
 
 
 def draw_bags(num_digits: int, count: int, mean: float, std: float, seed: int) -> SetBatch:

@@ -4,7 +4,7 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from command.sized_tests import largest_set, measure_sizes
+from evaluation.instances import Instances
 from process.console import few_classes, format_number
 from run.folder import EVALUATION
 from set_module.set_batch import SetBatch
@@ -45,12 +46,14 @@ def measure(run: Any, model: Any, data: Any, sizes: list[int]) -> dict[str, Any]
     """Return the results of the test, those at `sizes` and of parts of the items, and the number of images or sets.
 
     What the parts are is the task's: classes (`per_class`, and a confusion matrix), labels, counts, components.
+    Where the data know which elements are evidence for the label, the results of Instances are among them.
     `nan_images` or `nan_sets` is the number of items of which a prediction is NaN, if there are any.
     """
     model.sizes = possible(sizes, model.network)
     model.largest_size = max(model.sizes, default=None)
-    outputs = Outputs()
-    trainer = run.trainer(callbacks=[outputs], limit_test_batches=1.0)
+    outputs, instances = Outputs(), Instances(_instance_labels(model, data))
+    measuring: list[Callback] = [outputs, instances] if instances.labels else [outputs]
+    trainer = run.trainer(callbacks=measuring, limit_test_batches=1.0)
     (tested,) = trainer.test(model, data.test_dataloader(), verbose=False)
     outputs_NK, targets = outputs.joined()
     found, suffix = model.task.breakdown(outputs_NK, targets, data.class_names), getattr(model, "name_suffix", "")
@@ -66,6 +69,7 @@ def measure(run: Any, model: Any, data: Any, sizes: list[int]) -> dict[str, Any]
         **({f"nan_{outputs.items}": found.nan_items} if found.nan_items else {}),
         **{f"test_{name}{suffix}": value for name, value in found.overall.items()},  # the config's metrics may lack it
         **{name: value for name, value in tested.items() if name not in at_sizes},
+        **instances.results(),
         **{
             f"per_{kind}": {_at_part(name, suffix): value for name, value in parts.items()}
             for kind, parts in found.parts.items()
@@ -83,6 +87,18 @@ def possible(sizes: list[int], network: Any) -> list[int]:
     if left_out := [size for size in sizes if size > places]:
         log.info(f"sizes {left_out} are left out: the selection takes {places} patches of an image at most")
     return [size for size in sizes if size <= places]
+
+
+def _instance_labels(model: Any, data: Any) -> Sequence[Tensor | None]:
+    """Return the labels of the elements of the test sets; none if the data or the task have none."""
+    known = model.task.class_logits and hasattr(data, "instance_labels")
+    labels: Sequence[Tensor | None] = data.instance_labels("test") if known else []
+    if all(label_n is None for label_n in labels):
+        return []
+    if data.max_elements is not None:
+        log.info("the instance labels are not used: data.max_elements leaves elements out")
+        return []
+    return labels
 
 
 def rows(result: Mapping[str, Any], verbosity: int) -> dict[str, Any]:

@@ -17,10 +17,12 @@ class BagClassifier(SetModule):
     Attributes:
         known: the names that `outputs` knows besides `output`, each a SetBatch of the elements: `weights` [N, H] of an
             attention, `instance_logits` [N, K].
+        weighs_each_class: whether column k of `weights` is the attention for class k; else they are heads of one.
         takes_corners: whether the last two features of an element are its place (y, x).
     """
 
     known: tuple[str, ...] = ()
+    weighs_each_class = False
     takes_corners = False
 
     def forward(self, sets: SetBatch) -> Tensor:

@@ -31,6 +31,7 @@ class CLAM(BagClassifier):
         self, in_features: int, num_outputs: int, hidden: int = 256, gated: bool = True, multi_branch: bool = False
     ) -> None:
         super().__init__()
+        self.weighs_each_class = multi_branch
         self.attention = AttentionPool(in_features, hidden, num_outputs if multi_branch else 1, gated)
         self.bag = nn.Linear(in_features, num_outputs)
         self.cluster = nn.Linear(in_features, 2 * num_outputs)

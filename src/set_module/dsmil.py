@@ -27,6 +27,7 @@ class DSMIL(BagClassifier):
     """
 
     known = ("weights", "instance_logits")
+    weighs_each_class = True
 
     def __init__(self, in_features: int, num_outputs: int, hidden: int = 128, average: bool = True) -> None:
         super().__init__()

@@ -188,3 +188,10 @@ def test_a_crash_while_reading_ahead_comes_to_the_reader(bags, tmp_path):
     (tmp_path / "features" / "7.npy").unlink()
     with pytest.raises(BadBagsError, match=r"7.npy: cannot be read as .npy \(No such file or directory\): replace it"):
         list(loader)
+
+
+def test_elements_with_a_label_above_0_are_evidence(bags, tmp_path):
+    write_bags(tmp_path, LENGTHS, split=TEST)
+    write_bag(tmp_path / "features" / "10.npy", features_of(10, 3, 4), instance_labels=np.array([[0], [2], [-1]]))
+    labels = bags().instance_labels("test")
+    assert [None if label_n is None else label_n.tolist() for label_n in labels] == [None, [False, True, False], None]

@@ -84,6 +84,8 @@ def test_a_label_says_whether_the_digit_is_in_the_bag(bags, target):
         assert source.targets.tolist() == [int(target in bag) for bag in digits]
         assert 0 < sum(source.targets.tolist()) < len(source)
         assert len(source.images_NCHW) == num_digits
+        is_target = bags(target_digit=target).instance_labels(part)
+        assert [label_n.tolist() for label_n in is_target] == [[digit == target for digit in bag] for bag in digits]
     assert bags(target_digit=target).class_names == [f"without {target}", f"with {target}"]
 
 
@@ -182,13 +184,15 @@ def test_train_and_evaluate(train, command, tmp_path, monkeypatch):
     write_mnist(tmp_path, train=30, test=20)
     monkeypatch.setenv("DATASET", str(tmp_path))
     small = ("data.bag_size_mean=4", "data.train_bags=60", "data.test_bags=40")
-    folder = train("data=MNIST_bags", *small, "hparams.max_epochs=2", "loggers=none")
+    folder = train("data=MNIST_bags", "model=attention_mil", *small, "hparams.max_epochs=2", "loggers=none")
     run = record(folder)
     assert (run["data"]["train"], run["data"]["valid"], run["data"]["test"]) == (48, 12, 40)
     assert command("evaluate", f"run={folder}", "hparams.batch_size=7", "data.num_workers=2") == 0
     result = json.loads((folder / "evaluation.json").read_text())
     for name in ("test_auroc", "test_accuracy", "test_loss"):
         assert result[name] == pytest.approx(run["metrics"][name], abs=1e-5), name
+    assert 0 <= result["test_weights_auroc"] <= 1
+    assert 0 <= result["test_weights_top1"] <= 1
     assert list(result["per_class"]) == ["test_accuracy/class=without 9", "test_accuracy/class=with 9"]
     assert list(result["sizes"]) == ["test_accuracy/n=1", "test_auroc/n=1"]  # the smallest bag has fewer than 4 images
 
