@@ -19,6 +19,7 @@ from network.fixed_canvas import FixedCanvas
 from network.fixed_patches import FixedPatches
 from process.errors import UserError
 from process.files import explain_os_errors, replacing
+from set_module.set_sequential import SetModule
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +68,16 @@ class Exporter:
     def export(
         self, network: nn.Module, task: Any, folder: Path, facts: Mapping[str, Any], sample: Sample | None
     ) -> list[tuple[Path, Interface, Agreement]]:
-        """Check all files, then write them; return what was written. Raises UserError if a file differs.
+        """Check all files, then write them; return what was written.
+
+        Raises UserError if a file differs, and for a network that torch.export cannot trace.
 
         Args:
             task: names the output, and measures the files on the sample.
             facts: metadata that each file holds.
             sample: test images or sets with their targets; files are compared with the network on these and on noise.
         """
-        network.eval()
+        _refuse_untraceable(network.eval())
         checked, score = [], Score(task)
         for interface in interfaces(network, self.shape, self.patches):
             with _silenced():
@@ -113,6 +116,12 @@ class Exporter:
                 interface.module = OutputAlone(interface.module)
             # without strict, the number of sets becomes a constant in len()
             return torch.export.export(interface.module.eval(), example, dynamic_shapes=sizes, strict=True)
+
+
+def _refuse_untraceable(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, SetModule) and module.untraceable is not None:
+            raise UserError(f"no file can hold this network: {module.untraceable}")
 
 
 @contextmanager

@@ -27,6 +27,7 @@ class DTFDMIL(BagClassifier):
     """
 
     known = ("weights", "pseudo_logits")
+    untraceable = "the pseudo-bags of DTFDMIL differ with the sizes of the sets: choose another model, such as clam"
 
     def __init__(
         self, in_features: int, num_outputs: int, pseudo_bags: int = 5, hidden: int = 128, gated: bool = True

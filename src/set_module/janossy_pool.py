@@ -18,6 +18,8 @@ class JanossyPool(SetModule):
     n^k: choose data.max_elements for large sets. SetBatch of [N, D] -> [B, width]. Raises ValueError for sizes below 1.
     """
 
+    untraceable = "the tuples of JanossyPool differ with the sizes of the sets: choose another model/pool"
+
     def __init__(self, in_features: int, k: int = 2, hidden: int = 128, width: int = 128) -> None:
         super().__init__()
         for name, number in (("k", k), ("hidden", hidden), ("width", width)):

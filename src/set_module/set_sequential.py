@@ -10,7 +10,12 @@ class SetModule(nn.Module):
 
     It returns a SetBatch (an encoder, set -> set) or a tensor [B, D] (a pool, set -> vector). `out_features` is the
     number of features of the output, if it has any.
+
+    Attributes:
+        untraceable: why torch.export cannot trace the module, and what to choose instead; None if it can.
     """
+
+    untraceable: str | None = None
 
 
 class SetSequential(SetModule, nn.Sequential):

@@ -31,6 +31,7 @@ class SmoothMIL(BagClassifier):
 
     known = ("weights",)
     takes_corners = True
+    untraceable = "the grid of SmoothMIL differs with the places of the elements: choose another classifier"
 
     def __init__(
         self,

@@ -24,8 +24,8 @@ class TransMIL(BagClassifier):
     Shao et al. 2021, "TransMIL: Transformer based Correlated Multiple Instance Learning", arXiv:2106.00908, algorithm
     2. Attention is exact, or through landmarks: nystrom_attention. Of the last block only the row t_2 of the token is
     computed. SetBatch of [N, D] -> [B, K]; `outputs` knows `weights` [N, H], the (exact) attention of the token in the
-    last block, which sums with that to itself to 1. Raises ValueError for heads that do not divide the width, another
-    ppeg, a step or landmarks below 1, and where a graph is traced for all but exact attention without PPEG.
+    last block, which sums with that to itself to 1. torch.export traces exact attention without PPEG only. Raises
+    ValueError for heads that do not divide the width, another ppeg, and a step or landmarks below 1.
 
     Args:
         width: D of a linear layer and ReLU that come first, as in the authors' code; None: neither.
@@ -63,10 +63,13 @@ class TransMIL(BagClassifier):
         self.ppeg = None if ppeg == "none" else PPEG(features)
         self.out = nn.Linear(features, num_outputs)
         self.out_features = num_outputs
+        if self.ppeg is not None or landmarks is not None:
+            self.untraceable = (
+                "the convolutions and the landmarks of TransMIL differ with the sizes of the sets: train it with "
+                "model.network.classifier.ppeg=none model.network.classifier.landmarks=null"
+            )
 
     def outputs(self, sets: SetBatch, names: Container[str] = ()) -> dict[str, Any]:
-        if torch.compiler.is_compiling() and (self.ppeg is not None or self.landmarks is not None):
-            raise ValueError("a traced graph has exact attention without PPEG only: ppeg=none landmarks=null")
         cells_N2 = None
         if self.takes_corners:
             cells_N2 = grid_cells(sets.map(lambda values: values[:, -2:].long()), self.step)

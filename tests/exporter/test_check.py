@@ -18,15 +18,19 @@ from network.canvas import Canvas
 from network.cnn import CNN
 from network.flat_embed import IdentityEmbed
 from network.masked_autoencoder import MaskedAutoencoder
+from network.mil import MIL
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
 from process.errors import UserError
 from selection.fixed import FixedPlaces
 from selection.glimpse import Glimpses
 from selection.grid import Grid
+from set_module.dtfd_mil import DTFDMIL
+from set_module.janossy_pool import JanossyPool
 from set_module.position import SinusoidalPosition
 from set_module.reduce_pool import ReducePool
 from set_module.set_batch import SetBatch
+from set_module.trans_mil import TransMIL
 from task.regression import Regression
 
 FACTS = {"channels": 1, "image_size": [8, 8], "num_outputs": 3, "mean": [0.5], "std": [0.5]}
@@ -134,6 +138,29 @@ def test_a_masked_autoencoder_is_exported_with_the_mean_features_of_all_patches(
     features = network.encode(*network.cut(images))
     torch.testing.assert_close(outputs_BD, torch.stack([each.mean(0) for each in features]))
     assert not torch.allclose(outputs_BD, network(images)["output"], atol=1e-3)  # it sees one patch of four
+
+
+@pytest.mark.parametrize(
+    ("classifier", "remedy"),
+    [
+        (DTFDMIL, "choose another model, such as clam"),
+        (partial(TransMIL, width=None, heads=2, ppeg="order"), "ppeg=none model.network.classifier.landmarks=null"),
+        (partial(TransMIL, width=None, heads=2, landmarks=5), "ppeg=none model.network.classifier.landmarks=null"),
+    ],
+)
+def test_a_classifier_whose_graph_depends_on_the_data_is_refused(classifier, remedy, tmp_path):
+    count = {"patch_size": 8, "patch_num_min": 1, "patch_num_max": 4, "seed": 0, "sets": True}
+    network = MIL(**FACTS, **count, embed=partial(MLPEmbed, widths=[4]), classifier=classifier)
+    with pytest.raises(UserError, match=f"no file can hold this network: .*{remedy}"):
+        Exporter(1, [8, 8], None, {"pt2": PT2()}).export(network, TASK, tmp_path, {}, None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pool_whose_graph_depends_on_the_data_is_refused(tmp_path):
+    count = {"patch_size": 8, "patch_num_min": 1, "patch_num_max": 4, "seed": 0, "sets": True}
+    network = PatchSet(**FACTS, **count, embed=partial(MLPEmbed, widths=[4]), pool=JanossyPool)
+    with pytest.raises(UserError, match=r"no file can hold this network: .*choose another model/pool"):
+        Exporter(1, [8, 8], None, {"pt2": PT2()}).export(network, TASK, tmp_path, {}, None)
 
 
 def canvas(selection):
