@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from network.patch_network import PatchNetwork
+from set_module.bag_classifier import with_places
 from set_module.lazy_images import LazyImages
 from set_module.set_batch import SetBatch
 
@@ -40,8 +40,11 @@ class MIL(PatchNetwork):
         if not self.classifier.takes_corners:
             return features
         if corners is None:
-            raise ValueError("this classifier uses the places of elements, and the data have none: choose ppeg=none")
-        return features.with_values(torch.cat([features.values, corners.values.to(features.values.dtype)], dim=1))
+            raise ValueError(
+                "this classifier uses the places of elements, and the data have none: choose "
+                "model.network.classifier.ppeg=none of model=transmil, or another model"
+            )
+        return with_places(features, corners)
 
     def read(self, features: SetBatch) -> Tensor:
         output_BK: Tensor = self.classifier(features)

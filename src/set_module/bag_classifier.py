@@ -5,8 +5,10 @@
 from collections.abc import Container, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from set_module.reduce import accumulable
 from set_module.set_batch import SetBatch
 from set_module.set_sequential import SetModule
 
@@ -32,6 +34,17 @@ class BagClassifier(SetModule):
     def outputs(self, sets: SetBatch, names: Container[str] = ()) -> dict[str, Any]:
         """Return `output` [B, K] and at least the named ones of `known`."""
         raise NotImplementedError
+
+
+def with_places(features: SetBatch, corners: SetBatch) -> SetBatch:
+    """Put the places [N, 2] behind the features [N, D], both in fp32 at least: bf16 holds no integer above 256."""
+    features_ND = accumulable(features.values)
+    return features.with_values(torch.cat([features_ND, corners.values.to(features_ND.dtype)], dim=1))
+
+
+def split_places(sets: SetBatch, dtype: torch.dtype) -> tuple[SetBatch, SetBatch]:
+    """Return the features [N, D] in a dtype, and the places (y, x), int64 [N, 2], of elements [N, D + 2]."""
+    return sets.map(lambda x: x[:, :-2].to(dtype)), sets.map(lambda x: x[:, -2:].long())
 
 
 def known_output(others: Mapping[str, Any], name: str) -> SetBatch:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from set_module.attention_pool import AttentionPool
-from set_module.bag_classifier import BagClassifier
+from set_module.bag_classifier import BagClassifier, split_places
 from set_module.reduce import accumulable
 from set_module.set_batch import SetBatch
 from set_module.set_product import set_weighted_sum
@@ -54,7 +54,7 @@ class SmoothMIL(BagClassifier):
         self.out_features = num_outputs
 
     def outputs(self, sets: SetBatch, names: Container[str] = ()) -> dict[str, Any]:
-        corners, features = sets.map(lambda x: x[:, -2:].long()), sets.map(lambda x: x[:, :-2])
+        features, corners = split_places(sets, self.bag.weight.dtype)
         scores = self.attention.scores(features)
         weights = scores.with_values(set_softmax(scores.with_values(self.smooth(scores.values, corners))))
         pooled_BD = set_weighted_sum(weights, features.values)[:, 0].to(features.values.dtype)

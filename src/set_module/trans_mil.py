@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from set_module.attention import MultiheadAttention
-from set_module.bag_classifier import BagClassifier
+from set_module.bag_classifier import BagClassifier, split_places
 from set_module.nystrom import nystrom_attention
 from set_module.set_batch import SetBatch
 from set_module.softmax import set_softmax
@@ -72,8 +72,8 @@ class TransMIL(BagClassifier):
     def outputs(self, sets: SetBatch, names: Container[str] = ()) -> dict[str, Any]:
         cells_N2 = None
         if self.takes_corners:
-            cells_N2 = grid_cells(sets.map(lambda values: values[:, -2:].long()), self.step)
-            sets = sets.map(lambda values: values[:, :-2])
+            sets, corners = split_places(sets, self.out.weight.dtype)
+            cells_N2 = grid_cells(corners, self.step)
         elements = sets.map(self.embed)
         if self.in_order:
             elements, cells_N2 = squared(elements)

@@ -55,5 +55,18 @@ def test_a_classifier_that_takes_places_gets_those_of_the_patches():
     torch.testing.assert_close(network.read(features), network(IMAGES))
     moved = corners.map(lambda corners_N2: corners_N2.flip(1))
     assert (network.read(network.encode(patches, moved)) - network(IMAGES)).abs().max() > 1e-6
-    with pytest.raises(ValueError, match="the data have none: choose ppeg=none"):
+    with pytest.raises(ValueError, match=r"the data have none: choose model.network.classifier.ppeg=none"):
         network(patches)
+
+
+@pytest.mark.parametrize("autocast", [True, False], ids=["bf16-mixed", "bf16-true"])
+def test_places_in_a_large_image_are_exact_in_half_precision(autocast):
+    classifier = partial(TransMIL, width=None, heads=2, ppeg="places")
+    network = build(classifier, image_size=[2000, 2000], selection=Grid)
+    network = network if autocast else network.bfloat16()
+    corners = SetBatch(torch.tensor([[1025, 1027], [1993, 3]]), [2])
+    patches = SetBatch(IMAGES[:2, :, :4, :4], [2])
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        features = network.encode(patches, corners)
+        assert network.read(features).isfinite().all()
+    assert torch.equal(features.values[:, -2:].long(), corners.values)
