@@ -17,8 +17,9 @@ class BagClassifier(SetModule):
     """Base class of modules from a SetBatch of [N, D] to logits [B, K], built with `in_features` and `num_outputs`.
 
     Attributes:
-        known: the names that `outputs` knows besides `output`, each a SetBatch of the elements: `weights` [N, H] of an
-            attention, `instance_logits` [N, K].
+        known: the names that `outputs` knows besides `output`, each a SetBatch. Of the elements: `weights` [N, H] of an
+            attention, `instance_logits` [N, K], `cluster_logits` [N, K, 2] (CLAM). Of P pseudo-bags: `pseudo_logits`
+            [P, K] (DTFDMIL).
         weighs_each_class: whether column k of `weights` is the attention for class k; else they are heads of one.
         takes_corners: whether the last two features of an element are its place (y, x).
     """

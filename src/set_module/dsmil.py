@@ -19,8 +19,9 @@ class DSMIL(BagClassifier):
 
     c_i = W_0 h_i the logits of an instance, m = argmax_i c_ik the critical instance of class k, q_i = W_q h_i. Li et
     al. 2021, "Dual-stream Multiple Instance Learning Network", arXiv:2011.08939, eq. 2 to 7, with v_i = h_i as in the
-    authors' code. The paper trains both streams: see InstanceLoss. SetBatch of [N, D] -> [B, K]; `outputs` knows
-    `weights` and `instance_logits`, SetBatches of [N, K]. Raises ValueError for hidden below 1.
+    authors' code, which trains each stream by a loss of its own: InstanceLoss(bag_weight=0.5) with average=False. With
+    average=True, the bag's part of InstanceLoss is that of the mean of both. SetBatch of [N, D] -> [B, K];
+    `outputs` knows `weights` and `instance_logits`, SetBatches of [N, K]. Raises ValueError for hidden below 1.
 
     Args:
         average: whether the output is the mean of both streams, else that of the second alone.

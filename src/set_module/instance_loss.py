@@ -17,11 +17,12 @@ from set_module.set_batch import SetBatch
 class InstanceLoss(nn.Module):
     """c loss(y, Y) + (1 - c) loss(t, Y), t_k the mean of the k-th logits of the `top` instances that have the largest.
 
-    With top=1 the second term is instance-level multiple-instance learning by the maximum, and with c=0.5 the loss is
-    that of DSMIL: Li et al. 2021, arXiv:2011.08939. Smaller sets take all their instances. With `negative`, each
-    instance of a set with this label has it as well, and learns it by cross-entropy instead. Outputs [B, K], targets of
-    `loss` (labels or rows), and `instance_logits`, SetBatch of [N, K] -> []. Raises ValueError for a weight outside of
-    0..1, top below 1, and a negative class with targets that are no labels.
+    With top=1 the second term is instance-level multiple-instance learning by the maximum. With c=0.5 as well, and y
+    the second stream alone, the loss is that of DSMIL: Li et al. 2021, arXiv:2011.08939, authors' code. Smaller sets
+    take all their instances. With `negative`, the second term is plain cross-entropy, without the options of `loss`: of
+    a set with this label, the mean over its instances, which all have the label; of another set, that of t. Outputs
+    [B, K], targets of `loss` (labels or rows), and `instance_logits`, SetBatch of [N, K] -> []. Raises ValueError for a
+    weight outside of 0..1, top below 1, and a negative class with targets that are no labels.
     """
 
     def __init__(

@@ -13,11 +13,11 @@ from set_module.set_sequential import SetModule
 
 
 class LatentPool(SetModule):
-    """Z <- MAB(Z, X), then `depth` times Z <- MAB(Z, Z), all of it `rounds` times; z = mean_j Z_j, Z first k learned.
+    """Z <- MAB(Z, X), then `depth` times Z <- MAB(Z, Z), all of it `rounds` times; z = mean_j LN(Z_j).
 
-    The latent attention of the Perceiver, Jaegle et al. 2021, arXiv:2103.03206, section 3, with a mean over the latents
-    as there, in time linear in the size of a set. Rounds after the first share their weights, as in the paper. MAB has
-    its norm in front. SetBatch of [N, D] -> [B, D]. Raises ValueError for latents or rounds below 1, depth below 0.
+    Z begins as k learned vectors, the latents. Perceiver, Jaegle et al. 2021, arXiv:2103.03206, section 3, in time
+    linear in the size of a set. Rounds after the first share their weights, as in the paper. MAB has its norm in front.
+    SetBatch of [N, D] -> [B, D]. Raises ValueError for latents or rounds below 1, depth below 0.
     """
 
     def __init__(

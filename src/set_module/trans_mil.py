@@ -22,7 +22,8 @@ class TransMIL(BagClassifier):
     """y = W LN(t_2), T_2 = T_1 + Attention(LN T_1), T_1 = PPEG(T_0 + Attention(LN T_0)), T_0 = [token, {h_i}].
 
     Shao et al. 2021, "TransMIL: Transformer based Correlated Multiple Instance Learning", arXiv:2106.00908, algorithm
-    2. Attention is exact, or through landmarks: nystrom_attention. Of the last block only the row t_2 of the token is
+    2. Attention is exact, or through landmarks: nystrom_attention; unlike in the authors' code, it has neither dropout
+    nor a convolution of the values. Of the last block only the row t_2 of the token is
     computed. SetBatch of [N, D] -> [B, K]; `outputs` knows `weights` [N, H], the (exact) attention of the token in the
     last block, which sums with that to itself to 1. torch.export traces exact attention without PPEG only. Raises
     ValueError for heads that do not divide the width, another ppeg, and a step or landmarks below 1.
