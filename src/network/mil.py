@@ -34,9 +34,9 @@ class MIL(PatchNetwork):
         found = self.classifier.outputs(features, self.returns)
         return {name: found[name] for name in ("output", *self.returns)}
 
-    def encode(self, patches: SetBatch, corners: SetBatch | None = None) -> SetBatch:
+    def _relate(self, embedded: SetBatch, corners: SetBatch | None) -> SetBatch:
         """Return the features [N, D], with the corners [N, 2] behind them for a classifier that takes them."""
-        features = super().encode(patches, corners)
+        features = super()._relate(embedded, corners)
         if not self.classifier.takes_corners:
             return features
         if corners is None:

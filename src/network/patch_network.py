@@ -146,11 +146,11 @@ class PatchNetwork(CuttingNetwork, ABC):
         cutout.count = max(numbers)
         index_B = torch.arange(len(images_BCHW)) if index_B is None else index_B
         corners = cutout.positions(images_BCHW, index_B.to(images_BCHW.device))
-        embedded, encoder = self._embed_each(cutout.cut(images_BCHW, corners), corners), self.encoder
-        features = {n: embedded.prefix(n) if n < embedded.max_len else embedded for n in numbers}
-        if isinstance(corners, SampledPlaces):
-            features = {n: corners.weighed(each) for n, each in features.items()}
-        return {n: self.read(each if encoder is None else encoder(each)) for n, each in features.items()}
+        embedded = self._embed_each(cutout.cut(images_BCHW, corners), corners)
+        first = {
+            n: (embedded.prefix(n), corners.prefix(n)) if n < embedded.max_len else (embedded, corners) for n in numbers
+        }
+        return {n: self.read(self._relate(*each)) for n, each in first.items()}
 
     def cut(
         self, inputs: Tensor | LazyImages | SetBatch, index_B: Tensor | None = None
@@ -167,10 +167,13 @@ class PatchNetwork(CuttingNetwork, ABC):
 
     def encode(self, patches: SetBatch, corners: SetBatch | None = None) -> SetBatch:
         """Return the features [N, D] of the patches; corners are needed only with a position."""
-        features = self._embed_each(patches, corners)
+        return self._relate(self._embed_each(patches, corners), corners)
+
+    def _relate(self, embedded: SetBatch, corners: SetBatch | None) -> SetBatch:
+        """Return what `read` takes, [N, D]: the embedded elements, weighed if they were sampled, after the encoder."""
         if isinstance(corners, SampledPlaces):
-            features = corners.weighed(features)
-        return features if self.encoder is None else self.encoder(features)
+            embedded = corners.weighed(embedded)
+        return embedded if self.encoder is None else self.encoder(embedded)
 
     def _embed_each(self, patches: SetBatch, corners: SetBatch | None) -> SetBatch:
         """Return the features [N, D] before the encoder, each a function of one patch."""
@@ -248,7 +251,7 @@ class PatchNetwork(CuttingNetwork, ABC):
             embedded = self._embed_each(patches, corners)
         with torch.enable_grad():
             features = embedded.map(lambda values_ND: values_ND.detach().requires_grad_())
-            logits_BK = self.read(features if self.encoder is None else self.encoder(features))
+            logits_BK = self.read(self._relate(features, corners))
             (gradient_ND,) = torch.autograd.grad(logits_BK.gather(1, labels_B[:, None]).sum(), features.values)
         return embedded.map(lambda values_ND: (values_ND * gradient_ND).float().sum(1, keepdim=True))
 

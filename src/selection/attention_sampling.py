@@ -86,6 +86,9 @@ class SampledPlaces(PlacedCorners):
         sampled.log_attention, sampled.mass, sampled.unbiased = log_attention_BM, mass_BM, unbiased
         return sampled
 
+    def prefix(self, n: int) -> "SampledPlaces":
+        return SampledPlaces.of_draws(super().prefix(n), self.log_attention, self.mass, self.unbiased)
+
     def weighed(self, features: SetBatch) -> SetBatch:
         """Return elements whose mean is the estimate, of the features [N, D] of these patches or of the first ones."""
         features_BSD, mask_BS = features.pad()

@@ -70,3 +70,11 @@ def test_places_in_a_large_image_are_exact_in_half_precision(autocast):
         features = network.encode(patches, corners)
         assert network.read(features).isfinite().all()
     assert torch.equal(features.values[:, -2:].long(), corners.values)
+
+
+def test_the_logits_of_the_first_patches_use_their_places_too():
+    network = build(partial(TransMIL, width=None, heads=2, ppeg="places"))
+    found = network.logits_at(IMAGES, None, [2, 6])
+    patches, corners = network.cut(IMAGES)
+    torch.testing.assert_close(found[6], network(IMAGES))
+    torch.testing.assert_close(found[2], network.read(network.encode(patches.prefix(2), corners.prefix(2))))
