@@ -13,6 +13,10 @@ from set_module.set_batch import SetBatch
 from set_module.set_sequential import SetModule
 
 
+class MissingOutputError(ValueError):
+    """Error of a loss that reads what the network has not returned."""
+
+
 class BagClassifier(SetModule):
     """Base class of modules from a SetBatch of [N, D] to logits [B, K], built with `in_features` and `num_outputs`.
 
@@ -49,8 +53,11 @@ def split_places(sets: SetBatch, dtype: torch.dtype) -> tuple[SetBatch, SetBatch
 
 
 def known_output(others: Mapping[str, Any], name: str) -> SetBatch:
-    """Return what a network has returned besides its output. Raises ValueError with the remedy if it has not."""
+    """Return what a network has returned besides its output. Raises MissingOutputError if it has not."""
     if name not in others:
-        raise ValueError(f"this loss reads {name}, which the network does not return: +model.network.returns=[{name}]")
+        raise MissingOutputError(
+            f"this loss reads {name}, which the network does not return: choose the model that the loss is for (its "
+            f"YAML in config/loss names it), or add +model.network.returns=[{name}] for a network that knows it"
+        )
     found: SetBatch = others[name]
     return found

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection, SumMetric
 
 from process.errors import UserError
+from set_module.bag_classifier import MissingOutputError
 from set_module.reduce import accumulable
 
 SHOWN = 4  # numbers of one prediction in a terminal
@@ -82,9 +83,15 @@ class Task(nn.Module):
             loss.register_buffer(name, buffers[name], persistent=False)  # type: ignore[attr-defined]
 
     def batch_loss(self, outputs_BK: Tensor, targets: Any, inputs: Any, others: Mapping[str, Any]) -> Tensor:
-        """Return the loss of a batch; `others` is what else the network has returned, by name."""
+        """Return the loss of a batch; `others` is what else the network has returned, by name.
+
+        Raises UserError if the loss reads what the network has not returned.
+        """
         more = {name: value for name, value in (("inputs", inputs), ("others", others)) if name in self.asked_for}
-        return self.loss(outputs_BK, targets, **more)
+        try:
+            return self.loss(outputs_BK, targets, **more)
+        except MissingOutputError as error:
+            raise UserError(str(error)) from error
 
     def loss_count(self, targets: Any) -> Tensor | int:
         """Return the number by which the loss of a batch is a mean: by default, its items."""

@@ -13,6 +13,7 @@ from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
 from process.errors import UserError
 from set_module.attention_pool import AttentionPool
+from set_module.instance_loss import InstanceLoss
 from set_module.set_batch import SetBatch
 from task.classification import Classification
 from task.loss import Loss
@@ -48,6 +49,12 @@ def test_the_loss_of_any_task_may_read_what_the_network_returns():
     others = {"weights": SetBatch(torch.tensor([[1.0], [2.0]]), [2])}
     assert task.batch_loss(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), None, others) == 5
     assert not Classification(2, nn.CrossEntropyLoss(), {}).reads_others
+
+
+def test_a_network_that_does_not_return_what_the_loss_reads_is_refused_in_one_line():
+    task = Classification(2, InstanceLoss(nn.CrossEntropyLoss()), {})
+    with pytest.raises(UserError, match=r"^this loss reads instance_logits, which the network does not return: choose"):
+        task.batch_loss(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), None, {})
 
 
 def test_the_test_of_a_network_that_draws_patches_gives_the_loss_what_it_reads():
