@@ -40,10 +40,7 @@ class MIL(PatchNetwork):
         if not self.classifier.takes_corners:
             return features
         if corners is None:
-            raise ValueError(
-                "this classifier uses the places of elements, and the data have none: choose "
-                "model.network.classifier.ppeg=none of model=transmil, or another model"
-            )
+            raise ValueError("this classifier uses the places of elements: give it the corners too")
         return with_places(features, corners)
 
     def read(self, features: SetBatch) -> Tensor:

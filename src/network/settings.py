@@ -70,6 +70,11 @@ def _check_elements(config: DictConfig, vectors: bool) -> None:
         raise UserError(
             "the data are sets already, whose elements have no places: choose model=patch_set model/position=none"
         )
+    if selection(config)[0] is None and OmegaConf.select(network, "classifier.ppeg") == "places":
+        raise UserError(
+            "model.network.classifier.ppeg=places: the data are sets already, whose elements have no places: choose "
+            "model.network.classifier.ppeg=none or order"
+        )
 
 
 def _check_patches(config: DictConfig) -> None:

@@ -25,6 +25,7 @@ def test_networks_of_sets_take_vectors(model):
     [
         (["model/embed=cnn"], "model/embed=cnn takes patches of images, and the elements are vectors: choose"),
         (["model/position=learned"], "elements have no places: choose model=patch_set model/position=none"),
+        (["model=transmil", "model.network.classifier.ppeg=places"], "choose model.network.classifier.ppeg=none or"),
         (["model.network.features=null"], "the elements of this data set are vectors: model.network.features=${data"),
         (["data.features=null"], "the elements of this data set are images, not vectors: model.network.features=null"),
     ],
