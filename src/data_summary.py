@@ -35,7 +35,8 @@ def main(config: DictConfig) -> None:
     data.prepare_data()
     data.setup("fit")
     console = open_console(config.verbosity)
-    console.print(class_table(data, config.verbosity))
+    for task in class_tasks(data):
+        console.print(class_table(data, config.verbosity, task))
     items = "images" if data.features is None else "sets"
     batches = track(data.ordered_dataloader("train"), f"training {items}", console=console, transient=True)
     mean, std = cli.build(config.statistics)(batches)
@@ -69,19 +70,32 @@ def new_data_set(config: DictConfig, data: "DataModule") -> list[str]:
     return ["# config/data/NAME.yaml", built_on, *values] if own else []
 
 
-def class_table(data: "DataModule", verbosity: int) -> "Table":
+def class_tasks(data: "DataModule") -> list[str | None]:
+    """Return the tasks whose targets are classes, labels [M] or rows [M, K] of 0 and 1; [None] for unnamed targets."""
+    targets = data.targets("train")
+    if not isinstance(targets, dict) or data.num_classes is None:
+        return [None]
+    labels = [name for name, each in targets.items() if each.ndim == 1 and not each.is_floating_point()]
+    rows = [name for name, each in targets.items() if each.shape[1:] == (data.num_classes,)]
+    return [name for name in targets if name in labels + rows]
+
+
+def class_table(data: "DataModule", verbosity: int, task: str | None = None) -> "Table":
     """Return the number of items of each class in each part, and of all items; only of all for data without classes.
 
     Of many classes it shows those with the fewest training items, and the least and most items of an other class.
+    Data with the targets of several tasks have a table for each `task`.
     """
     from rich.table import Table
 
     parts, summary = ("train", "valid", "test"), data.summary()
-    table = Table("class" if data.num_classes else "", show_footer=True)
+    table = Table(task or ("class" if data.num_classes else ""), show_footer=True)
     table.columns[0].footer = "all"
     for part in parts:
         table.add_column(part, f"{summary[part]:,}", justify="right")
-    classes = list(zip(data.class_names, *map(data.class_counts, parts), strict=True)) if data.num_classes else []
+    classes = []
+    if data.num_classes:
+        classes = list(zip(data.class_names, *(data.class_counts(part, task) for part in parts), strict=True))
     shown = few_classes(classes, lambda row: row[1], verbosity)
     for name, *counts in shown:
         table.add_row(name, *(f"{count:,}" for count in counts))

@@ -8,6 +8,7 @@ import yaml
 from configs import CONFIG, composed
 from PIL import Image
 from small_tasks import ARGUMENTS, Points
+from tiny_mnist import write_mnist
 
 SETTINGS = {
     "features": 2,
@@ -144,3 +145,17 @@ def test_measures_the_features_of_vectors_of_data_without_classes(command, capsy
     np.testing.assert_allclose(given["std"], values_NF.std(0), rtol=5e-4)
     assert words == f"'data.mean={given['mean']}' 'data.std={given['std']}'".replace(", ", ",")
     assert re.search(r"all\W+160\W+40\W+40\W", printed)
+
+
+def test_data_with_several_tasks_have_a_table_for_each(command, capsys, tmp_path):
+    write_mnist(tmp_path, train=250, test=30)
+    sizes = ("data.train_images=20", "data.valid_images=2", "data.test_images=3", "data.image_size=[150,150]")
+    options = ("data=megapixel_mnist", f"data.root={tmp_path}", "task=[majority,multi]", "data.valid=80", *sizes)
+    assert command("data_summary", *options) == 0
+    tables = capsys.readouterr().out.split("majority")[1].split("multi")
+    row = r"(?m)^[^\w\n]*\d[^\w\n]+(\d+)[^\w\n]+(\d+)[^\w\n]+(\d+)[^\w\n]*$"
+    of_label, of_digits = (
+        [sum(map(int, each)) for each in zip(*re.findall(row, table), strict=True)] for table in tables
+    )
+    assert of_label == [20, 2, 3], "one label for each image"
+    assert all(2 * n <= count <= 3 * n for n, count in zip((20, 2, 3), of_digits, strict=True)), "two or three digits"

@@ -169,9 +169,13 @@ class DataModule(LightningDataModule, ABC):
         """
         return []
 
-    def class_counts(self, part: str) -> list[int]:
-        """Return the number of items of each class in a part; of a multi-hot target, the items that have the label."""
+    def class_counts(self, part: str, task: str | None = None) -> list[int]:
+        """Return the number of items of each class in a part; of a multi-hot target, the items that have the label.
+
+        Of the targets of several tasks, `task` names which are counted.
+        """
         targets = self.targets(part)
+        targets = targets[task] if isinstance(targets, dict) and task is not None else targets
         assert isinstance(targets, Tensor)
         assert self.num_classes is not None
         return (targets.bincount(minlength=self.num_classes) if targets.ndim == 1 else targets.sum(0).long()).tolist()
