@@ -187,7 +187,15 @@ def own_mode(network: Any) -> str:
 
 
 def interfaces(network: Any, element: Sequence[int], patches: str | None) -> list[Interface]:
-    """Return all interfaces that fit the network, for elements or images of the shape (F,) or (C, H, W)."""
+    """Return all interfaces that fit the network, for elements or images of the shape (F,) or (C, H, W).
+
+    Raises a UserError for a network that weighs patches by an attention map of their image: no interface has both.
+    """
+    if getattr(getattr(network, "cutout", None), "mode", None) == "attention_sampling":
+        raise UserError(
+            "model/selection=attention_sampling weighs the patches by an attention map of the image, which no file "
+            "holds: use src/predict.py, or train with model/selection=topk, whose model_patches.* is exact"
+        )
     if len(element) == 1:
         return [Vectors(network)]
     if isinstance(element, LazyShape):

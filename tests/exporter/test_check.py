@@ -22,6 +22,7 @@ from network.mil import MIL
 from network.mlp_embed import MLPEmbed
 from network.patch_set import PatchSet
 from process.errors import UserError
+from selection.attention_sampling import AttentionSampling
 from selection.fixed import FixedPlaces
 from selection.glimpse import Glimpses
 from selection.grid import Grid
@@ -216,3 +217,15 @@ def test_a_choice_that_no_file_can_hold_is_refused():
     with pytest.raises(UserError, match="no file can hold how model/selection=another chooses its places: patches="):
         Images(network, [8, 8], None)
     assert Images(network, [8, 8], "grid").module.num_patches == 9
+
+
+@pytest.mark.parametrize(("patches", "lazy"), [(None, False), ("even", False), (None, True)])
+def test_patches_weighed_by_an_attention_map_are_refused_with_what_works(tmp_path, patches, lazy):
+    count = {"patch_size": 4, "patch_num_min": 2, "patch_num_max": 2, "seed": 0}
+    pool = partial(ReducePool, reductions=["mean"])
+    network = PatchSet(**FACTS, **count, embed=partial(MLPEmbed, widths=[8]), pool=pool, selection=AttentionSampling)
+    with pytest.raises(
+        UserError, match=r"^model/selection=attention_sampling weighs .* train with model/selection=topk"
+    ):
+        Exporter(1, [8, 8], patches, {"pt2": PT2()}, lazy=lazy).export(network, TASK, tmp_path, {}, None)
+    assert not list(tmp_path.iterdir())
