@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from selection.chosen_places import ChosenPlaces, gumbel, straight_through
+from selection.chosen_places import ChosenPlaces, straight_through
 from selection.learned_places import LearnedPlaces, feature_layers
 from set_module.lazy_images import LazyImages
 from set_module.set_batch import SetBatch
@@ -74,10 +74,8 @@ class FixedPlaces(LearnedPlaces):
         sets = SetBatch.trusted(number_N, lengths_B, set_N, max_len)
         if not self.explores:
             return sets.map(lambda number_N: self.order()[:largest].index_select(0, number_N))
-        index_N, place_P = index_B.index_select(0, set_N), torch.arange(self.logits_KP.shape[1], device=index_B.device)
-        draw_NP = 1 + number_N[:, None] * len(place_P) + place_P
         scores_NP = self.scale * self.logits_KP.float().index_select(0, number_N)
-        scores_NP = scores_NP + gumbel(self.seed, self.present_epoch, index_N[:, None], draw_NP)
+        scores_NP = scores_NP + self.noise(index_B.index_select(0, set_N), number_N[:, None])
         choice_NP = straight_through(scores_NP, self.present_temperature)
         return ChosenPlaces.of(choice_NP, sets, images_BCHW, self.size)
 

@@ -162,8 +162,11 @@ class LearnedPlaces(PatchCutout):
             before_BD, features_BD = features_BD, self.features(pixels_BCHW, mask_B1HW)
             yield Look(scores_BP, choice_BP, mask_B1HW, features_BD, before_BD)
 
-    def noise(self, index_B: Tensor, number: int) -> Tensor:
-        """Return Gumbel noise [B, P] for patch `number`, a function of (seed, epoch, image index, number, place)."""
+    def noise(self, index_B: Tensor, number: int | Tensor) -> Tensor:
+        """Return Gumbel noise [B, P] for patch `number`, a function of (seed, epoch, image index, number, place).
+
+        It may be another of each image, [B, 1].
+        """
         place_P = torch.arange(self.num_places, device=index_B.device)
         return gumbel(self.seed, self.present_epoch, index_B[:, None], 1 + number * self.num_places + place_P)
 
