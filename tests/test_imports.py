@@ -33,6 +33,7 @@ ALLOWED = {  # part -> the parts of this project that it may import; adapter is 
     "ask": {"ask", "command", "run", "process", "settings"},
     "scaffold": {"scaffold", "process"},
     "prediction": {"prediction", "set_module", "process"},
+    "embedding": {"embedding", "process"},
     "exporter": {"exporter", "network", "set_module", "process"},
     "explore": {"explore", "command", "run", "process", "table", "set_module", "figure"},
 }

@@ -9,7 +9,7 @@ from typing import Any
 import settings as table
 from command import arguments
 
-OF_A_RUN = ("evaluate", "export", "predict", "visualize")  # commands that open one
+OF_A_RUN = ("embed", "evaluate", "export", "predict", "visualize")  # commands that open one
 HYDRAS = ("--cfg", "--help", "--hydra-help", "--multirun")
 
 

@@ -55,11 +55,13 @@ class LevelsError(ValueError):
 def decode(
     data: bytes,
     channels: int,
-    image_size: tuple[int, int],
+    image_size: tuple[int, ...] | None,
     white: float | None = None,
     max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Tensor:
     """Decode to grey (channels=1) or RGB (3), stretched to image_size with antialiased bilinear interpolation.
+
+    With image_size=None, the image keeps its size.
 
     The first frame is read and turned upright by its EXIF orientation. Palettes and colour spaces are converted,
     transparent pixels become white. Grey levels of more than 8 bits become round(255 * level / white). `white` is
@@ -83,7 +85,7 @@ def decode(
         image = _upright(data, "L" if channels == 1 else "RGB", white)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooManyPixelsError(int(re.findall(r"\d+", str(error))[0])) from error
-    height, width = image_size
+    height, width = image_size or image.size[::-1]
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     if channels == 3 and image.mode == "L":  # only now: before, it would take four times the memory

@@ -40,14 +40,14 @@ class UnreadableImageError(UserError):
 
 
 class FileSource:
-    """Source of image files [N, C, H, W] that are decoded at each access."""
+    """Source of image files [N, C, H, W] that are decoded at each access; of a shape (C,), images keep their size."""
 
     def __init__(
         self,
         root: Path,
         classes: dict[str, list[str]],
         labels: list[int],
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         white: float | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
         limit_setting: str = "data.max_megapixels",
@@ -70,7 +70,7 @@ class FileSource:
         """Decode one image. Raises UnreadableImageError."""
         name = self.names[i]
         try:
-            return decode(self._read(name), self.shape[0], self.shape[1:], self.white, self.max_megapixels)
+            return decode(self._read(name), self.shape[0], self.shape[1:] or None, self.white, self.max_megapixels)
         except TooManyPixelsError as error:
             raise self._too_large(name, f"{error.pixels:,} pixels", error.pixels) from error
         except UnreadableImageError:
@@ -95,6 +95,10 @@ class FileSource:
         """Raise UnreadableImageError for a file larger than the largest image would be without compression."""
         if size > SLACK + BYTES_PER_PIXEL * self.max_megapixels * 1e6:
             raise self._too_large(name, f"{size:,} bytes", (size - SLACK) / BYTES_PER_PIXEL)
+
+    def read(self, i: int) -> bytes:
+        """Return the content of a file."""
+        return self._read(self.names[i])
 
     def _read(self, name: str) -> bytes:
         if not self._zipped:

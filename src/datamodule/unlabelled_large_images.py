@@ -42,7 +42,7 @@ class UnlabelledLargeImages(Dataset[Batch]):
         tissue: float | None = None,
         tissue_threshold: float = 0.07,
     ) -> None:
-        paths = _found(input)
+        paths = find(input)
         self.reader = FileReader(paths, channels, level, magnification, tissue, tissue_threshold)
         self.names, self.others, self.batch_size = [printable(path) for path in paths], list[str](), batch_size
         self.unreadable = {i: printable(f"{paths[i]}: {problem}") for i, problem in self.reader.problems.items()}
@@ -67,7 +67,7 @@ class UnlabelledLargeImages(Dataset[Batch]):
         return DataLoader(self, self.batch_size, **settings)  # what it loads are names
 
 
-def _found(pattern: str) -> list[Path]:
+def find(pattern: str) -> list[Path]:
     """Return the images that a pattern names, sorted."""
     path = path_from_setting("input", pattern, KINDS)
     if is_image(path):

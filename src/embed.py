@@ -1,0 +1,80 @@
+"""Embed the patches of images once, and write them as bags of features: `python src/embed.py --help`."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from command import cli
+from command.job import job
+from command.trained_run import TrainedRun, open_run
+from process.console import print_summary
+from process.errors import UserError
+from process.files import path_from_setting, refuse_unwritable
+from settings import check
+
+log = logging.getLogger(__name__)
+OUTPUT = "name a folder, such as output=bags"
+NEEDED = {
+    "run": "which network? run=FOLDER",
+    "input": "which images? input=PATH: an image, a folder, a .zip, or a pattern such as 'photos/*.png'",
+    "output": f"where to? {OUTPUT}",
+}
+MADE_BY = ("patches", "stride", "patch_num", "dtype")  # settings on which the features depend
+
+
+@hydra.main(version_base="1.3", config_path="../config", config_name="embed")
+@job
+def main(config: DictConfig) -> None:
+    check(config)
+    for name, question in NEEDED.items():
+        if not OmegaConf.select(config, name):  # an empty path, of an unset shell variable, is the current directory
+            raise UserError(question)
+    output = path_from_setting("output", config.output, OUTPUT).absolute()
+    if output.exists() and not output.is_dir():
+        raise UserError(f"output={output}: {OUTPUT}")
+    refuse_unwritable(next(each for each in (output, *output.parents) if each.exists()), OUTPUT)
+    images = cli.build(config.images)(config.input)  # not in YAML, where ${x} in a path is a setting
+    run, embed, origin = opened(config)
+    cutout = cli.build(config.cutout, count=config.patch_num if config.patches == "random" else None)
+    embedder = cli.build(config.embedder)(embed)
+    with cli.build(config.bags)(output, images) as bags:
+        bags.keep_facts({**facts(config, images.large), "weights": embedder.digest}, origin)
+        if missing := bags.missing(embedder.width):
+            patches = cli.build(config.large if images.large else config.files)(images, missing, cutout)
+            run.trainer([bags]).predict(embedder, patches.loader(), return_predictions=False)
+        for line in images.others:
+            log.warning(line)
+        if not bags.usable:
+            raise UserError(f"no image can be used: {'; '.join(bags.problems.values())}")
+        if bags.problems:
+            log.warning(f"left out, {len(bags.problems):,}: {'; '.join(bags.problems.values())}")
+        table = bags.write_table()
+    rows = {**bags.totals(), "features": embedder.width}
+    print_summary("Bags", {**rows, "output": output, **({"table": table} if table else {})}, config.verbosity)
+
+
+def opened(config: DictConfig) -> tuple[TrainedRun, Any, dict[str, str]]:
+    """Return what has a Trainer, the module that embeds patches, and where its weights came from."""
+    if OmegaConf.select(config, "data.features") is not None:
+        raise UserError(f"run={config.run}: this network takes vectors, which are embedded already")
+    run = open_run(Path(config.run), config, config.ckpt)
+    network = run.model("embed.py uses", "network").network
+    return run, network, {"run": str(run.folder), "checkpoint": run.checkpoint.name}
+
+
+def facts(config: DictConfig, large: bool) -> dict[str, Any]:
+    """Return the settings on which the features depend: bags in one folder are made alike."""
+    found = {name: config[name] for name in MADE_BY if name != "patch_num" or config.patches == "random"}
+    found["patch_size"] = config.cutout.size
+    found["seed"] = config.cutout.seed if config.patches == "random" else None
+    names = ("level", "magnification", "tissue", "tissue_threshold") if large else ("image_size", "white")
+    part = OmegaConf.to_container(config.large if large else config.files, resolve=True)
+    assert isinstance(part, dict)
+    return found | {name: part[name] for name in names}
+
+
+if __name__ == "__main__":
+    cli.start(main)
