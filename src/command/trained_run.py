@@ -104,9 +104,12 @@ def open_run(folder: Path, config: DictConfig, which: str) -> TrainedRun:
     """Open the run in `folder` with the checkpoint `which`: best, last or a path.
 
     Sets data.num_classes and data.features in `config` to the recorded numbers, which the config may read in the data.
+    The weights with which an embedding began are no longer read.
     """
     checkpoint = find_checkpoint(folder, which)
     keep_facts(folder, config)
+    if OmegaConf.select(config, "model.network.embed.weights") is not None:  # those of the checkpoint
+        config.model.network.embed.weights = None
     return TrainedRun(folder, config, checkpoint)
 
 

@@ -100,6 +100,8 @@ class PatchNetwork(CuttingNetwork, ABC):
                     self.cutout.score_by(self.attention_scores)
             places = [] if image_size is None else [side - patch_size + 1 for side in image_size]
             embedding = _embedding(embed, channels=channels, patch_size=patch_size)
+            if getattr(embedding, "takes_pixels", False):  # in 0..1, and normalises them itself
+                mean, std = [0.0], [1.0]
             normalize = Normalize(mean, std, channels)
         self.embed = SetSequential(normalize, embedding)
         self.num_features = embedding.out_features
