@@ -22,7 +22,7 @@ NEEDED = {
     "input": "which images? input=PATH: an image, a folder, a .zip, or a pattern such as 'photos/*.png'",
     "output": f"where to? {OUTPUT}",
 }
-MADE_BY = ("patches", "stride", "patch_num", "dtype")  # settings on which the features depend
+MADE_BY = ("cut", "stride", "patch_num", "dtype")  # settings on which the features depend
 
 
 @hydra.main(version_base="1.3", config_path="../config", config_name="embed")
@@ -38,7 +38,7 @@ def main(config: DictConfig) -> None:
     refuse_unwritable(next(each for each in (output, *output.parents) if each.exists()), OUTPUT)
     images = cli.build(config.images)(config.input)  # not in YAML, where ${x} in a path is a setting
     run, embed, origin = opened(config)
-    cutout = cli.build(config.cutout, count=config.patch_num if config.patches == "random" else None)
+    cutout = cli.build(config.cutout, count=config.patch_num if config.cut == "random" else None)
     embedder = cli.build(config.embedder)(embed)
     with cli.build(config.bags)(output, images) as bags:
         bags.keep_facts({**facts(config, images.large), "weights": embedder.digest}, origin)
@@ -67,9 +67,9 @@ def opened(config: DictConfig) -> tuple[TrainedRun, Any, dict[str, str]]:
 
 def facts(config: DictConfig, large: bool) -> dict[str, Any]:
     """Return the settings on which the features depend: bags in one folder are made alike."""
-    found = {name: config[name] for name in MADE_BY if name != "patch_num" or config.patches == "random"}
+    found = {name: config[name] for name in MADE_BY if name != "patch_num" or config.cut == "random"}
     found["patch_size"] = config.cutout.size
-    found["seed"] = config.cutout.seed if config.patches == "random" else None
+    found["seed"] = config.cutout.seed if config.cut == "random" else None
     names = ("level", "magnification", "tissue", "tissue_threshold") if large else ("image_size", "white")
     part = OmegaConf.to_container(config.large if large else config.files, resolve=True)
     assert isinstance(part, dict)

@@ -159,12 +159,12 @@ def test_an_embedding_that_breaks_off_leaves_whole_bags_alone(run, command, tmp_
         (["run={run}", "input=photos", "output=photos/train/dark/0.png"], "name a folder, such as output=bags"),
         (["run={run}", "input=nowhere", "output=bags"], "input=nowhere: nothing is there"),
         (
-            ["run={run}", "input=photos", "output=bags", "patches=some"],
-            "patches=some: must be one of grid, all, random",
+            ["run={run}", "input=photos", "output=bags", "cut=some"],
+            "cut=some: must be one of grid, all, random",
         ),
-        (["run={run}", "input=photos", "output=bags", "patches=all", "stride=2"], "for mode='grid' alone"),
+        (["run={run}", "input=photos", "output=bags", "cut=all", "stride=2"], "for mode='grid' alone"),
         (["run={run}", "input=photos", "output=bags", "dtype=int8"], "dtype=int8: must be one of float16, float32"),
-        (["run={run}", "input=photos", "output=bags", "patches=random"], "patch_num=64 exceeds the 16 places"),
+        (["run={run}", "input=photos", "output=bags", "cut=random"], "patch_num=64 exceeds the 16 places"),
     ],
 )
 def test_what_cannot_be_embedded_is_one_line_and_exit_code_1(run, command, tmp_path, capsys, words, message):

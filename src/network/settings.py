@@ -17,7 +17,10 @@ LEARNED = ("fixed", "glimpse", "reinforce")  # selections
 OF_FEATURES = ("ips", "attention_sampling", "topk")  # selections that learn from features of patches
 WITH_SCORES = "set_module.attention_pool.AttentionPool"
 MEAN = "set_module.reduce_pool.ReducePool"
-OF_PATCHES_ALONE = ("network.cnn_embed.CNNEmbed",)  # embeddings that take no vectors
+OF_PATCHES_ALONE = {  # embeddings that take no vectors
+    "network.cnn_embed.CNNEmbed": "cnn",
+    "network.torchvision_embed.TorchvisionEmbed": "torchvision",
+}
 
 
 def check(config: DictConfig) -> None:
@@ -64,8 +67,11 @@ def _check_elements(config: DictConfig, vectors: bool) -> None:
         given = "model.network.features=${data.features}" if vectors else "model.network.features=null"
         kind = "vectors" if vectors else "images, not vectors"
         raise UserError(f"the elements of this data set are {kind}: {given}")
-    if vectors and OmegaConf.select(config, "model.network.embed._target_") in OF_PATCHES_ALONE:
-        raise UserError("model/embed=cnn takes patches of images, and the elements are vectors: choose model/embed=mlp")
+    embed = OF_PATCHES_ALONE.get(OmegaConf.select(config, "model.network.embed._target_"))
+    if vectors and embed is not None:
+        raise UserError(
+            f"model/embed={embed} takes patches of images, and the elements are vectors: choose model/embed=mlp"
+        )
     if selection(config)[0] is None and network.get("position") is not None:
         raise UserError(
             "the data are sets already, whose elements have no places: choose model=patch_set model/position=none"

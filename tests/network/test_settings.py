@@ -24,6 +24,7 @@ def test_networks_of_sets_take_vectors(model):
     ("overrides", "message"),
     [
         (["model/embed=cnn"], "model/embed=cnn takes patches of images, and the elements are vectors: choose"),
+        (["model/embed=torchvision"], "model/embed=torchvision takes patches of images, and the elements are vectors:"),
         (["model/position=learned"], "elements have no places: choose model=patch_set model/position=none"),
         (["model=transmil", "model.network.classifier.ppeg=places"], "choose model.network.classifier.ppeg=none or"),
         (["model.network.features=null"], "the elements of this data set are vectors: model.network.features=${data"),
