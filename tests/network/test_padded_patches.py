@@ -28,6 +28,7 @@ CHOICES = [
     *options("model/position"),
 ]
 every_choice = pytest.mark.parametrize("choice", CHOICES)
+REFUSED = ("model=dtfd_mil",)  # by export.py: torch.export cannot trace it
 
 
 def build(choice: str) -> PaddedPatches:
@@ -52,7 +53,7 @@ def test_no_network_of_sets_is_left_out():
 
 
 @pytest.mark.long
-@every_choice
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if choice not in REFUSED])
 def test_onnx_equals_eager_on_a_second_all_negative_batch_of_another_size(choice, tmp_path):
     import onnxruntime
 
