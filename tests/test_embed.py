@@ -72,7 +72,7 @@ def test_bags_are_the_run_s_features_of_each_patch_and_its_place(run, command, t
 def test_places_are_those_of_the_cutout_and_the_same_in_each_call(run, command, tmp_path):
     image_11HW = draw(tmp_path / "one.png", 1)
     for mode, count in (("all", None), ("random", 6)):
-        words = (f"patches={mode}", "patch_num=6", f"output={mode}", "patches_per_batch=4", "files.image_size=null")
+        words = (f"cut={mode}", "patch_num=6", f"output={mode}", "patches_per_batch=4", "files.image_size=null")
         assert command("embed", f"run={run}", "input=one.png", *words, "verbosity=0") == 0
         cutout = PatchCutout(5, count, seed=0, mode=mode, replace=False).eval()
         corners = cutout.positions(image_11HW, torch.zeros(1, dtype=torch.int64))

@@ -84,7 +84,7 @@ def test_refuses_bags_and_other_modes():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [model for model in MODELS if model != "dtfd_mil"])  # which export.py refuses
 def test_traced_with_any_batch(model):
     size = [32, 32] if model.startswith("vgg") else [28, 28]
     network = build(f"model={model}", "data=MNIST", f"data.image_size={size}", "hparams.pool=[mean]")

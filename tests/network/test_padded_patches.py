@@ -28,7 +28,9 @@ CHOICES = [
     *options("model/position"),
 ]
 every_choice = pytest.mark.parametrize("choice", CHOICES)
-REFUSED = ("model=dtfd_mil",)  # by export.py: torch.export cannot trace it
+traceable_choice = pytest.mark.parametrize(  # export.py refuses dtfd_mil
+    "choice", [choice for choice in CHOICES if choice != "model=dtfd_mil"]
+)
 
 
 def build(choice: str) -> PaddedPatches:
@@ -53,7 +55,7 @@ def test_no_network_of_sets_is_left_out():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("choice", [choice for choice in CHOICES if choice not in REFUSED])
+@traceable_choice
 def test_onnx_equals_eager_on_a_second_all_negative_batch_of_another_size(choice, tmp_path):
     import onnxruntime
 
@@ -78,7 +80,7 @@ def test_onnx_equals_eager_on_a_second_all_negative_batch_of_another_size(choice
 
 
 @pytest.mark.long
-@every_choice
+@traceable_choice
 def test_compiles_whole_with_one_recompilation_over_eight_shapes(choice):
     network = build(choice).network
     counter = CompileCounterWithBackend("aot_eager")
