@@ -22,8 +22,14 @@ def set_softmax(scores: SetBatch) -> Tensor:
     scores_NH = accumulable(scores.values)
     if scores.is_regular():
         return scores_NH.unflatten(0, (len(scores), -1)).softmax(1).flatten(0, 1).to(scores.values.dtype)
-    max_BH = set_max(scores.with_values(scores_NH.detach()))
-    return _Softmax.apply(scores_NH, scores.index, max_BH, scores.max_len).to(scores.values.dtype)
+    return _set_softmax(scores.with_values(scores_NH)).to(scores.values.dtype)
+
+
+def _set_softmax(scores: SetBatch) -> Tensor:
+    """Return the softmax of each set, whose bits do not depend on the other sets."""
+    max_BH = set_max(scores.with_values(scores.values.detach()))
+    found_NH: Tensor = _Softmax.apply(scores.values, scores.index, max_BH, scores.max_len)
+    return found_NH
 
 
 def set_softmax_sum(sets: SetBatch) -> Tensor:
@@ -32,7 +38,7 @@ def set_softmax_sum(sets: SetBatch) -> Tensor:
     Li et al. 2020, "DeeperGCN", arXiv:2006.07739, at temperature 1. SetBatch of [N, D] -> [B, D].
     """
     wide = sets.map(accumulable)
-    return set_sum(wide.map(lambda values_ND: values_ND * set_softmax(wide))).to(sets.values.dtype)
+    return set_sum(wide.map(lambda values_ND: values_ND * _set_softmax(wide))).to(sets.values.dtype)
 
 
 class _Softmax(torch.autograd.Function):
