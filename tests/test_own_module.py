@@ -125,7 +125,7 @@ def test_trains_on_the_defaults_and_is_watched_by_its_own_name(project, said):
 
 
 def test_callbacks_that_need_logits_are_left_out(said):
-    names = "confusion_matrix, labels, scatter, worst_images, evidence"
+    names = "confusion_matrix, labels, scatter, worst_images, evidence, order_of_looking"
     lacking = "test_logits, test_values or test_labels"
     assert said["whole"].count(f"callbacks: {names} are left out: MaskedPatches has no {lacking}") == 1
     assert said["whole"].count("left out") == 1
@@ -157,5 +157,5 @@ def test_a_plain_module_trains_without_what_needs_more(project, said):
     assert record(project / "plain")["status"] == "finished"
     assert record(project / "plain")["best_score"] == min(curve(project / "plain", "valid_size"))
     assert "callbacks.throughput is left out: Plain has no step_metrics" in said["plain"]
-    assert "evidence are left out: Plain has no test_logits, test_values or test_labels" in said["plain"]
+    assert "order_of_looking are left out: Plain has no test_logits, test_values or test_labels" in said["plain"]
     assert "no test: Plain has no test_step" in said["plain"]
