@@ -57,8 +57,13 @@ class IterativeSelection(ScoredPlaces):
         if self.score is None:
             raise ValueError("this network has no attention that could choose patches: choose model=attention_mil")
         candidates = self.candidates(images)
-        parts = self.parts(images, candidates, self.chunk)
-        scores_NH = torch.cat([self.score(self.cut(images, corners), corners) for corners in parts])
+        scores_NH, first = torch.empty(0), 0
+        for corners in self.parts(images, candidates, self.chunk):
+            scores_nH = self.score(self.cut(images, corners), corners)
+            if first == 0:  # a list of small parts would stand between large blocks of memory that could not be reused
+                scores_NH = scores_nH.new_empty(len(candidates.values), scores_nH.shape[1])
+            scores_NH[first : first + len(scores_nH)] = scores_nH
+            first += len(scores_nH)
         weights_BP = candidates.with_values(scores_NH).pad(-torch.inf)[0].log_softmax(1).logsumexp(2)
         if self.training and self.noise:
             draw_P = 1 + torch.arange(weights_BP.shape[1], device=weights_BP.device)
