@@ -12,6 +12,7 @@ import data_path
 import epoch
 import explore_clicks
 import feature_bags
+import image_sizes
 import large_images
 import loggers
 import mnist_fast
@@ -37,6 +38,7 @@ PARTS = {
     "explore_clicks": explore_clicks,
     "feature_bags": feature_bags,
     "large_images": large_images,
+    "image_sizes": image_sizes,
     "mnist_fast": mnist_fast,
     "sweep_jobs": sweep_jobs,
 }
