@@ -122,3 +122,19 @@ def test_images_of_40000_pixels_are_trained_on_and_predicted_within_2_gib(tmp_pa
     assert max(trained, predicted) < 2
     with (tmp_path / "found.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 2
+
+
+@pytest.mark.long
+@pytest.mark.processes
+def test_a_choice_among_all_patches_keeps_none_of_them(tmp_path):
+    for number in range(6):
+        part = "test" if number > 3 else "train"
+        path = tmp_path / "slides" / part / "ab"[number % 2] / f"{number}.tif"
+        write_sparse_tiff(path, 4_000, 256, 100 + 100 * (number % 2), filled=4)
+    words = ["data=large_images", "data.root=slides", "hparams.max_epochs=1", "hparams.batch_size=4", "loggers=none"]
+    train = [str(REPOSITORY / "src" / "train.py"), *words, "hparams.patch_num_max=10", "data.valid=0"]
+    drawn = peak_gib(tmp_path, *train, "hydra.run.dir=random")
+    ips = ["model=attention_mil", "model/selection=ips", "model.network.selection.chunk=32"]
+    chosen = peak_gib(tmp_path, *train, "hydra.run.dir=ips", *ips)
+    print(f"peak: random {drawn:.2f} GiB, ips {chosen:.2f} GiB")
+    assert chosen < drawn + 0.25  # all patches of a batch are 0.8 GB
