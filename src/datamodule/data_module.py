@@ -189,9 +189,14 @@ class DataModule(LightningDataModule, ABC):
 
     @cached_property
     def _split(self) -> dict[str, Tensor]:
-        train, valid, fold = self.source("train"), self.valid, self.fold
+        train = self.source("train")
         if train is None:
             raise UserError(f"{type(self).__name__}: load('train') returned None, no training items: check its paths")
+        return self.divided(train)
+
+    def divided(self, train: Source) -> dict[str, Tensor]:
+        """Return the sorted positions in the training source of the items for train and, if split off, for valid."""
+        valid, fold = self.valid, self.fold
         if self.source("valid") is not None:
             valid, fold = 0, None
         return dict(zip(("train", "valid"), self.divide(train, valid, fold), strict=True))

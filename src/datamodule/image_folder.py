@@ -5,6 +5,7 @@ import math
 import os
 import threading
 import zipfile
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -121,26 +122,48 @@ class FileSource:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_archives": {}}
 
-    def in_memory(self) -> MemorySource:
-        """Decode all images once, many of them in worker processes (threads would wait for Python's lock)."""
+    def decoded(self, position_R: Tensor) -> Tensor:
+        """Decode the images at these positions, many in worker processes (threads would wait for Python's lock)."""
         channels, height, width = self.shape
         size = max(1, min(512, CHUNK // (channels * height * width)))
-        workers = suggested_max_num_workers(1) if len(self) > FEW else 0
-        part = Part(self, torch.arange(len(self)))
-        images_NCHW = torch.empty(len(self), *self.shape, dtype=torch.uint8)
+        workers = suggested_max_num_workers(1) if len(position_R) > FEW else 0
+        part = Part(self, position_R)
+        images_RCHW = torch.empty(len(position_R), *self.shape, dtype=torch.uint8)
         method = start_method(workers)
         loader = DataLoader(
             part, size, num_workers=workers, collate_fn=identity_collate, multiprocessing_context=method
         )
-        for images_BCHW, _, index_B in loader:
-            images_NCHW[index_B[0] : index_B[-1] + 1] = images_BCHW
-        return MemorySource(images_NCHW, self.targets)
+        row = 0
+        for images_BCHW, _, _ in loader:
+            images_RCHW[row : row + len(images_BCHW)] = images_BCHW
+            row += len(images_BCHW)
+        return images_RCHW
+
+
+class LimitedSource(MemorySource):
+    """Source of N images of which only those at the positions [R] are in memory, images_RCHW; others raise IndexError.
+
+    `targets` are those of all N.
+    """
+
+    def __init__(self, images_RCHW: Tensor, position_R: Tensor, targets: Tensor) -> None:
+        self.images_NCHW, self.position_R = images_RCHW, position_R
+        self.labels_N = self.targets = targets
+        self.row_N = torch.full((len(targets),), -1, device=targets.device)
+        self.row_N[position_R] = torch.arange(len(position_R), device=targets.device)
+
+    def inputs(self, index_B: Tensor) -> Tensor:
+        return self.images_NCHW.index_select(0, self.row_N.index_select(0, index_B))
+
+    def to(self, device: torch.device) -> "LimitedSource":
+        return LimitedSource(self.images_NCHW.to(device), self.position_R.to(device), self.labels_N.to(device))
 
 
 class ImageFolder(ImageDataModule):
     """Images in root/train/<class>/, optionally valid/ and test/ likewise, converted to channels and image_size.
 
     A part of at most memory_limit_gib GiB as uint8 is decoded once, at setup; a larger one is decoded batch by batch.
+    Of the training images, those that limit_train leaves out are not decoded.
     `white` is the level that is white in images of more than 8 bits; None: 65535 in 16 bits, others are refused.
     An image of more than `max_megapixels` is refused.
     """
@@ -174,5 +197,19 @@ class ImageFolder(ImageDataModule):
         labels = [names.index(name) for name in classes]
         shape = (self.channels, *self.image_size)
         source = FileSource(self.root, classes, labels, shape, self.white, self.max_megapixels)
-        size = len(source) * math.prod(source.shape)
-        return source.in_memory() if size <= self.memory_limit_gib * GIB else source
+        position_R = self._used(part, source)
+        if not self._fits(len(position_R), shape):
+            return source
+        images_RCHW = source.decoded(position_R)
+        if len(position_R) == len(source):
+            return MemorySource(images_RCHW, source.targets)
+        return LimitedSource(images_RCHW, position_R, source.targets)
+
+    def _used(self, part: str, source: FileSource) -> Tensor:
+        """Return the sorted positions of the images that training, validation or test use."""
+        if part != "train" or self.limit_train is None:
+            return torch.arange(len(source))
+        return torch.cat(list(self.divided(source).values())).sort().values
+
+    def _fits(self, count: int, shape: Sequence[int]) -> bool:
+        return count * math.prod(shape) <= self.memory_limit_gib * GIB

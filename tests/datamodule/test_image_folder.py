@@ -2,6 +2,7 @@ import pickle
 import re
 import struct
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -250,3 +251,53 @@ def test_the_default_limit_is_said_in_yaml():
     assert data.max_megapixels == MAX_MEGAPIXELS
     assert OmegaConf.create({"files": files, "data": {}}).files.max_megapixels == MAX_MEGAPIXELS  # an older run
     assert OmegaConf.create({"files": files, "data": {"max_megapixels": 7}}).files.max_megapixels == 7
+
+
+@pytest.fixture
+def count(monkeypatch):
+    """Count how often each file is decoded."""
+    counts = Counter()
+    original = image_folder.FileSource.image
+
+    def image(self, i):
+        counts[self.names[i]] += 1
+        return original(self, i)
+
+    monkeypatch.setattr(image_folder.FileSource, "image", image)
+    return counts
+
+
+def test_limit_train_decodes_only_what_is_used(root, folder, count):
+    for settings in ({"valid": 5}, {"fold": 1, "num_folds": 3}):
+        count.clear()
+        limited, whole = folder(root, limit_train=2, **settings), folder(root, **settings)
+        batches = [next(iter(limited.train_dataloader())), next(iter(limited.val_dataloader()))]
+        assert sum(count.values()) == 2 + 5
+        for images, labels, index in batches:
+            assert torch.equal(images, whole.source("train").images_NCHW[index])
+            assert torch.equal(labels, whole.source("train").targets[index])
+        assert limited.summary()["split_hash"] == whole.summary()["split_hash"]
+        assert limited.summary()["train"] == 2
+
+
+def test_what_is_left_out_by_limit_train_cannot_be_read(root, folder):
+    source = folder(root, limit_train=2, valid=3).source("train")
+    absent = sorted(set(range(15)) - set(source.position_R.tolist()))
+    with pytest.raises(IndexError):
+        source.inputs(torch.tensor(absent[:1]))
+    moved = source.to(torch.device("cpu"))
+    assert torch.equal(moved.inputs(source.position_R), source.inputs(source.position_R))
+
+
+def test_limit_train_counts_for_the_limit_of_memory(root, folder):
+    gib = 5 * 3 * 3 * 4 / 2**30
+    assert isinstance(
+        folder(root, limit_train=2, valid=3, memory_limit_gib=gib).source("train").images_NCHW, torch.Tensor
+    )
+    assert not hasattr(folder(root, limit_train=3, valid=3, memory_limit_gib=gib).source("train"), "images_NCHW")
+
+
+def test_a_limit_that_is_too_large_is_refused_before_anything_is_decoded(root, folder, count):
+    with pytest.raises(UserError, match=r"data.limit_train=13: choose 1 to 12"):
+        folder(root, limit_train=13, valid=3).source("train")
+    assert not count
