@@ -221,6 +221,7 @@ TABLE = (
     Setting("data.warp", _number(0, 1), optional=True),
     Setting("data.flip", _SWITCH),
     Setting("data.memory_limit_gib", _number(0), optional=True),
+    Setting("data.cache", _SWITCH, optional=True, comparable=True),
     Setting("data.max_megapixels", _POSITIVE, optional=True, comparable=True),
     Setting("data.lazy", _SWITCH, optional=True, fixed=True),
     Setting("data.level", _integer(0), optional=True, fixed=True),

@@ -89,6 +89,14 @@ def own_key(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Keep decoded images out of the home of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATCH_SETS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_mlflow_store(tmp_path_factory):
     """Create one MLflow store for all runs that do not name another, since to create one takes seconds."""
     from logger.mlflow import Store

@@ -1,5 +1,6 @@
 """Your own images: one folder per class, on disk or in a .zip."""
 
+import hashlib
 import logging
 import math
 import os
@@ -15,8 +16,9 @@ from lightning_fabric.utilities.data import suggested_max_num_workers
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from datamodule import pixel_cache
 from datamodule.class_folders import entries_by_name, list_images
-from datamodule.decode import MAX_MEGAPIXELS, LevelsError, TooManyPixelsError, decode
+from datamodule.decode import MAX_MEGAPIXELS, LevelsError, TooManyPixelsError, decode, decoder_version
 from datamodule.image import ImageDataModule
 from datamodule.loader import MemorySource, Part, Source, identity_collate, start_method
 from process.errors import UserError
@@ -139,6 +141,27 @@ class FileSource:
             row += len(images_BCHW)
         return images_RCHW
 
+    def facts(self, position_R: Tensor) -> dict[str, Any] | None:
+        """Return all that decides the pixels of the images at these positions, without reading them.
+
+        None if a file is missing, or so new that it could change unnoticed.
+        """
+        names = [self.names[position] for position in position_R.tolist()]
+        try:
+            found = [self.root.stat()] if self._zipped else [os.stat(f"{self.root}/{name}") for name in names]  # noqa: PTH116
+        except OSError:
+            return None
+        # the time of the last change of a file's state cannot be set, so that a file with an old date is noticed, too
+        if not pixel_cache.is_settled([max(file.st_mtime, file.st_ctime) for file in found]):
+            return None
+        files = hashlib.sha256()
+        for name in names:
+            files.update(f"{name}\0".encode("utf-8", "surrogateescape"))
+        for file in found:
+            files.update(f"{file.st_size} {file.st_mtime_ns} {file.st_ctime_ns}\n".encode())
+        decoder = {"decoder": decoder_version(), "white": self.white, "max_megapixels": self.max_megapixels}
+        return {"root": str(self.root), "files": files.hexdigest(), "shape": self.shape, **decoder}
+
 
 class LimitedSource(MemorySource):
     """Source of N images of which only those at the positions [R] are in memory, images_RCHW; others raise IndexError.
@@ -163,7 +186,8 @@ class ImageFolder(ImageDataModule):
     """Images in root/train/<class>/, optionally valid/ and test/ likewise, converted to channels and image_size.
 
     A part of at most memory_limit_gib GiB as uint8 is decoded once, at setup; a larger one is decoded batch by batch.
-    Of the training images, those that limit_train leaves out are not decoded.
+    Of the training images, those that limit_train leaves out are not decoded. With `cache`, decoded images are kept for
+    later runs, see pixel_cache.
     `white` is the level that is white in images of more than 8 bits; None: 65535 in 16 bits, others are refused.
     An image of more than `max_megapixels` is refused.
     """
@@ -174,11 +198,12 @@ class ImageFolder(ImageDataModule):
         memory_limit_gib: float,
         white: float | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,  # of runs recorded before the setting existed, too
+        cache: bool = True,  # likewise
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
         self.root, self.memory_limit_gib, self.white = Path(root).absolute(), memory_limit_gib, white
-        self.max_megapixels = max_megapixels
+        self.max_megapixels, self.cache = max_megapixels, cache
         if self.channels not in (1, 3):
             raise UserError(f"data.channels={self.channels}: choose 1 (grey) or 3 (RGB)")
 
@@ -200,7 +225,7 @@ class ImageFolder(ImageDataModule):
         position_R = self._used(part, source)
         if not self._fits(len(position_R), shape):
             return source
-        images_RCHW = source.decoded(position_R)
+        images_RCHW, position_R = self._decoded(part, source, position_R)
         if len(position_R) == len(source):
             return MemorySource(images_RCHW, source.targets)
         return LimitedSource(images_RCHW, position_R, source.targets)
@@ -213,3 +238,29 @@ class ImageFolder(ImageDataModule):
 
     def _fits(self, count: int, shape: Sequence[int]) -> bool:
         return count * math.prod(shape) <= self.memory_limit_gib * GIB
+
+    def _decoded(self, part: str, source: FileSource, position_R: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images, and their positions: those that are asked for, or all if all are in the cache."""
+
+        def decode() -> Tensor:
+            return source.decoded(position_R)
+
+        facts = source.facts(position_R) if self.cache else None
+        if facts is None:
+            return decode(), position_R
+        images_RCHW = pixel_cache.find(facts, (len(position_R), *source.shape))
+        if images_RCHW is None and len(position_R) < len(source) and self._fits(len(source), source.shape):
+            all_N = torch.arange(len(source))
+            facts_of_all = source.facts(all_N)
+            if facts_of_all is not None:
+                images_NCHW = pixel_cache.find(facts_of_all, (len(source), *source.shape))
+                if images_NCHW is not None:
+                    return images_NCHW, all_N
+        if images_RCHW is None:
+
+            def unchanged() -> bool:
+                return source.facts(position_R) == facts
+
+            what = f"{self.root}: {part}"
+            images_RCHW = pixel_cache.cached(facts, (len(position_R), *source.shape), decode, unchanged, what)
+        return images_RCHW, position_R
