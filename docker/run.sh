@@ -59,14 +59,28 @@ dataset() {
   printf '%s' "$path"
 }
 
-# Print the folder of the key of src/run/signature.py, which is made here: Docker would make it as root. Print nothing if
-# it cannot be made: then no run is signed.
-key_folder() {
-  local path=${XDG_STATE_HOME-}
-  [[ $path == /* ]] || path=${HOME-}/.local/state
-  if [[ $path != /.local/state ]] && (umask 077 && mkdir -p "$path/patch_sets") 2>/dev/null; then
+# user_folder XDG DEFAULT: print the folder patch_sets in XDG, else in DEFAULT of the home. It is made here: Docker would
+# make it as root. Print nothing if it cannot be made.
+user_folder() {
+  local path=$1
+  [[ $path == /* ]] || path=${HOME-}/$2
+  if [[ $path != "/$2" ]] && (umask 077 && mkdir -p "$path/patch_sets") 2>/dev/null; then
     printf '%s' "$path/patch_sets"
   fi
+}
+
+# Print the folder of src/datamodule/pixel_cache.py. Print nothing if it cannot be made: then images are decoded each time.
+cache_folder() {
+  local path
+  path=$(setting PATCH_SETS_CACHE "")
+  case $path in
+    "") user_folder "${XDG_CACHE_HOME-}" .cache ;;
+    /*)
+      mkdir -p "$path" 2>/dev/null || die "cannot make the folder PATCH_SETS_CACHE=$path"
+      printf '%s' "$path"
+      ;;
+    *) die "PATCH_SETS_CACHE=$path: give an absolute path" ;;
+  esac
 }
 
 # Try these GPUs in the image, and print why its torch cannot use them; nothing if it can.
@@ -106,10 +120,14 @@ if [[ -n $dataset ]]; then
 else
   options+=(--env DATASET=/workspace/dataset)
 fi
-# with the key that signs this user's runs, also those of earlier containers
-key_folder=$(key_folder)
+# with the key that signs this user's runs, also those of earlier containers; without it, no run is signed
+key_folder=$(user_folder "${XDG_STATE_HOME-}" .local/state)
 if [[ -n $key_folder ]]; then
   options+=(--mount "$(mount "$key_folder" /state)" --env PATCH_SETS_STATE=/state)
+fi
+cache_folder=$(cache_folder)
+if [[ -n $cache_folder ]]; then
+  options+=(--mount "$(mount "$cache_folder" /cache)" --env PATCH_SETS_CACHE=/cache)
 fi
 tz=$(setting TZ "")
 [[ -z $tz ]] || options+=(--env "TZ=$tz")

@@ -108,7 +108,7 @@ def test_without_dataset_nothing_but_the_workspace_and_the_key_is_mounted(checko
     write_env(checkout, "SECRET=first")
     devcontainer(checkout, "up")
     mounts = docker("inspect", "--format", "{{range .Mounts}}{{.Destination}}|{{end}}", checkout.container)
-    assert sorted(mounts.split("|")) == ["", "/state", "/workspace"]
+    assert sorted(mounts.split("|")) == ["", "/cache", "/state", "/workspace"]
     environment = checkout.call("exec", "env")[0].splitlines()
     assert {"DATASET=/workspace/dataset", "SECRET=first"} <= set(environment)
 

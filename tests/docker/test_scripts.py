@@ -85,6 +85,7 @@ class Host:
             "PATH": str(self.programs),
             "HOME": str(self.home),
             "XDG_STATE_HOME": "",
+            "XDG_CACHE_HOME": "",
             "FAKE": str(self.fake),
             "PORTS": " ".join(map(str, self.ports)),
         }
@@ -392,6 +393,13 @@ def published(host: Host, address: str = "127.0.0.1") -> list[str]:
 STATE = "PATCH_SETS_STATE=/state"
 
 
+CACHE = "PATCH_SETS_CACHE=/cache"
+
+
+def mounted_cache(folder: Path) -> str:
+    return f'type=bind,"source={folder}",target=/cache'
+
+
 def mounted_key(state: Path) -> str:
     return f'type=bind,"source={state}/patch_sets",target=/state'
 
@@ -405,6 +413,7 @@ def test_run(host):
         *("--mount", f'type=bind,"source={host.workspace}",target=/workspace'),
         *("--hostname", MACHINE, "--add-host", f"{MACHINE}:host-gateway", "--env", "DATASET=/workspace/dataset"),
         *("--mount", mounted_key(host.home / ".local" / "state"), "--env", STATE),
+        *("--mount", mounted_cache(host.home / ".cache" / "patch_sets"), "--env", CACHE),
         *(word for pair in published(host) for word in ("--publish", pair)),
         *("--gpus", "all", NAME, "python", *ARGUMENTS),
     ]
@@ -416,7 +425,22 @@ def test_the_key_that_signs_runs_is_that_of_the_host(host, tmp_path):
     assert (tmp_path / "state" / "patch_sets").stat().st_mode & 0o077 == 0
     (tmp_path / "file").write_text("")
     host.call("run", XDG_STATE_HOME=str(tmp_path / "file"))  # without it, runs are not signed
-    assert len(values(host.last(), "--mount")) == 1
+    assert len(values(host.last(), "--mount")) == 2  # workspace and cache
+
+
+def test_decoded_images_are_kept_on_the_host(host, tmp_path):
+    host.call("run", XDG_CACHE_HOME=str(tmp_path / "caches"))
+    assert mounted_cache(tmp_path / "caches" / "patch_sets") in values(host.last(), "--mount")
+    host.call("run", PATCH_SETS_CACHE=str(tmp_path / "large disk"))
+    assert mounted_cache(tmp_path / "large disk") in values(host.last(), "--mount")
+    assert CACHE in values(host.last(), "--env")
+    (tmp_path / "file").write_text("")
+    host.call("run", XDG_CACHE_HOME=str(tmp_path / "file"))  # without it, images are decoded each time
+    assert CACHE not in values(host.last(), "--env")
+    line = host.refusal("run", PATCH_SETS_CACHE="relative")
+    assert "PATCH_SETS_CACHE=relative: give an absolute path" in line
+    line = host.refusal("run", PATCH_SETS_CACHE=f"{tmp_path}/file/below")
+    assert f"cannot make the folder PATCH_SETS_CACHE={tmp_path}/file/below" in line
 
 
 def test_run_at_a_terminal(host):
@@ -482,7 +506,7 @@ def test_the_environment_comes_before_env(host):
     host.call("run", "true", DATASET="", TZ="Europe/Berlin", BIND="127.0.0.2", GPUS="all")
     arguments = host.last()
     assert data_mounts(arguments) == []
-    assert values(arguments, "--env") == ["DATASET=/workspace/dataset", STATE, "TZ=Europe/Berlin"]
+    assert values(arguments, "--env") == ["DATASET=/workspace/dataset", STATE, CACHE, "TZ=Europe/Berlin"]
     assert values(arguments, "--publish") == published(host, "127.0.0.2")
     assert values(arguments, "--gpus") == ["all"]
 
@@ -490,7 +514,7 @@ def test_the_environment_comes_before_env(host):
 def test_the_settings_of_env(host):
     host.settings(f"TZ=Asia/Tokyo\nBIND=127.0.0.3\nGPUS=none\nPORTS={host.ports[0]}")  # and no newline at the end
     host.call("run", "true", PORTS=None)
-    assert values(host.last(), "--env")[1:] == [STATE, "TZ=Asia/Tokyo"]
+    assert values(host.last(), "--env")[1:] == [STATE, CACHE, "TZ=Asia/Tokyo"]
     assert values(host.last(), "--publish") == [f"127.0.0.3:{host.ports[0]}:5000"]
     assert "--gpus" not in host.last()
 
@@ -513,7 +537,7 @@ def test_env_default_is_a_good_env(host):
     _, errors = host.call("run", "true", PORTS=None, BIND="127.0.0.77")  # where no other server is likely to listen
     assert errors == ""
     assert values(host.last(), "--publish") == [f"127.0.0.77:{port}:{port}" for port in PORTS]
-    assert values(host.last(), "--env") == ["DATASET=/workspace/dataset", STATE, "TZ=UTC"]
+    assert values(host.last(), "--env") == ["DATASET=/workspace/dataset", STATE, CACHE, "TZ=UTC"]
 
 
 def test_default_ports_are_those_of_env_default(host):
