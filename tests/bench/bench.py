@@ -13,6 +13,7 @@ import epoch
 import explore_clicks
 import feature_bags
 import image_sizes
+import image_folder
 import large_images
 import loggers
 import mnist_fast
@@ -35,6 +36,7 @@ PARTS = {
     "command_line": command_line,
     "report_runs": report_runs,
     "predict_files": predict_files,
+    "image_folder": image_folder,
     "explore_clicks": explore_clicks,
     "feature_bags": feature_bags,
     "large_images": large_images,
