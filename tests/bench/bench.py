@@ -12,14 +12,15 @@ import data_path
 import epoch
 import explore_clicks
 import feature_bags
-import image_sizes
 import image_folder
+import image_sizes
 import large_images
 import loggers
 import mnist_fast
 import predict_files
 import report_runs
 import sets
+import start_up
 import step_cost
 import sweep_jobs
 import torch
@@ -34,6 +35,7 @@ PARTS = {
     "loggers": loggers,
     "epoch": epoch,
     "command_line": command_line,
+    "start_up": start_up,
     "report_runs": report_runs,
     "predict_files": predict_files,
     "image_folder": image_folder,
