@@ -39,6 +39,7 @@ class TaskModule(TrainingLog):
         sizes: numbers of patches at which the test measures the step metrics too, `test_accuracy/n=16`, up to
             `largest_size`: by default, the largest that the network draws. Networks that draw no patches ignore them.
         name_suffix: the end of the names of all other results of validation and test.
+        embed_lr: learning rate of the embedding, see TrainingLog.
     """
 
     def __init__(
@@ -52,8 +53,9 @@ class TaskModule(TrainingLog):
         sizes: Sequence[int] = (),
         name_suffix: str = "",
         task_weights: Mapping[str, float] | None = None,
+        embed_lr: float | str | None = None,
     ) -> None:
-        super().__init__(lr, optimizer, scheduler)
+        super().__init__(lr, optimizer, scheduler, embed_lr)
         self.network, self.skip_nonfinite = network, skip_nonfinite
         if isinstance(task, Mapping):
             (first, *others) = task.values()
@@ -68,7 +70,7 @@ class TaskModule(TrainingLog):
             self.test_labels = True
         self.sizes, self.name_suffix = sizes, name_suffix
         self.largest_size: int | None = None
-        optimizer(self.parameters(), lr=lr)  # only to check its arguments
+        optimizer(self.parameter_groups(), lr=lr)  # only to check its arguments
         self.valid, self.test = task.results("valid"), task.results("test")
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TaskModule":

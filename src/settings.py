@@ -156,6 +156,11 @@ _COMMENT = Rule("a text", lambda v: isinstance(v, str | int | float)).or_null()
 _BITS = Rule("a whole number from 2 to 8", lambda v: type(v) is int and 2 <= v <= 8)
 _FACTOR = _number(0)
 _POSITIVE = Rule("a number > 0", lambda v: type(v) in (int, float) and 0 < v < float("inf"))
+_TIMES = re.compile(r"(?=.*[1-9])(\d+\.?\d*|\.\d+)x")
+_RATE = Rule(
+    "a number > 0, or a factor of hparams.lr such as 0.1x, or null",
+    lambda v: v is None or _POSITIVE.test(v) or (isinstance(v, str) and _TIMES.fullmatch(v) is not None),
+)
 _OPTIMIZER = Rule("the name of a class of torch.optim", lambda v: isinstance(v, str) and v.isidentifier())
 _DIGIT = Rule("a digit, 0 to 9", lambda v: type(v) is int and 0 <= v <= 9)
 
@@ -181,6 +186,7 @@ TABLE = (
     Setting("hparams.max_epochs", _integer(1), new_patience=True, new_schedule=True),
     Setting("hparams.optimizer", _OPTIMIZER, fixed=True),
     Setting("hparams.lr", _number(0), new_schedule=True),
+    Setting("hparams.embed_lr", _RATE, optional=True, new_schedule=True),  # runs of older versions lack it
     Setting("hparams.label_smoothing", _number(0, 1)),
     Setting("hparams.monitor", _TEXT, new_patience=True),
     Setting("hparams.monitor_mode", _one_of("min", "max")),

@@ -79,15 +79,24 @@ class TrainingLog(pl.LightningModule):
     while `logs_now`. A subclass that overrides a hook of this class calls `super()` in it.
 
     The optimizer is built from a partial. `scheduler` is Lightning's dictionary `{scheduler: partial, interval: step,
-    ...}`; max_lr, total_steps, T_max and cycle_momentum are filled in if the scheduler takes them. Ignores the other
-    arguments that config.yaml gives every model (task, sizes, ...).
+    ...}`; max_lr, total_steps, T_max and cycle_momentum are filled in if the scheduler takes them. With `embed_lr`, the
+    parameters of `network.embed` are a parameter group of their own, and `parameter_groups` raises UserError for a
+    network without them. Ignores the other arguments that config.yaml gives every model (task, sizes, ...).
+
+    Args:
+        embed_lr: learning rate of the embedding, a number, or a text such as `0.1x`, 0.1 times `lr`; None: `lr`.
     """
 
     def __init__(
-        self, lr: float, optimizer: partial[Optimizer], scheduler: Mapping[str, Any] | None = None, **_: Any
+        self,
+        lr: float,
+        optimizer: partial[Optimizer],
+        scheduler: Mapping[str, Any] | None = None,
+        embed_lr: float | str | None = None,
+        **_: Any,
     ) -> None:
         super().__init__()
-        self.lr, self.optimizer, self.scheduler = lr, optimizer, scheduler
+        self.lr, self.optimizer, self.scheduler, self.embed_lr = lr, optimizer, scheduler, embed_lr
         self.step_metrics: dict[str, float | Tensor] = {}
         # stage -> name -> [sum on the device, number of items], read at the logging interval: a metric object per
         # training step would cost more than a small network. Not buffers: DDP copies those of rank 0 to all ranks
@@ -206,9 +215,44 @@ class TrainingLog(pl.LightningModule):
         self.epoch_sums = mine["epoch"]
         self.lr = self.lr or state["lr"]  # 0: the learning rate that the finder has found
 
+    def rates(self, lr: float) -> list[float]:
+        """Return the learning rate of each parameter group where `lr` is that of the first one."""
+        if self.embed_lr is None:
+            return [lr]
+        if isinstance(self.embed_lr, str):
+            return [lr, float(self.embed_lr.removesuffix("x")) * lr]
+        return [lr, self.embed_lr]
+
+    def parameter_groups(self) -> Iterable[nn.Parameter] | list[dict[str, Any]]:
+        """Return what the optimizer is built with: all parameters, or the groups `rest` and `embed` of `embed_lr`."""
+        if self.embed_lr is None:
+            return self.parameters()
+        setting, network = f"hparams.embed_lr={self.embed_lr}", getattr(self, "network", None)
+        embedding = getattr(network, "embed", None)
+        if not isinstance(embedding, nn.Module):
+            kind = type(self if network is None else network).__name__
+            raise UserError(
+                f"{setting}: {kind} has no embedding with a rate of its own: set hparams.embed_lr=null, or choose a "
+                "network of sets, such as model=patch_set"
+            )
+        own = list(embedding.parameters())
+        if not any(parameter.requires_grad for parameter in own):
+            remedy = "train it, model.network.embed.frozen=false, or " if own else ""
+            state = "is frozen" if own else "has no weights"
+            raise UserError(f"{setting}: the embedding {state}: {remedy}set hparams.embed_lr=null")
+        known = set(map(id, own))
+        rest = [parameter for parameter in self.parameters() if id(parameter) not in known]
+        if not rest:
+            raise UserError(f"{setting}: the network is its embedding alone: set hparams.lr, and hparams.embed_lr=null")
+        # a plateau scheduler sets no initial_lr, from which a resumed run knows its reductions
+        return [
+            {"params": parameters, "lr": lr, "initial_lr": lr, "name": name}
+            for name, parameters, lr in zip(("rest", "embed"), (rest, own), self.rates(self.lr), strict=True)
+        ]
+
     def configure_optimizers(self) -> Any:
         try:
-            optimizer = self.optimizer(self.parameters(), lr=self.lr, **self._fused())
+            optimizer = self.optimizer(self.parameter_groups(), lr=self.lr, **self._fused())
         except (TypeError, ValueError) as error:
             raise UserError(f"hparams.optimizer: {error}") from error
         if not self.scheduler:
@@ -217,7 +261,9 @@ class TrainingLog(pl.LightningModule):
         total_steps = max(1, self.trainer.estimated_stepping_batches)  # 0: trainer.limit_train_batches=0
         # only Adam's beta1 is cycled: OneCycleLR would replace SGD's momentum and refuse optimizers without one
         cycles = "betas" in optimizer.defaults
-        known = {"max_lr": self.lr, "total_steps": total_steps, "T_max": total_steps, "cycle_momentum": cycles}
+        rates = self.rates(self.lr)
+        max_lr = rates if len(rates) > 1 else self.lr
+        known = {"max_lr": max_lr, "total_steps": total_steps, "T_max": total_steps, "cycle_momentum": cycles}
         accepted = signature(build.func).parameters.keys() - build.keywords.keys()
         filled_in = {name: value for name, value in known.items() if name in accepted}
         if inf in filled_in.values():

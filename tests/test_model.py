@@ -219,6 +219,77 @@ def test_an_optimizer_without_fused_and_one_s_own_choice(tmp_path):
         assert trainer.optimizers[0].defaults.get("fused") is expected
 
 
+class Embedding(nn.Module):
+    """A network with an embedding and a last layer; the embedding may have no weights."""
+
+    def __init__(self, embed=None):
+        super().__init__()
+        self.embed, self.last = nn.Linear(4, 5) if embed is None else embed, nn.Linear(5, 3)
+
+    def forward(self, images, index=None):
+        return self.last(self.embed(images.flatten(1).float() / 255))
+
+
+def embedding_model(embed_lr, network=None, scheduler=None, lr=0.1):
+    torch.manual_seed(0)
+    network = network or Embedding()
+    return TaskModule(network, classification(), lr, partial(torch.optim.SGD), scheduler, embed_lr=embed_lr)
+
+
+@pytest.mark.parametrize(("embed_lr", "rate"), [("0.5x", 0.05), (0.3, 0.3)])
+def test_the_embedding_learns_at_its_own_rate(tmp_path, embed_lr, rate):
+    train = batches([5, 5, 3], 1)
+    model, plain = embedding_model(embed_lr), embedding_model(None)
+    fit(model, train, [], tmp_path, limit_val_batches=0)
+    rest, embed = plain.network.last.parameters(), plain.network.embed.parameters()
+    steps = torch.optim.SGD(rest, lr=0.1), torch.optim.SGD(embed, lr=rate)
+    for images, labels, _ in train:
+        plain.zero_grad()
+        plain.task.loss(plain.network(images), labels).backward()
+        for sgd in steps:
+            sgd.step()
+    for name, value in plain.network.named_parameters():
+        torch.testing.assert_close(model.network.get_parameter(name), value)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("OneCycleLR", {}), ("CosineAnnealingLR", {}), ("StepLR", {"step_size": 1})],
+)
+def test_schedulers_keep_the_ratio_of_both_rates(tmp_path, name, arguments):
+    scheduler = {"scheduler": partial(getattr(torch.optim.lr_scheduler, name), **arguments), "interval": "step"}
+    rates = []
+
+    class Rates(pl.Callback):
+        def on_train_batch_start(self, trainer, *_):
+            rates.append([group["lr"] for group in trainer.optimizers[0].param_groups])
+
+    model = embedding_model("0.1x", scheduler=scheduler)
+    fit(model, batches([4] * 6, 1), [], tmp_path, limit_val_batches=0, callbacks=[Rates()])
+    assert len({rest for rest, _ in rates}) > 3, "it changes"
+    assert [embed / rest for rest, embed in rates] == pytest.approx([0.1] * 6)
+
+
+def frozen():
+    return nn.Linear(4, 5).requires_grad_(False)
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (
+            Linear,
+            "0.1x: Linear has no embedding with a rate of its own: set hparams.embed_lr=null, or choose a network",
+        ),
+        (lambda: Embedding(frozen()), "0.1x: the embedding is frozen: train it, model.network.embed.frozen=false, or"),
+        (lambda: Embedding(nn.Flatten()), "0.1x: the embedding has no weights: set hparams.embed_lr=null"),
+    ],
+)
+def test_a_rate_of_no_embedding_is_refused(network, words):
+    with pytest.raises(UserError, match=words):
+        embedding_model("0.1x", network())
+
+
 def test_what_the_optimizer_refuses_is_said_at_construction():
     with pytest.raises(ValueError, match="momentum"):
         build(momentum=-1)

@@ -71,6 +71,8 @@ def test_wherever_it_was_broken_off(train, broken_off, resume):
         ("data.balanced=true", "+loss.weight=[1,2,3,4,5,6,7,8,9,10]"),
         ("data.num_workers=2", "data.split_seed=${hparams.seed}"),
         ("hparams.lr=0",),
+        ("hparams.lr=0", "hparams.embed_lr=0.1x", "model=patch_set", *CANVAS[1:]),
+        ("hparams.embed_lr=0.01", "model=patch_set", *CANVAS[1:], *NEVER_BETTER),
         ("model/selection=fixed", *CANVAS),
         ("model/selection=glimpse", *CANVAS),
         ("model/selection=reinforce", *CANVAS),
@@ -81,7 +83,7 @@ def test_wherever_it_was_broken_off(train, broken_off, resume):
         ("trainer.precision=bf16-true",),
         ("trainer.precision=16-true",),
     ],
-    ids=lambda options: options[0],
+    ids=lambda options: "-".join(options[:2]),
 )
 def test_whatever_else_has_a_state(train, broken_off, resume, options):
     options = (*SHORT, *SAVING, "model=cnn", "loggers=none", *options)
@@ -232,6 +234,25 @@ def test_a_changed_rate_keeps_the_reductions_of_plateau(broken_off, resume):
     assert group["lr"] == pytest.approx(0.002 * 0.1**2)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("changed", "rates"),
+    [
+        (("hparams.lr=0.002",), (0.002, 0.0002)),
+        (("hparams.embed_lr=0.0005",), (0.003, 0.0005)),
+        (("hparams.embed_lr=0.5x", "hparams.lr=0.002"), (0.002, 0.001)),
+    ],
+    ids=str,
+)
+def test_a_changed_rate_keeps_the_reductions_of_plateau_of_both_groups(broken_off, resume, changed, rates):
+    own = ("model=patch_set", *CANVAS[1:], "hparams.embed_lr=0.1x")
+    broken = broken_off(*SHORT, *own, "loggers=none", *NEVER_BETTER, batch=12)
+    assert resume(broken, *changed) == 0
+    groups = torch.load(broken / LAST, weights_only=True)["optimizer_states"][0]["param_groups"]
+    assert [group["name"] for group in groups] == ["rest", "embed"]
+    assert [group["lr"] for group in groups] == pytest.approx([rate * 0.1**2 for rate in rates])
+
+
 @pytest.fixture(scope="module")
 def finished_patch_set(tmp_path_factory):
     options = ("hparams.patch_size=8", "hparams.max_epochs=1", "loggers=none")
@@ -243,6 +264,7 @@ def finished_patch_set(tmp_path_factory):
     [
         ("hparams.patch_size=3", r"network\.embed.* is \[256, 64\].*hparams.patch_size: 8 -> 3"),
         ("hparams.seed=1", "hparams.seed: 0 -> 1 cannot change"),
+        ("hparams.embed_lr=0.1x", "embed_lr: null -> 0.1x: a resumed run keeps its parameter groups: leave it out, or"),
         ("hparams.optimizer=SGD", "hparams.optimizer: Adam -> SGD cannot change"),
         ("hparams.patch_num_max=16", r"test_patch_num: 64 -> 16: best.ckpt was .*: add hparams.test_patch_num=64, or"),
         ("hparams.test_patch_num=null", r"test_patch_num: 64 -> null: best.ckpt was chosen by validations with other"),

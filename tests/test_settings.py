@@ -203,6 +203,11 @@ def test_seed_0_lr_0_and_one_number_of_patches_are_valid():
     check(OmegaConf.create(VALID))
 
 
+@pytest.mark.parametrize("rate", ["null", "0.001", "1", "0.1x", "2x", ".5x"])
+def test_rates_of_an_embedding_are_numbers_or_factors(rate):
+    check(OmegaConf.merge(OmegaConf.create(VALID), OmegaConf.from_dotlist([f"hparams.embed_lr={rate}"])))
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
@@ -213,6 +218,11 @@ def test_seed_0_lr_0_and_one_number_of_patches_are_valid():
         ("hparams.lr=.inf", "number"),
         ("hparams.lr=.nan", "number"),
         ("hparams.lr=fast", "number"),
+        ("hparams.embed_lr=0", "hparams.embed_lr=0: must be a number > 0, or a factor of hparams.lr such as 0.1x, or"),
+        ("hparams.embed_lr=x", "a factor of hparams.lr"),
+        ("hparams.embed_lr=0.0x", "a factor of hparams.lr"),
+        ("hparams.embed_lr=-0.1x", "a factor of hparams.lr"),
+        ("hparams.embed_lr=true", "a number > 0"),
         ("hparams.seed=null", "hparams.seed=null"),
         ("hparams.label_smoothing=1.1", "<= 1"),
         ("hparams.monitor_mode=maximum", "one of min, max"),

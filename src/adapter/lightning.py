@@ -162,15 +162,26 @@ def loss_scale(trainer: "Trainer", optimizer: Any) -> float:
 
 
 @contextmanager
-def learning_rate_search(trainer: "Trainer", advance: Callable[[], object]) -> Iterator[None]:
+def learning_rate_search(
+    trainer: "Trainer", advance: Callable[[], object], rates: Callable[[float], list[float]] | None = None
+) -> Iterator[None]:
     """Prepare Lightning's learning-rate finder within the block, and call `advance` at each of its steps.
 
-    Without this it stops after `max_epochs`, validates, shows a bar even in pipes, and leaves its metrics behind.
+    Without this it stops after `max_epochs`, validates, shows a bar even in pipes, and leaves its metrics behind, and
+    gives all parameter groups one rate; rates(lr) gives that of each group where `lr` is that of the first.
     """
     from pytorch_lightning.tuner import lr_finder
 
     finder: Any = lr_finder
     loop, every, bar = trainer.fit_loop, trainer.check_val_every_n_epoch, finder.tqdm
+    plain = finder._ExponentialLR
+
+    class GroupRates(plain):  # type: ignore[misc,valid-type]
+        def get_lr(self) -> list[float]:
+            found = super().get_lr()
+            return found if rates is None or len(found) == 1 else rates(found[0])
+
+    finder._ExponentialLR = GroupRates
     max_epochs, loop.max_epochs = loop.max_epochs, -1
     trainer.check_val_every_n_epoch = every and sys.maxsize
     finder.tqdm = lambda **_: SimpleNamespace(update=advance, close=lambda: None)
@@ -178,6 +189,7 @@ def learning_rate_search(trainer: "Trainer", advance: Callable[[], object]) -> I
         yield
     finally:
         loop.max_epochs, trainer.check_val_every_n_epoch, finder.tqdm = max_epochs, every, bar
+        finder._ExponentialLR = plain
         trainer._logger_connector.reset_metrics()
 
 

@@ -383,7 +383,7 @@ def replay_schedule(trainer: Trainer, model: LightningModule, plateau_lr: float 
     for fresh, live in zip(schedulers, trainer.lr_scheduler_configs, strict=True):
         if isinstance(fresh.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             if plateau_lr is not None:
-                reductions = [group["lr"] / plateau_lr for group in live_groups]
+                reductions = [group["lr"] / group.get("initial_lr", plateau_lr) for group in live_groups]
                 continue
         else:
             steps = trainer.global_step if live.interval == "step" else trainer.current_epoch

@@ -23,7 +23,8 @@ class LRFinder(LearningRateFinder):
     """Search for a learning rate if `model.lr` is 0: raise it from 1e-8 to 1 in 100 steps, take a tenth of the best.
 
     Smith 2017, arXiv:1506.01186, section 3.3. The best rate is the one at which the loss was lowest. (Lightning
-    proposes the steepest descent instead, which is noise in the first, flat part of the curve.) A debug run uses 0.001
+    proposes the steepest descent instead, which is noise in the first, flat part of the curve.) A module with
+    `rates(lr) -> list` says the rate of each parameter group; without it, all have the same. A debug run uses 0.001
     instead of a search. The search does not change the random numbers of the training that follows.
     """
 
@@ -42,7 +43,8 @@ class LRFinder(LearningRateFinder):
         shows = isinstance(bar, ProgressBar) and bar.enabled
         with isolate_rng(), Progress(console=get_console(), transient=True, disable=not shows) as progress:
             task = progress.add_task("learning-rate search", total=self._num_training_steps)
-            with lightning.learning_rate_search(trainer, lambda: progress.advance(task)):
+            rates = getattr(pl_module, "rates", None)
+            with lightning.learning_rate_search(trainer, lambda: progress.advance(task), rates):
                 super().on_fit_start(trainer, pl_module)
         assert self.optimal_lr is not None
         lrs, losses = (self.optimal_lr.results[name][SKIPPED_STEPS:] for name in ("lr", "loss"))

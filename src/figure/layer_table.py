@@ -28,6 +28,7 @@ from set_module.set_network import draws_patches, patch_num_range, temporary_pat
 
 HEAD = ("layer", "type", "output", "parameters", "multiply-adds")
 RIGHT_ALIGNED = (False, False, True, True, True)
+GROUP = "rate"  # a column more, where parameter groups have rates of their own
 NOTE = "Multiply-adds: of convolutions, matrix products and attention."
 
 
@@ -45,6 +46,7 @@ class LayerTable(ItemFigure):
     def draw(self, trainer: Trainer, network: Any, images: Any, target: Any, index_1: Tensor) -> None:
         with temporary_patch_num(network, patch_num_range(network)[1] if draws_patches(network) else 1):
             layers, item = layers_of(network, images, index_1), describe_item(network, images, index_1)
+        name_groups(layers, network, trainer.lightning_module)
         title = f"{type(network).__name__}: {item}"
         log_text(trainer, "layer_table.md", as_markdown(title, layers))
         log_text(trainer, "layer_table.csv", as_csv(layers))
@@ -60,7 +62,8 @@ class Layer:
     """Module with parameters or computations of its own, those of its submodules excluded: columns add up to the total.
 
     `shape` is the shape of the output for one image, `N x D` for N patches; empty if forward is not called.
-    `multiply_adds` counts convolutions, matrix products and attention, as half of torch's flops.
+    `multiply_adds` counts convolutions, matrix products and attention, as half of torch's flops. `group` is the name of
+    the parameter group, empty where there is only one.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Layer:
     shape: str
     parameters: int
     multiply_adds: int
+    group: str = ""
 
 
 def layers_of(network: nn.Module, *inputs: Any) -> list[Layer]:
@@ -104,6 +108,21 @@ def layers_of(network: nn.Module, *inputs: Any) -> list[Layer]:
     return layers
 
 
+def name_groups(layers: Sequence[Layer], network: nn.Module, module: Any) -> None:
+    """Give the layers with parameters the names of their parameter groups, as the curves `lr/NAME` have them.
+
+    Parameters that are not trained have `frozen`. `module` is the LightningModule; nothing is done where it has one
+    group.
+    """
+    if getattr(module, "embed_lr", None) is None:
+        return
+    names = {id(parameter): group["name"] for group in module.parameter_groups() for parameter in group["params"]}
+    for layer in layers:
+        own = network.get_submodule(layer.name).parameters(recurse=False)
+        found = {names.get(id(each), "") if each.requires_grad else "frozen" for each in own}
+        layer.group = ", ".join(sorted(found))
+
+
 def shape_of(output: Any) -> str:
     """Return the shape of an output, without the batch dimension of one image."""
     values = output if isinstance(output, Tensor) else getattr(output, "values", None)
@@ -116,7 +135,19 @@ def cells(layers: Sequence[Layer]) -> list[tuple[str, ...]]:
     """Return a row for each layer and one for the sum."""
     rows = [(each.name, each.kind, each.shape, _count(each.parameters), _count(each.multiply_adds)) for each in layers]
     sums = sum(layer.parameters for layer in layers), sum(layer.multiply_adds for layer in layers)
-    return [*rows, ("in all", "", "", *(f"{total:,}" for total in sums))]
+    found = [*rows, ("in all", "", "", *(f"{total:,}" for total in sums))]
+    if not has_groups(layers):
+        return found
+    return [(*row, group) for row, group in zip(found, [*(layer.group for layer in layers), ""], strict=True)]
+
+
+def has_groups(layers: Sequence[Layer]) -> bool:
+    return any(layer.group for layer in layers)
+
+
+def head(layers: Sequence[Layer]) -> tuple[tuple[str, ...], tuple[bool, ...]]:
+    """Return the names of the columns, and whether each is aligned right."""
+    return ((*HEAD, GROUP), (*RIGHT_ALIGNED, False)) if has_groups(layers) else (HEAD, RIGHT_ALIGNED)
 
 
 def _count(number: int) -> str:
@@ -125,30 +156,34 @@ def _count(number: int) -> str:
 
 def as_markdown(title: str, layers: Sequence[Layer]) -> str:
     """Return a Markdown table with aligned columns, which can be read as plain text."""
-    rows = [HEAD, *cells(layers)]
+    names, aligned_right = head(layers)
+    rows = [names, *cells(layers)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
 
     def line(row: tuple[str, ...]) -> str:
-        aligned = zip(row, widths, RIGHT_ALIGNED, strict=True)
+        aligned = zip(row, widths, aligned_right, strict=True)
         padded = (text.rjust(width) if right else text.ljust(width) for text, width, right in aligned)
         return f"| {' | '.join(padded)} |"
 
-    rule = ["-" * (width + 1) + (":" if right else "-") for width, right in zip(widths, RIGHT_ALIGNED, strict=True)]
-    return "\n".join([title, "", line(HEAD), f"|{'|'.join(rule)}|", *map(line, rows[1:]), "", NOTE, ""])
+    rule = ["-" * (width + 1) + (":" if right else "-") for width, right in zip(widths, aligned_right, strict=True)]
+    return "\n".join([title, "", line(names), f"|{'|'.join(rule)}|", *map(line, rows[1:]), "", NOTE, ""])
 
 
 def as_csv(layers: Sequence[Layer]) -> str:
     """Return the table as CSV, with numbers without separators and without the sum."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([name.replace("-", "_") for name in HEAD])
-    writer.writerows([layer.name, layer.kind, layer.shape, layer.parameters, layer.multiply_adds] for layer in layers)
+    names, _ = head(layers)
+    writer.writerow([name.replace("-", "_") for name in names])
+    for layer in layers:
+        row = [layer.name, layer.kind, layer.shape, layer.parameters, layer.multiply_adds, layer.group]
+        writer.writerow(row[: len(names)])
     return text.getvalue()
 
 
 def as_rich(title: str, layers: Sequence[Layer]) -> Table:
     table = Table(title=title, caption=NOTE, title_justify="left", title_style="bold", caption_justify="left")
-    for name, right in zip(HEAD, RIGHT_ALIGNED, strict=True):
+    for name, right in zip(*head(layers), strict=True):
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     *rows, total = cells(layers)
     for row in rows:
@@ -159,4 +194,5 @@ def as_rich(title: str, layers: Sequence[Layer]) -> Table:
 
 
 def as_picture(title: str, layers: Sequence[Layer]) -> Image.Image:
-    return drawn_table([HEAD, *cells(layers)], RIGHT_ALIGNED, title, NOTE)
+    names, aligned_right = head(layers)
+    return drawn_table([names, *cells(layers)], aligned_right, title, NOTE)

@@ -16,6 +16,7 @@ from run.folder import RecordError, read_run_json
 from settings import leaves
 
 ABSENT = "(not set)"
+UNSET = (None, ABSENT)
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,12 @@ def refuse_fixed(found: list[Change], folder: Path) -> None:
             )
         if change.name == "hparams.lr" and change.new == 0:
             raise UserError(f"{change}: the learning-rate finder runs only at the start of a run: give a rate")
+        if change.name == "hparams.embed_lr" and (change.old in UNSET) != (change.new in UNSET):
+            keep = "leave it out" if change.old in UNSET else "choose another rate"
+            raise UserError(
+                f"{change}: a resumed run keeps its parameter groups: {keep}, or start a new run from its weights, "
+                f"init_from={folder}"
+            )
         if settings.find(change.name).fixed:
             raise UserError(
                 f"{change} cannot change in a resumed run: leave it, or start a new run from its weights, "

@@ -7,6 +7,7 @@ import pytest
 import rich
 from rich.progress import Progress
 from small_fit import classifier, fit
+from torch import nn
 
 from callback.lr_finder import LRFinder
 from callback.progress import EpochLines, ProgressBar
@@ -42,6 +43,27 @@ def test_without_a_bar_nothing_is_drawn(terminal, tmp_path, capsys):
     search(EpochLines(), tmp_path)
     assert "learning-rate search" not in terminal()
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("embed_lr", "rate"), [("0.1x", lambda lr: 0.1 * lr), (0.02, lambda lr: 0.02)])
+def test_an_embedding_has_its_own_rate_in_the_search_too(tmp_path, monkeypatch, embed_lr, rate):
+    rates = []
+    model = classifier(lr=0.0)
+    model.network.embed, model.embed_lr = nn.Linear(1, 1), embed_lr
+    step = model.training_step
+
+    def recording(batch, batch_idx):  # the search calls no callback
+        rates.append([group["lr"] for group in model.trainer.optimizers[0].param_groups])
+        return step(batch, batch_idx)
+
+    monkeypatch.setattr(model, "training_step", recording)
+    fit([LRFinder()], [4] * 3, tmp_path, model, valid=[4], max_steps=1)
+    *search, trained = rates
+    assert len(search) >= 100
+    assert search[0][0] == pytest.approx(1e-8)
+    assert search[98][0] > 0.5
+    assert trained[0] == model.lr > 0
+    assert [embed for _, embed in rates] == pytest.approx([rate(rest) for rest, _ in rates])
 
 
 def test_a_search_that_measures_nothing_is_refused(tmp_path):

@@ -123,6 +123,14 @@ def test_a_name_for_each_of_several_groups(tmp_path):
     assert {name: value for name, value in row.items() if name.startswith("lr")} == {"lr/0": 0.2, "lr/bias": 0.1}
 
 
+def test_an_embedding_with_its_own_rate_has_a_curve_of_its_own(tmp_path):
+    model = classifier(lr=0.0)
+    model.network.embed, model.lr, model.embed_lr = torch.nn.Linear(1, 1), 0.1, "0.1x"
+    _, (row,) = fit([LearningRate()], [4], tmp_path, model)
+    curves = {name: value for name, value in row.items() if name.startswith("lr")}
+    assert curves == {"lr/rest": 0.1, "lr/embed": pytest.approx(0.01)}
+
+
 def norms(sizes, accumulate=1):
     """Return the gradient norms of a plain loop, one for each optimizer step."""
     model, found = classifier(), []

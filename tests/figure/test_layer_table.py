@@ -5,7 +5,7 @@ import torch
 from given_logits import noise, shown_in_test
 from torch import nn
 
-from figure.layer_table import LayerTable, as_csv, as_markdown, layers_of, shape_of
+from figure.layer_table import LayerTable, as_csv, as_markdown, layers_of, name_groups, shape_of
 from logger.figure_files import FigureFiles
 from set_module.attention import MultiheadAttention
 from set_module.set_batch import SetBatch
@@ -64,6 +64,32 @@ def test_text_agrees_with_the_layers():
     assert f" {total:,} |" in next(line for line in lines if "in all" in line)
     rows = list(csv.DictReader(as_csv(layers).splitlines()))
     assert [int(row["multiply_adds"]) for row in rows] == [layer.multiply_adds for layer in layers]
+
+
+class OwnRates:
+    """What the table reads of a LightningModule with an embedding that has a rate of its own."""
+
+    embed_lr = "0.1x"
+
+    def __init__(self, embed, rest):
+        self.groups = [{"name": "rest", "params": rest}, {"name": "embed", "params": embed}]
+
+    def parameter_groups(self):
+        return self.groups
+
+
+def test_a_column_names_the_groups_of_parameters_with_rates_of_their_own():
+    network = Convolutions()
+    layers = layers_of(network, noise(1, 3, 6, 5))
+    assert "rate" not in as_csv(layers) + as_markdown("", layers)
+    network.idle.requires_grad_(False)
+    of_embedding = [network.conv.weight]
+    rest = [each for each in network.parameters() if each is not network.conv.weight]
+    name_groups(layers, network, OwnRates(of_embedding, rest))
+    rows = csv.DictReader(as_csv(layers).splitlines())
+    expected = {"": "rest", "conv": "embed", "parts.0": "", "parts.1": "", "parts.2": "rest", "idle": "frozen"}
+    assert {row["layer"]: row["rate"] for row in rows} == expected
+    assert "| embed" in next(line for line in as_markdown("", layers).splitlines() if "| conv " in line)
 
 
 @pytest.mark.parametrize("verbosity", [0, 1])
