@@ -207,6 +207,7 @@ TABLE = (
     # the data: a resumed run goes on with the same images
     Setting("data", fixed=True),
     Setting("data.root", comparable=True, path=True),
+    Setting("data.path", optional=True, comparable=True, path=True),
     Setting("data.batch_size", _integer(1)),
     Setting("data.seed", _integer(0), fixed=True, repeats=True),
     Setting("data.split_seed", _integer(0), fixed=True, repeats=True),

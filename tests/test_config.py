@@ -34,6 +34,10 @@ def data_of_ones_own(tmp_path, monkeypatch):
         (tmp_path / "train" / name / "1.png").touch()
         (tmp_path / "train" / name / "1.npy").touch()
     write_bags(tmp_path, [2, 3])
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train"]}')  # as Hugging Face's library writes it
+    (tmp_path / "train" / "dataset_info.json").write_text(
+        '{"features": {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["green", "red"]}}}'
+    )
     monkeypatch.setenv("DATASET", str(tmp_path))
 
 

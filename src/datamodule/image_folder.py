@@ -7,6 +7,7 @@ import os
 import threading
 import zipfile
 from collections.abc import Sequence
+from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,87 +43,62 @@ class UnreadableImageError(UserError):
         super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
-class FileSource:
-    """Source of image files [N, C, H, W] that are decoded at each access; of a shape (C,), images keep their size."""
+class EncodedImages(ABC):
+    """Source of encoded images [N, C, H, W] that are decoded at each access; of a shape (C,), they keep their size."""
 
     def __init__(
         self,
-        root: Path,
-        classes: dict[str, list[str]],
-        labels: list[int],
+        targets: Tensor,
         shape: tuple[int, ...],
         white: float | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
         limit_setting: str = "data.max_megapixels",
     ) -> None:
-        self.root, self.shape, self.white = root, shape, white
+        self.targets, self.shape, self.white = targets, shape, white
         self.max_megapixels, self.limit_setting = max_megapixels, limit_setting
-        self.names = [name for names in classes.values() for name in names]
-        counts = torch.tensor([len(names) for names in classes.values()])
-        self.targets = torch.tensor(labels).repeat_interleave(counts)
-        self._zipped = root.is_file()
-        self._archives: dict[tuple[int, int], tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]] = {}
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.targets)
+
+    @abstractmethod
+    def where(self, i: int) -> str:
+        """Return the name of an image in messages."""
+
+    @abstractmethod
+    def read(self, i: int) -> bytes:
+        """Return the content of the file of an image, of which `check_size` is called before it is read."""
 
     def inputs(self, index_B: Tensor) -> Tensor:
         return torch.stack([self.image(i) for i in index_B.tolist()])
 
     def image(self, i: int) -> Tensor:
         """Decode one image. Raises UnreadableImageError."""
-        name = self.names[i]
         try:
-            return decode(self._read(name), self.shape[0], self.shape[1:] or None, self.white, self.max_megapixels)
+            return decode(self.read(i), self.shape[0], self.shape[1:] or None, self.white, self.max_megapixels)
         except TooManyPixelsError as error:
-            raise self._too_large(name, f"{error.pixels:,} pixels", error.pixels) from error
+            raise self._too_large(i, f"{error.pixels:,} pixels", error.pixels) from error
         except UnreadableImageError:
             raise
         except LevelsError as error:
-            raise UnreadableImageError(f"{self.root / name}: {error}") from error
+            raise UnreadableImageError(f"{self.where(i)}: {error}") from error
         except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, and others
             message = getattr(error, "strerror", None) or str(error)
             reason = " ".join(message.partition("<_io.")[0].split()) or type(error).__name__
             raise UnreadableImageError(
-                f"{self.root / name}: cannot be read as an image ({reason}): replace or remove it"
+                f"{self.where(i)}: cannot be read as an image ({reason}): replace or remove it"
             ) from error
 
-    def _too_large(self, name: str, size: str, pixels: float) -> UnreadableImageError:
+    def _too_large(self, i: int, size: str, pixels: float) -> UnreadableImageError:
         limit, raised = f"{self.limit_setting}={self.max_megapixels:g}", math.ceil(pixels / 1e6)
         return UnreadableImageError(
-            f"{self.root / name}: {size} are more than {limit} allows: reduce the image, or set "
+            f"{self.where(i)}: {size} are more than {limit} allows: reduce the image, or set "
             f"{self.limit_setting}={raised} if memory suffices for it"
         )
 
-    def _check_size(self, name: str, size: int) -> None:
+    def check_size(self, i: int, size: int) -> None:
         """Raise UnreadableImageError for a file larger than the largest image would be without compression."""
         if size > SLACK + BYTES_PER_PIXEL * self.max_megapixels * 1e6:
-            raise self._too_large(name, f"{size:,} bytes", (size - SLACK) / BYTES_PER_PIXEL)
-
-    def read(self, i: int) -> bytes:
-        """Return the content of a file."""
-        return self._read(self.names[i])
-
-    def _read(self, name: str) -> bytes:
-        if not self._zipped:
-            path = Path(f"{self.root}/{name}")
-            if not path.is_file():  # a pipe, whose reading would block, or a link to nothing
-                raise OSError("no file")
-            self._check_size(name, path.stat().st_size)
-            return path.read_bytes()
-        # a handle has one position in the file: threads and forked workers must not share it
-        reader = (os.getpid(), threading.get_ident())
-        if reader not in self._archives:
-            archive = zipfile.ZipFile(self.root)
-            self._archives[reader] = archive, entries_by_name(archive)
-        archive, entries = self._archives[reader]
-        entry = entries[name]
-        self._check_size(name, entry.file_size)
-        with archive.open(entry) as file:
-            return file.read(entry.file_size)  # not archive.read, which decompresses more than is stated
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_archives": {}}
+            raise self._too_large(i, f"{size:,} bytes", (size - SLACK) / BYTES_PER_PIXEL)
 
     def decoded(self, position_R: Tensor) -> Tensor:
         """Decode the images at these positions, many in worker processes (threads would wait for Python's lock)."""
@@ -180,6 +156,57 @@ class LimitedSource(MemorySource):
 
     def to(self, device: torch.device) -> "LimitedSource":
         return LimitedSource(self.images_NCHW.to(device), self.position_R.to(device), self.labels_N.to(device))
+
+    def fitting(self, memory_limit_gib: float) -> "MemorySource | EncodedImages":
+        """Return all images decoded once, if they take at most so many GiB as uint8, else this source."""
+        fits = len(self) * math.prod(self.shape) <= memory_limit_gib * GIB
+        return self.in_memory() if fits else self
+
+
+class FileSource(EncodedImages):
+    """Source of image files in a folder or a .zip, `classes` by the names of their folders."""
+
+    def __init__(
+        self,
+        root: Path,
+        classes: dict[str, list[str]],
+        labels: list[int],
+        shape: tuple[int, ...],
+        white: float | None = None,
+        max_megapixels: float = MAX_MEGAPIXELS,
+        limit_setting: str = "data.max_megapixels",
+    ) -> None:
+        self.root = root
+        self.names = [name for names in classes.values() for name in names]
+        counts = torch.tensor([len(names) for names in classes.values()])
+        super().__init__(torch.tensor(labels).repeat_interleave(counts), shape, white, max_megapixels, limit_setting)
+        self._zipped = root.is_file()
+        self._archives: dict[tuple[int, int], tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]] = {}
+
+    def where(self, i: int) -> str:
+        return str(self.root / self.names[i])
+
+    def read(self, i: int) -> bytes:
+        name = self.names[i]
+        if not self._zipped:
+            path = Path(f"{self.root}/{name}")
+            if not path.is_file():  # a pipe, whose reading would block, or a link to nothing
+                raise OSError("no file")
+            self.check_size(i, path.stat().st_size)
+            return path.read_bytes()
+        # a handle has one position in the file: threads and forked workers must not share it
+        reader = (os.getpid(), threading.get_ident())
+        if reader not in self._archives:
+            archive = zipfile.ZipFile(self.root)
+            self._archives[reader] = archive, entries_by_name(archive)
+        archive, entries = self._archives[reader]
+        entry = entries[name]
+        self.check_size(i, entry.file_size)
+        with archive.open(entry) as file:
+            return file.read(entry.file_size)  # not archive.read, which decompresses more than is stated
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_archives": {}}
 
 
 class ImageFolder(ImageDataModule):
@@ -264,3 +291,4 @@ class ImageFolder(ImageDataModule):
             what = f"{self.root}: {part}"
             images_RCHW = pixel_cache.cached(facts, (len(position_R), *source.shape), decode, unchanged, what)
         return images_RCHW, position_R
+        return source.fitting(self.memory_limit_gib)

@@ -67,7 +67,7 @@ def test_text_agrees_with_the_layers():
 
 
 class OwnRates:
-    """What the table reads of a LightningModule with an embedding that has a rate of its own."""
+    """LightningModule of an embedding with a rate of its own, as far as the table reads it."""
 
     embed_lr = "0.1x"
 
