@@ -38,6 +38,11 @@ def test_features_are_those_of_the_network_with_these_weights(trained):
     torch.testing.assert_close(embed(patches), expected)
 
 
+def test_the_default_size_is_that_of_the_training():
+    assert TorchvisionEmbed(3, 20, "resnet18", resize="default").resize == 224
+    assert TorchvisionEmbed(3, 40, "resnet18").resize is None
+
+
 def test_a_frozen_one_needs_no_gradient_and_keeps_batch_norm_in_evaluation(trained):
     before = trained[0].bn1.running_mean.clone()
     frozen, trains = (TorchvisionEmbed(3, 32, "resnet18", str(trained[1]), frozen=frozen) for frozen in (True, False))
