@@ -240,6 +240,7 @@ TABLE = (
     Setting("data.bag_size_mean", _number(1), optional=True, fixed=True),
     Setting("data.bag_size_std", _number(0), optional=True, fixed=True),
     Setting("data.max_elements", _integer(1).or_null(), optional=True, fixed=True),
+    Setting("data.mix", _integer(0).or_null(), optional=True, fixed=True),
     Setting("data.draw", _one_of("rows", "runs"), optional=True, fixed=True),
     Setting("data.set_size", _RANGE, optional=True, fixed=True),
     Setting("data.steps_per_epoch", _integer(1), optional=True, fixed=True, new_schedule=True),

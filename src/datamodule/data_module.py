@@ -22,6 +22,7 @@ from datamodule.loader import (
     ReadAheadLoader,
     ResumableBatches,
     ResumableLoader,
+    SetSource,
     SizedSource,
     Source,
     Targets,
@@ -32,6 +33,7 @@ from datamodule.loader import (
     split_hash,
     start_method,
 )
+from datamodule.mixing import Mixing
 from process.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ class DataModule(LightningDataModule, ABC):
         features: the length of a vector; None for images.
         max_elements: larger sets are reduced to so many elements, drawn anew in each epoch of training, and always the
             same in validation and test.
+        mix: up to so many elements of bags of class 0 come into each training bag, see Mixing; None: bags as they are.
         mean: of each channel, or of each feature; so is std.
         lazy: whether the inputs are LazyImages, of which a network reads patches; image_size=None: of any size.
     """
@@ -87,8 +90,9 @@ class DataModule(LightningDataModule, ABC):
         crop_padding: int = 0,
         flip: bool = False,
         warp: float = 0.0,
-        balanced: bool = False,  # runs of older versions have neither this setting nor the next
+        balanced: bool = False,  # runs of older versions have neither this setting nor the next two
         max_elements: int | None = None,
+        mix: int | None = None,
         lazy: bool = False,
     ) -> None:
         super().__init__()
@@ -98,7 +102,7 @@ class DataModule(LightningDataModule, ABC):
         self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
         self.valid, self.fold, self.num_folds = valid, fold, num_folds
         self.split_seed, self.limit_train, self.balanced = split_seed, limit_train, balanced
-        self.lazy = lazy
+        self.lazy, self.mix = lazy, mix
         self.max_elements, self.augmented = max_elements, crop_padding > 0 or flip or warp > 0
         if features is not None and self.augmented:
             raise UserError(
@@ -212,6 +216,8 @@ class DataModule(LightningDataModule, ABC):
             self._report_imbalance(labels_M)
         elif self.balanced:
             raise UserError("data.balanced=true: these data have no classes to balance: data.balanced=false")
+        if self.mix is not None:
+            part.mixing = self._mixing(part, self.mix)
         order = EpochOrder(len(part), self.seed, *self._epoch_and_ranks(), labels_M if self.balanced else None)
         single = len(order) > self.batch_size > 1 and len(order) % self.batch_size == 1
         batches = ResumableBatches(order, self.batch_size, drop_last=single)
@@ -219,6 +225,18 @@ class DataModule(LightningDataModule, ABC):
         loader = self._resumable_loader(part, batches, self._loader_settings_of(part))
         loader.ahead = self._ahead(part)
         return loader
+
+    def _mixing(self, part: Part, most: int) -> Mixing:
+        """Return what draws the training bags anew. Raises UserError for data that it does not fit."""
+        source = part.source
+        if not isinstance(source, SetSource):
+            raise UserError(f"data.mix={most}: only bags in memory can be mixed: data.mix=null")
+        labels = self._labels(source.targets)
+        if self.num_classes != 2 or labels is None:
+            raise UserError(f"data.mix={most}: only bags that are labelled 0 or 1 can be mixed: data.mix=null")
+        zero, one = self.class_names
+        log.info(f"data.mix={most}: bags of {zero!r} are drawn anew; {one!r} get up to {most} elements of such bags")
+        return Mixing(source.members, labels, part.position_M, most, self.seed)
 
     def _epoch_and_ranks(self) -> tuple[int, int, int]:
         """Return the epoch that training begins with, this rank, and the number of ranks."""

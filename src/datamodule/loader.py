@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
+from datamodule.mixing import Mixing
 from datamodule.subsample import subsample
 from process.errors import UserError
 from set_module.counter_rng import FIXED, random_int
@@ -111,6 +112,11 @@ class SetSource(MemorySource):
 
     def limited(self, index_B: Tensor, limit: Limit) -> SetBatch:
         return self.shown(limit(self.members[index_B]))  # before the images of a bag are read
+
+    def at(self, places: SetBatch, limit: Limit | None = None) -> SetBatch:
+        """Return sets of other elements, given by their places [N] among those of all sets."""
+        places = places if limit is None else limit(places)
+        return self.shown(places.map(lambda place_N: self.members.values.index_select(0, place_N)))
 
     def shown(self, members: SetBatch) -> SetBatch:
         """Return what a network sees of members: themselves."""
@@ -218,8 +224,11 @@ class Part(Dataset[Batch]):
     index_B holds positions in the source, not in the part. If `repeats`, the number i + r M stands for the r-th
     repetition of item i in an epoch: index_B is then greater by r N, so that its patches and its crop are drawn anew.
     A set of more than `max_elements` gets so many of its elements, a function of (seed, epoch, index_B); the epoch
-    comes with the numbers of the items, without which the elements are always the same.
+    comes with the numbers of the items, without which the elements are always the same. With `mixing`, bags are drawn
+    anew in each epoch.
     """
+
+    mixing: Mixing | None = None  # of a SetSource
 
     def __init__(
         self,
@@ -235,7 +244,7 @@ class Part(Dataset[Batch]):
     @property
     def needs_epoch(self) -> bool:
         """Return whether the inputs of a training batch depend on the epoch."""
-        return self.max_elements is not None
+        return self.max_elements is not None or self.mixing is not None
 
     def __len__(self) -> int:
         return len(self.position_M)
@@ -250,9 +259,12 @@ class Part(Dataset[Batch]):
         own_B = index_B = self.position_M.index_select(0, number_B % len(self) if self.repeats else number_B)
         if self.repeats:
             index_B = own_B + number_B // len(self) * len(self.source)
-        inputs = limited_inputs(self.source, own_B, self.max_elements, self.seed, epoch, index_B)
         targets = each_target(self.source.targets, lambda target: target.index_select(0, own_B))
-        return inputs, targets, index_B
+        if self.mixing is None:
+            return limited_inputs(self.source, own_B, self.max_elements, self.seed, epoch, index_B), targets, index_B
+        assert isinstance(self.source, SetSource)
+        limit = None if self.max_elements is None else Limit(self.max_elements, self.seed, epoch, index_B)
+        return self.source.at(self.mixing.places(own_B, epoch, index_B), limit), targets, index_B
 
 
 def limited_inputs(

@@ -22,6 +22,8 @@ def check(config: DictConfig) -> None:
             "images that are read patch by patch are neither cropped, flipped nor warped: data.crop_padding=0 "
             "data.flip=false data.warp=0"
         )
+    if data.get("mix") is not None:
+        _check_mix(data)
     _check_sets(config)
 
 
@@ -63,6 +65,19 @@ def _check_pixels(data: DictConfig) -> None:
 
 def _numbers(values: list[float]) -> str:
     return "[" + ",".join(f"{value:.4g}" for value in values) + "]"
+
+
+def _check_mix(data: DictConfig) -> None:
+    """Raise a UserError for data whose training items are not bags of class 0 or 1."""
+    if not holds_sets(data):
+        reason = "this data set holds images, not bags"
+    elif data.get("set_size") is not None:
+        reason = "these sets are drawn anew in each step already"
+    elif data.get("num_classes") != 2:
+        reason = "only bags that are labelled 0 or 1, by whether a positive element is among them, can be mixed"
+    else:
+        return
+    raise UserError(f"data.mix={data.mix}: {reason}: data.mix=null")
 
 
 def _check_sets(config: DictConfig) -> None:

@@ -149,10 +149,11 @@ def fit(data, folder, **checkpoint):
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 @pytest.mark.parametrize("workers", [0, 2])
-def test_workers_and_a_resume_in_the_middle_of_an_epoch_change_nothing(bags, tmp_path, workers):
-    whole, tested = fit(bags(), tmp_path)
-    resumed, tested_again = fit(bags(num_workers=workers), tmp_path, ckpt_path=tmp_path / "step=7.ckpt")
-    from_start, _ = fit(bags(num_workers=workers), tmp_path)
+@pytest.mark.parametrize("changes", [{}, {"mix": 3, "warp": 0.1, "crop_padding": 2}], ids=["plain", "mixed"])
+def test_workers_and_a_resume_in_the_middle_of_an_epoch_change_nothing(bags, tmp_path, changes, workers):
+    whole, tested = fit(bags(**changes), tmp_path)
+    resumed, tested_again = fit(bags(**changes, num_workers=workers), tmp_path, ckpt_path=tmp_path / "step=7.ckpt")
+    from_start, _ = fit(bags(**changes, num_workers=workers), tmp_path)
     assert torch.equal(whole, resumed)
     assert torch.equal(whole, from_start)
     assert tested == tested_again
@@ -178,6 +179,19 @@ def test_the_images_of_a_bag_are_cropped_each_by_itself_whatever_the_batch(bags)
     alone = [data.augmentation(SetBatch(sets[i], [len(sets[i])]), index_B[i : i + 1], epoch=3) for i in range(2)]
     assert torch.equal(whole.values, torch.cat([one.values for one in alone]))
     assert not torch.equal(whole.values, data.augmentation(sets, index_B, epoch=4).values)
+
+
+def test_the_images_of_a_bag_are_warped_each_by_itself_whatever_the_batch(bags):
+    data = bags(warp=0.1, crop_padding=2)
+    images_NCHW = torch.randint(1, 256, (1, 1, 28, 28), dtype=torch.uint8).expand(6, 1, 28, 28).contiguous()
+    sets, index_B = SetBatch(images_NCHW, [4, 2]), torch.tensor([7, 8])
+    whole = data.augmentation(sets, index_B, epoch=3)
+    assert len({image.numpy().tobytes() for image in whole.values}) == 6
+    number_N, index_N = torch.tensor([0, 1, 2, 3, 0, 1]), torch.tensor([7, 7, 7, 7, 8, 8])
+    cropped = data.augment(images_NCHW, index_N, 3, number_N)
+    assert torch.equal(whole.values, data.warp(cropped, index_N, 3, number_N))
+    alone = data.augmentation(SetBatch(sets[1], [2]), index_B[1:], epoch=3)
+    assert torch.equal(alone.values, whole[1])
 
 
 def test_train_and_evaluate(train, command, tmp_path, monkeypatch):

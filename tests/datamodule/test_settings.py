@@ -59,7 +59,7 @@ GRID = {"patch_size": None, "selection": {"_target_": "selection.grid.Grid"}}
 IMAGES = {"features": None, "channels": 1, "image_size": [28, 28], "std": [1.0], "mean": [0.5]}
 
 
-@pytest.mark.parametrize("data", [{}, {"max_elements": 4}, IMAGES])
+@pytest.mark.parametrize("data", [{}, {"max_elements": 4}, {"mix": 4, "num_classes": 2, "set_size": None}, IMAGES])
 def test_sets_of_vectors_and_of_images_pass(data):
     check(sets(hparams={"patch_size": 28} if data is IMAGES else (), **data))
 
@@ -79,6 +79,9 @@ def test_sets_of_vectors_and_of_images_pass(data):
         ({"features": None}, "data.channels or data.image_size is null: give both of images, or data.features"),
         (IMAGES | {"hparams": {"patch_size": 5}}, "patch_size=5: nothing is cut out of the 28x28 images of a set"),
         (IMAGES | {"set_size": None, "max_elements": 3}, "data.max_elements=3: this data set holds images, not sets"),
+        (IMAGES | {"set_size": None, "mix": 3}, "data.mix=3: this data set holds images, not bags: data.mix=null"),
+        ({"mix": 3}, "data.mix=3: these sets are drawn anew in each step already: data.mix=null"),
+        ({"set_size": None, "num_classes": 3, "mix": 0}, "data.mix=0: only bags that are labelled 0 or 1, by whether"),
     ],
 )
 def test_what_does_not_fit_sets_is_refused(settings, words):
