@@ -27,8 +27,7 @@ log = logging.getLogger(__name__)
 # settings of `data` that change no test image
 OF_TRAINING = {"batch_size", "seed", "split_seed", "valid", "fold", "num_folds", "limit_train", "train_bags"}
 OF_TRAINING |= {"crop_padding", "flip", "warp", "num_workers", "memory_limit_gib", "max_megapixels", "mean", "std"}
-OF_TRAINING |= {"steps_per_epoch", "valid_sets", "valid_images", "cache"}
-OF_TRAINING |= {"mix", "steps_per_epoch", "valid_sets", "valid_images"}
+OF_TRAINING |= {"mix", "steps_per_epoch", "valid_sets", "valid_images", "cache"}
 
 
 @dataclass(frozen=True)

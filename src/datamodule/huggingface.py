@@ -13,9 +13,7 @@ from torch import Tensor
 
 from datamodule.arrow_tables import find_column, image_root, open_tables
 from datamodule.class_folders import PARTS
-from datamodule.decode import MAX_MEGAPIXELS
-from datamodule.image import ImageDataModule
-from datamodule.image_folder import EncodedImages
+from datamodule.image_folder import EncodedImageData, EncodedImages
 from datamodule.loader import Source
 from process.errors import UserError
 from process.ranks import is_rank_zero
@@ -59,12 +57,11 @@ class TableSource(EncodedImages):
         return path.read_bytes()
 
 
-class HuggingFaceImages(ImageDataModule):
+class HuggingFaceImages(EncodedImageData):
     """Images of the splits train, validation (or valid, val) and test, converted to channels and image_size.
 
     Classes and their names are those of the column of labels. A part without labels is left out. Raises UserError for
-    data that cannot be opened, without images or without labels. `white` and `max_megapixels` are as those of
-    ImageFolder.
+    data that cannot be opened, without images or without labels. Decoded images are not kept for later runs.
 
     Args:
         path: a folder, or OWNER/NAME of the Hub, see arrow_tables.
@@ -72,29 +69,21 @@ class HuggingFaceImages(ImageDataModule):
         revision: a commit or tag of the Hub; None: the newest.
         image_column: its name; None: the only column of images.
         label_column: its name; None: the only column of labels.
-        memory_limit_gib: a part of at most so many GiB as uint8 is decoded once, at setup; of a larger one, a batch
-            reads and decodes its rows.
     """
 
     def __init__(
         self,
         *,
         path: str,
-        memory_limit_gib: float,
         subset: str | None = None,
         revision: str | None = None,
         image_column: str | None = None,
         label_column: str | None = None,
-        white: float | None = None,
-        max_megapixels: float = MAX_MEGAPIXELS,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
         self.path, self.subset, self.revision = path, subset, revision
         self.image_column, self.label_column = image_column, label_column
-        self.memory_limit_gib, self.white, self.max_megapixels = memory_limit_gib, white, max_megapixels
-        if self.channels not in (1, 3):
-            raise UserError(f"data.channels={self.channels}: choose 1 (grey) or 3 (RGB)")
 
     def prepare_data(self) -> None:
         self.tables  # noqa: B018 # downloads and converts what is not there yet
@@ -144,7 +133,7 @@ class HuggingFaceImages(ImageDataModule):
         shape = (self.channels, *self.image_size)
         limits = (shape, self.white, self.max_megapixels)
         source = TableSource(table, column, name, image_root(self.path), labels_N, *limits)
-        return source.fitting(self.memory_limit_gib)
+        return self.fitting(part, source, name)
 
     def _labels_of(self, table: Any, name: str) -> Tensor:
         column = find_column(table.features.to_dict(), "ClassLabel", self.label_column, name)

@@ -6,8 +6,8 @@ import math
 import os
 import threading
 import zipfile
-from collections.abc import Sequence
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -118,49 +118,8 @@ class EncodedImages(ABC):
         return images_RCHW
 
     def facts(self, position_R: Tensor) -> dict[str, Any] | None:
-        """Return all that decides the pixels of the images at these positions, without reading them.
-
-        None if a file is missing, or so new that it could change unnoticed.
-        """
-        names = [self.names[position] for position in position_R.tolist()]
-        try:
-            found = [self.root.stat()] if self._zipped else [os.stat(f"{self.root}/{name}") for name in names]  # noqa: PTH116
-        except OSError:
-            return None
-        # the time of the last change of a file's state cannot be set, so that a file with an old date is noticed, too
-        if not pixel_cache.is_settled([max(file.st_mtime, file.st_ctime) for file in found]):
-            return None
-        files = hashlib.sha256()
-        for name in names:
-            files.update(f"{name}\0".encode("utf-8", "surrogateescape"))
-        for file in found:
-            files.update(f"{file.st_size} {file.st_mtime_ns} {file.st_ctime_ns}\n".encode())
-        decoder = {"decoder": decoder_version(), "white": self.white, "max_megapixels": self.max_megapixels}
-        return {"root": str(self.root), "files": files.hexdigest(), "shape": self.shape, **decoder}
-
-
-class LimitedSource(MemorySource):
-    """Source of N images of which only those at the positions [R] are in memory, images_RCHW; others raise IndexError.
-
-    `targets` are those of all N.
-    """
-
-    def __init__(self, images_RCHW: Tensor, position_R: Tensor, targets: Tensor) -> None:
-        self.images_NCHW, self.position_R = images_RCHW, position_R
-        self.labels_N = self.targets = targets
-        self.row_N = torch.full((len(targets),), -1, device=targets.device)
-        self.row_N[position_R] = torch.arange(len(position_R), device=targets.device)
-
-    def inputs(self, index_B: Tensor) -> Tensor:
-        return self.images_NCHW.index_select(0, self.row_N.index_select(0, index_B))
-
-    def to(self, device: torch.device) -> "LimitedSource":
-        return LimitedSource(self.images_NCHW.to(device), self.position_R.to(device), self.labels_N.to(device))
-
-    def fitting(self, memory_limit_gib: float) -> "MemorySource | EncodedImages":
-        """Return all images decoded once, if they take at most so many GiB as uint8, else this source."""
-        fits = len(self) * math.prod(self.shape) <= memory_limit_gib * GIB
-        return self.in_memory() if fits else self
+        """Return all that decides the pixels of the images at these positions, for pixel_cache; None: keep none."""
+        return None
 
 
 class FileSource(EncodedImages):
@@ -208,20 +167,58 @@ class FileSource(EncodedImages):
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_archives": {}}
 
+    def facts(self, position_R: Tensor) -> dict[str, Any] | None:
+        """Return all that decides the pixels of the images at these positions, without reading them.
 
-class ImageFolder(ImageDataModule):
-    """Images in root/train/<class>/, optionally valid/ and test/ likewise, converted to channels and image_size.
+        None if a file is missing, or so new that it could change unnoticed.
+        """
+        names = [self.names[position] for position in position_R.tolist()]
+        try:
+            found = [self.root.stat()] if self._zipped else [os.stat(f"{self.root}/{name}") for name in names]  # noqa: PTH116
+        except OSError:
+            return None
+        # the time of the last change of a file's state cannot be set, so that a file with an old date is noticed, too
+        if not pixel_cache.is_settled([max(file.st_mtime, file.st_ctime) for file in found]):
+            return None
+        files = hashlib.sha256()
+        for name in names:
+            files.update(f"{name}\0".encode("utf-8", "surrogateescape"))
+        for file in found:
+            files.update(f"{file.st_size} {file.st_mtime_ns} {file.st_ctime_ns}\n".encode())
+        decoder = {"decoder": decoder_version(), "white": self.white, "max_megapixels": self.max_megapixels}
+        return {"root": str(self.root), "files": files.hexdigest(), "shape": self.shape, **decoder}
 
-    A part of at most memory_limit_gib GiB as uint8 is decoded once, at setup; a larger one is decoded batch by batch.
-    Of the training images, those that limit_train leaves out are not decoded. With `cache`, decoded images are kept for
-    later runs, see pixel_cache.
-    `white` is the level that is white in images of more than 8 bits; None: 65535 in 16 bits, others are refused.
-    An image of more than `max_megapixels` is refused.
+
+class LimitedSource(MemorySource):
+    """Source of N images of which only those at the positions [R] are in memory, images_RCHW; others raise IndexError.
+
+    `targets` are those of all N.
+    """
+
+    def __init__(self, images_RCHW: Tensor, position_R: Tensor, targets: Tensor) -> None:
+        self.images_NCHW, self.position_R = images_RCHW, position_R
+        self.labels_N = self.targets = targets
+        self.row_N = torch.full((len(targets),), -1, device=targets.device)
+        self.row_N[position_R] = torch.arange(len(position_R), device=targets.device)
+
+    def inputs(self, index_B: Tensor) -> Tensor:
+        return self.images_NCHW.index_select(0, self.row_N.index_select(0, index_B))
+
+    def to(self, device: torch.device) -> "LimitedSource":
+        return LimitedSource(self.images_NCHW.to(device), self.position_R.to(device), self.labels_N.to(device))
+
+
+class EncodedImageData(ImageDataModule):
+    """Base class for images that are decoded: a part of at most memory_limit_gib GiB as uint8 once, at setup.
+
+    A larger part is decoded batch by batch. Of the training images, those that limit_train leaves out are not decoded.
+    With `cache`, decoded images of files are kept for later runs, see pixel_cache. `white` is the level that is white
+    in images of more than 8 bits; None: 65535 in 16 bits, others are refused. An image of more than `max_megapixels` is
+    refused.
     """
 
     def __init__(
         self,
-        root: str,
         memory_limit_gib: float,
         white: float | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,  # of runs recorded before the setting existed, too
@@ -229,35 +226,25 @@ class ImageFolder(ImageDataModule):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        self.root, self.memory_limit_gib, self.white = Path(root).absolute(), memory_limit_gib, white
+        self.memory_limit_gib, self.white = memory_limit_gib, white
         self.max_megapixels, self.cache = max_megapixels, cache
         if self.channels not in (1, 3):
             raise UserError(f"data.channels={self.channels}: choose 1 (grey) or 3 (RGB)")
 
-    @cached_property
-    def class_names(self) -> list[str]:  # type: ignore[override]
-        return list(list_images(str(self.root), "train"))
+    def fitting(self, part: str, source: EncodedImages, what: str) -> Source:
+        """Return the images of a part that are used, decoded once, or the source if they do not fit in memory.
 
-    def load(self, part: str) -> Source | None:
-        # a terminal shows the warnings of all ranks, which would all report the same files
-        classes = list_images(str(self.root), part, log.warning if is_rank_zero() else log.info)
-        if not classes:
-            return None
-        names = self.class_names if part != "train" else list(classes)
-        if len(names) != self.num_classes:
-            raise UserError(f"data.num_classes={self.num_classes}, but {self.root} has {len(names)} in train/")
-        labels = [names.index(name) for name in classes]
-        shape = (self.channels, *self.image_size)
-        source = FileSource(self.root, classes, labels, shape, self.white, self.max_megapixels)
+        `what` names the images in the log.
+        """
         position_R = self._used(part, source)
-        if not self._fits(len(position_R), shape):
+        if not self._fits(len(position_R), source.shape):
             return source
-        images_RCHW, position_R = self._decoded(part, source, position_R)
+        images_RCHW, position_R = self._decoded(source, position_R, what)
         if len(position_R) == len(source):
             return MemorySource(images_RCHW, source.targets)
         return LimitedSource(images_RCHW, position_R, source.targets)
 
-    def _used(self, part: str, source: FileSource) -> Tensor:
+    def _used(self, part: str, source: EncodedImages) -> Tensor:
         """Return the sorted positions of the images that training, validation or test use."""
         if part != "train" or self.limit_train is None:
             return torch.arange(len(source))
@@ -266,7 +253,7 @@ class ImageFolder(ImageDataModule):
     def _fits(self, count: int, shape: Sequence[int]) -> bool:
         return count * math.prod(shape) <= self.memory_limit_gib * GIB
 
-    def _decoded(self, part: str, source: FileSource, position_R: Tensor) -> tuple[Tensor, Tensor]:
+    def _decoded(self, source: EncodedImages, position_R: Tensor, what: str) -> tuple[Tensor, Tensor]:
         """Return images, and their positions: those that are asked for, or all if all are in the cache."""
 
         def decode() -> Tensor:
@@ -288,7 +275,30 @@ class ImageFolder(ImageDataModule):
             def unchanged() -> bool:
                 return source.facts(position_R) == facts
 
-            what = f"{self.root}: {part}"
             images_RCHW = pixel_cache.cached(facts, (len(position_R), *source.shape), decode, unchanged, what)
         return images_RCHW, position_R
-        return source.fitting(self.memory_limit_gib)
+
+
+class ImageFolder(EncodedImageData):
+    """Images in root/train/<class>/, optionally valid/ and test/ likewise, converted to channels and image_size."""
+
+    def __init__(self, root: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.root = Path(root).absolute()
+
+    @cached_property
+    def class_names(self) -> list[str]:  # type: ignore[override]
+        return list(list_images(str(self.root), "train"))
+
+    def load(self, part: str) -> Source | None:
+        # a terminal shows the warnings of all ranks, which would all report the same files
+        classes = list_images(str(self.root), part, log.warning if is_rank_zero() else log.info)
+        if not classes:
+            return None
+        names = self.class_names if part != "train" else list(classes)
+        if len(names) != self.num_classes:
+            raise UserError(f"data.num_classes={self.num_classes}, but {self.root} has {len(names)} in train/")
+        labels = [names.index(name) for name in classes]
+        shape = (self.channels, *self.image_size)
+        source = FileSource(self.root, classes, labels, shape, self.white, self.max_megapixels)
+        return self.fitting(part, source, f"{self.root}: {part}")
