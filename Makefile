@@ -32,7 +32,7 @@ COMPILE = $(BIN)/uv pip compile --universal --all-extras --python-version 3.11 -
 FILL = { [ -z "$$choice" ] || { $(PYTHON) -m venv $(VENV) && set -- $$choice && \
   env $$2 sh docker/install.sh $(VENV) $$1; }; }
 
-.PHONY: help train test test-all test-processors test-cuda12 test-slow lint format mlflow explore dashboard bench check-gpu faults lock clean compare install
+.PHONY: help train test test-all test-processors test-cuda12 test-slow lint format tensorboard mlflow explore dashboard bench check-gpu faults lock clean compare install
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
@@ -64,6 +64,10 @@ lint: $(INSTALLED) ## check style, types and shell scripts
 format: $(INSTALLED) ## format the code and apply ruff's fixes
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+tensorboard: PORT ?= 6006
+tensorboard: $(INSTALLED) ## serve TensorBoard's page of the runs in outputs/ and multirun/: http://localhost:6006, or PORT=
+	PATH="$(abspath $(BIN)):$$PATH" sh docker/tensorboard_server.sh $(PORT) 127.0.0.1
 
 mlflow: PORT ?= 5000
 mlflow: $(INSTALLED) ## serve MLflow's pages of the runs in mlruns/: http://localhost:5000, or PORT=

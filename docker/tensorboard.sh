@@ -6,10 +6,6 @@
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/server.sh"
 
-# one folder with links to both, whether they exist yet or not; --logdir_spec would disable the fast reader
-# shellcheck disable=SC2016 # the container's sh expands it
-serve tensorboard "${1-6006}" '
-  mkdir -p /tmp/tensorboard
-  ln -sfn /workspace/outputs /workspace/multirun /tmp/tensorboard
-  exec tensorboard --logdir /tmp/tensorboard --host 0.0.0.0 --port "$1"'
+serve tensorboard "${1-6006}" "set -- \"\$1\" 0.0.0.0
+$(<"$(dirname -- "${BASH_SOURCE[0]}")/tensorboard_server.sh")"
 echo "$url"

@@ -1,10 +1,13 @@
 """TensorBoard's own reader reads back the event files."""
 
 import json
+import time
+import urllib.request
 
 import numpy
 import pytest
 from runs import record
+from servers import tensorboard_server
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
@@ -152,3 +155,30 @@ def test_a_full_disk_is_reported_in_one_line_and_training_continues(train, small
     (line,) = [line for line in (out + err).splitlines() if "still recorded by" in line]
     assert "No space left on device" in line
     assert "Traceback" not in out + err
+
+
+@pytest.mark.processes
+def test_make_tensorboard_shows_the_runs_of_both_folders_also_those_that_begin_later(tmp_path):
+    def write(folder):
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text('{"status": "running"}')
+        logger = TensorBoard(str(folder))
+        logger.open()
+        logger.log_metrics({"train_loss": 0.5}, 1, 1000.0)
+        logger.close({})
+
+    def runs_on(address, number):
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            with urllib.request.urlopen(f"{address}/data/runs") as answer:
+                names = json.load(answer)
+            if len(names) == number:
+                return sorted(names)
+            time.sleep(0.2)
+        raise TimeoutError(names)
+
+    write(tmp_path / "outputs" / "one")
+    with tensorboard_server(tmp_path) as (address, _):
+        assert runs_on(address, 1) == ["outputs/one/tensorboard"]
+        write(tmp_path / "multirun" / "two")
+        assert runs_on(address, 2) == ["multirun/two/tensorboard", "outputs/one/tensorboard"]

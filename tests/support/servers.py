@@ -1,4 +1,4 @@
-"""Servers for tests: MLflow and the page of trained runs as `make` starts them, one that never answers, a free port."""
+"""Servers for tests: those that `make` starts (MLflow, TensorBoard, explore), one that never answers, a free port."""
 
 import os
 import signal
@@ -37,6 +37,13 @@ def wait_for(url: str, process: subprocess.Popen, seconds: float = 180) -> None:
 def mlflow_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     """Start what `make mlflow` starts in `folder`, and yield its address and process."""
     with _server(folder, "mlflow_server.sh", "127.0.0.1", "localhost:*,127.0.0.1:*", ready="health") as served:
+        yield served
+
+
+@contextmanager
+def tensorboard_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Start what `make tensorboard` starts in `folder`, and yield its address and process."""
+    with _server(folder, "tensorboard_server.sh", "127.0.0.1", ready="data/runs") as served:
         yield served
 
 
