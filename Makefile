@@ -80,7 +80,7 @@ explore: $(INSTALLED) ## serve the page of trained runs in outputs/ and multirun
 dashboard: $(INSTALLED) ## serve Optuna's pages of the searches in multirun/optuna.db: http://localhost:8080
 	$(BIN)/optuna-dashboard sqlite:///multirun/optuna.db
 
-bench: $(INSTALLED) ## measure every claim of speed in the README, both sides in one run
+bench: $(INSTALLED) ## measure every claim of speed in docs/accuracies.md, both sides in one run
 	PYTHONPATH=src:tests/support $(BIN)/python tests/bench/bench.py $(PARTS)
 
 check-gpu: $(INSTALLED) ## check and measure on a GPU, 3 minutes: make check-gpu ARGS_GPU="--seconds 600"

@@ -1,4 +1,4 @@
-"""Draw docs/evidence.png for the README: the evidence of the patches of some test images for the predicted class.
+"""Draw docs/evidence.png for these pages: the evidence of the patches of some test images for the predicted class.
 
 PYTHONPATH=src python docs/draw_evidence.py RUN_FOLDER ... [--index 0 1 2] [--output docs/evidence.png]
 (RUN_FOLDER holds a run of any network of patches)

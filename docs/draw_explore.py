@@ -1,4 +1,4 @@
-"""Draw docs/explore.png and docs/explore_test_set.png for the README: the page of `make explore`.
+"""Draw docs/explore.png and docs/explore_test_set.png for these pages: the page of `make explore`.
 
 PYTHONPATH=tests/support python docs/draw_explore.py FOLDER [--index 18] [--output docs]
 (FOLDER holds the outputs/ of at least two runs: the newest is chosen, another compared with it; needs Chromium)

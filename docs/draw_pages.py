@@ -1,4 +1,4 @@
-"""Draw docs/tensorboard.png and docs/mlflow.png for the README: the curves of runs on the pages of both loggers.
+"""Draw docs/tensorboard.png and docs/mlflow.png for these pages: the curves of runs on the pages of both loggers.
 
 PYTHONPATH=tests/support python docs/draw_pages.py FOLDER [--output docs]
 (FOLDER holds the outputs/ and mlruns/ of the runs; needs Chromium)

@@ -4,8 +4,8 @@
 
 trains for three epochs on sets of 1 to 64 patches of 15x15 pixels of MNIST, which is read from $DATASET or dataset/ and
 downloaded if it is not there. The network becomes as accurate as `python src/train.py`, which has the same layers,
-optimizer, epochs and patches: README.md has the numbers. The rest of this repository is what daily research needs
-besides: run folders, resuming, sweeps, loggers, other networks and data.
+optimizer, epochs and patches: docs/accuracies.md has the numbers. The rest of this repository is what daily research
+needs besides: run folders, resuming, sweeps, loggers, other networks and data.
 """
 
 # B images, N patches of all images together, P side of a patch, H W height and width of an image, D features

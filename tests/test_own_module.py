@@ -1,11 +1,10 @@
-"""The README's own LightningModule, in a copy of the project: what is shown there trains, resumes and is a start."""
+"""The LightningModule of docs/extending.md, in a copy of the project: it trains, resumes and is a start."""
 
 import csv
 import json
 import os
 import re
 import shutil
-import textwrap
 
 import pytest
 import torch
@@ -65,12 +64,11 @@ for name, arguments in json.loads(sys.argv[1]).items():
 
 
 def shown():
-    """The two files that README shows for another LightningModule."""
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    item = readme[readme.index("- **another LightningModule**") :]
-    code = re.search(r"\n\n((?: {6}.*\n|\n)+)", item)[1]
-    python, yaml = textwrap.dedent(code).split("# @package _global_")
-    return python.strip() + "\n", "# @package _global_" + yaml
+    """The two files that docs/extending.md shows for another LightningModule."""
+    page = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
+    section = page.partition("## Another LightningModule\n")[2].partition("\n## ")[0]
+    files = dict(re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```", section, re.MULTILINE | re.DOTALL))
+    return files["src/mine.py"], files["config/model/mine.yaml"]
 
 
 @pytest.fixture(scope="module")

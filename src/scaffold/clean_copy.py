@@ -10,10 +10,11 @@ from process.text import printable
 from scaffold.project_name import ProjectName, renamer
 
 RESULTS = re.compile(r"^<!-- results -->\n.*?^<!-- /results -->\n+", re.M | re.S)  # a section of a page
+PAGES = re.compile(r"^ *# results\n.*?^ *# /results\n", re.M | re.S)  # pages of results in the navigation of the site
 PICTURE = re.compile(r"^!\[[^\n]*\]\((?!https?:)[^)\n]*\)\n+", re.M)  # a picture on a page shows results
 MEASURED = re.compile(r"^#.*±.*\n", re.M)  # a line in the head of a recipe
 PICTURES = (".png", ".jpg", ".gif", ".svg")
-LEFT_OUT = (Path("docs", "results.md"), Path("CITATION.cff"))  # the results and the authors are this project's
+LEFT_OUT = (Path("docs", "results.md"), Path("docs", "accuracies.md"), Path("CITATION.cff"))  # this project's own
 
 
 def write_copy(repository: Path, name: ProjectName, folder: Path) -> SourceFiles:
@@ -67,6 +68,8 @@ def _clean(path: Path, text: str) -> str:
         return head + mark
     if path.suffix == ".md":
         return PICTURE.sub("", RESULTS.sub("", text))
+    if path.name == "mkdocs.yml":
+        return PAGES.sub("", text)
     if path.parts[:2] == ("config", "experiment"):
         return MEASURED.sub("", text)
     return text

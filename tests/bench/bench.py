@@ -1,4 +1,4 @@
-"""`make bench`: every claim of speed in the README; both sides are measured in turn, in one run, on this machine.
+"""`make bench`: every claim of speed in docs/accuracies.md, both sides in turn, in one run, on this machine.
 
 CPU seconds of this process (or of the commands that it starts), one thread; the median of several pairs.
 """

@@ -83,7 +83,7 @@ def part_of_mnist(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_is_as_accurate_as_train_py_after_a_few_images(page, part_of_mnist, train, command, monkeypatch, capsys):
-    """Compare both after 40 steps, where a wrong rate or loss is visible; README.md has the accuracy of full runs."""
+    """Compare both after 40 steps, where a wrong rate or loss is visible; docs/accuracies.md has those of full runs."""
     monkeypatch.setenv("DATASET", str(part_of_mnist))
     monkeypatch.setattr(sys, "argv", ["single_file.py", "--images", "5000", "--epochs", "1"])
     page["main"]()

@@ -26,6 +26,7 @@ PAGE = """# FrogLegs
 
 ## License
 """
+NAVIGATION = "nav:\n  - Data: data.md\n  # results\n  - Results: results.md\n  # /results\n  - index.md\n"
 KEPT = {
     ".gitignore": IGNORE,
     "pyproject.toml": '[project]\nname = "frog-legs"\n',
@@ -37,6 +38,7 @@ KEPT = {
     "CHANGELOG.md": "# Changelog\n\nOf FrogLegs.\n\n## Unreleased\n\n- frogs\n\n## 1.0\n",
     "README.md": PAGE,
     "docs/empty.md": "",
+    "mkdocs.yml": NAVIGATION,
     "src/outputs/a.py": "frog_legs = 'é'\r\n",  # .gitignore names /outputs/ alone
     "kept.ckpt": "x",
     "tests/frog.png": "x",
@@ -50,6 +52,7 @@ LEFT = [
         "src/best.ckpt",
         ".git/config",
         "docs/frog.png",
+        "docs/accuracies.md",
         "docs/results.md",
         "CITATION.cff",
     ),
@@ -95,6 +98,7 @@ def test_what_is_copied_and_in_which_words(repository, tmp_path):
     assert texts["README.md"] == "# BigToes\n\n![A badge](https://example.org/badge.png) stays.\n\n## License\n"
     assert texts["CHANGELOG.md"] == "# Changelog\n\nOf BigToes.\n\n## Unreleased\n"
     assert texts["config/experiment/fast.yaml"] == "# Fast.\nlr: 1 # ± 0\n"
+    assert texts["mkdocs.yml"] == "nav:\n  - Data: data.md\n  - index.md\n"
     assert texts["LICENSE"] == KEPT["LICENSE"]
     assert texts["src/outputs/a.py"] == "big_toes = 'é'\r\n"
     assert ProjectName.of(new) == NEW
@@ -118,6 +122,7 @@ def test_gitignore_is_read_as_git_does(repository, tmp_path):
     }
     assert new == {name.replace("frog_legs", "big_toes") for name in listed} - {
         "docs/frog.png",
+        "docs/accuracies.md",
         "docs/results.md",
         "CITATION.cff",
     }

@@ -1,4 +1,4 @@
-"""The library as others install it: what is in the wheel, what it needs, and the README's lines for a notebook."""
+"""The library as others install it: what is in the wheel, what it needs, and a notebook's lines in docs/networks.md."""
 
 import re
 import shutil
@@ -14,10 +14,10 @@ from runs import REPOSITORY
 
 pytestmark = pytest.mark.processes
 
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs" / "networks.md").read_text(encoding="utf-8")
 (NOTEBOOK,) = (
     textwrap.dedent(block)
-    for block in re.findall(r"(?:^(?:    .*)?\n)+", README, re.MULTILINE)
+    for block in re.findall(r"(?:^(?:    .*)?\n)+", PAGE, re.MULTILINE)
     if "cutout_patch2d(" in block
 )
 UINT8 = "torch.randint(256, (8, 1, 28, 28), dtype=torch.uint8)"
@@ -101,7 +101,7 @@ print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before} - s
 
 
 @pytest.mark.parametrize("images", [UINT8, "torch.rand(8, 1, 28, 28)"], ids=["uint8", "float"])
-def test_the_lines_of_the_readme_run_as_they_stand(python, images):
+def test_the_lines_of_the_page_run_as_they_stand(python, images):
     assert UINT8 in NOTEBOOK
     code = NOTEBOOK.replace(UINT8, images) + "print(list(logits.shape), set_module.__file__)"
     said = run(python, "-I", "-W", "error", "-c", f"import set_module\n{code}").splitlines()
