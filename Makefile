@@ -32,7 +32,7 @@ COMPILE = $(BIN)/uv pip compile --universal --all-extras --python-version 3.11 -
 FILL = { [ -z "$$choice" ] || { $(PYTHON) -m venv $(VENV) && set -- $$choice && \
   env $$2 sh docker/install.sh $(VENV) $$1; }; }
 
-.PHONY: help train test test-all test-processors test-cuda12 test-slow lint format tensorboard mlflow explore dashboard bench check-gpu faults lock clean compare install
+.PHONY: help train test test-all test-processors test-cuda12 test-slow lint format tensorboard mlflow explore dashboard docs bench check-gpu faults lock clean compare install
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
@@ -80,7 +80,10 @@ explore: $(INSTALLED) ## serve the page of trained runs in outputs/ and multirun
 dashboard: $(INSTALLED) ## serve Optuna's pages of the searches in multirun/optuna.db: http://localhost:8080
 	$(BIN)/optuna-dashboard sqlite:///multirun/optuna.db
 
-bench: $(INSTALLED) ## measure every claim of speed in docs/accuracies.md, both sides in one run
+docs: $(INSTALLED) ## build the site of README.md and docs/ into site/; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+bench: $(INSTALLED) ## measure every claim of speed, both sides in one run
 	PYTHONPATH=src:tests/support $(BIN)/python tests/bench/bench.py $(PARTS)
 
 check-gpu: $(INSTALLED) ## check and measure on a GPU, 3 minutes: make check-gpu ARGS_GPU="--seconds 600"

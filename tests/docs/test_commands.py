@@ -88,10 +88,11 @@ RUN = [command for command in SHOWN if not command.startswith(tuple(ELSEWHERE))]
 def test_commands_are_found_in_blocks_in_sentences_and_in_cells():
     text = "Run `make lint test`.\n\n    python src/a.py x=1 \\\n        y=2   # why\n    x\n\n| `docker/a.sh -d` |"
     assert commands(text) == ["python src/a.py x=1 y=2", "make lint test", "docker/a.sh -d"]
-    assert len(RUN) > 40
+    assert len(RUN) > 30
     assert {"python src/report.py", "python src/train.py data=digits hparams.pool=[max]"} <= set(RUN)
 
 
+@pytest.mark.skipif(not (REPOSITORY / "docs" / "results.md").exists(), reason="a new project has no results")
 def test_every_entry_of_the_list_is_needed():
     assert [start for start in ELSEWHERE if not any(command.startswith(start) for command in SHOWN)] == []
 
