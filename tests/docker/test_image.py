@@ -37,8 +37,7 @@ def built_with(checkout: Checkout, *arguments: str, **environment: str) -> dict[
 @pytest.mark.processes
 @pytest.mark.parametrize("place", ["options", "environment", ".env"])
 def test_options_environment_and_env_choose_what_is_installed(place, checkout):
-    parts = "train neptune wandb sweep bags large huggingface timm export app figures"
-    parts = "train neptune wandb sweep bags large export app figures docs"
+    parts = "train neptune wandb sweep bags large huggingface timm export app figures docs"
     if place == "options":
         labels = built_with(checkout, "--cpu", "--without", "ray,notebook,dev", CUDA="12")
     elif place == "environment":
