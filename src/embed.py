@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from command import cli
 from command.job import job
-from command.trained_run import TrainedRun, open_run
+from command.trained_run import open_run, trainer_of
 from process.console import print_summary
 from process.errors import UserError
 from process.files import path_from_setting, refuse_unwritable
@@ -18,10 +18,11 @@ from settings import check
 log = logging.getLogger(__name__)
 OUTPUT = "name a folder, such as output=bags"
 NEEDED = {
-    "run": "which network? run=FOLDER",
+    "run": "which network? run=FOLDER, or model=torchvision or model=timm with name=NAME",
     "input": "which images? input=PATH: an image, a folder, a .zip, or a pattern such as 'photos/*.png'",
     "output": f"where to? {OUTPUT}",
 }
+OF_LIBRARY = ("library", "name", "resize")  # the same, of a network in place of that of a run
 MADE_BY = ("cut", "stride", "patch_num", "dtype")  # settings on which the features depend
 
 
@@ -30,6 +31,8 @@ MADE_BY = ("cut", "stride", "patch_num", "dtype")  # settings on which the featu
 def main(config: DictConfig) -> None:
     check(config)
     for name, question in NEEDED.items():
+        if name == "run" and "library" in config:
+            continue
         if not OmegaConf.select(config, name):  # an empty path, of an unset shell variable, is the current directory
             raise UserError(question)
     output = path_from_setting("output", config.output, OUTPUT).absolute()
@@ -37,14 +40,14 @@ def main(config: DictConfig) -> None:
         raise UserError(f"output={output}: {OUTPUT}")
     refuse_unwritable(next(each for each in (output, *output.parents) if each.exists()), OUTPUT)
     images = cli.build(config.images)(config.input)  # not in YAML, where ${x} in a path is a setting
-    run, embed, origin = opened(config)
+    embed, origin = opened(config)
     cutout = cli.build(config.cutout, count=config.patch_num if config.cut == "random" else None)
     embedder = cli.build(config.embedder)(embed)
     with cli.build(config.bags)(output, images) as bags:
         bags.keep_facts({**facts(config, images.large), "weights": embedder.digest}, origin)
         if missing := bags.missing(embedder.width):
             patches = cli.build(config.large if images.large else config.files)(images, missing, cutout)
-            run.trainer([bags]).predict(embedder, patches.loader(), return_predictions=False)
+            trainer_of(config, [bags]).predict(embedder, patches.loader(), return_predictions=False)
         for line in images.others:
             log.warning(line)
         if not bags.usable:
@@ -56,18 +59,23 @@ def main(config: DictConfig) -> None:
     print_summary("Bags", {**rows, "output": output, **({"table": table} if table else {})}, config.verbosity)
 
 
-def opened(config: DictConfig) -> tuple[TrainedRun, Any, dict[str, str]]:
-    """Return what has a Trainer, the module that embeds patches, and where its weights came from."""
+def opened(config: DictConfig) -> tuple[Any, dict[str, Any]]:
+    """Return the network whose embedding is used, and where its weights came from."""
+    if "library" in config:
+        if config.weights is None:
+            log.warning("weights=null: the weights are random; weights=PATH or weights=default are trained ones")
+        return cli.build(config.network), {name: config[name] for name in ("library", "name", "weights")}
     if OmegaConf.select(config, "data.features") is not None:
         raise UserError(f"run={config.run}: this network takes vectors, which are embedded already")
     run = open_run(Path(config.run), config, config.ckpt)
     network = run.model("embed.py uses", "network").network
-    return run, network, {"run": str(run.folder), "checkpoint": run.checkpoint.name}
+    return network, {"run": str(run.folder), "checkpoint": run.checkpoint.name}
 
 
 def facts(config: DictConfig, large: bool) -> dict[str, Any]:
     """Return the settings on which the features depend: bags in one folder are made alike."""
     found = {name: config[name] for name in MADE_BY if name != "patch_num" or config.cut == "random"}
+    found |= {name: config[name] for name in OF_LIBRARY if name in config}
     found["patch_size"] = config.cutout.size
     found["seed"] = config.cutout.seed if config.cut == "random" else None
     names = ("level", "magnification", "tissue", "tissue_threshold") if large else ("image_size", "white")

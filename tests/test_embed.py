@@ -198,3 +198,88 @@ def test_a_head_trained_on_the_bags_is_better_than_chance(run, command, train, t
     folder = train("data=feature_bags", "data.root=bags", *words)
     assert record(folder)["class_names"] == ["dark", "light"]
     assert record(folder)["metrics"]["test_accuracy"] > 0.8
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    """A ResNet-18 of torchvision and a file of its weights."""
+    from torchvision.models import resnet18
+
+    torch.manual_seed(3)
+    network = resnet18()
+    path = tmp_path_factory.mktemp("weights") / "resnet 18.pth"
+    torch.save(network.state_dict(), path)
+    network.fc = torch.nn.Identity()
+    return network.eval(), path
+
+
+MEAN, STD = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+
+
+@pytest.mark.parametrize("resize", [None, 40])
+def test_bags_of_a_network_of_torchvision_without_a_run(resnet, command, tmp_path, resize):
+    network, path = resnet
+    image_11HW = draw(tmp_path / "photos" / "a" / "one.png", 1, shape=(32, 50))
+    draw(tmp_path / "photos" / "b" / "two.png", 2, shape=(40, 33))
+    side = "null" if resize is None else resize
+    words = ("model=torchvision", "name=resnet18", f"weights={path}", "hparams.patch_size=32", f"resize={side}")
+    assert command("embed", *words, "input=photos", "output=bags", "dtype=float32", "verbosity=0") == 0
+    found = torch.from_numpy(np.load(tmp_path / "bags" / "features" / "a" / "one.npy"))
+    patches = torch.cat([image_11HW[..., x : x + 32] for x in (0, 18)]).expand(-1, 3, -1, -1) / 255
+    if resize is not None:
+        patches = torch.nn.functional.interpolate(patches, (resize, resize), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        torch.testing.assert_close(found, network((patches - MEAN) / STD), rtol=1e-4, atol=1e-4)
+    assert np.load(tmp_path / "bags" / "coords" / "a" / "one.npy").tolist() == [[0, 0], [18, 0]]
+    assert [(row["bag"], row["label"]) for row in rows(tmp_path / "bags" / "bags.csv")] == [
+        ("a/one", "a"),
+        ("b/two", "b"),
+    ]
+    facts = json.loads((tmp_path / "bags" / "embedding.json").read_text())
+    assert (facts["library"], facts["weights"]) == ("torchvision", str(path))
+    assert {path.name for path in tmp_path.iterdir()} == {"photos", "bags"}, "no run folder, no log"
+
+
+def test_bags_of_another_network_or_of_random_weights_are_continued_only_by_the_same(command, tmp_path, capsys):
+    draw(tmp_path / "one.png", 1, shape=(32, 40))
+    words = ("embed", "model=torchvision", "input=one.png", "output=bags", "hparams.patch_size=32", "resize=null")
+    assert command(*words) == 0
+    assert "weights=null: the weights are random" in capsys.readouterr().out
+    (tmp_path / "bags" / "features" / "one.npy").unlink()
+    assert command(*words) == 0, "random weights are those of the seed"
+    capsys.readouterr()
+    for other, message in (
+        ("hparams.seed=1", "holds bags of weights="),
+        ("resize=48", "holds bags of resize=null, not 48"),
+        ("name=resnet34", "holds bags of name=resnet18, not resnet34"),
+    ):
+        assert command(*words, other) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_bags_of_a_network_of_timm(command, tmp_path):
+    pytest.importorskip("timm", reason="the extra timm is not installed")
+    write(tmp_path / "slides" / "one.npy", pixels(40, 70))  # read patch by patch, as its ending says
+    words = ("model=timm", "name=resnet10t", "resize=64", "hparams.patch_size=32", "verbosity=0")
+    assert command("embed", *words, "input=slides", "output=bags") == 0
+    assert np.load(tmp_path / "bags" / "features" / "one.npy").shape == (2 * 3, 512)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["model=resnet"], "model=resnet: choose torchvision or timm, with name=NAME, or run=FOLDER"),
+        (["model=timm", "run={run}"], "which network? leave out one of them"),
+        (["model=torchvision"], "which images? input=PATH"),
+        (["model=torchvision", "name=resnet19"], "torchvision has no name='resnet19': choose resnet18"),
+        (["model=torchvision", "weights=nowhere.pth"], "weights=nowhere.pth: No such file or directory"),
+        (["model=torchvision", "resize=wide"], "resize='wide': choose a number of pixels, default, which is 224"),
+    ],
+)
+def test_a_network_that_cannot_be_had_is_one_line(run, command, tmp_path, capsys, words, message):
+    draw(tmp_path / "one.png", 1, shape=(32, 40))
+    given = ["input=one.png", "output=bags", "hparams.patch_size=32"] if "which images" not in message else []
+    assert command("embed", *(word.format(run=run) for word in words), *given) == 1
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    assert message in line
+    assert not list(tmp_path.glob("bags/**/*.npy"))

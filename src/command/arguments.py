@@ -34,6 +34,8 @@ SHOW = ("--cfg", "-c", "--info", "-i")
 LONGEST_OVERRIDE = 100_000  # characters of a recorded setting, such as one that lists files
 HELP = ("--help", "-h", "--hydra-help")
 RUN = "name a run folder"
+LIBRARIES = ("torchvision", "timm")  # whose networks embed.py takes in place of that of a run
+OF_LIBRARY = "embed_network"  # the YAML for these
 SHOWN_BY_CFG = ("job", "hydra", "all")  # -c with one of these is Hydra's --cfg
 MOST_VALUES = 100_000  # in a settings file
 LARGEST = 4 * MIB  # of a settings file
@@ -86,6 +88,20 @@ def refuse_short_options(argv: list[str]) -> None:
         if name in short and name != "-c":
             raise UserError(f"{name}: only train.py has this option; settings are written name=value")
         _refuse_unknown(word, argv, [])
+
+
+def network_of_library(argv: list[str]) -> list[str]:
+    """Return the arguments of embed.py with the YAML for `model=LIBRARY`, a network in place of that of a run."""
+    named = [word.partition("=")[2] for word in argv if word.startswith("model=")]
+    run = [word for word in argv if word.startswith("run=")]
+    if not named or (run and named[-1] not in LIBRARIES):
+        return argv
+    if run:
+        raise UserError(f"{run[-1]} model={named[-1]}: which network? leave out one of them")
+    if named[-1] not in LIBRARIES:
+        raise UserError(f"model={named[-1]}: choose {' or '.join(LIBRARIES)}, with name=NAME, or run=FOLDER")
+    others = [word for word in argv if not word.startswith("model=")]
+    return [f"--config-name={OF_LIBRARY}", *others, f"library={named[-1]}", "hydra.run.dir=."]  # there is no run folder
 
 
 def refuse_sweeps(argv: list[str], command: str) -> None:

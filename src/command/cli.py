@@ -87,6 +87,8 @@ def prepare_arguments() -> None:
     else:
         arguments.refuse_short_options(sys.argv[1:])
         arguments.refuse_sweeps(sys.argv[1:], f"{_command()}.py")
+    if _command() == "embed":
+        sys.argv[1:] = arguments.network_of_library(sys.argv[1:])
     ranks.refuse_unsupported_launch(sys.argv[1:])
     if sweep := arguments.resumed_sweep(sys.argv[1:]):
         trust.check_code(sweep[0])
@@ -173,6 +175,8 @@ def _own_hydra() -> DictConfig:
 
 def _command_config() -> str:
     """Return the name of the command's YAML."""
+    if f"--config-name={arguments.OF_LIBRARY}" in sys.argv:
+        return arguments.OF_LIBRARY
     return _command() if (CONFIG / f"{_command()}.yaml").exists() else "config"
 
 

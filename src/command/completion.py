@@ -28,6 +28,9 @@ def answer(command: str, ask_hydra: Callable[[], Any]) -> None:
     name, equals, _ = settings[-1].partition("=")
     if equals and name in table.names("path"):
         return  # without an answer the shells complete paths
+    if command == "embed" and name == "model" and equals and not any(word.startswith("run=") for word in before):
+        print(*(f"model={each}" for each in arguments.LIBRARIES if f"model={each}".startswith(last)), sep="\n")
+        return
     others = arguments.expand_short_options([word for word in before if word]) if options else before
     os.environ["COMP_LINE"] = " ".join([program, script, *others, *settings])
     answers = io.StringIO()

@@ -84,20 +84,25 @@ class TrainedRun:
         return data
 
     def trainer(self, callbacks: Sequence[Any] = (), loggers: Sequence[Any] = (), **settings: Any) -> Any:
-        """Return the Trainer of the config, on one device: on several, each would see a part of the images only.
+        """Return the Trainer of the run's config, see `trainer_of`."""
+        return trainer_of(self.config, callbacks, loggers, **settings)
 
-        `settings` replace those of the config.
-        """
-        from process.gpus import choose_accelerator
 
-        bar = OmegaConf.select(self.config, "callbacks.progress_bar")
-        bars = [] if bar is None else [build(bar)]
-        one = {"num_nodes": 1, "strategy": "auto", "enable_checkpointing": False, "fast_dev_run": False}
-        logging = {"logger": list(loggers) or False, "enable_progress_bar": bool(bars)}
-        accelerator = choose_accelerator(self.config.trainer.get("accelerator", "auto"))
-        device = {"accelerator": accelerator, "devices": _one_device(self.config.trainer, accelerator)}
-        settings = device | one | logging | settings
-        return build(self.config.trainer, **settings, callbacks=[*bars, *callbacks])
+def trainer_of(config: DictConfig, callbacks: Sequence[Any] = (), loggers: Sequence[Any] = (), **settings: Any) -> Any:
+    """Return the Trainer of the config, on one device: on several, each would see a part of the images only.
+
+    `settings` replace those of the config.
+    """
+    from process.gpus import choose_accelerator
+
+    bar = OmegaConf.select(config, "callbacks.progress_bar")
+    bars = [] if bar is None else [build(bar)]
+    one = {"num_nodes": 1, "strategy": "auto", "enable_checkpointing": False, "fast_dev_run": False}
+    logging = {"logger": list(loggers) or False, "enable_progress_bar": bool(bars)}
+    accelerator = choose_accelerator(config.trainer.get("accelerator", "auto"))
+    device = {"accelerator": accelerator, "devices": _one_device(config.trainer, accelerator)}
+    settings = device | one | logging | settings
+    return build(config.trainer, **settings, callbacks=[*bars, *callbacks])
 
 
 def open_run(folder: Path, config: DictConfig, which: str) -> TrainedRun:

@@ -85,7 +85,7 @@ class PretrainedEmbed(nn.Module):
         return self
 
     def forward(self, patches_NCpp: Tensor) -> Tensor:
-        if self.resize is not None:
+        if self.resize is not None and patches_NCpp.shape[-1] != self.resize:
             size: Any = (self.resize, self.resize)
             patches_NCpp = interpolate(patches_NCpp, size, mode=self.interpolation, antialias=True, align_corners=False)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):

@@ -20,6 +20,7 @@ MEAN = "set_module.reduce_pool.ReducePool"
 OF_PATCHES_ALONE = {  # embeddings that take no vectors
     "network.cnn_embed.CNNEmbed": "cnn",
     "network.torchvision_embed.TorchvisionEmbed": "torchvision",
+    "network.timm_embed.TimmEmbed": "timm",
 }
 
 

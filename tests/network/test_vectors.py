@@ -37,7 +37,7 @@ def of_sets(name: str) -> bool:
 
 
 MODELS = [path.stem for path in sorted((CONFIG / "model").glob("*.yaml")) if of_sets(path.stem)]
-OF_PATCHES = ("cnn", "torchvision")
+OF_PATCHES = ("cnn", "timm", "torchvision")
 EMBEDS = [path.stem for path in sorted((CONFIG / "model" / "embed").glob("*.yaml")) if path.stem not in OF_PATCHES]
 every_network = pytest.mark.parametrize("name", MODELS)
 
