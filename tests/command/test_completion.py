@@ -59,3 +59,8 @@ def test_a_line_that_hydra_cannot_read_has_no_answers(command, monkeypatch, capf
 def test_settings_that_are_read_before_hydra_belong_to_train(answered):
     assert answered("train", "re")[0] == ["resume=", "resume_sweep="]
     assert answered("evaluate", "re")[0] == ["resume="]
+
+
+def test_embed_without_a_run_takes_the_networks_of_libraries(answered):
+    assert answered("embed", "model=") == (["model=torchvision", "model=timm"], None)
+    assert answered("embed", "model=ti") == (["model=timm"], None)
