@@ -20,6 +20,7 @@ WRONG = {
         "hparams.monitor=valid_hti",
     ],
     "patches": ["hparams.patch_num_min=8", "hparams.patch_num_max=4"],
+    "rate of no embedding": ["model=cnn", "hparams.embed_lr=0.1x"],
     "trainer": ["+trainer.overfit_batches=3"],
     "callback": ["callbacks.best=3"],
     "weights": ["+loss.weight=[1,2]"],

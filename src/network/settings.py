@@ -29,6 +29,7 @@ def check(config: DictConfig) -> None:
 
     What a data set of sets does not take from a network, datamodule/settings.py checks.
     """
+    _check_embed_lr(config)
     vectors = OmegaConf.select(config, "data.features") is not None
     lazy = bool(config.data.get("lazy"))
     if "patch_size" not in config.model.network:  # a network of whole images
@@ -48,6 +49,23 @@ def check(config: DictConfig) -> None:
         _check_pool(config)
     if lazy:
         _check_lazy(config)
+
+
+def _check_embed_lr(config: DictConfig) -> None:
+    """Raise a UserError for a learning rate of an embedding that is not there or not trained."""
+    rate, embed = config.hparams.get("embed_lr"), config.model.network.get("embed")
+    if rate is None or "run" in config:
+        return
+    if embed is None:
+        raise UserError(
+            f"hparams.embed_lr={rate}: this network has no embedding with a rate of its own: set hparams.embed_lr=null "
+            "or choose a network of sets, such as model=patch_set"
+        )
+    if isinstance(embed, DictConfig) and embed.get("frozen"):
+        raise UserError(
+            f"hparams.embed_lr={rate}: the embedding is frozen: train it, model.network.embed.frozen=false, or set "
+            "hparams.embed_lr=null"
+        )
 
 
 def _refuse_renamed(config: DictConfig) -> None:

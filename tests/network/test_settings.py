@@ -25,6 +25,7 @@ def test_networks_of_sets_take_vectors(model):
     [
         (["model/embed=cnn"], "model/embed=cnn takes patches of images, and the elements are vectors: choose"),
         (["model/embed=torchvision"], "model/embed=torchvision takes patches of images, and the elements are vectors:"),
+        (["model/embed=timm"], "model/embed=timm takes patches of images, and the elements are vectors: choose model/"),
         (["model/position=learned"], "elements have no places: choose model=patch_set model/position=none"),
         (["model=transmil", "model.network.classifier.ppeg=places"], "choose model.network.classifier.ppeg=none or"),
         (["model.network.features=null"], "the elements of this data set are vectors: model.network.features=${data"),
@@ -36,6 +37,21 @@ def test_what_vectors_do_not_go_with_is_refused(overrides, message):
         check(composed(*VECTORS, *overrides))
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=cnn"], "hparams.embed_lr=0.1x: this network has no embedding with a rate of its own: set hparams.emb"),
+        (["model/embed=timm"], "hparams.embed_lr=0.1x: the embedding is frozen: train it, model.network.embed.frozen="),
+    ],
+)
+def test_a_rate_of_an_embedding_that_is_not_trained_is_refused(overrides, message):
+    with pytest.raises(UserError) as refusal:
+        check(composed("hparams.embed_lr=0.1x", *overrides))
+    assert message in str(refusal.value)
+    check(composed("hparams.embed_lr=0.1x", "model/embed=timm", "model.network.embed.frozen=false"))
+    check(composed("hparams.embed_lr=null", *overrides))
 
 
 def test_patches_need_a_size():
