@@ -16,10 +16,10 @@ EXTRA, DONOR, FIRST = 0, 1, 2  # draws of a bag: how many elements more, whose s
 class Mixing:
     """Mixture of the training bags of two classes, of which 1 says that at least one element is positive.
 
-    A bag of class 1 keeps its elements, behind which come `extra` others; a bag of class 0 has as many elements as a
-    random training bag of class 1, and `extra` more, none of them its own. Those others are drawn with replacement from
-    all training bags of class 0, and extra ~ U{0, ..., most}. So a label stays right, and the size of a bag says
-    nothing about it. A function of (seed, epoch, index_B). Raises UserError without training bags of both classes.
+    A bag of class 1 keeps its elements and gets e negative ones behind them, e ~ U{0, ..., most}. A bag of class 0 is
+    drawn anew: n + e negative elements, n the size of a random training bag of class 1. The negative elements are drawn
+    with replacement from all training bags of class 0. So labels stay right, and the size of a bag says nothing about
+    its label. A function of (seed, epoch, index_B). Raises UserError without training bags of both classes.
     """
 
     def __init__(self, members: SetBatch, labels: Tensor, position_P: Tensor, most: int, seed: int) -> None:
