@@ -71,6 +71,8 @@ def settings() -> set[str]:
     for group in ("data", "model", "model/embed", "model/pool", "model/selection", "trainer"):
         for option in sorted(options(group)):
             found |= flat(composed(f"{group}={option}", "hparams.patch_num_max=4"))
+    for option in sorted(options("experiment")):
+        found |= flat(composed(f"experiment={option}"))
     for name in ("callbacks", "loggers"):
         found |= flat(composed(f"{name}=[{','.join(sorted(options(name) - {'none'}))}]"))
     return found
