@@ -22,6 +22,7 @@ LOCKS = {12: (525, (7, 0), (12, 1)), 13: (580, (7, 5), (12, 1))}
 # environment variables, for later jobs and the processes that this one starts: why torch cannot use the GPUs, which are
 # hidden from them, and that a line has said so
 UNUSABLE, REPORTED = "UNUSABLE_GPU", "UNUSABLE_GPU_REPORTED"
+DRIVER_CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"  # of torch
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,10 @@ def choose_accelerator(asked: str) -> str:
     Such a GPU is reported, unless the processor was asked for, and hidden from torch: Lightning sees it through NVML,
     and would ask torch for the state of its generator. Raises a UserError if a GPU was asked for.
     """
+    import torch
+
+    if not torch.cuda.is_available():
+        os.environ[DRIVER_CHECK] = "0"  # with "1", as Lightning sets it, each optimizer step looks for a driver: 150 us
     if (reason := unusable_gpu() or _error_of_cuda()) is None:
         return asked
     os.environ[UNUSABLE] = reason

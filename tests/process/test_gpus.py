@@ -251,3 +251,11 @@ def test_cuda_fails_for_another_reason(one, monkeypatch):
     )
     with pytest.raises(UserError, match=re.escape(line)):
         gpus.choose_accelerator("gpu")
+
+
+@pytest.mark.parametrize(("available", "switch"), [(False, "0"), (True, "1")])
+def test_without_a_gpu_no_step_looks_for_its_driver(available, switch, monkeypatch):
+    monkeypatch.setenv(gpus.DRIVER_CHECK, "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    gpus.choose_accelerator("auto")
+    assert os.environ[gpus.DRIVER_CHECK] == switch
