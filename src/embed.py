@@ -64,7 +64,7 @@ def opened(config: DictConfig) -> tuple[Any, dict[str, Any]]:
     if "library" in config:
         if config.weights is None:
             log.warning("weights=null: the weights are random; weights=PATH or weights=default are trained ones")
-        return cli.build(config.network), {name: config[name] for name in ("library", "name", "weights")}
+        return cli.build(config.embedding), {name: config[name] for name in ("library", "name", "weights")}
     if OmegaConf.select(config, "data.features") is not None:
         raise UserError(f"run={config.run}: this network takes vectors, which are embedded already")
     run = open_run(Path(config.run), config, config.ckpt)

@@ -308,7 +308,7 @@ TABLE = (
     Setting("cutout", _PART, optional=True),
     Setting("large", _PART, optional=True),
     Setting("embedder", _PART, optional=True),
-    Setting("network", _PART, optional=True),
+    Setting("embedding", _PART, optional=True),
     Setting("library", _one_of("torchvision", "timm"), optional=True),
     Setting("name", _TEXT, optional=True),
     Setting("weights", optional=True, path=True, free_text=True),
