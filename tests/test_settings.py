@@ -205,7 +205,8 @@ def test_seed_0_lr_0_and_one_number_of_patches_are_valid():
 
 @pytest.mark.parametrize("rate", ["null", "0.001", "1", "0.1x", "2x", ".5x"])
 def test_rates_of_an_embedding_are_numbers_or_factors(rate):
-    check(OmegaConf.merge(OmegaConf.create(VALID), OmegaConf.from_dotlist([f"hparams.embed_lr={rate}"])))
+    network = {"model": {"network": {"embed": {"_target_": "network.mlp_embed.MLPEmbed"}}}}
+    check(OmegaConf.merge(OmegaConf.create(VALID), network, OmegaConf.from_dotlist([f"hparams.embed_lr={rate}"])))
 
 
 @pytest.mark.parametrize(
