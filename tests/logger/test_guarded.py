@@ -188,15 +188,15 @@ class InLine(Slow):
 @pytest.mark.processes
 @pytest.mark.parametrize("kind", [Slow, SlowInAnotherProcess, SlowReader, InLine])
 def test_the_end_waits_for_a_logger_that_makes_progress(tmp_path, caplog, kind):
-    slow, silent = kind(tmp_path, seconds=3), Recorder(tmp_path, hangs_at="open")
-    loggers = guarded(tmp_path, slow, silent, patience=0.5, names=["slow", "silent"])
+    slow, silent = kind(tmp_path, seconds=5), Recorder(tmp_path, hangs_at="open")
+    loggers = guarded(tmp_path, slow, silent, patience=1.5, names=["slow", "silent"])
     for logger in loggers:
         logger.log_metrics({}, 0)
     for logger in loggers:
         logger.close(RECORD)
     assert slow.called[-1] == ("close", "finished")
     (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert line.startswith("silent: no progress at `open` for 0.5 s (guard.patience); ")
+    assert line.startswith("silent: no progress at `open` for 1.5 s (guard.patience); ")
     assert line.endswith("recorded by metrics.csv and slow")
     silent.freed.set()
 
