@@ -1,8 +1,8 @@
 """Decoded images in the user's cache folder: the next run maps them into memory instead of decoding them again.
 
 An entry is one file: HEADER bytes, then uint8 [N, C, H, W]. Its name is a hash of all that decides the pixels, among
-them the size and the times of each image file. The environment says where the folder is and how large it may grow, as
-PATCH_SETS_CACHE and PATCH_SETS_CACHE_GIB. No config does: that of a run folder from somebody else must not choose them.
+them the size and the times of each image file. Variables of the environment, FOLDER and LIMIT, say where the folder is
+and how large it may grow. No config does: that of a run folder from somebody else must not choose them.
 """
 
 import hashlib
@@ -33,6 +33,8 @@ GIB = 2**30
 HEADER = 4096  # bytes, so that the pixels begin with a page
 ENDING = ".pixels"
 LIMIT_GIB = 20.0
+FOLDER = "PATCH_SETS_CACHE"  # environment variables
+LIMIT = "PATCH_SETS_CACHE_GIB"
 SETTLED = 2.0  # seconds; a file may change once more without another time, as the clocks of file systems have steps
 POLL_INTERVAL = 0.1  # seconds
 ABANDONED = 86400  # seconds after which the temporary file of a process that was killed is removed
@@ -58,7 +60,7 @@ def cached(
     """
     path = _path(facts)
     if path is None:
-        log.info("decoded images are not kept: this user has no home; PATCH_SETS_CACHE names another folder")
+        log.info(f"decoded images are not kept: this user has no home; {FOLDER} names another folder")
         return decode()
     limit = limit_bytes()
     images = _read(path, shape)
@@ -66,14 +68,14 @@ def cached(
         return images
     size = math.prod(shape)
     if size > limit:
-        log.info(f"{what}: decoded images of {_gib(size)} are not kept: PATCH_SETS_CACHE_GIB={limit / GIB:g}")
+        log.info(f"{what}: decoded images of {_gib(size)} are not kept: {LIMIT}={limit / GIB:g}")
         return decode()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(path.parent, os.W_OK):
             raise PermissionError(f"{path.parent}: not writable")
     except OSError as error:
-        log.info(f"{what}: decoded images are not kept ({error}): data.cache=false, or set PATCH_SETS_CACHE")
+        log.info(f"{what}: decoded images are not kept ({error}): data.cache=false, or set {FOLDER}")
         return decode()
     with _lock(path, what):
         images = _read(path, shape)  # another process may have decoded them meanwhile
@@ -97,7 +99,7 @@ def is_settled(times: Sequence[float]) -> bool:
 
 def cache_folder() -> Path | None:
     """Return the folder of the cache; None if it is not set and the user has no home."""
-    if given := os.environ.get("PATCH_SETS_CACHE"):  # where docker/run.sh mounts it
+    if given := os.environ.get(FOLDER):  # where docker/run.sh mounts it
         return Path(given).absolute()
     caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not caches.is_absolute():  # also where it is not set
@@ -110,13 +112,13 @@ def cache_folder() -> Path | None:
 
 def limit_bytes() -> float:
     """Return how many bytes the cache may have. Raises a UserError for a limit that is no number."""
-    text = os.environ.get("PATCH_SETS_CACHE_GIB", "") or str(LIMIT_GIB)
+    text = os.environ.get(LIMIT, "") or str(LIMIT_GIB)
     try:
         limit = float(text)
     except ValueError:
         limit = -1.0
     if not limit >= 0:
-        raise UserError(f"PATCH_SETS_CACHE_GIB={text}: give a number of GiB, such as {LIMIT_GIB:g}")
+        raise UserError(f"{LIMIT}={text}: give a number of GiB, such as {LIMIT_GIB:g}")
     return limit * GIB
 
 

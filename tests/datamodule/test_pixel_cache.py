@@ -298,13 +298,13 @@ def test_what_exceeds_the_limit_is_not_kept(root, place, folder, monkeypatch, ca
     images_of(folder(root))
     assert not place.exists()
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line == f"{root}: train: decoded images of 0.0 MiB are not kept: PATCH_SETS_CACHE_GIB=0"
+    assert line == f"{root}: train: decoded images of 0.0 MiB are not kept: {pixel_cache.LIMIT}=0"
 
 
 @pytest.mark.parametrize("text", ["many", "-1", "nan"])
 def test_refuses_a_limit_that_is_no_number(root, place, folder, monkeypatch, text):
     monkeypatch.setenv("PATCH_SETS_CACHE_GIB", text)
-    with pytest.raises(UserError, match=rf"^PATCH_SETS_CACHE_GIB={text}: give a number of GiB, such as 20$"):
+    with pytest.raises(UserError, match=rf"^{pixel_cache.LIMIT}={text}: give a number of GiB, such as 20$"):
         images_of(folder(root))
 
 

@@ -430,7 +430,8 @@ def test_the_key_that_signs_runs_is_that_of_the_host(host, tmp_path):
 
 def test_decoded_images_are_kept_on_the_host(host, tmp_path):
     host.call("run", XDG_CACHE_HOME=str(tmp_path / "caches"))
-    assert mounted_cache(tmp_path / "caches" / "patch_sets") in values(host.last(), "--mount")
+    mounts = values(host.last(), "--mount")
+    assert mounted_cache(tmp_path / "caches" / "patch_sets") in mounts
     host.call("run", PATCH_SETS_CACHE=str(tmp_path / "large disk"))
     assert mounted_cache(tmp_path / "large disk") in values(host.last(), "--mount")
     assert CACHE in values(host.last(), "--env")
