@@ -3,7 +3,9 @@
 # N patches in all, C channels, p side of a patch, D features
 
 import difflib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,51 +18,64 @@ from process.errors import UserError, first_line
 OWN = "default"  # of weights and of resize: what the library itself says
 
 
-class PretrainedEmbed(nn.Module):
-    """Network without its last linear layer: [N, C, p, p] of pixels in 0..1 -> [N, D].
+@dataclass(frozen=True)
+class Training:
+    """Facts of a network's training: mean and std of each channel of pixels in 0..1, side in pixels, interpolation."""
+
+    mean: Sequence[float]
+    std: Sequence[float]
+    side: int
+    interpolation: str = "bilinear"  # or bicubic
+
+
+class PretrainedEmbed(nn.Module, ABC):
+    """Network of a library without its last linear layer: [N, C, p, p] of pixels in 0..1 -> [N, D].
 
     A grey patch becomes three equal channels. Mean and std are those with which the network was trained, so the ones
-    of the data are not used. Raises ValueError for a size that the network does not take, and for one that gives maps.
+    of the data are not used. Raises ValueError for a name that the library does not know, for a size that the network
+    does not take, and for one that gives maps; UserError for weights that cannot be had. A subclass defines `opened`.
 
     Args:
-        trunk: [N, 3, p, p] -> [N, D].
-        name: of the network, in messages.
-        mean, std: of each channel, of pixels in 0..1.
-        own_size: the side in pixels with which the network was trained.
-        interpolation: bilinear or bicubic.
-        resize: side in pixels to which patches are stretched, `default`: own_size; None: they keep theirs.
+        channels: C, 1 or 3.
+        name: of the network, as the library gives it.
+        weights: a file of its state dict, whose last layer is not used, or `default`: the library's, from its cache,
+            downloaded if they are not there; None: random weights.
+        resize: side in pixels to which patches are stretched, `default`: that of the training; None: they keep theirs.
         frozen: whether its weights stay as they are; batch normalisation and dropout then are in evaluation mode.
     """
 
     takes_pixels = True  # in 0..1: it normalises them itself
     mean: Tensor  # [C, 1, 1]
     std: Tensor
+    library: str
 
     def __init__(
         self,
-        trunk: nn.Module,
-        *,
         channels: int,
         patch_size: int,
         name: str,
-        mean: Sequence[float],
-        std: Sequence[float],
-        own_size: int,
-        interpolation: str,
-        resize: int | str | None,
-        frozen: bool,
+        weights: str | None = None,
+        resize: int | str | None = None,
+        frozen: bool = True,
     ) -> None:
         super().__init__()
+        if channels not in (1, 3):
+            raise ValueError(f"{channels=}: networks of {self.library} take 1 (grey) or 3 (RGB)")
+        trunk, training = self.opened(name, weights)
         if resize is not None and resize != OWN and not (type(resize) is int and resize > 0):
-            raise ValueError(f"{resize=}: choose a number of pixels, {OWN}, which is {own_size}, or null")
-        self.trunk, self.frozen, self.interpolation = trunk, frozen, interpolation
-        self.resize = own_size if resize == OWN else resize
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+            raise ValueError(f"{resize=}: choose a number of pixels, {OWN}, which is {training.side}, or null")
+        self.trunk, self.frozen, self.interpolation = trunk, frozen, training.interpolation
+        self.resize = training.side if resize == OWN else resize
+        self.register_buffer("mean", torch.tensor(training.mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(training.std).view(-1, 1, 1), persistent=False)
         if frozen:
             self.trunk.requires_grad_(False)
-        self.out_features = self._width(name, channels, patch_size, own_size)
+        self.out_features = self._width(name, channels, patch_size, training.side)
         self.train()
+
+    @abstractmethod
+    def opened(self, name: str, weights: str | None) -> tuple[nn.Module, Training]:
+        """Return the network without its last linear layer, [N, 3, p, p] -> [N, D], and how it was trained."""
 
     def _width(self, name: str, channels: int, patch_size: int, own_size: int) -> int:
         """Return D, of a patch that the network embeds."""
@@ -91,11 +106,6 @@ class PretrainedEmbed(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             features_ND: Tensor = self.trunk((patches_NCpp.expand(-1, 3, -1, -1) - self.mean) / self.std)
         return features_ND
-
-
-def check_channels(channels: int, library: str) -> None:
-    if channels not in (1, 3):
-        raise ValueError(f"{channels=}: networks of {library} take 1 (grey) or 3 (RGB)")
 
 
 def unknown_name(name: str, library: str, known: Sequence[str]) -> ValueError:

@@ -8,7 +8,7 @@ from torch import nn
 from network.pretrained_embed import (
     OWN,
     PretrainedEmbed,
-    check_channels,
+    Training,
     load_weights,
     unavailable,
     unknown_name,
@@ -22,28 +22,14 @@ log = logging.getLogger(__name__)
 class TimmEmbed(PretrainedEmbed):
     """A network of timm without its classifier, see PretrainedEmbed.
 
-    Mean, std, interpolation and input size are those of timm's own data configuration. Raises ValueError for a name
-    that timm does not know, and a size that the network does not take; UserError for weights that cannot be had, and
-    where timm is not installed.
-
-    Args:
-        name: as timm.list_models gives it, such as resnet18 or resnet18.a1_in1k: a network, or one of its trainings.
-        weights: a file of its state dict (.safetensors, .pth), whose classifier is not used, or `default`: timm's, from
-            the cache of Hugging Face, downloaded if they are not there; None: random weights.
-        resize: side in pixels to which patches are stretched, `default`: timm's input size; None: they keep theirs.
-        frozen: whether its weights stay as they are.
+    Mean, std, interpolation and input size are those of timm's own data configuration. `name` is as timm.list_models
+    gives it, such as resnet18 or resnet18.a1_in1k: a network, or one of its trainings. `weights` may be a file of
+    safetensors; timm's own are in the cache of Hugging Face. Raises UserError where timm is not installed.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        patch_size: int,
-        name: str,
-        weights: str | None = None,
-        resize: int | str | None = OWN,
-        frozen: bool = True,
-    ) -> None:
-        check_channels(channels, "timm")
+    library = "timm"
+
+    def opened(self, name: str, weights: str | None) -> tuple[nn.Module, Training]:
         try:
             import timm
         except ImportError as error:
@@ -60,18 +46,8 @@ class TimmEmbed(PretrainedEmbed):
         if weights is not None:
             load_weights(trunk, _downloaded(name) if weights == OWN else weights_in(weights), name, weights)
         facts = timm.data.resolve_data_config({}, model=trunk)
-        super().__init__(
-            trunk,
-            channels=channels,
-            patch_size=patch_size,
-            name=name,
-            mean=facts["mean"],
-            std=facts["std"],
-            own_size=facts["input_size"][-1],
-            interpolation="bicubic" if facts["interpolation"] == "bicubic" else "bilinear",
-            resize=resize,
-            frozen=frozen,
-        )
+        interpolation = "bicubic" if facts["interpolation"] == "bicubic" else "bilinear"
+        return trunk, Training(facts["mean"], facts["std"], facts["input_size"][-1], interpolation)
 
 
 def _downloaded(name: str) -> Any:

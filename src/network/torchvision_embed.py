@@ -7,7 +7,7 @@ from torch import nn
 from network.pretrained_embed import (
     OWN,
     PretrainedEmbed,
-    check_channels,
+    Training,
     load_weights,
     unavailable,
     unknown_name,
@@ -18,28 +18,13 @@ from network.pretrained_embed import (
 class TorchvisionEmbed(PretrainedEmbed):
     """A classifier of torchvision without its last linear layer, see PretrainedEmbed.
 
-    Mean and std are those with which torchvision trained the network. Raises ValueError for a name that torchvision
-    does not know, a network without a linear last layer, and a size that it does not take; UserError for weights that
-    cannot be had.
-
-    Args:
-        name: as torchvision.models.list_models gives it, such as resnet18.
-        weights: a file of its state dict, whose last layer is not used, or `default`: torchvision's, from the cache of
-            torch, downloaded if they are not there; None: random weights.
-        resize: side in pixels to which patches are stretched, `default`: that of the training; None: they keep theirs.
-        frozen: whether its weights stay as they are.
+    Mean, std and size are those with which torchvision trained the network. `name` is as torchvision.models.list_models
+    gives it, such as resnet18. Raises ValueError for a network without a linear last layer.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        patch_size: int,
-        name: str,
-        weights: str | None = None,
-        resize: int | str | None = None,
-        frozen: bool = True,
-    ) -> None:
-        check_channels(channels, "torchvision")
+    library = "torchvision"
+
+    def opened(self, name: str, weights: str | None) -> tuple[nn.Module, Training]:
         from torchvision import models
 
         known = models.list_models(module=models)
@@ -56,18 +41,7 @@ class TorchvisionEmbed(PretrainedEmbed):
             load_weights(trunk, found, name, weights, without=[last])
         trunk.set_submodule(last, nn.Identity())
         transforms = default.transforms()
-        super().__init__(
-            trunk,
-            channels=channels,
-            patch_size=patch_size,
-            name=name,
-            mean=transforms.mean,
-            std=transforms.std,
-            own_size=transforms.crop_size[0],
-            interpolation="bilinear",
-            resize=resize,
-            frozen=frozen,
-        )
+        return trunk, Training(transforms.mean, transforms.std, transforms.crop_size[0])
 
 
 def _downloaded(default: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A network of a library by its name, as an embedding alone: for embed.py without a run."""
+"""A network of torchvision or timm by its name, as an embedding alone: for embed.py without a run."""
 
 import torch
 from torch import nn
@@ -10,10 +10,10 @@ from network.torchvision_embed import TorchvisionEmbed
 LIBRARIES = {"torchvision": TorchvisionEmbed, "timm": TimmEmbed}
 
 
-class LibraryEmbed(nn.Module):
+class NamedEmbed(nn.Module):
     """Network that is its embedding, `embed`: uint8 [N, C, p, p] -> [N, D], as that of networks of sets.
 
-    Random weights are a function of the seed. The other arguments and errors are those of the class of LIBRARIES.
+    Random weights are a function of the seed. The other arguments and errors are those of PretrainedEmbed.
     """
 
     def __init__(
