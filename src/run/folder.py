@@ -229,13 +229,18 @@ def now() -> str:
 
 
 def git_state() -> dict[str, str | bool] | None:
-    """Return the commit and whether tracked files differ from it; None outside of git and in a copy of the code."""
+    """Return the commit, and whether the code differs from it: by a changed file, or a new one in src/ or config/.
+
+    None outside of git and in a copy of the code.
+    """
     try:
         ignored = subprocess.run(["git", "-C", str(REPOSITORY), "check-ignore", "-q", "."], stderr=subprocess.DEVNULL)
         if ignored.returncode == 0:
             return None  # the repository around a run folder is not the code that runs
         commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+        changed = _git("status", "--porcelain", "--untracked-files=no")
+        new = _git("ls-files", "--others", "--exclude-standard", "--", "src", "config")  # a pool of one's own, say
+        return {"commit": commit, "dirty": bool(changed or new)}
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -179,6 +179,14 @@ def test_the_commit_is_that_of_the_code_that_runs(tmp_path, monkeypatch):
     state = folder.git_state()
     assert len(state["commit"]) == 40
     assert not state["dirty"]
+    (tmp_path / "notes.txt").touch()
+    assert not folder.git_state()["dirty"]
+    own = tmp_path / "src" / "own_pool.py"
+    own.parent.mkdir()
+    own.touch()
+    assert folder.git_state()["dirty"]
+    own.unlink()
+    assert not folder.git_state()["dirty"]
     (tmp_path / ".gitignore").write_text("/outputs/\n/multirun/\n")
     assert folder.git_state()["dirty"]
     (tmp_path / "outputs" / "source").mkdir(parents=True)  # where rerun.py runs
