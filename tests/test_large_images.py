@@ -107,13 +107,16 @@ def peak_gib(folder: Path, *command: str) -> float:
     return int(re.findall(r"^\d+$", done.stdout, re.MULTILINE)[-1]) / 2**20
 
 
+def write_slides(root: Path, side: int, tile: int, filled: int) -> None:
+    for number in range(6):
+        path = root / ("test" if number > 3 else "train") / "ab"[number % 2] / f"{number}.tif"
+        write_sparse_tiff(path, side, tile, 100 + 100 * (number % 2), filled)
+
+
 @pytest.mark.long
 @pytest.mark.processes
 def test_images_of_40000_pixels_are_trained_on_and_predicted_within_2_gib(tmp_path):
-    for number in range(6):
-        part = "test" if number > 3 else "train"
-        path = tmp_path / "slides" / part / "ab"[number % 2] / f"{number}.tif"
-        write_sparse_tiff(path, 40_000, 512, 100 + 100 * (number % 2), filled=20)
+    write_slides(tmp_path / "slides", 40_000, 512, filled=20)
     script = [str(REPOSITORY / "src" / f"{name}.py") for name in ("train", "predict")]
     words = ["data=large_images", "data.root=slides", "hparams.max_epochs=2", "hparams.batch_size=2", "loggers=none"]
     trained = peak_gib(tmp_path, script[0], *words, "hydra.run.dir=run", "model/position=sinusoidal")
@@ -127,10 +130,7 @@ def test_images_of_40000_pixels_are_trained_on_and_predicted_within_2_gib(tmp_pa
 @pytest.mark.long
 @pytest.mark.processes
 def test_a_choice_among_all_patches_keeps_none_of_them(tmp_path):
-    for number in range(6):
-        part = "test" if number > 3 else "train"
-        path = tmp_path / "slides" / part / "ab"[number % 2] / f"{number}.tif"
-        write_sparse_tiff(path, 4_000, 256, 100 + 100 * (number % 2), filled=4)
+    write_slides(tmp_path / "slides", 4_000, 256, filled=4)
     words = ["data=large_images", "data.root=slides", "hparams.max_epochs=1", "hparams.batch_size=4", "loggers=none"]
     train = [str(REPOSITORY / "src" / "train.py"), *words, "hparams.patch_num_max=10", "data.valid=0"]
     drawn = peak_gib(tmp_path, *train, "hydra.run.dir=random")

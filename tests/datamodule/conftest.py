@@ -1,11 +1,13 @@
 """A tiny data set in memory, whose pixels are the image's position, and the settings that every data module needs."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
 import torch
 from pytorch_lightning import Trainer
 
+from datamodule import image_folder
 from datamodule.image import ImageDataModule
 from datamodule.loader import MemorySource, Source
 
@@ -53,6 +55,20 @@ def settings() -> dict[str, Any]:
 def counting(settings):
     """Build the tiny data module with other settings."""
     return lambda **changes: Counting(**settings | changes)
+
+
+@pytest.fixture
+def count(monkeypatch):
+    """Count how often each file is decoded."""
+    counts = Counter()
+    original = image_folder.FileSource.image
+
+    def image(self, i):
+        counts[self.names[i]] += 1
+        return original(self, i)
+
+    monkeypatch.setattr(image_folder.FileSource, "image", image)
+    return counts
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ import pickle
 import re
 import struct
 import zipfile
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -251,20 +250,6 @@ def test_the_default_limit_is_said_in_yaml():
     assert data.max_megapixels == MAX_MEGAPIXELS
     assert OmegaConf.create({"files": files, "data": {}}).files.max_megapixels == MAX_MEGAPIXELS  # an older run
     assert OmegaConf.create({"files": files, "data": {"max_megapixels": 7}}).files.max_megapixels == 7
-
-
-@pytest.fixture
-def count(monkeypatch):
-    """Count how often each file is decoded."""
-    counts = Counter()
-    original = image_folder.FileSource.image
-
-    def image(self, i):
-        counts[self.names[i]] += 1
-        return original(self, i)
-
-    monkeypatch.setattr(image_folder.FileSource, "image", image)
-    return counts
 
 
 def test_limit_train_decodes_only_what_is_used(root, folder, count):

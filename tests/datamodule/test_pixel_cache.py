@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -48,20 +47,6 @@ def place(tmp_path, monkeypatch):
 def folder(settings):
     facts = {"num_classes": 2, "channels": 3, "image_size": [3, 4], "memory_limit_gib": 1}
     return lambda root, **changes: ImageFolder(root=str(root), **settings | facts | changes)
-
-
-@pytest.fixture
-def count(monkeypatch):
-    """Count how often each file is decoded."""
-    counts = Counter()
-    original = image_folder.FileSource.image
-
-    def image(self, i):
-        counts[self.names[i]] += 1
-        return original(self, i)
-
-    monkeypatch.setattr(image_folder.FileSource, "image", image)
-    return counts
 
 
 def entries(place):
