@@ -2,8 +2,6 @@
 
 import logging
 from functools import partial
-from inspect import signature
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import hydra
@@ -60,14 +58,7 @@ def new_data_set(config: DictConfig, data: "DataModule") -> list[str]:
     It builds on the chosen option. Only what its class takes (data.root) stands there, not what all data sets have
     (data.valid, data.limit_train).
     """
-    from datamodule.data_module import DataModule
-    from datamodule.image import ImageDataModule
-    from datamodule.table_data import TableData
-
-    accepted = set[str]()
-    for kind in takewhile(lambda kind: kind not in (ImageDataModule, TableData, DataModule), type(data).__mro__):
-        constructor = vars(kind).get("__init__")
-        accepted |= signature(constructor).parameters.keys() if constructor else set()
+    accepted = data.own_settings()
     chosen = HydraConfig.get()
     typed = [word.lstrip("+").partition("=")[0] for word in chosen.overrides.task]
     names = [name.removeprefix("data.") for name in typed if name.startswith("data.")]

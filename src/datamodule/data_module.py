@@ -5,6 +5,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
+from inspect import signature
 from typing import Any
 
 import torch
@@ -197,6 +198,17 @@ class DataModule(LightningDataModule, ABC):
         if train is None:
             raise UserError(f"{type(self).__name__}: load('train') returned None, no training items: check its paths")
         return self.divided(train)
+
+    @classmethod
+    def own_settings(cls) -> set[str]:
+        """Return the names of the settings that not all data sets have, such as `root`.
+
+        They are the arguments of the class, and of its bases below the one that derives from DataModule directly.
+        """
+        general = {DataModule, *DataModule.__bases__, *DataModule.__subclasses__()} - {cls}
+        kinds = [kind for kind in cls.__mro__ if issubclass(kind, DataModule) and kind not in general]
+        constructors = [vars(kind)["__init__"] for kind in kinds if "__init__" in vars(kind)]
+        return {name for each in constructors for name in signature(each).parameters}
 
     def divided(self, train: Source) -> dict[str, Tensor]:
         """Return the sorted positions in the training source of the items for train and, if split off, for valid."""
